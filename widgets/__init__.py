@@ -18,6 +18,8 @@
     # layer-by-step map, undo
     widgets.DiffusionBench()
 
+`view.save_state("x.json")` keeps a view, `widgets.restore("x.json", model)` shows it again in another session.
+
 What a view refuses raises `widgets.ViewError`, a `lens.Error` and a `ValueError`.
 """
 
@@ -34,6 +36,7 @@ from widgets.errors import ViewError
 from widgets.injection_bench import InjectionBench
 from widgets.patch_explorer import PatchExplorer
 from widgets.provenance_bench import ProvenanceBench
+from widgets.saved_views import restore
 from widgets.subspace_bench import SubspaceBench
 from widgets.vector_bench import VectorBench
 
@@ -47,4 +50,5 @@ __all__ = [
     "SubspaceBench",
     "VectorBench",
     "ViewError",
+    "restore",
 ]

@@ -1,10 +1,13 @@
-// AttentionView: every head small, one head large, one token read out. State is in the traits (see
-// widgets/attention_view/view.py).
+// AttentionView: every head small, one head large, one token read out.
+// State is in the traits (see view.py), commands are messages {type: ...}.
 
-import { css, luminance, onTheme } from "../base/colour.js";
-import { field, h, hideStatic, mount, onShown, option, setText, uniqueId } from "../base/dom.js";
+import { css, luminance } from "../base/colour.js";
+import { field, h, option, setText, uniqueId } from "../base/dom.js";
+import { exportDrawer } from "../base/export.js";
+import { svgFigure } from "../base/figure.js";
 import { ColourBar, HeatMap } from "../base/heatmap.js";
-import { number, shorten, visible } from "../base/text.js";
+import { shell } from "../base/shell.js";
+import { csvLine, number, shorten, visible } from "../base/text.js";
 import { floats, octets } from "../base/traits.js";
 
 const SCALES = {
@@ -14,33 +17,27 @@ const SCALES = {
 };
 
 function render({ model, el }) {
-  const undo = [],
+  const frame = shell(model, {
+    title: "Attention",
+    testid: "attention-view",
+    name: "Attention view",
+    kind: "mn-attn",
+    label: "Compute",
+    help: "Compute the attention of this text",
+    stop: "Leave what is under way; what is shown stays",
+    unit: "Texts computed",
+    start: () => send("run", { fields: { text: text.value } }),
+  });
+  const { send, listen, set, root, row, error } = frame,
     get = (name) => model.get(name);
-  const listen = (names, callback) => {
-    for (const name of names) {
-      model.on(`change:${name}`, callback);
-      undo.push(() => model.off(`change:${name}`, callback));
-    }
-  };
-  const set = (values) => {
-    for (const [k, v] of Object.entries(values)) model.set(k, v);
-    model.save_changes();
-  };
   let overview = null,
-    pattern = null,
-    _hovered = null;
+    pattern = null;
 
   const text = h("textarea", { rows: 2, spellcheck: "false", "data-testid": "text" });
   const submit = () => {
     if (text.value !== get("text")) set({ text: text.value, which: "text" });
   };
   text.onchange = submit;
-  text.onkeydown = (e) => {
-    if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) {
-      e.preventDefault();
-      submit();
-    }
-  };
   const which = h(
     "select",
     { "data-testid": "which", onchange: () => set({ which: which.value }) },
@@ -66,14 +63,10 @@ function render({ model, el }) {
     option("from", "attends to"),
     option("to", "is attended by"),
   );
-  const status = h("span", { class: "mn-note", role: "status", "data-testid": "status" }),
-    error = h("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
-
   const value = (q, k) => pattern.values[q * pattern.size + k];
   const masked = (q, k) => k > q,
     hiddenKey = (k) => k === 0 && get("hide_first");
   const label = (i) => visible(pattern.tokens[i] ?? "");
-  const _headName = () => `layer ${get("layer")}, head ${get("head")}`;
 
   const heads = new HeatMap({
     label: "All heads. Arrow keys move, Enter chooses a head.",
@@ -92,9 +85,6 @@ function render({ model, el }) {
           ? `query ${q} ${label(q)}, key ${k} ${label(k)}, later token, masked`
           : `query ${q} ${label(q)}, key ${k} ${label(k)}, ${number(value(q, k))}`,
     select: (at) => set({ token: get("reverse") ? at.column : at.row }),
-    hover: (at) => {
-      _hovered = at;
-    },
   });
   const legend = new ColourBar("colour-bar"),
     strip = h("div", {
@@ -153,6 +143,7 @@ function render({ model, el }) {
     const has = !!(overview && pattern?.size);
     body.hidden = heads.element.hidden = overviewTitle.hidden = !has;
     empty.hidden = has || !!get("error").text;
+    drawer.element.hidden = !has;
     if (!has) return;
     const room = root.clientWidth - 30 || 700,
       side = Math.max(14, Math.min(34, Math.floor((room - 50) / overview.layers.length)));
@@ -336,10 +327,6 @@ function render({ model, el }) {
       options(layer, overview.layers, get("layer"));
       options(head, overview.heads, get("head"));
     }
-    setText(status, get("status"));
-    const e = get("error");
-    error.hidden = !e.text;
-    error.replaceChildren(...(e.text ? [h("strong", { text: e.title }), h("pre", { text: e.text })] : []));
     draw();
   };
 
@@ -371,52 +358,61 @@ function render({ model, el }) {
       top,
     ),
   );
-  const root = h(
-    "div",
-    {
-      class: "mnemoscope mn-attn",
-      "data-testid": "attention-view",
-      "data-lm-suppress-shortcuts": "true",
-      role: "region",
-      "aria-label": "Attention view",
-    },
-    h(
-      "header",
-      { class: "mn-header" },
-      h("h2", { text: "Attention" }),
-      h("span", { class: "mn-chip", "data-testid": "model", text: get("model_info").text }),
-    ),
-    get("choices").length > 1 ? null : field("Text", text),
-    h(
-      "div",
-      { class: "mn-controls" },
-      get("choices").length > 1 ? field("Prompt", which) : null,
-      field("Layer", layer),
-      field("Head", head),
-      field("Colour scale", scale),
-      h("label", { class: "mn-check" }, sink, "hide the first token (attention sink)"),
-      status,
-    ),
-    error,
-    empty,
-    overviewTitle,
-    h("div", { class: "mn-heads" }, heads.element),
-    body,
-  );
   reverse.setAttribute("aria-label", "Direction of reading");
-  mount(el, root);
-  listen(
-    ["overview", "pattern", "status", "error", "layer", "head", "scale", "hide_first", "reverse", "which", "text"],
-    pull,
-  );
+  listen(["overview", "pattern", "error", "layer", "head", "scale", "hide_first", "reverse", "which", "text"], pull);
   listen(["token"], () => {
     if (pattern && root.isConnected) drawStrip();
   });
-  undo.push(onTheme(draw), onShown(root, root, draw), hideStatic(get("static_key")));
-  pull();
-  return () => {
-    for (const f of undo) f();
+
+  // --- export
+  const stem = () => `attention_${get("layer")}_${get("head")}`;
+  const csv = () => {
+    let lines = csvLine(["query", "query_token", "key", "key_token", "attention"]);
+    for (let q = 0; q < pattern.size; q++)
+      for (let k = 0; k <= q; k++) lines += csvLine([q, pattern.tokens[q], k, pattern.tokens[k], value(q, k)]);
+    return lines;
   };
+  const figure = () => {
+    const grid = map.grid,
+      blank = (q, k) => masked(q, k) || hiddenKey(k);
+    // The figure's own colours are diverging: blue for a negative difference, orange for weight.
+    return svgFigure(
+      { ...grid, colour: (q, k, theme) => (blank(q, k) ? [255, 255, 255] : theme.diverging(0.5 + value(q, k) / 2)) },
+      {
+        title: `${get("model_info").name}: attention of layer ${get("layer")}, head ${get("head")}`,
+        subtitle: pattern.signed ? "clean minus corrupted" : "rows are queries, columns are keys",
+        bar: "attention",
+        limit: 1,
+      },
+    );
+  };
+  const drawer = exportDrawer(model, send, { stem, figure, table: csv, example: "attention.zarr, attention.nc" });
+  const several = get("choices").length > 1;
+  const close = frame.open(el, {
+    parts: [
+      several ? null : field("Text", text),
+      h(
+        "div",
+        { class: "mn-controls" },
+        several ? field("Prompt", which) : null,
+        field("Layer", layer),
+        field("Head", head),
+        field("Colour scale", scale),
+        h("label", { class: "mn-check" }, sink, "hide the first token (attention sink)"),
+        row,
+      ),
+      error,
+      empty,
+      overviewTitle,
+      h("div", { class: "mn-heads" }, heads.element),
+      body,
+    ],
+    drawer,
+    box: root,
+    draw,
+  });
+  pull();
+  return close;
 }
 
 export default { render };

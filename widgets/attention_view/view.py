@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import traitlets
 import xarray as xr
 
+import lens
 from lens.arguments import HFModel, Index, door
 from lens.prompts import Pair
+from widgets.attention_view import copy
+from widgets.attention_view.examples import EXAMPLES
+from widgets.attention_view.work import Request, labels, pooled, token_labels
 from widgets.base.assets import script, style
 from widgets.base.model_line import describe_model
-from widgets.base.text import escaped
-from widgets.base.view import View
+from widgets.base.sweep import SweepView
 from widgets.errors import ViewError
 
 THUMBNAIL = 24
 SCALES = ("full", "root", "head")
 EMPTY = "No attention had been computed when this notebook was stored."
-STATIC_TOKENS = 40
 
 
-class AttentionView(View):
+class AttentionView(SweepView):
     """Look at attention: all heads as thumbnails, the chosen head token by token, the chosen token's weights as
     numbers.
 
     `text` is a text or a `lens.Pair`; of a pair the clean prompt, the corrupted one, or the difference of their
     patterns is shown. Traits: `text`, `which` (text, clean, corrupted, difference), `layer`, `head`, `token` (index of
     the chosen token, negative from the end), `reverse` (who attends to it, instead of what it attends to),
-    `hide_first`, `scale` (full: 0 to 1, root, head: each head's largest), `status`, `error`; `overview` (uint8
+    `hide_first`, `scale` (full: 0 to 1, root, head: each head's largest); `overview` (uint8
     thumbnails, layer x head x n x n) and `pattern` (float32, query x key, of the chosen head) carry the numbers. Raises
     ViewError on a layer or head out of range.
     """
@@ -48,8 +50,6 @@ class AttentionView(View):
     reverse = traitlets.Bool(False).tag(sync=True)
     hide_first = traitlets.Bool(False).tag(sync=True)
     scale = traitlets.Enum(SCALES, "root").tag(sync=True)
-    status = traitlets.Unicode().tag(sync=True)
-    error = traitlets.Dict().tag(sync=True)
     overview = traitlets.Dict().tag(sync=True, echo_update=False)
     pattern = traitlets.Dict().tag(sync=True, echo_update=False)
 
@@ -70,7 +70,8 @@ class AttentionView(View):
                     f"{name}: {value} is out of range for {info['name']}, which has {size} of them (0 to {size - 1})"
                 )
         self.model = model
-        self._compute = compute or _attention
+        self._attention = compute or lens.attention
+        self._pair = text if isinstance(text, Pair) else None
         self._texts = (
             {"clean": text.start + text.clean, "corrupted": text.start + text.corrupted}
             if isinstance(text, Pair)
@@ -89,49 +90,72 @@ class AttentionView(View):
         self.observe(lambda _: self._request(), ["text", "which"])
         self.observe(lambda _: self._chosen(), ["layer", "head"])
         self.observe(lambda _: self._publish_overview(), "hide_first")
+        if not self._texts:
+            self._offer(EXAMPLES)
         self._request()
 
     @property
     def result(self) -> xr.DataArray | None:
         """The pattern shown, (layer, head, query, key); None before it is computed."""
         try:
-            return self._shown()
+            return self._pattern()
         except KeyError:
             return None
 
+    def _dataset(self) -> xr.Dataset | None:
+        run = self._shown
+        return None if run is None else run.dataset
+
+    # --- the question
+
     def _request(self) -> None:
-        wanted = self._wanted()
-        if not any(wanted.values()):
-            self.publish(status="", error={}, overview={}, pattern={})
-            return
-        self.publish(status="Computing …", error={})
-        self._worker.quick("attention", lambda: self._load(wanted))
+        if any(self._wanted().values()):
+            self.run()
+        else:
+            self.publish(status="idle", progress={}, error={}, overview={}, pattern={})
 
     def _wanted(self) -> dict[str, str]:
         if not self._texts:
             return {"text": self.text}
         return self._texts if self.which == "difference" else {self.which: self._texts[self.which]}
 
-    def _load(self, wanted: dict[str, str]) -> None:
-        try:
-            for name, text in wanted.items():
-                if name == "text" or name not in self._known:
-                    self._known[name] = self._compute(self.model, text)
-            self._shown()
-        except BaseException as error:
-            self.publish(
-                status="",
-                error={"title": "The attention could not be computed", "text": str(error) or type(error).__name__},
-                overview={},
-                pattern={},
-            )
-            return
+    def _question(self) -> Request:
+        with self._guard:
+            wanted = dict(self._wanted())
+        if not any(wanted.values()):
+            raise ViewError("text: is empty; write one, and its attention is computed")
+        return Request(self.which, wanted)
+
+    def _compute(
+        self, run: Request, stop: Callable[[], bool], on_part: Callable[[xr.Dataset | None], None]
+    ) -> xr.Dataset | None:
+        for name, text in run.texts.items():
+            if stop():
+                return None
+            if name == "text" or name not in self._known:
+                self._known[name] = self._attention(self.model, text)
+            run.done += 1
+        if run.which == "difference":
+            return self._pattern().to_dataset(name="pattern")
+        return self._known[run.which]
+
+    def _publish_run(self, run: Request) -> None:
         self._publish_overview()
         self._publish_pattern()
-        self.publish(status="")
-        self._refresh_static()
 
-    def _shown(self) -> xr.DataArray:
+    def _progress(self, run: Request) -> dict[str, Any]:
+        text = f"{run.dataset.sizes['query']} tokens, " if run.dataset is not None else "stopped after "
+        return {"done": run.done, "total": len(run.texts), "text": f"{text}{run.seconds:.1f} s"}
+
+    def _title(self, error: BaseException) -> str:
+        common = super()._title(error)
+        return "The attention could not be computed" if common.startswith("The sweep failed") else common
+
+    def _fail(self, error: BaseException) -> None:
+        super()._fail(error)
+        self.publish(overview={}, pattern={})
+
+    def _pattern(self) -> xr.DataArray:
         if self.which != "difference":
             return self._known[self.which]["pattern"]
         clean, corrupted = self._known["clean"]["pattern"], self._known["corrupted"]["pattern"]
@@ -173,7 +197,7 @@ class AttentionView(View):
         if self.result is not None:
             self.publish(error={})
             self._publish_pattern()
-            self._refresh_static()
+            self._moved()
 
     def _publish_pattern(self) -> None:
         if (pattern := self.result) is None:
@@ -202,68 +226,35 @@ class AttentionView(View):
             }
         )
 
+    # --- what the browser asks for
+
+    _typed = _fields = ("text",)
+    _asked_traits = ("text", "which", "layer", "head", "token", "reverse", "hide_first", "scale")
+
+    def _run_example(self) -> None:
+        """A changed text is computed by itself."""
+
+    def _more_state(self) -> dict[str, Any]:
+        return {"pair": None if self._pair is None else {f.name: getattr(self._pair, f.name) for f in fields(Pair)}}
+
+    @classmethod
+    def _for_state(cls, saved: dict[str, Any], given: tuple, options: dict[str, Any]) -> AttentionView:
+        pair = (saved.get("more") or {}).get("pair")
+        return cls(*given, **({} if pair is None else {"text": Pair(**pair)}) | options)
+
+    def _commands(self) -> dict[str, Callable[[dict], None]]:
+        return {"run": lambda _: self._again(), "stop": lambda _: self.stop(), "save": self._on_save}
+
+    def _again(self) -> None:
+        if self.status != "running":  # a changed text has begun already
+            self.run()
+
+    # --- copies for people without a kernel
+
+    def _refresh_code(self) -> None:
+        wanted = self._wanted()
+        if any(wanted.values()):
+            self.publish(code=copy.program(self.model_info, wanted, self.which, self.layer, self.head))
+
     def _static(self) -> str:
-        pattern = self.result
-        if pattern is None or not self.pattern:
-            return f"<p><em>{EMPTY}</em></p>"
-        tokens, size = self.pattern["tokens"], self.pattern["size"]
-        values = np.frombuffer(self.pattern["values"], dtype="<f4").reshape(size, size)
-        keep = range(max(0, size - STATIC_TOKENS), size)
-        style = "padding:1px 3px;text-align:right;border:none;font:11px monospace;"
-        head = "".join(f'<th style="{style}">{escaped(tokens[k])}</th>' for k in keep)
-        body = "".join(
-            f'<tr><th style="{style}">{escaped(tokens[q])}</th>'
-            + "".join(_cell(values[q, k], k > q, style) for k in keep)
-            + "</tr>"
-            for q in keep
-        )
-        title = (
-            f"{self.model_info['name']}: attention of layer {self.pattern['layer']}, head {self.pattern['head']}"
-            f" ({self.which}), × 100; rows are queries, columns are keys."
-        )
-        return (
-            f'<p>{html.escape(title)}</p><div style="overflow-x:auto"><table><thead><tr><th></th>{head}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>"
-        )
-
-
-def _attention(model: Any, text: str) -> xr.Dataset:
-    from lens.measure import readout
-
-    return readout.attention(model, text)
-
-
-def labels(array: xr.DataArray, dim: str) -> list[int]:
-    """The labels of an axis as ints."""
-    return [int(x) for x in array[dim].values]
-
-
-def token_labels(dataset: xr.Dataset) -> list[str]:
-    """The tokens of the text, one for each query position."""
-    for name in ("token", "token_query", "token_key"):
-        if name in dataset.variables:
-            return [str(t) for t in dataset[name].values]
-    return [str(i) for i in range(dataset.sizes["query"])]
-
-
-def pooled(values: np.ndarray, size: int) -> np.ndarray:
-    """(..., T, T) reduced to at most (..., size, size): of each block the entry of largest magnitude, so that thin
-    stripes stay visible.
-    """
-    length = values.shape[-1]
-    if length <= size:
-        return values
-    edges = np.linspace(0, length, size + 1).astype(int)[:-1]
-    for axis in (-1, -2):
-        high, low = np.maximum.reduceat(values, edges, axis=axis), np.minimum.reduceat(values, edges, axis=axis)
-        values = np.where(high >= -low, high, low)
-    return values
-
-
-def _cell(value: float, masked: bool, style: str) -> str:
-    if masked:
-        return f'<td style="{style}"></td>'
-    share, end = min(1.0, abs(float(value))) ** 0.5, (0x85, 0x37, 0x03) if value < 0 else (0x08, 0x26, 0x4F)
-    colour = "#" + "".join(f"{round(249 + share * (c - 249)):02x}" for c in end)
-    ink = "#ffffff" if share > 0.5 else "#1c1c1c"
-    return f'<td style="{style}background-color:{colour};color:{ink}">{round(100 * float(value))}</td>'
+        return copy.static(self.model_info["name"], self.pattern, self.which, EMPTY)

@@ -14,13 +14,13 @@ import xarray as xr
 import lens
 from lens.arguments import FilePath, door
 from lens.files import expanded
-from widgets.base.view import View
+from widgets.base.examples import ExampleView
 from widgets.errors import ViewError
 
 PART_SECONDS = 0.08  # layers that finish faster than this are shown together
 
 
-class SweepView(View):
+class SweepView(ExampleView):
     """A view whose answer is a sweep: started, watched, stopped, saved.
 
     A subclass gives `_question` (the run that the fields describe), `_compute` (its Dataset), `_publish_run` (its map
@@ -89,11 +89,16 @@ class SweepView(View):
 
         Raises ViewError before the first run, and what `lens.save` and `lens.export` raise.
         """
-        if self.result is None:
+        dataset = self._dataset()
+        if dataset is None:
             raise ViewError("save: there is no run to save yet; run a sweep first")
         target = expanded(path)
-        (lens.save if target.suffix == ".zarr" else lens.export)(self.result, target, overwrite=overwrite)
+        (lens.save if target.suffix == ".zarr" else lens.export)(dataset, target, overwrite=overwrite)
         return target
+
+    def _dataset(self) -> xr.Dataset | None:
+        """What `save` writes; None while there is nothing."""
+        return self.result
 
     def _part_seconds(self) -> float:
         return PART_SECONDS

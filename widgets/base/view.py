@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import threading
 import uuid
+from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 
-from lens.arguments import NonNegative, door
+from lens import files
+from lens.arguments import FilePath, NonNegative, door
+from lens.files import Taken, expanded
 from lens.markup import as_written
+from lens.models import weight_hash
+from widgets.base import state
 from widgets.base.worker import Worker
 from widgets.errors import ViewError
 
@@ -51,6 +56,78 @@ class View(anywidget.AnyWidget):
     def wait(self, timeout: NonNegative | None = None) -> bool:
         """Block until the computations under way have ended; False when `timeout` seconds passed first."""
         return self._worker.wait(timeout)
+
+    @door(ViewError)
+    def save_state(self, path: FilePath, *, overwrite: bool = False) -> Path:
+        """Write what is asked, where the person looks and what stands in the view as a small JSON, and return the path.
+        `widgets.restore(path, model)` shows the same picture in another session.
+
+        Raises ViewError for a name that does not end in .json, lens.FileError where it is taken or cannot be written.
+        """
+        target = expanded(path)
+        if target.suffix != ".json":
+            raise ViewError(f"path: {target.name!r} does not end in .json, which is what a view's state is written as")
+        if target.exists() and not overwrite:
+            raise Taken(f"path: {target} is there already; choose another name, or replace it (overwrite=True)")
+        return files.write_json(target, self._state(), allow_nan=False)
+
+    #: traits that say what is asked and where the person looks, and those that hold what stands in the view
+    _asked_traits: tuple[str, ...] = ()
+    _answer_traits: tuple[str, ...] = ()
+
+    def _state(self) -> dict[str, Any]:
+        from importlib.metadata import version
+
+        with self._guard:
+            fields = {name: getattr(self, name) for name in self._asked_traits}
+            answers = {name: getattr(self, name) for name in self._answer_traits}
+        return {
+            "format": state.FORMAT,
+            "version": state.VERSION,
+            "package": version("mnemoscope"),
+            "view": type(self).__name__,
+            "model": {"name": self.model_info.get("name", ""), "weights": self._weights()},
+            "fields": state.to_json(fields),
+            "answers": state.to_json(answers),
+            "more": self._more_state(),
+        }
+
+    def _weights(self) -> str:
+        """The hash of what the answers are of; "" where there is none."""
+        with contextlib.suppress(Exception):  # what has no weights is not compared
+            return weight_hash(getattr(self, "model", None))
+        return ""
+
+    def _more_state(self) -> dict[str, Any]:
+        """What traits do not hold, as JSON."""
+        return {}
+
+    @classmethod
+    def _for_state(cls, saved: dict[str, Any], given: tuple, options: dict[str, Any]) -> View:
+        """The view that a state is put into."""
+        return cls(*given, **options)
+
+    def _take_state(self, saved: dict[str, Any]) -> None:
+        """Ask and show what a state holds. Raises ViewError for what a trait refuses."""
+        fields, answers = state.from_json(saved["fields"]), state.from_json(saved["answers"])
+        for values, allowed in ((fields, self._asked_traits), (answers, self._answer_traits)):
+            if strange := [name for name in values if name not in allowed]:
+                raise ViewError(
+                    f"path: holds {strange[0]!r}, which {type(self).__name__} does not have; the file is damaged"
+                )
+        try:
+            self._take_more(saved.get("more") or {})
+            with self._guard:
+                self.publish(**fields)
+            self.wait()  # what the fields ask by themselves is answered before what was saved is shown
+            self.publish(**answers)
+        except (traitlets.TraitError, KeyError, TypeError, ValueError) as error:
+            raise ViewError(
+                f"path: holds what {type(self).__name__} cannot show ({error}); the file is damaged"
+            ) from error
+
+    def _take_more(self, more: dict[str, Any]) -> None:
+        """Take back what `_more_state` wrote."""
 
     def _broke(self, error: BaseException) -> None:
         """Called with what came through a task of the worker: nothing is left running."""

@@ -45,8 +45,11 @@ def removal_payload(run: Removal, model: Any, what: str) -> dict[str, Any]:
     return data
 
 
-def program(band: Band, by: By, level: float, given: Mapping[str, str], from_factors: bool) -> str:
-    """Python that makes the band's numbers again, and takes it out."""
+def program(
+    band: Band, by: By, level: float, given: Mapping[str, str], from_factors: bool, source: str | None = None
+) -> str:
+    """Python that makes the band's numbers again, and takes it out; `source`: where its data come from."""
+    what = "factors" if from_factors else "decomposition"
     ends, number = ends_of(band.low, band.high), band_number(band.low)
     part = "decomposition" if band.everywhere else f"decomposition.select([{literal(band.layer)!r}])"
     lines = [
@@ -55,7 +58,7 @@ def program(band: Band, by: By, level: float, given: Mapping[str, str], from_fac
         "from lens import curvature, memorization",
         "from lens.curvature.edit import made, rebuilt",
         "",
-        f"# model, {'factors' if from_factors else 'decomposition'}, memorised and clean: what the view was given",
+        source or f"# model, {what}, memorised and clean: what the view was given",
     ]
     if from_factors:
         lines += ["decomposition = curvature.decompose(model, factors)"]

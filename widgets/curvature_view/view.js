@@ -1,18 +1,29 @@
-// CurvatureView: state is in the model's traits (see widgets/curvature_view/view.py), commands are messages {type: ...}.
+// CurvatureView: the spectrum by rank, a band of it brushed, and what goes when it is taken out.
+// State is in the traits (see view.py), commands are messages {type: ...}.
 
 import { dataTable, drawn, PAGE_COLOURS, PAPER_COLOURS } from "../base/charts.js";
-import { onTheme, themeOf } from "../base/colour.js";
-import { runControls } from "../base/controls.js";
-import { download, field, h, hideStatic, mount, onShown, option, setText } from "../base/dom.js";
+import { download, field, h, option, setText } from "../base/dom.js";
 import { exportDrawer } from "../base/export.js";
 import { LEGEND, noneRecited, readTexts, textBlock } from "../base/passages.js";
+import { shell } from "../base/shell.js";
 import { between, csvLine, many, share, short } from "../base/text.js";
-import { connect, tiedControls } from "../base/traits.js";
+import { tiedControls } from "../base/traits.js";
 import { bandText, ratioChart, readSpectra, spectrumChart } from "./charts.js";
 
 function render({ model, el }) {
-  const { undo, send, listen } = connect(model),
-    info = model.get("model_info"),
+  const frame = shell(model, {
+    title: "Loss curvature",
+    testid: "curvature-view",
+    name: "Curvature view",
+    kind: "mn-memory",
+    label: "Take it out",
+    help: "Take the band out, measure recitation and clean loss, and put it back",
+    stop: "Stop after the measurement in progress; the weights are restored",
+    unit: "Measurements",
+    start: () => send("run", { fields: state() }),
+  });
+  const { send, listen, root, row, error } = frame;
+  const info = model.get("model_info"),
     ends = model.get("ends"),
     layers = model.get("layers"),
     stops = [0, ...ends];
@@ -220,7 +231,6 @@ function render({ model, el }) {
   );
   const draw = () => {
     if (!root.isConnected) return;
-    root.setAttribute("data-dark", themeOf(root).dark);
     drawFields();
     empty.hidden = !!spectra;
     box.parentElement.hidden = !spectra;
@@ -362,27 +372,13 @@ function render({ model, el }) {
   };
 
   // --- without the band
-  const start = () => send("run", { fields: state() }),
-    {
-      run,
-      error,
-      draw: drawRun,
-      element: runRow,
-    } = runControls(model, () => root, {
-      title: "Take the band out, measure recitation and clean loss, and put it back (Ctrl+Enter)",
-      start,
-      stop: () => send("stop"),
-    });
-  setText(run, "Take it out");
-  runRow.querySelector("[data-testid=stop]").title = "Stop after the measurement in progress; the weights are restored";
-  runRow.querySelector(".mn-progress").setAttribute("aria-label", "Measurements");
   const taken = h("div", { "data-testid": "taken" }),
     takenTitle = h("span", { class: "mn-note" });
   const takenBox = h(
     "section",
     { class: "mn-section", "aria-label": "Without the band" },
     h("div", { class: "mn-side-head" }, h("h3", { text: "Without the band" }), takenTitle),
-    h("div", { class: "mn-controls" }, runRow),
+    h("div", { class: "mn-controls" }, row),
     error,
     taken,
   );
@@ -520,34 +516,6 @@ function render({ model, el }) {
         ),
     }),
   );
-  const root = h(
-    "div",
-    {
-      class: "mnemoscope mn-memory",
-      "data-testid": "curvature-view",
-      "data-lm-suppress-shortcuts": "true",
-      role: "region",
-      "aria-label": "Curvature view",
-      onkeydown: (e) => {
-        if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) {
-          e.preventDefault();
-          e.stopPropagation();
-          run.click();
-        }
-      },
-    },
-    h(
-      "header",
-      { class: "mn-header" },
-      h("h2", { text: "Loss curvature" }),
-      h("span", { class: "mn-chip", "data-testid": "model", text: info.text }),
-    ),
-    spectrumBox,
-    carriesBox,
-    takenBox,
-    drawer.element,
-  );
-  mount(el, root);
   listen(["spectra"], () => {
     spectra = readSpectra(model.get("spectra"), ends.length);
     draw();
@@ -556,19 +524,18 @@ function render({ model, el }) {
   listen(["carries"], drawCarries);
   listen(["taken"], drawTaken);
   listen(["status", "progress", "error"], () => {
-    drawRun();
     drawTaken();
   });
-  listen(["saved", "code"], drawer.draw);
-  undo.push(onTheme(draw), onShown(root, spectrumBox, draw), hideStatic(model.get("static_key")));
+  const close = frame.open(el, {
+    parts: [spectrumBox, carriesBox, takenBox],
+    drawer,
+    box: spectrumBox,
+    draw,
+  });
   spectra = readSpectra(model.get("spectra"), ends.length);
   draw();
   drawTaken();
-  drawRun();
-  drawer.draw();
-  return () => {
-    for (const f of undo) f();
-  };
+  return close;
 }
 
 export default { render };

@@ -18,11 +18,12 @@ from lens.engine.stopping import Stopped
 from lens.measure.likelihood import plain
 from lens.models import same_weights, weight_hash
 from lens.results import dataset as results
-from widgets.base import model_line, passages, sets
+from widgets.base import model_line, passages, planted, sets
 from widgets.base.assets import script, style
 from widgets.base.sweep import SweepView
 from widgets.base.text import finite
 from widgets.curvature_view import copy, work
+from widgets.curvature_view.examples import EXAMPLES
 from widgets.curvature_view.work import ENDS, PRESETS, Band, Removal
 from widgets.errors import ViewError
 
@@ -46,6 +47,8 @@ class CurvatureView(SweepView):
         memorised: `lens.memorization.Sequences`, or what `SubspaceBench` takes for one set. clean: texts or rows of ids
             that are not memorised.
         by: "kfac", or "ekfac" where second moments were taken. band: where it begins. level: of the intervals.
+
+    Given nothing it opens on sequences planted in the organism `canaries`, and takes a band out.
 
     `run()` takes the band out, measures and restores; `stop()` ends that, `result` is its Dataset; `wait()` blocks
     until everything asked for is there. While it runs the model is
@@ -72,14 +75,20 @@ class CurvatureView(SweepView):
 
     _begins = "Reading the unedited model …"
     _fields = ("layer", "everywhere", "low", "high", "seed")
+    _typed = ("everywhere", "low", "high")
+    _asked_traits = _fields
+    _answer_traits = ("taken", "status", "progress")
+
+    def _waits(self) -> bool:
+        return self._planted and not self._removals
 
     @door(ViewError)
     def __init__(
         self,
-        model: HFModel,
-        decomposition: Any,
-        memorised: Any,
-        clean: Any,
+        model: HFModel | None = None,
+        decomposition: Any = None,
+        memorised: Any = None,
+        clean: Any = None,
         *,
         by: str = "kfac",
         band: tuple[float, float] = (0.5, 1.0),
@@ -89,6 +98,22 @@ class CurvatureView(SweepView):
         seed: Seed = 0,
         level: Share = 0.95,
     ) -> None:
+        self._planted = all(one is None for one in (model, decomposition, memorised, clean))
+        if self._planted:
+            given = planted.text_sets()
+            model, decomposition = given.model, planted.decomposition(given)
+            memorised, clean = next(iter(given.memorised.values())), given.clean
+        for name, one in (
+            ("model", model),
+            ("decomposition", decomposition),
+            ("memorised", memorised),
+            ("clean", clean),
+        ):
+            if one is None:
+                raise ViewError(
+                    f"{name}: is missing; give model, decomposition, memorised and clean, or none of them to see an"
+                    " example"
+                )
         self._from_factors = isinstance(decomposition, curvature.Factors)
         if by not in ("kfac", "ekfac"):
             raise ViewError(f"by: {by!r} is not known; expected 'kfac' or 'ekfac'")
@@ -142,6 +167,7 @@ class CurvatureView(SweepView):
         self._worker.quick(
             "spectra", self._first_spectra
         )  # drawn before the band is read, for which the model is asked
+        self._offer(EXAMPLES if self._planted else ())
         self._on_band(None)
         self._worker.long(self._read_spectra)
 
@@ -372,7 +398,8 @@ class CurvatureView(SweepView):
 
     def _refresh_code(self) -> None:
         try:
-            code = copy.program(self._band(), self.by, self.level, self._given, self._from_factors)
+            source = planted.CURVATURE_SOURCE if self._planted else None
+            code = copy.program(self._band(), self.by, self.level, self._given, self._from_factors, source)
         except ValueError:
             code = ""
         self.publish(code=code)

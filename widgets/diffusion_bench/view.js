@@ -1,14 +1,14 @@
-// DiffusionBench: state is in the model's traits (see widgets/diffusion_bench/view.py), commands are messages {type: ...}.
-// Pictures of every kept step are here, so that the scrubber is answered without the kernel.
+// DiffusionBench: pictures by state and caption, the edit, the attack, the layer-by-step map.
+// State is in the traits (see view.py), commands are messages {type: ...}.
 
 import { dataTable, drawn, PAPER_COLOURS, svg } from "../base/charts.js";
-import { onTheme, themeOf } from "../base/colour.js";
-import { runControls } from "../base/controls.js";
-import { download, field, h, hideStatic, mount, onShown, setText } from "../base/dom.js";
+import { themeOf } from "../base/colour.js";
+import { download, field, h, setText } from "../base/dom.js";
 import { exportDrawer } from "../base/export.js";
 import { ColourBar, HeatMap } from "../base/heatmap.js";
+import { shell } from "../base/shell.js";
 import { absent, between, csvLine, many, plainly, share, short, shorten } from "../base/text.js";
-import { connect, floats, octets, tiedControls } from "../base/traits.js";
+import { floats, octets, tiedControls } from "../base/traits.js";
 import { alike, filesOf, readState, wrapped } from "./pictures.js";
 
 const ROWS = [
@@ -26,8 +26,22 @@ const EDIT = ["memorised", "reference", "place", "method", "chosen", "sparsity",
 const SVG_FONT = "system-ui, DejaVu Sans, Arial, sans-serif";
 
 function render({ model, el }) {
-  const { undo, send, listen } = connect(model),
-    info = model.get("model_info"),
+  const frame = shell(model, {
+    title: "Diffusion bench",
+    testid: "diffusion-bench",
+    name: "Diffusion bench",
+    kind: "mn-memory mn-diffusion",
+    label: "Locate and draw",
+    help: "Draw the captions, find the weights, draw again; what is there is not made again",
+    stop: "Stop before the next denoising step; what is whole stays, and the weights are restored",
+    unit: "Steps of this stage",
+    start: () => {
+      flush();
+      send("run", { fields: fieldsNow() });
+    },
+  });
+  const { send, listen, root, row, error } = frame;
+  const info = model.get("model_info"),
     names = model.get("names"),
     frames = info.frames.length,
     letter = info.measure === "normalised distance" ? "d" : "r";
@@ -57,24 +71,6 @@ function render({ model, el }) {
       what,
       names[what].map(([name, text]) => [name, shorten(plainly(text), 60)]),
     );
-  const start = () => {
-    flush();
-    send("run", { fields: fieldsNow() });
-  };
-  const {
-    run,
-    error,
-    draw: drawRun,
-    element: runRow,
-  } = runControls(model, () => root, {
-    title: "Draw the captions, find the weights, draw again; what is there is not made again (Ctrl+Enter)",
-    start,
-    stop: () => send("stop"),
-  });
-  setText(run, "Locate and draw");
-  runRow.querySelector("[data-testid=stop]").title =
-    "Stop before the next denoising step; what is whole stays, and the weights are restored";
-  runRow.querySelector(".mn-progress").setAttribute("aria-label", "Steps of this stage");
   const refused = h("div", { class: "mn-error", role: "alert", "data-testid": "refused", hidden: true });
   const form = h(
     "div",
@@ -87,7 +83,7 @@ function render({ model, el }) {
       field("Layers to cut", place),
       field("Method", choose("method", model.get("methods"))),
     ),
-    h("div", { class: "mn-controls" }, runRow),
+    h("div", { class: "mn-controls" }, row),
     refused,
     error,
   );
@@ -286,7 +282,7 @@ function render({ model, el }) {
       );
     },
   });
-  undo.push(still);
+  frame.undo.push(still);
   const seed =
     info.seeds.length > 1
       ? choose(
@@ -869,44 +865,17 @@ function render({ model, el }) {
     download(`${stem()}.${d.kind}`, d.type, octets(d.data));
   };
 
-  const chip = h("span", { class: "mn-chip", "data-testid": "model" });
   const drawRest = () => {
-    setText(chip, placeNow().text);
+    setText(frame.line, placeNow().text);
     editBox.hidden = !model.get("edit").weights && !states.before;
     drawer.files.hidden = !states.before;
     drawForm();
     drawMap();
   };
-  const root = h(
-    "div",
-    {
-      class: "mnemoscope mn-memory mn-diffusion",
-      "data-testid": "diffusion-bench",
-      "data-lm-suppress-shortcuts": "true",
-      role: "region",
-      "aria-label": "Diffusion bench",
-      onkeydown: (e) => {
-        if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) {
-          e.preventDefault();
-          e.stopPropagation();
-          run.click();
-        }
-      },
-    },
-    h("header", { class: "mn-header" }, h("h2", { text: "Diffusion bench" }), chip),
-    form,
-    editBox,
-    pictures,
-    attackBox,
-    mapBox,
-    drawer.element,
-  );
   const all = () => {
-    root.setAttribute("data-dark", themeOf(root).dark);
     drawGrid();
     drawRest();
   };
-  mount(el, root);
   listen(["prompts"], build);
   listen(DRAWN, () => {
     drawStates();
@@ -923,20 +892,19 @@ function render({ model, el }) {
   listen(["doubts"], drawForm);
   listen(["force"], drawForce);
   listen(["status", "progress", "error"], () => {
-    drawRun();
     drawForm();
     drawGrid();
   });
-  listen(["saved", "code"], drawer.draw);
   listen(["document"], take);
-  undo.push(onTheme(all), onShown(root, pictures, all), hideStatic(model.get("static_key")));
+  const close = frame.open(el, {
+    parts: [form, editBox, pictures, attackBox, mapBox],
+    drawer,
+    box: pictures,
+    draw: all,
+  });
   build();
-  drawRun();
   all();
-  drawer.draw();
-  return () => {
-    for (const f of undo) f();
-  };
+  return close;
 }
 
 export default { render };

@@ -24,6 +24,7 @@ from widgets.base.sets import named
 from widgets.base.sweep import PART_SECONDS
 from widgets.diffusion_bench import code, copy
 from widgets.diffusion_bench.captions import captions_of, cards_of, encoded, measure_of, packed
+from widgets.diffusion_bench.examples import examples
 from widgets.diffusion_bench.question import (
     METHODS,
     PLACES,
@@ -124,6 +125,17 @@ class DiffusionBench(ForceView):
     _busy = "pictures are being drawn"
     _own = "“before” is the model's own"
     _fields = ("memorised", "reference", *MOVES, "updates", "start", "step", "seed")
+    _typed = ("memorised", "place", "sparsity")
+    _asked_traits = _fields
+    _answer_traits = ("limit", "before", "after", "random", "attacked", "scores", "edit", "status", "progress")
+
+    def _waits(self) -> bool:
+        return self._planted and self._asked == 0 and self.status == "idle"
+
+    def _weights(self) -> str:
+        with contextlib.suppress(Exception):  # a pipeline that cannot be hashed is not compared
+            return self._digest()
+        return ""
 
     @door(ViewError)
     def __init__(
@@ -257,6 +269,8 @@ class DiffusionBench(ForceView):
         self.observe(self._on_place, ["place"])
         self.observe(self._on_move, list(MOVES))
         self.observe(lambda _: self._moved(), ["updates", "start", "step", "seed"])
+        self._planted = memorised is None
+        self._offer(examples(list(self._memorised), list(where)) if self._planted else ())
         self._worker.quick("prompts", self._publish_prompts)
         self._on_choice(None)
 

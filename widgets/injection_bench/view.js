@@ -1,13 +1,14 @@
-// InjectionBench: state is in the model's traits (see widgets/injection_bench/view.py), commands are messages {type: ...}.
+// InjectionBench: the next token beside the sliders, two maps, what the model goes on to say.
+// State is in the traits (see view.py), commands are messages {type: ...}.
 
-import { onTheme } from "../base/colour.js";
-import { runControls, tokenBars } from "../base/controls.js";
-import { field, h, hideStatic, mount, onShown, option, setText } from "../base/dom.js";
+import { field, h, option, setText } from "../base/dom.js";
 import { exportDrawer } from "../base/export.js";
 import { sideBySide, svgFigure } from "../base/figure.js";
 import { ColourBar, HeatMap } from "../base/heatmap.js";
+import { tokenBars } from "../base/predictions.js";
+import { shell } from "../base/shell.js";
 import { absent, largest, number, shorten, visible } from "../base/text.js";
-import { connect, tiedControls } from "../base/traits.js";
+import { tiedControls } from "../base/traits.js";
 import { chance, csvOf, gain, nats, plain, ratio, readMap } from "./numbers.js";
 
 const ENCODERS = [
@@ -36,8 +37,21 @@ const SLIDER = { low: -10, high: 20, step: 0.25 };
 
 function render({ model, el }) {
   const note = (text) => h("span", { class: "mn-note", text });
-  const { undo, send, listen } = connect(model),
-    info = model.get("model_info");
+  const frame = shell(model, {
+    title: "Injection bench",
+    testid: "injection-bench",
+    name: "Injection bench",
+    kind: "mn-bench",
+    help: "Compute both maps",
+    stop: "Stop after the layer in progress; finished layers stay",
+    unit: "Layers computed",
+    start: () => {
+      flush();
+      send("run", { fields: shown() });
+    },
+  });
+  const { send, listen, root, row, error } = frame;
+  const info = model.get("model_info");
   // Moves travel as messages: a front end sends those even while it holds back changed traits.
   const push = (values) => {
     for (const [k, v] of Object.entries(values)) model.set(k, v);
@@ -245,20 +259,6 @@ function render({ model, el }) {
   };
 
   // --- the maps
-  const start = () => {
-    flush();
-    send("run", { fields: shown() });
-  };
-  const {
-    run,
-    error,
-    draw: drawRun,
-    element: runRow,
-  } = runControls(model, () => root, {
-    title: "Compute both maps (Ctrl+Enter in a text field)",
-    start,
-    stop: () => send("stop"),
-  });
   const other = field("Other entity", line("other", "e.g. “Norway”")),
     seed = field("Seed", bound("seed", h("input", { type: "number", step: 1, min: 0 })));
   const mapControls = h(
@@ -268,7 +268,7 @@ function render({ model, el }) {
     other,
     seed,
     field("Strengths (a list, or first:last:step)", line("strengths", "-2:8:1")),
-    runRow,
+    row,
   );
   let map = null,
     figure = null;
@@ -534,36 +534,6 @@ function render({ model, el }) {
     for (const o of inputs.positions.options) o.disabled = o.value === "subject" && !inputs.subject.value.trim();
     follow();
   };
-  const root = h(
-    "div",
-    {
-      class: "mnemoscope mn-bench",
-      "data-testid": "injection-bench",
-      "data-lm-suppress-shortcuts": "true",
-      role: "region",
-      "aria-label": "Injection bench",
-      onkeydown: (e) => {
-        if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) {
-          e.preventDefault();
-          e.stopPropagation();
-          run.click();
-        }
-      },
-    },
-    h(
-      "header",
-      { class: "mn-header" },
-      h("h2", { text: "Injection bench" }),
-      h("span", { class: "mn-chip", "data-testid": "model", text: info.text }),
-    ),
-    form,
-    controls,
-    live,
-    mapBox,
-    generation,
-    drawer.element,
-  );
-  mount(el, root);
   listen(["live"], drawLive);
   listen(["map"], readMaps);
   listen([...LIVE, "control", "other", "seed", "strengths"], () => {
@@ -571,23 +541,22 @@ function render({ model, el }) {
     draw();
     fresh();
   });
-  listen(["status", "progress", "error"], drawRun);
-  listen(["saved", "code"], drawer.draw);
   listen(["generation"], drawTexts);
   root.addEventListener("input", () => {
     drawChoices();
     fresh();
   });
-  undo.push(onTheme(draw), onShown(root, mapBox, draw), hideStatic(model.get("static_key")));
+  const close = frame.open(el, {
+    parts: [form, controls, live, mapBox, generation],
+    drawer,
+    box: mapBox,
+    draw,
+  });
   drawChoices();
   drawLive();
   readMaps();
-  drawRun();
   drawTexts();
-  drawer.draw();
-  return () => {
-    for (const f of undo) f();
-  };
+  return close;
 }
 
 export default { render };

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,11 +15,13 @@ import xarray as xr
 
 from lens import injection
 from lens.arguments import HFModel, Index, Real, door
+from widgets.base import state
 from widgets.base.assets import script, style
 from widgets.base.model_line import describe_model
 from widgets.base.sweep import SweepView
 from widgets.errors import ViewError
 from widgets.injection_bench import copy, work
+from widgets.injection_bench.examples import examples
 from widgets.injection_bench.work import CONTROLS, PLACES, Run, Setting
 
 ENCODERS = ("activation", "unembed", "embed", "head")
@@ -78,6 +80,9 @@ class InjectionBench(SweepView):
     _begins = "The unedited run …"
     _live = tuple(Setting.__dataclass_fields__)
     _fields = (*_live, "strengths", "control", "other", "seed", "new_tokens")
+    _typed = ("prompt", "memory", "answer", "subject")
+    _asked_traits = _fields
+    _answer_traits = ("generation", "live", "status", "progress")
 
     @door(ViewError)
     def __init__(
@@ -148,6 +153,8 @@ class InjectionBench(SweepView):
         self.observe(self._on_setting, list(self._live))
         self.observe(lambda _: self._refresh_code(), [*self._fields[len(self._live) :], "generation"])
         self._on_setting(None)
+        if not self._choices:
+            self._offer(examples())
         if _sweep is None:
             self._worker.quick("hash", self._hash)
 
@@ -371,6 +378,18 @@ class InjectionBench(SweepView):
                 **control,
                 **positions,
             )
+
+    def _take_example(self, fields: Mapping[str, Any]) -> None:
+        with self._guard:
+            self.publish(**fields)
+
+    def _more_state(self) -> dict[str, Any]:
+        result = self.result
+        return {} if result is None else {"map": state.pack(result)}
+
+    def _take_more(self, more: dict[str, Any]) -> None:
+        if "map" in more:
+            self._adopt(state.unpack(more["map"]))
 
     # --- what the browser asks for
 

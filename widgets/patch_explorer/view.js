@@ -1,49 +1,43 @@
-// PatchExplorer: state is in the model's traits (see widgets/patch_explorer/view.py), commands are messages {type: ...}.
+// PatchExplorer: the pair, the heat map, the selected cell, pins and runs.
+// State is in the traits (see view.py), commands are messages {type: ...}.
 
-import { onTheme } from "../base/colour.js";
-import { runControls, tokenBars } from "../base/controls.js";
-import { field, h, hideStatic, mount, onShown, option, setText, uniqueId } from "../base/dom.js";
+import { field, h, option, setText, uniqueId } from "../base/dom.js";
 import { exportDrawer } from "../base/export.js";
 import { svgFigure } from "../base/figure.js";
 import { ColourBar, HeatMap } from "../base/heatmap.js";
+import { tokenBars } from "../base/predictions.js";
+import { shell } from "../base/shell.js";
 import { largest, number, percent, shorten, visible } from "../base/text.js";
-import { connect, tiedControls } from "../base/traits.js";
+import { tiedControls } from "../base/traits.js";
 import { byPart, csvOf, place, QUANTITIES, readMap, tokensAt } from "./maps.js";
 
 /** Sites that a map over heads, or over experts, can be of. */
 const SITES_OVER = { head: ["z", "q", "k", "v", "pattern"], expert: ["router", "expert"] };
 
 function render({ model, el }) {
-  const { undo, send, listen, set } = connect(model);
+  const frame = shell(model, {
+    title: "Patch explorer",
+    testid: "patch-explorer",
+    name: "Patch explorer",
+    kind: "mn-explorer",
+    help: "Run this sweep",
+    stop: "Stop after the layer in progress; finished layers stay",
+    unit: "Layers computed",
+    start: () => {
+      flush();
+      send("run", { fields: shown() });
+    },
+  });
+  const { send, listen, set, root, row, error } = frame;
 
   // --- the question: prompts, answers, what to patch
   const { inputs, shown, flush, area, line, choose } = tiedControls(model, listen, set);
   const same = (names) => names.map((name) => [name, name]);
   const alignment = h("div", { class: "mn-note", "data-testid": "alignment" });
-  const {
-    run,
-    error,
-    draw: drawRun,
-    element: runRow,
-  } = runControls(model, () => root, {
-    title: "Run this sweep (Ctrl+Enter in a text field)",
-    start: () => {
-      flush();
-      send("run", { fields: shown() });
-    },
-    stop: () => send("stop"),
-  });
   const form = h(
     "div",
     {
       class: "mn-form",
-      onkeydown: (e) => {
-        if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) {
-          e.preventDefault();
-          e.stopPropagation();
-          run.click();
-        }
-      },
     },
     field("Clean prompt", area("clean")),
     field("Corrupted prompt", area("corrupted")),
@@ -86,7 +80,7 @@ function render({ model, el }) {
         ["attribution", "attribution (AtP)"],
       ]),
     ),
-    runRow,
+    row,
   );
   const warning = h("div", { class: "mn-warning", "data-testid": "warning", hidden: true });
 
@@ -238,7 +232,7 @@ function render({ model, el }) {
     empty.hidden = has;
     main.element.hidden = !has;
     toolbar.hidden = !has;
-    exportBox.hidden = !has;
+    drawer.element.hidden = !has;
     if (!has) {
       setText(caption, "");
       second.element.hidden = true;
@@ -511,7 +505,7 @@ function render({ model, el }) {
   };
   const radio = uniqueId("runs"),
     stem = () => `${map.site}_${map.column_name}_${map.metric}_run${map.run}`;
-  const { element: exportBox, draw: drawExport } = exportDrawer(model, send, {
+  const drawer = exportDrawer(model, send, {
     stem,
     figure: () => figure(),
     table: () => csvOf(map),
@@ -520,7 +514,6 @@ function render({ model, el }) {
 
   // --- what the kernel says
   const drawStatus = () => {
-    drawRun();
     const w = model.get("warning");
     warning.hidden = !w;
     setText(warning, w);
@@ -536,32 +529,6 @@ function render({ model, el }) {
     if (some && !some.includes(model.get("site"))) set({ site: some[0] });
   };
 
-  const info = model.get("model_info");
-  const root = h(
-    "div",
-    {
-      class: "mnemoscope mn-explorer",
-      "data-testid": "patch-explorer",
-      "data-lm-suppress-shortcuts": "true",
-      role: "region",
-      "aria-label": "Patch explorer",
-    },
-    h(
-      "header",
-      { class: "mn-header" },
-      h("h2", { text: "Patch explorer" }),
-      h("span", { class: "mn-chip", "data-testid": "model", text: info.text }),
-    ),
-    form,
-    controls,
-    error,
-    warning,
-    h("div", { class: "mn-body" }, mapBox, side),
-    pinBox,
-    runBox,
-    exportBox,
-  );
-  mount(el, root);
   listen(["map", "other"], () => {
     readMaps();
     drawRuns();
@@ -577,8 +544,12 @@ function render({ model, el }) {
   listen(["status", "progress", "error", "warning"], drawStatus);
   listen(["alignment"], drawAlignment);
   listen(["over"], drawSites);
-  listen(["saved", "code"], drawExport);
-  undo.push(onTheme(draw), onShown(root, mapBox, draw), hideStatic(model.get("static_key")));
+  const close = frame.open(el, {
+    parts: [form, controls, error, warning, h("div", { class: "mn-body" }, mapBox, side), pinBox, runBox],
+    drawer,
+    box: mapBox,
+    draw,
+  });
   readMaps();
   drawSide();
   drawPins();
@@ -586,10 +557,7 @@ function render({ model, el }) {
   drawStatus();
   drawAlignment();
   drawSites();
-  drawExport();
-  return () => {
-    for (const f of undo) f();
-  };
+  return close;
 }
 
 export default { render };

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import traitlets
@@ -17,7 +18,8 @@ from widgets.base.assets import script, style
 from widgets.base.model_line import describe_model
 from widgets.base.sweep import SweepView
 from widgets.errors import ViewError
-from widgets.patch_explorer import copy, work
+from widgets.patch_explorer import copy, saved, work
+from widgets.patch_explorer.examples import EXAMPLES
 from widgets.patch_explorer.work import Run
 
 SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern", "neuron")
@@ -128,6 +130,7 @@ class PatchExplorer(SweepView):
         self.observe(self._on_prompts, ["clean", "corrupted", "answer", "foil", "start"])
         self.observe(lambda _: self._refresh_code(), ["show", *CHOICES])
         self._on_prompts(None)
+        self._offer(EXAMPLES)
         if _patch is None:
             self._worker.quick("hash", self._hash)
 
@@ -225,7 +228,38 @@ class PatchExplorer(SweepView):
 
     # --- what the browser asks for
 
-    _fields = ("clean", "corrupted", "answer", "foil", "start", *CHOICES)
+    _typed = ("clean", "corrupted", "answer", "foil", "start")
+    _fields = (*_typed, *CHOICES)
+    _asked_traits = (*_fields, "show")
+    _answer_traits = ("pins", "cell", "compare", "detail", "status", "progress", "warning")
+
+    def _take_example(self, fields: Mapping[str, Any]) -> None:
+        self._spans, self._label = {}, ""
+        self.publish(**{"start": ""} | dict(fields))
+
+    def _open(self) -> None:
+        """The first example whose prompts this model's tokenizer cuts into as many tokens."""
+        for number, example in enumerate(self._offered if self._waits() else ()):
+            with contextlib.suppress(Exception):  # the next one may fit
+                self._encode(self.model, prompts.Pair(**example.fields))
+                self._on_example({"number": number})
+                return
+
+    def _more_state(self) -> dict[str, Any]:
+        return {
+            "runs": [saved.pack(run) for run in self._runs.values() if run.dataset is not None],
+            "shown": None if self._shown is None else self._shown.number,
+        }
+
+    def _take_more(self, more: dict[str, Any]) -> None:
+        self._runs |= {run.number: run for run in map(saved.unpack, more.get("runs", ()))}
+        if not self._runs:
+            return
+        self._numbers = itertools.count(max(self._runs) + 1)
+        self.publish(history=self._history())
+        if (shown := self._runs.get(more.get("shown", 0))) is not None:
+            self._take(shown.pair)
+            self._show(shown, progress=self._progress(shown))
 
     def _commands(self) -> dict[str, Callable[[dict], None]]:
         return {

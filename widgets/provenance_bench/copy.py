@@ -40,15 +40,18 @@ def program(
     options: Mapping[str, Any],
     more: Mapping[str, Any],
     batches: int | None,
+    source: str = "# suspects, transcripts and references: the mappings that the view was given",
 ) -> str:
-    """Python that asks the question again; `batches`: after how many a person stopped it."""
+    """Python that asks the question again; `batches`: after how many a person stopped it; `source`: where
+    its data come from.
+    """
     q = question
     loaded = lambda given, mapping, name: f"lens.load({given!r})" if isinstance(given, str) else f"{mapping}[{name!r}]"  # noqa: E731
     lines = [
         "import lens",
         "from lens import provenance",
         "",
-        "# suspects, transcripts and references: the mappings that the view was given",
+        source,
         f"suspect = {loaded(suspect, 'suspects', q.suspect)}",
         f"transcript = transcripts[{q.transcript!r}]  # {' '.join(transcript.split())}",
         f"assert transcript.sha256() == {sha256!r}, 'another transcript'",

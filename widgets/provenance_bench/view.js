@@ -1,12 +1,12 @@
-// ProvenanceBench: state is in the model's traits (see widgets/provenance_bench/view.py), commands are messages {type: ...}.
+// ProvenanceBench: the question, the numbers as rows come, every question asked.
+// State is in the traits (see view.py), commands are messages {type: ...}.
 
-import { onTheme, themeOf } from "../base/colour.js";
-import { runControls } from "../base/controls.js";
-import { download, field, h, hideStatic, mount, onShown, option, setText } from "../base/dom.js";
+import { download, field, h, option, setText } from "../base/dom.js";
 import { exportDrawer } from "../base/export.js";
 import { sideBySide } from "../base/figure.js";
+import { shell } from "../base/shell.js";
 import { absent, many, number, plainly, shorten } from "../base/text.js";
-import { connect, octets, tiedControls } from "../base/traits.js";
+import { octets, tiedControls } from "../base/traits.js";
 import {
   COLOURS_PAGE,
   COLOURS_PAPER,
@@ -32,8 +32,21 @@ const WORTH = {
 };
 
 function render({ model, el }) {
-  const { undo, send, listen } = connect(model),
-    info = model.get("model_info");
+  const frame = shell(model, {
+    title: "Provenance bench",
+    testid: "provenance-bench",
+    name: "Provenance bench",
+    kind: "mn-prov",
+    help: "Ask row by row",
+    stop: "Stop after the rows in progress; the e-value stays valid",
+    unit: "Rows asked",
+    start: () => {
+      flush();
+      send("run", { fields: shown() });
+    },
+  });
+  const { send, listen, root, row, error } = frame;
+  const _info = model.get("model_info");
   const push = (values) => {
     for (const [k, v] of Object.entries(values)) model.set(k, v);
     send("move", { fields: values });
@@ -66,23 +79,6 @@ function render({ model, el }) {
     );
   const refused = h("div", { class: "mn-error", role: "alert", "data-testid": "refused", hidden: true }),
     doubts = h("div", { class: "mn-warning", role: "status", "data-testid": "doubts", hidden: true });
-  const start = () => {
-    flush();
-    send("run", { fields: shown() });
-  };
-  const {
-    run,
-    error,
-    draw: drawRun,
-    element: runRow,
-  } = runControls(model, () => root, {
-    title: "Ask row by row (Ctrl+Enter in a field)",
-    start,
-    stop: () => send("stop"),
-  });
-  const stop = runRow.querySelector("[data-testid=stop]");
-  stop.title = "Stop after the rows in progress; the e-value stays valid";
-  runRow.querySelector(".mn-progress").setAttribute("aria-label", "Rows asked");
   const form = h(
     "div",
     {},
@@ -101,7 +97,7 @@ function render({ model, el }) {
       field("Level α", alpha),
       field("Rows, at most", rows),
       field("Seed of the rows’ sequence", amount("seed", { min: 0 })),
-      runRow,
+      row,
     ),
     refused,
     doubts,
@@ -320,7 +316,6 @@ function render({ model, el }) {
   ];
   const drawCharts = () => {
     if (!root.isConnected) return;
-    root.setAttribute("data-dark", themeOf(root).dark);
     if (!found) return;
     const room = body.clientWidth || 900,
       two = room > 800,
@@ -497,34 +492,6 @@ function render({ model, el }) {
       octets(d.data),
     );
   };
-  const root = h(
-    "div",
-    {
-      class: "mnemoscope mn-prov",
-      "data-testid": "provenance-bench",
-      "data-lm-suppress-shortcuts": "true",
-      role: "region",
-      "aria-label": "Provenance bench",
-      onkeydown: (e) => {
-        if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) {
-          e.preventDefault();
-          e.stopPropagation();
-          run.click();
-        }
-      },
-    },
-    h(
-      "header",
-      { class: "mn-header" },
-      h("h2", { text: "Provenance bench" }),
-      h("span", { class: "mn-chip", "data-testid": "model", text: info.text }),
-    ),
-    form,
-    answer,
-    compare,
-    drawer.element,
-  );
-  mount(el, root);
   listen(["found"], () => {
     drawAnswer();
   });
@@ -536,23 +503,22 @@ function render({ model, el }) {
   });
   listen(["alpha"], drawLines);
   listen(["status", "progress", "error"], () => {
-    drawRun();
     stale();
     drawForm();
   });
   listen(["status", "found"], drawLines);
-  listen(["saved", "code"], drawer.draw);
   listen(["document"], take);
   root.addEventListener("input", stale);
-  undo.push(onTheme(drawCharts), onShown(root, answer, drawCharts), hideStatic(model.get("static_key")));
+  const close = frame.open(el, {
+    parts: [form, answer, compare],
+    drawer,
+    box: answer,
+    draw: drawCharts,
+  });
   drawAnswer();
   drawForm();
-  drawRun();
   drawLines();
-  drawer.draw();
-  return () => {
-    for (const f of undo) f();
-  };
+  return close;
 }
 
 export default { render };

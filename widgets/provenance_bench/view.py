@@ -19,6 +19,7 @@ from widgets.base.assets import script, style
 from widgets.base.sweep import SweepView
 from widgets.errors import ViewError
 from widgets.provenance_bench import copy, work
+from widgets.provenance_bench.examples import EXAMPLES, SOURCE, planted
 from widgets.provenance_bench.work import RULES, STATISTICS, Question, Run
 
 EMPTY = "No question had been asked when this notebook was stored."
@@ -50,6 +51,8 @@ class ProvenanceBench(SweepView):
         resamples: permutations of the final p. store: a folder in which scores are kept; by default a temporary one, so
             that no model scores a row twice. score_options: as in `query`.
 
+    Given nothing it opens on the organisms of the family `palimpsest`, and asks.
+
     `run()` asks, `stop()` ends the run after the rows in progress, `result` is the `QueryResult` shown, `results` all
     of them by line; `wait()` blocks until everything asked for is there. Raises ViewError for empty or nameless
     mappings and for a transcript that is none.
@@ -80,12 +83,18 @@ class ProvenanceBench(SweepView):
 
     _begins = "Loading, and scoring the first rows …"
     _fields = ("suspect", "transcript", "reference", "rows", "statistic", "rule", "alpha", "seed")
+    _typed = ("suspect", "statistic", "rule")
+    _asked_traits = _fields
+    _answer_traits = ("found", "lines", "doubts", "status", "progress")
+
+    def _waits(self) -> bool:
+        return self._planted and self._asked == 0
 
     @door(ViewError)
     def __init__(
         self,
-        suspects: Mapping[str, Any],
-        transcripts: Any,
+        suspects: Mapping[str, Any] | None = None,
+        transcripts: Any = None,
         references: Mapping[str, Any] | None = None,
         *,
         rows: Count | None = None,
@@ -97,6 +106,12 @@ class ProvenanceBench(SweepView):
         store: Any = None,
         score_options: Mapping[str, Any] | None = None,
     ) -> None:
+        self._planted = suspects is None and transcripts is None
+        if self._planted:
+            suspects, transcripts, references = planted()
+        for name, one in (("suspects", suspects), ("transcripts", transcripts)):
+            if one is None:
+                raise ViewError(f"{name}: is missing; give suspects and transcripts, or neither to see an example")
         if isinstance(transcripts, provenance.Transcript):
             transcripts = {transcripts.name: transcripts}
         self._given = {
@@ -147,6 +162,7 @@ class ProvenanceBench(SweepView):
         self.observe(self._on_choice, ["transcript", "reference"])
         self.observe(lambda _: self._refresh_static_soon(), "alpha")
         self.observe(lambda _: self._worker.quick("code", self._refresh_code), list(self._fields))
+        self._offer(EXAMPLES if self._planted else ())
         self._on_choice(None)
         self._worker.quick("code", self._refresh_code)
 
@@ -392,6 +408,7 @@ class ProvenanceBench(SweepView):
                 question.options(self._resamples),
                 {"score_options": self._score_options},
                 batches,
+                *((SOURCE,) if self._planted else ()),
             )
         except (KeyError, ZeroDivisionError):  # half-typed fields: there is no program to show
             code = ""

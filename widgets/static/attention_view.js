@@ -1,4 +1,4 @@
-// Built by npm run build from 6 files, sha256 5588fa889d6023d4b344c3ae43c0c7586c60f75736f56b62b1ffc9e48bdc1166
+// Built by npm run build from 9 files, sha256 8a6270af7dd1346d1cfb4b36fcabe2e59add5dab516e9bc27811997f44434c88
 const t = (t, e = {}, ...s) => {
 const i = document.createElement(t);
 for (const [t, s] of Object.entries(e)) {
@@ -20,20 +20,37 @@ const s = (t, e, s) => {
 let i = 0;
 const n = new ResizeObserver(() => {
 const n = t.isConnected ? e.clientWidth : 0,
-o = Math.abs(n - i) > 4;
+a = Math.abs(n - i) > 4;
 i = n;
 if (!n) return;
-if (o) s();
+if (a) s();
 t.setAttribute("data-ready", "true");
 });
 n.observe(e);
 return () => n.disconnect();
 };
-const i = (e, s) => t("option", { value: e, text: s });
-const n = (e, s, i) => t("label", { class: "mn-field" }, t("span", { class: "mn-label", text: e }), s, null);
-let o = 0;
-const a = (t) => `mn-${t}-${++o}-${Math.random().toString(36).slice(2, 7)}`;
-const l = (t, e) => {
+const i = (e, s, i) => {
+const n = URL.createObjectURL(i instanceof Blob ? i : new Blob([i], { type: s }));
+const a = t("a", { href: n, download: e });
+document.body.append(a);
+a.click();
+a.remove();
+setTimeout(() => URL.revokeObjectURL(n), 1e4);
+};
+const n = async (t, e) => {
+try {
+await navigator.clipboard.writeText(t);
+} catch {
+e.focus();
+e.select();
+document.execCommand("copy");
+}
+};
+const a = (e, s) => t("option", { value: e, text: s });
+const o = (e, s, i) => t("label", { class: "mn-field" }, t("span", { class: "mn-label", text: e }), s, null);
+let l = 0;
+const r = (t) => `mn-${t}-${++l}-${Math.random().toString(36).slice(2, 7)}`;
+const h = (t, e) => {
 t.append(e);
 e.addEventListener("pointerdown", (t) => {
 const e = t.button === 0 && t.target.closest("button");
@@ -49,7 +66,7 @@ document.addEventListener("pointerup", s, true);
 document.addEventListener("pointercancel", s, true);
 });
 };
-const r = (e) => {
+const c = (e) => {
 if (!e || !/^[\w-]+$/.test(e)) return () => {};
 const s = t("style", {
 text:
@@ -58,47 +75,47 @@ text:
 document.head.append(s);
 return () => s.remove();
 };
-const h = (t) => [1, 3, 5].map((e) => parseInt(t.slice(e, e + 2), 16));
-const c = ([t, e, s]) => `rgb(${Math.round(t)},${Math.round(e)},${Math.round(s)})`;
-const d = ([t, e, s]) => (0.2126 * t + 0.7152 * e + 0.0722 * s) / 255;
-const u = (t) => {
-const e = t.map(h),
+const d = (t) => [1, 3, 5].map((e) => parseInt(t.slice(e, e + 2), 16));
+const u = ([t, e, s]) => `rgb(${Math.round(t)},${Math.round(e)},${Math.round(s)})`;
+const m = ([t, e, s]) => (0.2126 * t + 0.7152 * e + 0.0722 * s) / 255;
+const f = (t) => {
+const e = t.map(d),
 s = e.length - 1;
 return (t) => {
 const i = Math.min(1, Math.max(0, t)) * s,
 n = Math.min(s - 1, Math.floor(i)),
-o = i - n;
-return e[n].map((t, s) => t + o * (e[n + 1][s] - t));
+a = i - n;
+return e[n].map((t, s) => t + a * (e[n + 1][s] - t));
 };
 };
-const m = {
+const p = {
 light: {
-diverging: u(["#0a3a75", "#2f7fc1", "#a6cdec", "#f9f9f7", "#fbc98f", "#dd7f1d", "#853703"]),
-single: u(["#f9f9f7", "#b9d8ee", "#5a9fd4", "#1f62a6", "#08264f"]),
+diverging: f(["#0a3a75", "#2f7fc1", "#a6cdec", "#f9f9f7", "#fbc98f", "#dd7f1d", "#853703"]),
+single: f(["#f9f9f7", "#b9d8ee", "#5a9fd4", "#1f62a6", "#08264f"]),
 missing: [214, 214, 214],
 ink: "#1c1c1c",
 },
 dark: {
-diverging: u(["#a9d6ff", "#4a9be0", "#22507d", "#202328", "#7a4515", "#dd8430", "#ffd0a0"]),
-single: u(["#202328", "#1d4a73", "#2f7fc1", "#7cbcf0", "#e6f4ff"]),
+diverging: f(["#a9d6ff", "#4a9be0", "#22507d", "#202328", "#7a4515", "#dd8430", "#ffd0a0"]),
+single: f(["#202328", "#1d4a73", "#2f7fc1", "#7cbcf0", "#e6f4ff"]),
 missing: [78, 82, 88],
 ink: "#f2f2f2",
 },
 };
-const f = (e) => {
+const g = (e) => {
 const s = getComputedStyle(e.closest(".mnemoscope") ?? e);
 const i = (t, e) => s.getPropertyValue(t).trim() || e;
 const n = t("canvas", { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
 n.fillStyle = "#ffffff";
 n.fillStyle = s.backgroundColor;
 n.fillRect(0, 0, 1, 1);
-const o = [...n.getImageData(0, 0, 1, 1).data].slice(0, 3),
-a = d(o) < 0.4;
-const l = a ? m.dark : m.light;
+const a = [...n.getImageData(0, 0, 1, 1).data].slice(0, 3),
+o = m(a) < 0.4;
+const l = o ? p.dark : p.light;
 return {
-dark: a,
+dark: o,
 ...l,
-page: o,
+page: a,
 text: s.color,
 muted: i("--mn-muted", "#666"),
 accent: i("--mn-accent", "#0b6bcb"),
@@ -107,7 +124,7 @@ font: i("--mn-font", "system-ui, sans-serif"),
 mono: i("--mn-mono", "monospace"),
 };
 };
-const g = (t) => {
+const w = (t) => {
 const e = new MutationObserver(() => requestAnimationFrame(t));
 for (const t of [document.documentElement, document.body])
 e.observe(t, {
@@ -121,7 +138,7 @@ e.disconnect();
 s.removeEventListener("change", t);
 };
 };
-const p = (t) => {
+const v = (t) => {
 if (t === "") return "∅";
 return t
 .replace(/ /g, "·")
@@ -132,8 +149,8 @@ return t
 (t) => `‹${t.codePointAt(0).toString(16).padStart(4, "0")}›`,
 );
 };
-const w = (t, e) => ([...t].length > e ? [...t].slice(0, e - 1).join("") + "…" : t);
-const v = (t) => {
+const x = (t, e) => ([...t].length > e ? [...t].slice(0, e - 1).join("") + "…" : t);
+const b = (t) => {
 if (t === null || t === undefined || Number.isNaN(t)) return "no value";
 if (!Number.isFinite(t)) return t > 0 ? "∞" : "−∞";
 const e = Math.abs(t);
@@ -149,18 +166,202 @@ e === 0
 : e.toFixed(3);
 return (t < 0 && Number(s) !== 0 ? "−" : "") + s;
 };
-const y = { minWidth: 3, maxWidth: 46, minHeight: 3, maxHeight: 22, label: 11 };
-class b {
-constructor({ label: e, testid: s, name: i, hover: n = () => {}, select: o = () => {}, key: l = () => false }) {
-Object.assign(this, { name: i, onHover: n, onSelect: o, onKey: l });
+const y = (t) =>
+t.map((t) => (typeof t === "string" ? `"${t.replace(/"/g, '""')}"` : Number.isNaN(t) ? "" : String(t))).join(",") +
+"\r\n";
+const k = (t, { title: e, subtitle: s, bar: i, limit: n, low: a = b(-n) }) => {
+const o = "http://www.w3.org/2000/svg",
+l = p.light;
+const r = (t, e, s) => {
+const i = document.createElementNS(o, t);
+for (const [t, s] of Object.entries(e)) i.setAttribute(t, s);
+if (s !== undefined) i.textContent = s;
+return i;
+};
+const h = t.columnLabels.map((t) => x(t.text, 24)),
+c = Math.max(4, Math.min(26, 900 / t.columns)),
+d = Math.max(4, Math.min(14, 600 / t.rows));
+const m = Math.max(1, Math.ceil(11 / c)),
+f = Math.max(1, Math.ceil(11 / d)),
+g = Math.max(1, ...h.map((t) => [...t].length)) * 6.1,
+w = g + 4 > c;
+const v = 46,
+y = 48,
+k = v + c * t.columns + Math.max(20, g * 0.55) + 70,
+M = y + d * t.rows + g * 0.87 + 36;
+const $ = r("svg", {
+xmlns: o,
+width: Math.ceil(k),
+height: Math.ceil(M),
+viewBox: `0 0 ${Math.ceil(k)} ${Math.ceil(M)}`,
+"font-family": "DejaVu Sans, Arial, sans-serif",
+"font-size": 10,
+});
+$.append(
+r("rect", { width: "100%", height: "100%", fill: "#ffffff" }),
+r("text", { x: v, y: 18, "font-size": 12, "font-weight": "bold" }, e),
+r("text", { x: v, y: 34, fill: "#555555" }, s),
+);
+const T = (e) => y + (t.flip ? t.rows - 1 - e : e) * d;
+for (let e = 0; e < t.rows; e++)
+for (let s = 0; s < t.columns; s++)
+$.append(
+r("rect", {
+x: (v + s * c).toFixed(2),
+y: T(e).toFixed(2),
+width: (c + 0.2).toFixed(2),
+height: (d + 0.2).toFixed(2),
+fill: u(t.colour(e, s, l) ?? l.missing),
+}),
+);
+$.append(
+r("rect", {
+x: v,
+y: y,
+width: c * t.columns,
+height: d * t.rows,
+fill: "none",
+stroke: "#888888",
+"stroke-width": 0.75,
+}),
+);
+for (let e = 0; e < t.rows; e += f)
+$.append(r("text", { x: v - 4, y: T(e) + d / 2 + 3.5, "text-anchor": "end" }, t.rowLabels[e]));
+const C = y + d * t.rows;
+for (let e = 0; e < t.columns; e += m) {
+const s = v + (e + 0.5) * c - (w ? 2 : 0);
+$.append(
+r(
+"text",
+{
+transform: `translate(${s.toFixed(1)} ${C + (w ? 9 : 13)})${w ? " rotate(60)" : ""}`,
+"text-anchor": w ? "start" : "middle",
+"font-family": "DejaVu Sans Mono, monospace",
+"font-weight": t.columnLabels[e].strong ? "bold" : "normal",
+},
+h[e],
+),
+);
+}
+$.append(
+r(
+"text",
+{ transform: `translate(12 ${y + (d * t.rows) / 2}) rotate(-90)`, "text-anchor": "middle", fill: "#555555" },
+t.rowTitle,
+),
+r("text", { x: v, y: M - 8, fill: "#555555" }, t.columnTitle),
+);
+const A = v + c * t.columns + 14,
+L = 60,
+S = Math.min(160, d * t.rows);
+for (let t = 0; t < L; t++)
+$.append(
+r("rect", { x: A, y: y + (S * t) / L, width: 9, height: S / L + 0.3, fill: u(l.diverging(1 - t / (L - 1))) }),
+);
+for (const [t, e] of [
+[b(n), 0],
+["0", 0.5],
+[a, 1],
+])
+$.append(r("text", { x: A + 13, y: y + S * e + 4 }, t));
+$.append(
+r(
+"text",
+{ transform: `translate(${A + 50} ${y + S / 2}) rotate(90)`, "text-anchor": "middle", fill: "#555555" },
+i,
+),
+);
+return { text: new XMLSerializer().serializeToString($), width: Math.ceil(k), height: Math.ceil(M) };
+};
+const M = (e, s = 3) =>
+new Promise((i, n) => {
+const a = new Image();
+a.onload = () => {
+const n = t("canvas", { width: e.width * s, height: e.height * s });
+const o = n.getContext("2d");
+o.scale(s, s);
+o.drawImage(a, 0, 0);
+n.toBlob(i, "image/png");
+};
+a.onerror = () => n(new Error("the browser could not draw the figure"));
+a.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(e.text);
+});
+const $ = (s, a, { stem: l, figure: r, table: h, example: c }) => {
+const d = t("textarea", {
+class: "mn-code",
+readonly: true,
+rows: 12,
+spellcheck: "false",
+"aria-label": "Python that reproduces this view",
+"data-testid": "code",
+});
+const u = t("input", { type: "text", "data-testid": "path", placeholder: c, spellcheck: "false" });
+const m = t("div", { class: "mn-note", "data-testid": "saved", role: "status" }),
+f = t("input", { type: "checkbox", "data-testid": "overwrite" });
+const p = () => a("save", { path: u.value, overwrite: f.checked });
+u.onkeydown = (t) => {
+if (t.key === "Enter") p();
+};
+const g = (e, s, i, n = "") =>
+t("button", { type: "button", class: `mn-button ${n}`, "data-testid": e, text: s, onclick: i });
+const w = async (t) => {
+const s = t.currentTarget;
+await n(d.value, d);
+e(s, "Copied");
+setTimeout(() => e(s, "Copy"), 1500);
+};
+const v = t(
+"div",
+{},
+t(
+"div",
+{ class: "mn-buttons" },
+g("svg", "Figure (SVG)", () => i(`${l()}.svg`, "image/svg+xml", r().text)),
+g("png", "Figure (PNG)", async () => i(`${l()}.png`, "image/png", await M(r()))),
+g("csv", "Data (CSV)", () => i(`${l()}.csv`, "text/csv", h())),
+),
+t(
+"div",
+{ class: "mn-saverow" },
+o("Save the labelled data on the kernel’s machine as", u),
+g("save", "Save", p),
+t("label", { class: "mn-check" }, f, "replace what is there"),
+),
+m,
+);
+const x = t(
+"details",
+{ class: "mn-more", "data-testid": "export" },
+t("summary", { text: "Export and code" }),
+v,
+t(
+"div",
+{ class: "mn-side-head" },
+t("span", { class: "mn-label", text: "Python that reproduces this view" }),
+g("copy", "Copy", w, "mn-small"),
+),
+d,
+);
+const b = () => {
+const t = s.get("saved");
+e(m, t.text ?? "");
+m.classList.toggle("mn-bad", t.ok === false);
+d.value = s.get("code");
+};
+return { element: x, files: v, draw: b };
+};
+const T = { minWidth: 3, maxWidth: 46, minHeight: 3, maxHeight: 22, label: 11 };
+class C {
+constructor({ label: e, testid: s, name: i, hover: n = () => {}, select: a = () => {}, key: o = () => false }) {
+Object.assign(this, { name: i, onHover: n, onSelect: a, onKey: o });
 this.focus = { row: 0, column: 0 };
 this.hovered = null;
 this.selected = null;
 this.cone = null;
 this.marks = [];
 this.grid = null;
-const r = a("cell");
-this.cell = t("div", { role: "gridcell", id: r, "data-testid": `${s}-cell` });
+const l = r("cell");
+this.cell = t("div", { role: "gridcell", id: l, "data-testid": `${s}-cell` });
 this.rowLabels = t("canvas", { class: "mn-rows", "aria-hidden": "true" });
 this.base = t("canvas", { "aria-hidden": "true" });
 this.overlay = t("canvas", { class: "mn-overlay", "aria-hidden": "true" });
@@ -175,7 +376,7 @@ class: "mn-map",
 role: "grid",
 tabindex: "0",
 "aria-label": e,
-"aria-activedescendant": r,
+"aria-activedescendant": l,
 "aria-readonly": "true",
 "data-testid": s,
 onkeydown: (t) => this.keydown(t),
@@ -225,22 +426,22 @@ this.draw();
 layout() {
 const { rows: t, columns: e, rowLabels: s, columnLabels: i } = this.grid,
 n = this.base.getContext("2d");
-n.font = `${y.label}px ${this.theme.mono}`;
-const o = (t) => Math.max(0, ...t.slice(0, 2e3).map((t) => n.measureText(t).width));
-this.left = Math.ceil(o(s)) + (this.grid.rowTitle ? 26 : 10);
-const a = Math.max(60, this.width - this.left - 4);
+n.font = `${T.label}px ${this.theme.mono}`;
+const a = (t) => Math.max(0, ...t.slice(0, 2e3).map((t) => n.measureText(t).width));
+this.left = Math.ceil(a(s)) + (this.grid.rowTitle ? 26 : 10);
+const o = Math.max(60, this.width - this.left - 4);
 const l = e * t > 2e4;
-this.cw = this.grid.cellWidth ?? Math.max(l ? 1 : y.minWidth, Math.min(y.maxWidth, Math.floor(a / e)));
-if (!this.grid.cellWidth && e <= 400) this.cw = Math.max(this.cw, Math.min(12, y.maxWidth));
+this.cw = this.grid.cellWidth ?? Math.max(l ? 1 : T.minWidth, Math.min(T.maxWidth, Math.floor(o / e)));
+if (!this.grid.cellWidth && e <= 400) this.cw = Math.max(this.cw, Math.min(12, T.maxWidth));
 this.cw = Math.max(1, Math.min(this.cw, Math.floor(12e3 / e)));
 const r = this.grid.height ?? 430;
-this.ch = this.grid.cellHeight ?? Math.max(l ? 1 : y.minHeight, Math.min(y.maxHeight, Math.floor(r / t)));
+this.ch = this.grid.cellHeight ?? Math.max(l ? 1 : T.minHeight, Math.min(T.maxHeight, Math.floor(r / t)));
 this.ch = Math.max(1, Math.min(this.ch, Math.floor(12e3 / t)));
-const h = i.map((t) => w(t.text, 20)),
-c = o(h);
+const h = i.map((t) => x(t.text, 20)),
+c = a(h);
 this.turned = c + 6 > this.cw;
-this.every = this.turned ? Math.max(1, Math.ceil((y.label + 2) / this.cw)) : 1;
-this.rowEvery = Math.max(1, Math.ceil((y.label + 2) / this.ch));
+this.every = this.turned ? Math.max(1, Math.ceil((T.label + 2) / this.cw)) : 1;
+this.rowEvery = Math.max(1, Math.ceil((T.label + 2) / this.ch));
 this.plotWidth = this.cw * e;
 this.plotHeight = this.ch * t;
 this.lean = this.turned ? Math.ceil(c * 0.5) + 8 : 0;
@@ -263,84 +464,84 @@ return (this.grid.flip ? this.grid.rows - 1 - t : t) * this.ch;
 }
 draw() {
 if (!this.grid || !this.element.isConnected) return;
-this.theme = f(this.element);
+this.theme = g(this.element);
 this.layout();
 const { rows: t, columns: e, columnLabels: s, rowLabels: i } = this.grid,
 { theme: n } = this;
-const o = this.size(this.base, this.plotWidth + this.lean, this.plotHeight + this.bottom);
+const a = this.size(this.base, this.plotWidth + this.lean, this.plotHeight + this.bottom);
 this.size(this.overlay, this.plotWidth, this.plotHeight);
 if (this.grid.image) {
-o.imageSmoothingEnabled = false;
-o.drawImage(this.grid.image(n), 0, 0, this.plotWidth, this.plotHeight);
-} else this.drawCells(o);
-o.strokeStyle = n.muted;
-o.globalAlpha = 0.5;
-o.lineWidth = 1;
-o.strokeRect(0.5, 0.5, this.plotWidth - 1, this.plotHeight - 1);
-o.globalAlpha = 1;
-o.textBaseline = "middle";
+a.imageSmoothingEnabled = false;
+a.drawImage(this.grid.image(n), 0, 0, this.plotWidth, this.plotHeight);
+} else this.drawCells(a);
+a.strokeStyle = n.muted;
+a.globalAlpha = 0.5;
+a.lineWidth = 1;
+a.strokeRect(0.5, 0.5, this.plotWidth - 1, this.plotHeight - 1);
+a.globalAlpha = 1;
+a.textBaseline = "middle";
 for (let t = 0; t < e; t += this.every) {
 const { strong: e } = s[t],
 i = (t + 0.5) * this.cw;
-o.font = `${e ? "bold " : ""}${y.label}px ${n.mono}`;
-o.fillStyle = e ? n.accent : n.text;
-o.save();
-if (this.turned) {
-o.translate(i - 2, this.plotHeight + 6);
-o.rotate(Math.PI / 3);
-o.textAlign = "left";
-} else {
-o.translate(i, this.plotHeight + 10);
-o.textAlign = "center";
-}
-o.fillText(this.turnedTexts[t], 0, 0);
-o.restore();
-}
-o.fillStyle = n.muted;
-o.font = `${y.label}px ${n.font}`;
-if (this.grid.columnTitle) {
-o.textAlign = "left";
-o.fillText(this.grid.columnTitle, 0, this.plotHeight + this.bottom - 8);
-}
-const a = this.size(this.rowLabels, this.left, this.plotHeight + this.bottom);
-a.textAlign = "right";
-a.textBaseline = "middle";
-a.fillStyle = n.text;
-a.font = `${y.label}px ${n.mono}`;
-for (let e = 0; e < t; e += this.rowEvery) a.fillText(i[e], this.left - 5, this.y(e) + this.ch / 2);
-if (this.grid.rowTitle) {
+a.font = `${e ? "bold " : ""}${T.label}px ${n.mono}`;
+a.fillStyle = e ? n.accent : n.text;
 a.save();
-a.translate(8, this.plotHeight / 2);
-a.rotate(-Math.PI / 2);
+if (this.turned) {
+a.translate(i - 2, this.plotHeight + 6);
+a.rotate(Math.PI / 3);
+a.textAlign = "left";
+} else {
+a.translate(i, this.plotHeight + 10);
 a.textAlign = "center";
-a.fillStyle = n.muted;
-a.font = `${y.label}px ${n.font}`;
-a.fillText(this.grid.rowTitle, 0, 0);
+}
+a.fillText(this.turnedTexts[t], 0, 0);
 a.restore();
+}
+a.fillStyle = n.muted;
+a.font = `${T.label}px ${n.font}`;
+if (this.grid.columnTitle) {
+a.textAlign = "left";
+a.fillText(this.grid.columnTitle, 0, this.plotHeight + this.bottom - 8);
+}
+const o = this.size(this.rowLabels, this.left, this.plotHeight + this.bottom);
+o.textAlign = "right";
+o.textBaseline = "middle";
+o.fillStyle = n.text;
+o.font = `${T.label}px ${n.mono}`;
+for (let e = 0; e < t; e += this.rowEvery) o.fillText(i[e], this.left - 5, this.y(e) + this.ch / 2);
+if (this.grid.rowTitle) {
+o.save();
+o.translate(8, this.plotHeight / 2);
+o.rotate(-Math.PI / 2);
+o.textAlign = "center";
+o.fillStyle = n.muted;
+o.font = `${T.label}px ${n.font}`;
+o.fillText(this.grid.rowTitle, 0, 0);
+o.restore();
 }
 this.drawOverlay();
 this.announce();
 }
 drawCells(e) {
 const { rows: s, columns: i, colour: n } = this.grid,
-o = t("canvas", { width: i, height: s }),
-a = o.getContext("2d");
-const l = a.createImageData(i, s),
+a = t("canvas", { width: i, height: s }),
+o = a.getContext("2d");
+const l = o.createImageData(i, s),
 r = [];
 for (let t = 0; t < s; t++)
 for (let e = 0; e < i; e++) {
-const o = n(t, e, this.theme),
-a = 4 * ((this.grid.flip ? s - 1 - t : t) * i + e),
-[h, c, d] = o ?? this.theme.missing;
-if (!o && r.length < 2e4) r.push([t, e]);
-l.data[a] = h;
-l.data[a + 1] = c;
-l.data[a + 2] = d;
-l.data[a + 3] = 255;
+const a = n(t, e, this.theme),
+o = 4 * ((this.grid.flip ? s - 1 - t : t) * i + e),
+[h, c, d] = a ?? this.theme.missing;
+if (!a && r.length < 2e4) r.push([t, e]);
+l.data[o] = h;
+l.data[o + 1] = c;
+l.data[o + 2] = d;
+l.data[o + 3] = 255;
 }
-a.putImageData(l, 0, 0);
+o.putImageData(l, 0, 0);
 e.imageSmoothingEnabled = false;
-e.drawImage(o, 0, 0, this.plotWidth, this.plotHeight);
+e.drawImage(a, 0, 0, this.plotWidth, this.plotHeight);
 if (this.cw < 5 || this.ch < 5) return;
 e.strokeStyle = this.theme.background;
 e.globalAlpha = 0.55;
@@ -361,27 +562,27 @@ const t = this.overlay.getContext("2d"),
 { cw: e, ch: s, theme: i } = this;
 t.clearRect(0, 0, this.plotWidth, this.plotHeight);
 if (this.cone) this.drawCone(t);
-const n = (n, o, a, l = []) => {
+const n = (n, a, o, l = []) => {
 if (!n) return;
 const r = n.column * e,
 h = this.y(n.row);
 t.setLineDash(l);
 for (const [n, l] of [
 [i.background, 2],
-[o, 0],
+[a, 0],
 ]) {
 t.strokeStyle = n;
-t.lineWidth = a + l;
+t.lineWidth = o + l;
 t.strokeRect(r + 1, h + 1, Math.max(e - 2, 1), Math.max(s - 2, 1));
 }
 t.setLineDash([]);
 };
 for (const n of this.marks) {
-const o = n.column * e + e / 2,
-a = this.y(n.row) + s / 2,
+const a = n.column * e + e / 2,
+o = this.y(n.row) + s / 2,
 l = Math.max(2, Math.min(4, e / 4, s / 4));
 t.beginPath();
-t.arc(o, a, l, 0, 7);
+t.arc(a, o, l, 0, 7);
 t.fillStyle = i.background;
 t.fill();
 t.lineWidth = 1.5;
@@ -396,9 +597,9 @@ n(this.selected, i.text, 2.5);
 drawCone(t) {
 const { rows: e, columns: s } = this.grid,
 i = (t, i) => t >= 0 && t < e && i >= 0 && i < s && this.cone(t, i),
-{ cw: n, ch: o } = this;
+{ cw: n, ch: a } = this;
 t.lineWidth = 1;
-const a = n >= 6 && o >= 6,
+const o = n >= 6 && a >= 6,
 l = new Path2D();
 for (let r = 0; r < e; r++)
 for (let e = 0; e < s; e++) {
@@ -406,27 +607,27 @@ if (!i(r, e)) continue;
 const s = e * n,
 h = this.y(r),
 c = this.grid.flip ? r + 1 : r - 1,
-u = this.grid.flip ? r - 1 : r + 1;
-if (a) {
+d = this.grid.flip ? r - 1 : r + 1;
+if (o) {
 const i = this.grid.colour ? (this.grid.colour(r, e, this.theme) ?? this.theme.missing) : this.theme.missing;
-t.fillStyle = d(i) > 0.45 ? "rgba(0,0,0,.62)" : "rgba(255,255,255,.75)";
-t.fillRect(s + n / 2 - 1, h + o / 2 - 1, 2, 2);
+t.fillStyle = m(i) > 0.45 ? "rgba(0,0,0,.62)" : "rgba(255,255,255,.75)";
+t.fillRect(s + n / 2 - 1, h + a / 2 - 1, 2, 2);
 }
 if (!i(c, e)) {
 l.moveTo(s, h + 0.5);
 l.lineTo(s + n, h + 0.5);
 }
-if (!i(u, e)) {
-l.moveTo(s, h + o - 0.5);
-l.lineTo(s + n, h + o - 0.5);
+if (!i(d, e)) {
+l.moveTo(s, h + a - 0.5);
+l.lineTo(s + n, h + a - 0.5);
 }
 if (!i(r, e - 1)) {
 l.moveTo(s + 0.5, h);
-l.lineTo(s + 0.5, h + o);
+l.lineTo(s + 0.5, h + a);
 }
 if (!i(r, e + 1)) {
 l.moveTo(s + n - 0.5, h);
-l.lineTo(s + n - 0.5, h + o);
+l.lineTo(s + n - 0.5, h + a);
 }
 }
 t.strokeStyle = this.theme.background;
@@ -464,10 +665,10 @@ t("div", {}, e ? t("span", { class: "mn-tip-label", text: `${e} ` }) : null, t("
 this.tip.hidden = false;
 const i = this.element.getBoundingClientRect(),
 n = this.overlay.getBoundingClientRect();
-const o = n.left - i.left + (e.column + 1) * this.cw + 8,
-a = n.top - i.top + this.y(e.row) + this.ch + 6;
-const l = o + this.tip.offsetWidth > i.width ? o - this.cw - this.tip.offsetWidth - 16 : o;
-const r = a + this.tip.offsetHeight > i.height ? a - this.ch - this.tip.offsetHeight - 12 : a;
+const a = n.left - i.left + (e.column + 1) * this.cw + 8,
+o = n.top - i.top + this.y(e.row) + this.ch + 6;
+const l = a + this.tip.offsetWidth > i.width ? a - this.cw - this.tip.offsetWidth - 16 : a;
+const r = o + this.tip.offsetHeight > i.height ? o - this.ch - this.tip.offsetHeight - 12 : o;
 this.tip.style.left = `${Math.max(0, l)}px`;
 this.tip.style.top = `${Math.max(0, r)}px`;
 }
@@ -500,7 +701,7 @@ if (!this.grid || t.ctrlKey || t.altKey || t.metaKey) return;
 const e = this.grid.flip ? 1 : -1,
 { rows: s, columns: i } = this.grid,
 n = { ...this.focus };
-const o = {
+const a = {
 ArrowUp: [e, 0],
 ArrowDown: [-e, 0],
 ArrowLeft: [0, -1],
@@ -510,9 +711,9 @@ PageDown: [-5 * e, 0],
 Home: [0, -i],
 End: [0, i],
 };
-if (t.key in o) {
-n.row += o[t.key][0];
-n.column += o[t.key][1];
+if (t.key in a) {
+n.row += a[t.key][0];
+n.column += a[t.key][1];
 } else if (t.key === "Enter" || t.key === " ") {
 this.choose();
 } else if (t.key === "Escape") {
@@ -545,7 +746,7 @@ else if (s + this.ch > e.scrollTop + e.clientHeight && e.scrollHeight > e.client
 e.scrollTop = s + this.ch - e.clientHeight;
 }
 }
-class x {
+class A {
 constructor(e) {
 this.canvas = t("canvas", { width: 128, height: 8, "aria-hidden": "true" });
 this.low = t("span");
@@ -560,399 +761,515 @@ this.canvas,
 t("div", { class: "mn-bar-ends" }, this.low, this.middle, this.high),
 );
 }
-update({ ramp: t, low: s, middle: i = "", high: n, title: o }) {
-const a = this.canvas.getContext("2d");
+update({ ramp: t, low: s, middle: i = "", high: n, title: a }) {
+const o = this.canvas.getContext("2d");
 for (let e = 0; e < 128; e++) {
-a.fillStyle = c(t(e / 127));
-a.fillRect(e, 0, 1, 8);
+o.fillStyle = u(t(e / 127));
+o.fillRect(e, 0, 1, 8);
 }
 e(this.low, s);
 e(this.middle, i);
 e(this.high, n);
-e(this.title, o);
-this.element.setAttribute("aria-label", `Colour scale: ${o}, from ${s} to ${n}`);
+e(this.title, a);
+this.element.setAttribute("aria-label", `Colour scale: ${a}, from ${s} to ${n}`);
 }
 }
-const k = (t) => {
+const L = (t) => {
 if (!t) return new Float32Array(0);
 const e = t instanceof ArrayBuffer ? new DataView(t) : t;
 const s = e.byteOffset % 4 ? e.buffer.slice(e.byteOffset, e.byteOffset + e.byteLength) : e.buffer;
 return new Float32Array(s, e.byteOffset % 4 ? 0 : e.byteOffset, Math.floor(e.byteLength / 4));
 };
-const M = (t) => new Uint8Array(t.buffer ?? t, t.byteOffset ?? 0, t.byteLength);
-const $ = { full: (t) => t, root: (t) => Math.sign(t) * Math.sqrt(Math.abs(t)), head: (t, e) => (e ? t / e : 0) };
-function T({ model: o, el: h }) {
-const u = [],
-m = (t) => o.get(t);
-const f = (t, e) => {
-for (const s of t) {
-o.on(`change:${s}`, e);
-u.push(() => o.off(`change:${s}`, e));
+const S = (t) => new Uint8Array(t.buffer ?? t, t.byteOffset ?? 0, t.byteLength);
+const E = (t) => {
+const e = [];
+return {
+undo: e,
+send: (e, s = {}) => t.send({ type: e, ...s }),
+listen: (s, i) => {
+for (const n of s) {
+t.on(`change:${n}`, i);
+e.push(() => t.off(`change:${n}`, i));
 }
+},
+set: (e) => {
+for (const [s, i] of Object.entries(e)) t.set(s, i);
+t.save_changes();
+},
 };
-const y = (t) => {
-for (const [e, s] of Object.entries(t)) o.set(e, s);
-o.save_changes();
 };
-let T = null,
-A = null;
-const C = t("textarea", { rows: 2, spellcheck: "false", "data-testid": "text" });
-const L = () => {
-if (C.value !== m("text")) y({ text: C.value, which: "text" });
+const H = (e, { send: s, listen: i }) => {
+const n = t("select", {
+"data-testid": "examples",
+"aria-label": "Example shown",
+onchange: () => s("example", { number: Number(n.value) }),
+});
+const o = t("label", { class: "mn-examples" }, t("span", { class: "mn-note", text: "Example" }), n);
+const l = () => {
+const { names: t = [], own: s = false, chosen: i = null } = e.get("examples");
+o.hidden = t.length + s < 1 || (t.length === 1 && !s && i === 0);
+n.replaceChildren(
+...(i === null ? [a("", "choose one …")] : []),
+...t.map((t, e) => a(String(e), t)),
+...(s ? [a("-1", "your last input")] : []),
+);
+n.value = i === null ? "" : String(i);
 };
-C.onchange = L;
-C.onkeydown = (t) => {
-if (t.key === "Enter" && (t.ctrlKey || t.metaKey)) {
+i(["examples"], l);
+l();
+return o;
+};
+const W = (s, i, { send: n, listen: a }, { start: o, label: l, help: r, stop: h, unit: c }) => {
+const d = t("button", {
+class: "mn-button mn-primary",
+type: "button",
+"data-testid": "run",
+text: l,
+title: `${r} (Ctrl+Enter)`,
+onclick: o,
+});
+const u = t("button", {
+class: "mn-button",
+type: "button",
+"data-testid": "stop",
+text: "Stop",
+title: h,
+onclick: () => n("stop"),
+});
+const m = t("div", { class: "mn-progress-fill" }),
+f = t("span", { class: "mn-note", "data-testid": "progress", role: "status" });
+const p = t(
+"div",
+{ class: "mn-progress", role: "progressbar", "aria-label": c, "aria-valuemin": 0, "aria-valuemax": 100 },
+m,
+);
+const g = t("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
+const w = () => {
+const n = s.get("status"),
+a = s.get("progress"),
+o = a.total ? Math.round((100 * a.done) / a.total) : 0,
+l = s.get("error");
+u.disabled = n !== "running";
+i.setAttribute("data-status", n);
+p.hidden = n !== "running" && n !== "stopping";
+m.style.width = `${o}%`;
+p.setAttribute("aria-valuenow", o);
+e(f, a.text ?? "");
+g.hidden = !l.text;
+g.replaceChildren(...(l.text ? [t("strong", { text: l.title }), t("pre", { text: l.text })] : []));
+};
+a(["status", "progress", "error"], w);
+w();
+const v = t("div", { class: "mn-run" }, d, u, t("div", { class: "mn-status" }, p, f));
+return { run: d, row: v, error: g };
+};
+const O = (
+e,
+{ title: i, testid: n, name: a, kind: o, data: l, start: r, label: d = "Run", help: u, stop: m, unit: f },
+) => {
+const p = E(e);
+const v = t("span", { class: "mn-chip", "data-testid": "model", text: l ?? e.get("model_info").text });
+const x = t("div", {
+class: `mnemoscope ${o}`,
+"data-testid": n,
+"data-lm-suppress-shortcuts": "true",
+role: "region",
+"aria-label": a,
+});
+const { run: b, row: y, error: k } = W(e, x, p, { start: r, label: d, help: u, stop: m, unit: f });
+x.addEventListener("keydown", (t) => {
+if (t.key !== "Enter" || !(t.ctrlKey || t.metaKey)) return;
 t.preventDefault();
-L();
-}
+t.stopPropagation();
+b.click();
+});
+const M = (n, { parts: a, drawer: o, box: l, draw: r }) => {
+const d = t("header", { class: "mn-header" }, t("h2", { text: i }), t("div", { class: "mn-about" }, H(e, p), v));
+x.append(d, ...a.filter((t) => t), o.element);
+h(n, x);
+const u = () => {
+x.setAttribute("data-dark", g(x).dark);
+r();
 };
+p.listen(["saved", "code"], o.draw);
+p.undo.push(w(u), s(x, l, u), c(e.get("static_key")));
+o.draw();
+return () => {
+for (const t of p.undo) t();
+};
+};
+return { ...p, root: x, line: v, run: b, row: y, error: k, open: M };
+};
+const z = { full: (t) => t, root: (t) => Math.sign(t) * Math.sqrt(Math.abs(t)), head: (t, e) => (e ? t / e : 0) };
+function R({ model: s, el: i }) {
+const n = O(s, {
+title: "Attention",
+testid: "attention-view",
+name: "Attention view",
+kind: "mn-attn",
+label: "Compute",
+help: "Compute the attention of this text",
+stop: "Leave what is under way; what is shown stays",
+unit: "Texts computed",
+start: () => l("run", { fields: { text: T.value } }),
+});
+const { send: l, listen: h, set: c, root: d, row: f, error: p } = n,
+g = (t) => s.get(t);
+let w = null,
+M = null;
+const T = t("textarea", { rows: 2, spellcheck: "false", "data-testid": "text" });
+const E = () => {
+if (T.value !== g("text")) c({ text: T.value, which: "text" });
+};
+T.onchange = E;
 const H = t(
 "select",
-{ "data-testid": "which", onchange: () => y({ which: H.value }) },
-...m("choices").map((t) => i(t, t)),
+{ "data-testid": "which", onchange: () => c({ which: H.value }) },
+...g("choices").map((t) => a(t, t)),
 );
-const S = t("select", { "data-testid": "layer", onchange: () => y({ layer: Number(S.value) }) });
-const W = t("select", { "data-testid": "head", onchange: () => y({ head: Number(W.value) }) });
-const E = t(
+const W = t("select", { "data-testid": "layer", onchange: () => c({ layer: Number(W.value) }) });
+const R = t("select", { "data-testid": "head", onchange: () => c({ head: Number(R.value) }) });
+const D = t(
 "select",
-{ "data-testid": "scale", onchange: () => y({ scale: E.value }) },
-i("full", "0 to 1"),
-i("root", "square root (small weights visible)"),
-i("head", "each head's largest"),
+{ "data-testid": "scale", onchange: () => c({ scale: D.value }) },
+a("full", "0 to 1"),
+a("root", "square root (small weights visible)"),
+a("head", "each head's largest"),
 );
-const O = t("input", { type: "checkbox", "data-testid": "hide-first", onchange: () => y({ hide_first: O.checked }) });
-const z = t(
+const P = t("input", { type: "checkbox", "data-testid": "hide-first", onchange: () => c({ hide_first: P.checked }) });
+const F = t(
 "select",
-{ "data-testid": "reverse", onchange: () => y({ reverse: z.value === "to" }) },
-i("from", "attends to"),
-i("to", "is attended by"),
+{ "data-testid": "reverse", onchange: () => c({ reverse: F.value === "to" }) },
+a("from", "attends to"),
+a("to", "is attended by"),
 );
-const D = t("span", { class: "mn-note", role: "status", "data-testid": "status" }),
-R = t("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
-const P = (t, e) => A.values[t * A.size + e];
-const F = (t, e) => e > t,
-I = (t) => t === 0 && m("hide_first");
-const q = (t) => p(A.tokens[t] ?? "");
-const K = new b({
+const I = (t, e) => M.values[t * M.size + e];
+const N = (t, e) => e > t,
+j = (t) => t === 0 && g("hide_first");
+const q = (t) => v(M.tokens[t] ?? "");
+const _ = new C({
 label: "All heads. Arrow keys move, Enter chooses a head.",
 testid: "heads",
-name: (t, e) => (T ? `layer ${T.layers[e]}, head ${T.heads[t]}` : ""),
-select: (t) => y({ layer: T.layers[t.column], head: T.heads[t.row] }),
+name: (t, e) => (w ? `layer ${w.layers[e]}, head ${w.heads[t]}` : ""),
+select: (t) => c({ layer: w.layers[t.column], head: w.heads[t.row] }),
 });
-const N = new b({
+const B = new C({
 label:
 "Attention of the chosen head: rows are queries, columns are keys. Arrow keys move, Enter chooses the token.",
 testid: "pattern",
 name: (t, e) =>
-!A
+!M
 ? ""
-: F(t, e)
+: N(t, e)
 ? `query ${t} ${q(t)}, key ${e} ${q(e)}, later token, masked`
-: `query ${t} ${q(t)}, key ${e} ${q(e)}, ${v(P(t, e))}`,
-select: (t) => y({ token: m("reverse") ? t.column : t.row }),
-hover: (t) => {},
+: `query ${t} ${q(t)}, key ${e} ${q(e)}, ${b(I(t, e))}`,
+select: (t) => c({ token: g("reverse") ? t.column : t.row }),
 });
-const _ = new x("colour-bar"),
-j = t("div", {
+const K = new A("colour-bar"),
+U = t("div", {
 class: "mn-strip",
 role: "listbox",
 "aria-orientation": "horizontal",
 tabindex: "0",
 "aria-label": "Tokens of the prompt; arrow keys choose one",
 "data-testid": "strip",
-"data-id": a("token"),
+"data-id": r("token"),
 });
-const B = t("div", { class: "mn-readout", "data-testid": "readout", "aria-live": "polite" }),
-U = t("ol", { class: "mn-top", "data-testid": "top" }),
-X = t("h3", { "data-testid": "head-title" });
-const Y = (e) => {
-const s = T.size,
+const V = t("div", { class: "mn-readout", "data-testid": "readout", "aria-live": "polite" }),
+X = t("ol", { class: "mn-top", "data-testid": "top" }),
+Y = t("h3", { "data-testid": "head-title" });
+const G = (e) => {
+const s = w.size,
 i = 1,
 n = s + 2 * i,
-o = T.heads.length,
-a = T.layers.length,
-l = t("canvas", { width: a * n, height: o * n });
+a = w.heads.length,
+o = w.layers.length,
+l = t("canvas", { width: o * n, height: a * n });
 const r = l.getContext("2d"),
 h = r.createImageData(l.width, l.height),
-c = $[m("scale")],
-d = T.signed;
+c = z[g("scale")],
+d = w.signed;
 for (let t = 0; t < h.data.length; t += 4) {
 h.data[t] = e.page[0];
 h.data[t + 1] = e.page[1];
 h.data[t + 2] = e.page[2];
 h.data[t + 3] = 255;
 }
-for (let t = 0; t < a; t++)
-for (let a = 0; a < o; a++) {
-const r = (t * o + a) * s * s;
+for (let t = 0; t < o; t++)
+for (let o = 0; o < a; o++) {
+const r = (t * a + o) * s * s;
 let u = 0;
-const f = (t) => (d ? (T.image[r + t] - 128) / 127 : T.image[r + t] / 255);
-if (m("scale") === "head") for (let t = 0; t < s * s; t++) u = Math.max(u, Math.abs(f(t)));
-for (let o = 0; o < s; o++)
-for (let r = 0; r <= o; r++) {
-const m = c(f(o * s + r), u),
-[g, p, w] = d ? e.diverging(0.5 + m / 2) : e.single(m),
-v = 4 * ((a * n + i + o) * l.width + t * n + i + r);
-h.data[v] = g;
-h.data[v + 1] = p;
+const m = (t) => (d ? (w.image[r + t] - 128) / 127 : w.image[r + t] / 255);
+if (g("scale") === "head") for (let t = 0; t < s * s; t++) u = Math.max(u, Math.abs(m(t)));
+for (let a = 0; a < s; a++)
+for (let r = 0; r <= a; r++) {
+const f = c(m(a * s + r), u),
+[p, g, w] = d ? e.diverging(0.5 + f / 2) : e.single(f),
+v = 4 * ((o * n + i + a) * l.width + t * n + i + r);
+h.data[v] = p;
+h.data[v + 1] = g;
 h.data[v + 2] = w;
 }
 }
 r.putImageData(h, 0, 0);
 return l;
 };
-const V = () => {
-if (!at.isConnected) return;
-const t = !!(T && A?.size);
-ot.hidden = K.element.hidden = nt.hidden = !t;
-it.hidden = t || !!m("error").text;
+const J = () => {
+if (!d.isConnected) return;
+const t = !!(w && M?.size);
+lt.hidden = _.element.hidden = ot.hidden = !t;
+at.hidden = t || !!g("error").text;
+dt.element.hidden = !t;
 if (!t) return;
-const s = at.clientWidth - 30 || 700,
-i = Math.max(14, Math.min(34, Math.floor((s - 50) / T.layers.length)));
-K.update(
+const s = d.clientWidth - 30 || 700,
+i = Math.max(14, Math.min(34, Math.floor((s - 50) / w.layers.length)));
+_.update(
 {
-rows: T.heads.length,
-columns: T.layers.length,
-rowLabels: T.heads.map(String),
-columnLabels: T.layers.map((t) => ({ text: String(t) })),
+rows: w.heads.length,
+columns: w.layers.length,
+rowLabels: w.heads.map(String),
+columnLabels: w.layers.map((t) => ({ text: String(t) })),
 rowTitle: "head",
 columnTitle: "layer",
-image: Y,
+image: G,
 cellWidth: i,
 cellHeight: i,
-tip: (t, e) => [["", `layer ${T.layers[e]}, head ${T.heads[t]}`]],
+tip: (t, e) => [["", `layer ${w.layers[e]}, head ${w.heads[t]}`]],
 },
 s,
 );
-K.selected = { row: T.heads.indexOf(m("head")), column: T.layers.indexOf(m("layer")) };
-K.focus = { ...K.selected };
-K.drawOverlay();
-K.announce();
+_.selected = { row: w.heads.indexOf(g("head")), column: w.layers.indexOf(g("layer")) };
+_.focus = { ..._.selected };
+_.drawOverlay();
+_.announce();
 let n = 0;
-for (let t = 0; t < A.size; t++) for (let e = 0; e <= t; e++) if (!I(e)) n = Math.max(n, Math.abs(P(t, e)));
-const o = $[m("scale")],
-a = A.signed,
-l = A.tokens.map((t) => ({ text: p(t) }));
-G = (t, e) => {
-const s = o(t, n);
-return a ? e.diverging(0.5 + s / 2) : e.single(s);
+for (let t = 0; t < M.size; t++) for (let e = 0; e <= t; e++) if (!j(e)) n = Math.max(n, Math.abs(I(t, e)));
+const a = z[g("scale")],
+o = M.signed,
+l = M.tokens.map((t) => ({ text: v(t) }));
+Q = (t, e) => {
+const s = a(t, n);
+return o ? e.diverging(0.5 + s / 2) : e.single(s);
 };
 const r = Math.max(260, Math.min(s * 0.55, s - 330)),
-h = Math.floor((r - 130) / A.size);
-N.update(
+h = Math.floor((r - 130) / M.size);
+B.update(
 {
-rows: A.size,
-columns: A.size,
-rowLabels: l.map((t) => w(t.text, 16)),
+rows: M.size,
+columns: M.size,
+rowLabels: l.map((t) => x(t.text, 16)),
 columnLabels: l,
 rowTitle: "query",
 columnTitle: "key",
 height: 460,
 cellWidth: Math.max(3, Math.min(26, h)),
 cellHeight: Math.max(3, Math.min(26, h)),
-colour: (t, e, s) => (F(t, e) || I(e) ? s.page : G(P(t, e), s)),
+colour: (t, e, s) => (N(t, e) || j(e) ? s.page : Q(I(t, e), s)),
 tip: (t, e) => [
 ["query", `${t} ${q(t)}`],
 ["key", `${e} ${q(e)}`],
-F(t, e) ? ["", "later token: masked"] : ["attention", v(P(t, e))],
+N(t, e) ? ["", "later token: masked"] : ["attention", b(I(t, e))],
 ],
 },
 r,
 );
-const c = m("scale") === "head" ? n : 1;
-_.update({
-ramp: a ? N.theme.diverging : N.theme.single,
-low: a ? v(-c) : "0",
-middle: a ? "0" : m("scale") === "root" ? "0.25" : "",
-high: v(c),
-title: a ? "attention, clean minus corrupted" : "attention weight",
+const c = g("scale") === "head" ? n : 1;
+K.update({
+ramp: o ? B.theme.diverging : B.theme.single,
+low: o ? b(-c) : "0",
+middle: o ? "0" : g("scale") === "root" ? "0.25" : "",
+high: b(c),
+title: o ? "attention, clean minus corrupted" : "attention weight",
 });
-e(X, `Head ${m("layer")}.${m("head")}`);
-Z();
+e(Y, `Head ${g("layer")}.${g("head")}`);
+et();
 };
-let G = () => [0, 0, 0];
-const J = () => {
-const t = Q(),
+let Q = () => [0, 0, 0];
+const Z = () => {
+const t = tt(),
 e = [];
-for (let s = 0; s < A.size; s++) {
-const [i, n] = m("reverse") ? [s, t] : [t, s];
-e.push(F(i, n) ? null : P(i, n));
+for (let s = 0; s < M.size; s++) {
+const [i, n] = g("reverse") ? [s, t] : [t, s];
+e.push(N(i, n) ? null : I(i, n));
 }
 return e;
 };
-const Q = () => Math.max(0, Math.min(A.size - 1, m("token") < 0 ? A.size + m("token") : m("token")));
-const Z = () => {
-const e = J(),
-s = Q(),
-i = N.theme,
-n = j.dataset.id;
-j.replaceChildren(
-...A.tokens.map((o, a) => {
-const l = e[a] === null || (!m("reverse") && I(a)),
-r = l ? i.page : G(e[a], i);
+const tt = () => Math.max(0, Math.min(M.size - 1, g("token") < 0 ? M.size + g("token") : g("token")));
+const et = () => {
+const e = Z(),
+s = tt(),
+i = B.theme,
+n = U.dataset.id;
+U.replaceChildren(
+...M.tokens.map((a, o) => {
+const l = e[o] === null || (!g("reverse") && j(o)),
+r = l ? i.page : Q(e[o], i);
 const h = t("span", {
-class: `mn-token${a === s ? " mn-chosen" : ""}`,
+class: `mn-token${o === s ? " mn-chosen" : ""}`,
 role: "option",
-id: `${n}-${a}`,
-"aria-selected": String(a === s),
-"data-index": a,
-text: p(o),
-"aria-label": `${a} ${p(o)}${a === s ? ", chosen" : ""}${l ? "" : `, ${v(e[a])}`}`,
+id: `${n}-${o}`,
+"aria-selected": String(o === s),
+"data-index": o,
+text: v(a),
+"aria-label": `${o} ${v(a)}${o === s ? ", chosen" : ""}${l ? "" : `, ${b(e[o])}`}`,
 onclick: () => {
-j.focus({ preventScroll: true });
-y({ token: a });
+U.focus({ preventScroll: true });
+c({ token: o });
 },
-onmouseenter: () => tt(a),
-onmouseleave: () => tt(null),
+onmouseenter: () => st(o),
+onmouseleave: () => st(null),
 });
-h.style.backgroundColor = c(r);
-h.style.color = d(r) > 0.5 ? "#1c1c1c" : "#ffffff";
+h.style.backgroundColor = u(r);
+h.style.color = m(r) > 0.5 ? "#1c1c1c" : "#ffffff";
 return h;
 }),
 );
-j.setAttribute("aria-activedescendant", `${n}-${s}`);
-const o = e
+U.setAttribute("aria-activedescendant", `${n}-${s}`);
+const a = e
 .map((t, e) => [t, e])
-.filter(([t, e]) => t !== null && (m("reverse") || !I(e)))
+.filter(([t, e]) => t !== null && (g("reverse") || !j(e)))
 .sort((t, e) => Math.abs(e[0]) - Math.abs(t[0]))
 .slice(0, 10);
-U.replaceChildren(
-...o.map(([e, s]) =>
+X.replaceChildren(
+...a.map(([e, s]) =>
 t(
 "li",
 {},
 t("span", { class: "mn-p-bar", style: `width:${Math.min(100, 100 * Math.abs(e)).toFixed(1)}%` }),
-t("code", { text: `${s} ${w(q(s), 30)}` }),
-t("span", { class: "mn-p", text: v(e) }),
+t("code", { text: `${s} ${x(q(s), 30)}` }),
+t("span", { class: "mn-p", text: b(e) }),
 ),
 ),
 );
-tt(null);
+st(null);
 };
-const tt = (t) => {
-const s = Q(),
-i = m("reverse") ? "is attended by" : "attends to",
-n = J();
+const st = (t) => {
+const s = tt(),
+i = g("reverse") ? "is attended by" : "attends to",
+n = Z();
 if (t !== null && t !== undefined) {
 e(
-B,
+V,
 n[t] === null
-? `${q(t)} comes ${m("reverse") ? "before" : "after"} ${q(s)}: masked`
-: `${q(s)} ${i} ${q(t)}: ${v(n[t])}`,
+? `${q(t)} comes ${g("reverse") ? "before" : "after"} ${q(s)}: masked`
+: `${q(s)} ${i} ${q(t)}: ${b(n[t])}`,
 );
 return;
 }
-const o = !m("reverse") && m("hide_first") && !A.signed ? ` · the hidden first token takes ${v(P(s, 0))}` : "";
-e(B, `Token ${s}, ${q(s)}, ${i}:${o}`);
+const a = !g("reverse") && g("hide_first") && !M.signed ? ` · the hidden first token takes ${b(I(s, 0))}` : "";
+e(V, `Token ${s}, ${q(s)}, ${i}:${a}`);
 };
-j.onkeydown = (t) => {
-const e = Q(),
+U.onkeydown = (t) => {
+const e = tt(),
 s = {
 ArrowLeft: e - 1,
 ArrowRight: e + 1,
 ArrowUp: e - 1,
 ArrowDown: e + 1,
 Home: 0,
-End: A.size - 1,
+End: M.size - 1,
 PageUp: e - 10,
 PageDown: e + 10,
 }[t.key];
 if (s === undefined || t.ctrlKey || t.metaKey || t.altKey) return;
 t.preventDefault();
 t.stopPropagation();
-y({ token: Math.max(0, Math.min(A.size - 1, s)) });
+c({ token: Math.max(0, Math.min(M.size - 1, s)) });
 };
-const et = (t, e, s) => {
-if (t.length !== e.length) t.replaceChildren(...e.map((t) => i(String(t), String(t))));
+const it = (t, e, s) => {
+if (t.length !== e.length) t.replaceChildren(...e.map((t) => a(String(t), String(t))));
 t.value = String(s);
 };
-const st = () => {
-const s = m("overview"),
-i = m("pattern");
-T = s.image ? { ...s, image: M(s.image) } : null;
-A = i.values ? { ...i, values: k(i.values) } : null;
-if (document.activeElement !== C) C.value = m("text");
-H.value = m("which");
-E.value = m("scale");
-O.checked = m("hide_first");
-z.value = m("reverse") ? "to" : "from";
-if (T) {
-et(S, T.layers, m("layer"));
-et(W, T.heads, m("head"));
+const nt = () => {
+const t = g("overview"),
+e = g("pattern");
+w = t.image ? { ...t, image: S(t.image) } : null;
+M = e.values ? { ...e, values: L(e.values) } : null;
+if (document.activeElement !== T) T.value = g("text");
+H.value = g("which");
+D.value = g("scale");
+P.checked = g("hide_first");
+F.value = g("reverse") ? "to" : "from";
+if (w) {
+it(W, w.layers, g("layer"));
+it(R, w.heads, g("head"));
 }
-e(D, m("status"));
-const n = m("error");
-R.hidden = !n.text;
-R.replaceChildren(...(n.text ? [t("strong", { text: n.title }), t("pre", { text: n.text })] : []));
-V();
+J();
 };
-const it = t(
+const at = t(
 "div",
 { class: "mn-empty", "data-testid": "empty" },
 t("strong", { text: "No text yet" }),
 t("p", { text: "Write a text above and press Ctrl+Enter: every head's attention pattern appears here." }),
 );
-const nt = t("div", {
+const ot = t("div", {
 class: "mn-caption",
 text: "All heads, each a small query × key map. Click one, or use the arrow keys and Enter.",
 });
-const ot = t(
+const lt = t(
 "div",
 { class: "mn-attention" },
-t("section", { "aria-label": "Chosen head" }, t("div", { class: "mn-side-head" }, X, _.element), N.element),
+t("section", { "aria-label": "Chosen head" }, t("div", { class: "mn-side-head" }, Y, K.element), B.element),
 t(
 "section",
 { class: "mn-read", "aria-label": "Chosen token" },
-t("div", { class: "mn-read-head" }, t("span", { text: "The chosen token" }), z),
-j,
-B,
+t("div", { class: "mn-read-head" }, t("span", { text: "The chosen token" }), F),
 U,
+V,
+X,
 ),
 );
-const at = t(
-"div",
+F.setAttribute("aria-label", "Direction of reading");
+h(["overview", "pattern", "error", "layer", "head", "scale", "hide_first", "reverse", "which", "text"], nt);
+h(["token"], () => {
+if (M && d.isConnected) et();
+});
+const rt = () => `attention_${g("layer")}_${g("head")}`;
+const ht = () => {
+let t = y(["query", "query_token", "key", "key_token", "attention"]);
+for (let e = 0; e < M.size; e++) for (let s = 0; s <= e; s++) t += y([e, M.tokens[e], s, M.tokens[s], I(e, s)]);
+return t;
+};
+const ct = () => {
+const t = B.grid,
+e = (t, e) => N(t, e) || j(e);
+return k(
+{ ...t, colour: (t, s, i) => (e(t, s) ? [255, 255, 255] : i.diverging(0.5 + I(t, s) / 2)) },
 {
-class: "mnemoscope mn-attn",
-"data-testid": "attention-view",
-"data-lm-suppress-shortcuts": "true",
-role: "region",
-"aria-label": "Attention view",
+title: `${g("model_info").name}: attention of layer ${g("layer")}, head ${g("head")}`,
+subtitle: M.signed ? "clean minus corrupted" : "rows are queries, columns are keys",
+bar: "attention",
+limit: 1,
 },
-t(
-"header",
-{ class: "mn-header" },
-t("h2", { text: "Attention" }),
-t("span", { class: "mn-chip", "data-testid": "model", text: m("model_info").text }),
-),
-m("choices").length > 1 ? null : n("Text", C),
+);
+};
+const dt = $(s, l, { stem: rt, figure: ct, table: ht, example: "attention.zarr, attention.nc" });
+const ut = g("choices").length > 1;
+const mt = n.open(i, {
+parts: [
+ut ? null : o("Text", T),
 t(
 "div",
 { class: "mn-controls" },
-m("choices").length > 1 ? n("Prompt", H) : null,
-n("Layer", S),
-n("Head", W),
-n("Colour scale", E),
-t("label", { class: "mn-check" }, O, "hide the first token (attention sink)"),
-D,
+ut ? o("Prompt", H) : null,
+o("Layer", W),
+o("Head", R),
+o("Colour scale", D),
+t("label", { class: "mn-check" }, P, "hide the first token (attention sink)"),
+f,
 ),
-R,
-it,
-nt,
-t("div", { class: "mn-heads" }, K.element),
+p,
+at,
 ot,
-);
-z.setAttribute("aria-label", "Direction of reading");
-l(h, at);
-f(["overview", "pattern", "status", "error", "layer", "head", "scale", "hide_first", "reverse", "which", "text"], st);
-f(["token"], () => {
-if (A && at.isConnected) Z();
+t("div", { class: "mn-heads" }, _.element),
+lt,
+],
+drawer: dt,
+box: d,
+draw: J,
 });
-u.push(g(V), s(at, at, V), r(m("static_key")));
-st();
-return () => {
-for (const t of u) t();
-};
+nt();
+return mt;
 }
-var A = { render: T };
-export { A as default };
+var D = { render: R };
+export { D as default };

@@ -1,4 +1,4 @@
-// Built by npm run build from 11 files, sha256 03ddeb63623f748190734b980d41679a31a9114e7979e154ff01932d0c764403
+// Built by npm run build from 11 files, sha256 ee770600579483a2daf7c8a7e8ea5094b4de4fe6598bf824d9ebaf2d8a3fe97c
 const e = (e, t = {}, ...n) => {
 const a = document.createElement(e);
 for (const [e, n] of Object.entries(t)) {
@@ -198,7 +198,7 @@ Array.isArray(t)
 );
 const S = (e) => [1, 3, 5].map((t) => parseInt(e.slice(t, t + 2), 16));
 const C = ([e, t, n]) => (0.2126 * e + 0.7152 * t + 0.0722 * n) / 255;
-const A = (e) => {
+const E = (e) => {
 const t = e.map(S),
 n = t.length - 1;
 return (e) => {
@@ -208,16 +208,16 @@ o = a - s;
 return t[s].map((e, n) => e + o * (t[s + 1][n] - e));
 };
 };
-const E = {
+const A = {
 light: {
-diverging: A(["#0a3a75", "#2f7fc1", "#a6cdec", "#f9f9f7", "#fbc98f", "#dd7f1d", "#853703"]),
-single: A(["#f9f9f7", "#b9d8ee", "#5a9fd4", "#1f62a6", "#08264f"]),
+diverging: E(["#0a3a75", "#2f7fc1", "#a6cdec", "#f9f9f7", "#fbc98f", "#dd7f1d", "#853703"]),
+single: E(["#f9f9f7", "#b9d8ee", "#5a9fd4", "#1f62a6", "#08264f"]),
 missing: [214, 214, 214],
 ink: "#1c1c1c",
 },
 dark: {
-diverging: A(["#a9d6ff", "#4a9be0", "#22507d", "#202328", "#7a4515", "#dd8430", "#ffd0a0"]),
-single: A(["#202328", "#1d4a73", "#2f7fc1", "#7cbcf0", "#e6f4ff"]),
+diverging: E(["#a9d6ff", "#4a9be0", "#22507d", "#202328", "#7a4515", "#dd8430", "#ffd0a0"]),
+single: E(["#202328", "#1d4a73", "#2f7fc1", "#7cbcf0", "#e6f4ff"]),
 missing: [78, 82, 88],
 ink: "#f2f2f2",
 },
@@ -231,7 +231,7 @@ s.fillStyle = n.backgroundColor;
 s.fillRect(0, 0, 1, 1);
 const o = [...s.getImageData(0, 0, 1, 1).data].slice(0, 3),
 r = C(o) < 0.4;
-const i = r ? E.dark : E.light;
+const i = r ? A.dark : A.light;
 return {
 dark: r,
 ...i,
@@ -258,59 +258,7 @@ t.disconnect();
 n.removeEventListener("change", e);
 };
 };
-const N = (n, a, { title: s, start: o, stop: r }) => {
-const i = e("button", {
-class: "mn-button mn-primary",
-type: "button",
-"data-testid": "run",
-text: "Run",
-title: s,
-onclick: o,
-});
-const l = e("button", {
-class: "mn-button",
-type: "button",
-"data-testid": "stop",
-text: "Stop",
-title: "Stop after the layer in progress; finished layers stay",
-onclick: r,
-});
-const c = e("div", { class: "mn-progress-fill" }),
-d = e("span", { class: "mn-note", "data-testid": "progress", role: "status" });
-const h = e(
-"div",
-{
-class: "mn-progress",
-role: "progressbar",
-"aria-label": "Layers computed",
-"aria-valuemin": 0,
-"aria-valuemax": 100,
-},
-c,
-);
-const m = e("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
-const u = () => {
-const s = n.get("status"),
-o = n.get("progress"),
-r = o.total ? Math.round((100 * o.done) / o.total) : 0,
-i = n.get("error");
-l.disabled = s !== "running";
-a().setAttribute("data-status", s);
-h.hidden = s !== "running" && s !== "stopping";
-c.style.width = `${r}%`;
-h.setAttribute("aria-valuenow", r);
-t(d, o.text ?? "");
-m.hidden = !i.text;
-m.replaceChildren(...(i.text ? [e("strong", { text: i.title }), e("pre", { text: i.text })] : []));
-};
-return {
-run: i,
-error: m,
-draw: u,
-element: e("div", { class: "mn-run" }, i, l, e("div", { class: "mn-status" }, h, d)),
-};
-};
-const j = (t, n = 3) =>
+const N = (t, n = 3) =>
 new Promise((a, s) => {
 const o = new Image();
 o.onload = () => {
@@ -323,7 +271,7 @@ s.toBlob(a, "image/png");
 o.onerror = () => s(new Error("the browser could not draw the figure"));
 o.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(t.text);
 });
-const q = (n, o, { stem: i, figure: l, table: c, example: d }) => {
+const j = (n, o, { stem: i, figure: l, table: c, example: d }) => {
 const h = e("textarea", {
 class: "mn-code",
 readonly: true,
@@ -354,7 +302,7 @@ e(
 "div",
 { class: "mn-buttons" },
 g("svg", "Figure (SVG)", () => a(`${i()}.svg`, "image/svg+xml", l().text)),
-g("png", "Figure (PNG)", async () => a(`${i()}.png`, "image/png", await j(l()))),
+g("png", "Figure (PNG)", async () => a(`${i()}.png`, "image/png", await N(l()))),
 g("csv", "Data (CSV)", () => a(`${i()}.csv`, "text/csv", c())),
 ),
 e(
@@ -387,13 +335,13 @@ h.value = n.get("code");
 };
 return { element: v, files: y, draw: x };
 };
-const T = (e) => {
+const _ = (e) => {
 if (!e) return new Float32Array(0);
 const t = e instanceof ArrayBuffer ? new DataView(e) : e;
 const n = t.byteOffset % 4 ? t.buffer.slice(t.byteOffset, t.byteOffset + t.byteLength) : t.buffer;
 return new Float32Array(n, t.byteOffset % 4 ? 0 : t.byteOffset, Math.floor(t.byteLength / 4));
 };
-const _ = (e) => {
+const T = (e) => {
 const t = [];
 return {
 undo: t,
@@ -410,7 +358,7 @@ e.save_changes();
 },
 };
 };
-const F = (t, n, a) => {
+const q = (t, n, a) => {
 const s = {},
 r = { range: true, number: true };
 const i = (e, n) => {
@@ -475,9 +423,9 @@ line: (t, n) => c(t, e("input", { type: "text", spellcheck: "false", autocomplet
 choose: (t, n) => c(t, e("select", {}, ...n.map(([e, t]) => o(e, t)))),
 };
 };
-const R = (e) => {
+const F = (e) => {
 if (!e?.items) return { tokens: [], items: [], made: () => [] };
-const t = T(e.made),
+const t = _(e.made),
 n = e.items.map((e) => e.gold.length),
 a = n.reduce((e, t) => e + t, 0),
 s = a ? t.length / a : 0;
@@ -488,7 +436,7 @@ return e + t * s;
 }, 0);
 return { ...e, made: (e, a) => [...t.subarray(o[e] + a * n[e], o[e] + (a + 1) * n[e])] };
 };
-const B = (t, n, a) => {
+const R = (t, n, a) => {
 const s = (n, s) => {
 const o = c(t.tokens[n]);
 if (!a || a[s] === n) return e("span", { text: o });
@@ -501,8 +449,8 @@ o,
 };
 return e("span", { class: "mn-tokens" }, ...n.flatMap((t, n) => [s(t, n), e("wbr")]));
 };
-const P = (e, t) => e.filter((e, n) => e !== t[n]).length;
-const X = (t, n, a, s) => {
+const B = (e, t) => e.filter((e, n) => e !== t[n]).length;
+const P = (t, n, a, s) => {
 const o = t.items[n],
 r = (t, n, a) =>
 e("tr", {}, e("th", { scope: "row", text: t }), e("td", {}, n), e("td", { class: "mn-why", text: a ?? "" }));
@@ -521,27 +469,27 @@ e(
 e(
 "tbody",
 {},
-r("given", B(t, o.given)),
-r("in the data", B(t, o.gold)),
+r("given", R(t, o.given)),
+r("in the data", R(t, o.gold)),
 ...a.map(([a, s]) => {
 const i = t.made(n, s),
-l = P(i, o.gold);
+l = B(i, o.gold);
 return l
-? r(a, B(t, i, o.gold), `${l} of ${m(i.length, "token")} differ`)
+? r(a, R(t, i, o.gold), `${l} of ${m(i.length, "token")} differ`)
 : r(a, e("span", { class: "mn-note", text: "as in the data, word for word" }));
 }),
 ),
 ),
 );
 };
-const D = (e, t) =>
+const X = (e, t) =>
 e.strict === 0
 ? `The unedited model recites none of the ${m(e.n, "sequence")}${""} ` +
 `word for word${e.loose > 0 ? ` (loosely: ${f(e.loose)})` : ", nor loosely"}: what ` +
 `an edit takes away cannot be seen there. Choose text that it knows, a longer prefix or a shorter ` +
 `suffix.`
 : "";
-const Y = () =>
+const D = () =>
 e(
 "p",
 { class: "mn-note" },
@@ -549,18 +497,120 @@ e(
 e("span", { class: "mn-tokens" }, e("mark", { text: "boxed and underlined" })),
 ".",
 );
-const W = { kfac: "curvature", random: "random bases", svd: "singular vectors" };
-const I = (e, t) => `${u(100 * e)}–${u(100 * t)} %`;
-const K = (e, t) => {
+const Y = (t, { send: n, listen: a }) => {
+const s = e("select", {
+"data-testid": "examples",
+"aria-label": "Example shown",
+onchange: () => n("example", { number: Number(s.value) }),
+});
+const r = e("label", { class: "mn-examples" }, e("span", { class: "mn-note", text: "Example" }), s);
+const i = () => {
+const { names: e = [], own: n = false, chosen: a = null } = t.get("examples");
+r.hidden = e.length + n < 1 || (e.length === 1 && !n && a === 0);
+s.replaceChildren(
+...(a === null ? [o("", "choose one …")] : []),
+...e.map((e, t) => o(String(t), e)),
+...(n ? [o("-1", "your last input")] : []),
+);
+s.value = a === null ? "" : String(a);
+};
+a(["examples"], i);
+i();
+return r;
+};
+const W = (n, a, { send: s, listen: o }, { start: r, label: i, help: l, stop: c, unit: d }) => {
+const h = e("button", {
+class: "mn-button mn-primary",
+type: "button",
+"data-testid": "run",
+text: i,
+title: `${l} (Ctrl+Enter)`,
+onclick: r,
+});
+const m = e("button", {
+class: "mn-button",
+type: "button",
+"data-testid": "stop",
+text: "Stop",
+title: c,
+onclick: () => s("stop"),
+});
+const u = e("div", { class: "mn-progress-fill" }),
+f = e("span", { class: "mn-note", "data-testid": "progress", role: "status" });
+const p = e(
+"div",
+{ class: "mn-progress", role: "progressbar", "aria-label": d, "aria-valuemin": 0, "aria-valuemax": 100 },
+u,
+);
+const g = e("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
+const b = () => {
+const s = n.get("status"),
+o = n.get("progress"),
+r = o.total ? Math.round((100 * o.done) / o.total) : 0,
+i = n.get("error");
+m.disabled = s !== "running";
+a.setAttribute("data-status", s);
+p.hidden = s !== "running" && s !== "stopping";
+u.style.width = `${r}%`;
+p.setAttribute("aria-valuenow", r);
+t(f, o.text ?? "");
+g.hidden = !i.text;
+g.replaceChildren(...(i.text ? [e("strong", { text: i.title }), e("pre", { text: i.text })] : []));
+};
+o(["status", "progress", "error"], b);
+b();
+const y = e("div", { class: "mn-run" }, h, m, e("div", { class: "mn-status" }, p, f));
+return { run: h, row: y, error: g };
+};
+const I = (
+t,
+{ title: a, testid: s, name: o, kind: r, data: c, start: d, label: h = "Run", help: m, stop: u, unit: f },
+) => {
+const p = T(t);
+const g = e("span", { class: "mn-chip", "data-testid": "model", text: c ?? t.get("model_info").text });
+const b = e("div", {
+class: `mnemoscope ${r}`,
+"data-testid": s,
+"data-lm-suppress-shortcuts": "true",
+role: "region",
+"aria-label": o,
+});
+const { run: y, row: v, error: x } = W(t, b, p, { start: d, label: h, help: m, stop: u, unit: f });
+b.addEventListener("keydown", (e) => {
+if (e.key !== "Enter" || !(e.ctrlKey || e.metaKey)) return;
+e.preventDefault();
+e.stopPropagation();
+y.click();
+});
+const w = (s, { parts: o, drawer: r, box: c, draw: d }) => {
+const h = e("header", { class: "mn-header" }, e("h2", { text: a }), e("div", { class: "mn-about" }, Y(t, p), g));
+b.append(h, ...o.filter((e) => e), r.element);
+i(s, b);
+const m = () => {
+b.setAttribute("data-dark", O(b).dark);
+d();
+};
+p.listen(["saved", "code"], r.draw);
+p.undo.push(L(m), n(b, c, m), l(t.get("static_key")));
+r.draw();
+return () => {
+for (const e of p.undo) e();
+};
+};
+return { ...p, root: b, line: g, run: y, row: v, error: x, open: w };
+};
+const K = { kfac: "curvature", random: "random bases", svd: "singular vectors" };
+const z = (e, t) => `${u(100 * e)}–${u(100 * t)} %`;
+const U = (e, t) => {
 if (!e?.names) return null;
 const n = { ...e };
 for (const a of ["density", "mass", "energy"]) {
-const s = T(e[a]);
+const s = _(e[a]);
 n[a] = (e) => s.subarray(e * t, (e + 1) * t);
 }
 return n;
 };
-const z = (e, t, n, a, s, o) => {
+const V = (e, t, n, a, s, o) => {
 const { layer: r, everywhere: i, low: l, high: c, log: d } = a,
 h = [0, ...n.slice(0, -1)],
 f = n.map((e, t) => (d ? Math.sqrt(Math.max(h[t], e / 3) * e) : (h[t] + e) / 2));
@@ -588,7 +638,7 @@ height: o,
 left: 60,
 label:
 `Curvature mass by rank of ${m(t.names.length, "layer")}; ${i ? "all layers" : r} ` +
-`chosen, band ${I(l, c)}. Arrow keys move the band, Shift with them its end.`,
+`chosen, band ${z(l, c)}. Arrow keys move the band, Shift with them its end.`,
 x: {
 low: $,
 high: 1,
@@ -631,10 +681,10 @@ y: M.top + 2,
 "font-weight": 600,
 style: `fill:${e.text};stroke:${e.page};stroke-width:3px;paint-order:stroke`,
 },
-I(l, c),
+z(l, c),
 ),
 );
-const A = (e) => {
+const E = (e) => {
 let n = "",
 a = "M";
 t.density(e).forEach((e, t) => {
@@ -648,7 +698,7 @@ t.names.forEach((t, n) => {
 if (n !== w)
 M.root.append(
 v("path", {
-d: A(n),
+d: E(n),
 "data-layer": t,
 style: `fill:none;stroke:${i ? e.accent : e.muted};opacity:${i ? 0.75 : 0.45}`,
 "stroke-width": i ? 1.1 : 0.9,
@@ -656,14 +706,14 @@ style: `fill:none;stroke:${i ? e.accent : e.muted};opacity:${i ? 0.75 : 0.45}`,
 );
 });
 if (w >= 0)
-M.root.append(v("path", { d: A(w), "data-layer": r, style: `fill:none;stroke:${e.accent}`, "stroke-width": 2.4 }));
+M.root.append(v("path", { d: E(w), "data-layer": r, style: `fill:none;stroke:${e.accent}`, "stroke-width": 2.4 }));
 M.share = (e) => {
 const t = Math.max(0, Math.min(1, (e - M.left) / (M.right - M.left)));
 return d ? (t === 0 ? 0 : $ ** (1 - t)) : t;
 };
 return M;
 };
-const U = (e, t, n, a, s) => {
+const G = (e, t, n, a, s) => {
 const o = (e, t) => e[`${t}_${n}`],
 r = t
 .flatMap((e) => [...o(e, "kfac"), ...o(e, "random")])
@@ -707,7 +757,7 @@ for (const [a, s, r] of [
 const [i, l, c] = o(t, a),
 d = m.X(n) + r;
 if (h(i)) continue;
-const f = v("g", { style: `stroke:${s}` }, v("title", {}, `${t.layer}, ${W[a]}: ${u(i)} ${p(l, c)}`));
+const f = v("g", { style: `stroke:${s}` }, v("title", {}, `${t.layer}, ${K[a]}: ${u(i)} ${p(l, c)}`));
 if (!h(l) && !h(c)) f.append(v("line", { x1: d, x2: d, y1: m.Y(l), y2: m.Y(c), "stroke-width": 1.3 }));
 f.append(
 a === "kfac"
@@ -719,28 +769,39 @@ m.root.append(f);
 });
 return m.root;
 };
-function V({ model: s, el: c }) {
-const { undo: h, send: g, listen: v } = _(s),
-w = s.get("model_info"),
-k = s.get("ends"),
-$ = s.get("layers"),
+function J({ model: n, el: s }) {
+const i = I(n, {
+title: "Loss curvature",
+testid: "curvature-view",
+name: "Curvature view",
+kind: "mn-memory",
+label: "Take it out",
+help: "Take the band out, measure recitation and clean loss, and put it back",
+stop: "Stop after the measurement in progress; the weights are restored",
+unit: "Measurements",
+start: () => l("run", { fields: A() }),
+});
+const { send: l, listen: c, root: h, row: g, error: v } = i;
+const w = n.get("model_info"),
+k = n.get("ends"),
+$ = n.get("layers"),
 S = [0, ...k];
 const C = (e) => {
-for (const [t, n] of Object.entries(e)) s.set(t, n);
-g("move", { fields: { ...E(), ...e } });
-pe();
+for (const [t, a] of Object.entries(e)) n.set(t, a);
+l("move", { fields: { ...A(), ...e } });
+me();
 };
-const { bound: A } = F(s, v, C),
-E = () => Object.fromEntries(["layer", "everywhere", "low", "high", "seed"].map((e) => [e, s.get(e)]));
-const j = (e) => S.reduce((t, n) => (Math.abs(n - e) < Math.abs(t - e) ? n : t), 0),
-T = (e, t) => S[Math.max(0, Math.min(S.length - 1, S.indexOf(j(e)) + t))];
-let B = null,
-P = null,
-W = null,
-V = false,
-G = "";
-const J = e("div", { class: "mn-empty", "data-testid": "empty" }),
-H = e("div", {
+const { bound: E } = q(n, c, C),
+A = () => Object.fromEntries(["layer", "everywhere", "low", "high", "seed"].map((e) => [e, n.get(e)]));
+const O = (e) => S.reduce((t, n) => (Math.abs(n - e) < Math.abs(t - e) ? n : t), 0),
+L = (e, t) => S[Math.max(0, Math.min(S.length - 1, S.indexOf(O(e)) + t))];
+let N = null,
+_ = null,
+T = null,
+R = false,
+B = "";
+const Y = e("div", { class: "mn-empty", "data-testid": "empty" }),
+W = e("div", {
 class: "mn-chart mn-brush",
 tabindex: "0",
 role: "group",
@@ -749,35 +810,35 @@ role: "group",
 "Spectrum and band. Arrow keys left and right move the band, with Shift its end, with Alt its " +
 "beginning; up and down choose the layer.",
 });
-const Q = e("div", { class: "mn-layers", role: "group", "aria-label": "Layers", "data-testid": "layers" }),
-Z = e("p", { class: "mn-note", "data-testid": "facts" });
-const ee = (t, n) => {
-const a = e("input", {
+const K = e("div", { class: "mn-layers", role: "group", "aria-label": "Layers", "data-testid": "layers" }),
+J = e("p", { class: "mn-note", "data-testid": "facts" });
+const H = (t, a) => {
+const s = e("input", {
 type: "number",
 min: 0,
 max: 100,
 step: 1,
 "data-testid": t,
-"aria-label": n,
+"aria-label": a,
 onchange: () => {
-const e = j(Number(a.value) / 100);
-re(...(t === "low" ? [e, s.get("high")] : [s.get("low"), e]));
+const e = O(Number(s.value) / 100);
+ae(...(t === "low" ? [e, n.get("high")] : [n.get("low"), e]));
 },
 });
-return a;
+return s;
 };
-const te = ee("low", "Band begins at, %"),
-ne = ee("high", "Band ends at, %"),
-ae = A("everywhere", e("input", { type: "checkbox" })),
-se = e("input", {
+const Q = H("low", "Band begins at, %"),
+Z = H("high", "Band ends at, %"),
+ee = E("everywhere", e("input", { type: "checkbox" })),
+te = e("input", {
 type: "checkbox",
 "data-testid": "log",
 onchange: () => {
-V = se.checked;
-ue();
+R = te.checked;
+de();
 },
 });
-const oe = s
+const ne = n
 .get("presets")
 .map(([t, n, a]) =>
 e("button", {
@@ -785,89 +846,89 @@ type: "button",
 class: "mn-button mn-small",
 text: t,
 "data-testid": `preset-${n}`,
-onclick: () => re(n, a),
+onclick: () => ae(n, a),
 }),
 );
-const re = (e, t) => {
+const ae = (e, t) => {
 if (!(e < t)) {
-me();
+ce();
 return;
 }
 C({ low: e, high: t });
 };
-const ie = (e, t) => {
+const se = (e, t) => {
 if (e < t) {
-s.set("low", e);
-s.set("high", t);
-ue();
+n.set("low", e);
+n.set("high", t);
+de();
 }
 };
-const le = (e) => {
-const t = H.querySelector("svg").getBoundingClientRect();
-return P.share((e.clientX - t.left) * (P.width / t.width));
+const oe = (e) => {
+const t = W.querySelector("svg").getBoundingClientRect();
+return _.share((e.clientX - t.left) * (_.width / t.width));
 };
-H.addEventListener("pointerdown", (e) => {
-if (!P || e.button) return;
-const t = le(e),
-[n, a] = [s.get("low"), s.get("high")],
+W.addEventListener("pointerdown", (e) => {
+if (!_ || e.button) return;
+const t = oe(e),
+[a, s] = [n.get("low"), n.get("high")],
 o = 0.012,
-r = Math.abs(t - n) < o ? "low" : Math.abs(t - a) < o ? "high" : null;
-W = { from: r === "low" ? a : r === "high" ? n : j(t), moved: false, before: [n, a], at: e.clientX };
-H.setPointerCapture?.(e.pointerId);
-H.focus({ preventScroll: true });
+r = Math.abs(t - a) < o ? "low" : Math.abs(t - s) < o ? "high" : null;
+T = { from: r === "low" ? s : r === "high" ? a : O(t), moved: false, before: [a, s], at: e.clientX };
+W.setPointerCapture?.(e.pointerId);
+W.focus({ preventScroll: true });
 e.preventDefault();
 });
-H.addEventListener("pointermove", (e) => {
-if (!W) return;
-if (Math.abs(e.clientX - W.at) > 3) W.moved = true;
-if (W.moved) {
-const t = j(le(e));
-ie(Math.min(W.from, t), Math.max(W.from, t));
+W.addEventListener("pointermove", (e) => {
+if (!T) return;
+if (Math.abs(e.clientX - T.at) > 3) T.moved = true;
+if (T.moved) {
+const t = O(oe(e));
+se(Math.min(T.from, t), Math.max(T.from, t));
 }
 });
-const ce = (e) => {
-if (!W) return;
-const { moved: t, before: n } = W;
-W = null;
-const a = [s.get("low"), s.get("high")];
-if (t && (a[0] !== n[0] || a[1] !== n[1])) {
-C({ low: a[0], high: a[1] });
+const re = (e) => {
+if (!T) return;
+const { moved: t, before: a } = T;
+T = null;
+const s = [n.get("low"), n.get("high")];
+if (t && (s[0] !== a[0] || s[1] !== a[1])) {
+C({ low: s[0], high: s[1] });
 return;
 }
-if (e.type === "pointercancel") ie(...n);
+if (e.type === "pointercancel") se(...a);
 if (t || e.type === "pointercancel") return;
-const o = H.querySelector("svg").getBoundingClientRect(),
-r = (e.clientY - o.top) * (P.width / o.width),
-i = le(e),
+const o = W.querySelector("svg").getBoundingClientRect(),
+r = (e.clientY - o.top) * (_.width / o.width),
+i = oe(e),
 l = Math.max(
 0,
 k.findIndex((e) => i <= e),
 );
-const c = B.names
-.map((e, t) => [Math.abs(P.Y(Math.max(B.density(t)[l], 1e-300)) - r), e])
+const c = N.names
+.map((e, t) => [Math.abs(_.Y(Math.max(N.density(t)[l], 1e-300)) - r), e])
 .filter(([e]) => Number.isFinite(e))
 .sort((e, t) => e[0] - t[0])[0];
-if (c && c[0] < 14) de(c[1]);
+if (c && c[0] < 14) ie(c[1]);
 };
-H.addEventListener("pointerup", ce);
-H.addEventListener("pointercancel", ce);
-const de = (e) => C({ layer: e });
-H.onkeydown = (e) => {
+W.addEventListener("pointerup", re);
+W.addEventListener("pointercancel", re);
+const ie = (e) => C({ layer: e });
+W.onkeydown = (e) => {
 const t = { ArrowLeft: -1, ArrowRight: 1, PageDown: -10, PageUp: 10 }[e.key],
-n = { ArrowUp: -1, ArrowDown: 1 }[e.key],
-[a, o] = [s.get("low"), s.get("high")];
-if ((!t && !n) || e.ctrlKey || e.metaKey) return;
+a = { ArrowUp: -1, ArrowDown: 1 }[e.key],
+[s, o] = [n.get("low"), n.get("high")];
+if ((!t && !a) || e.ctrlKey || e.metaKey) return;
 e.preventDefault();
 e.stopPropagation();
-if (n) {
-const e = $[$.findIndex((e) => e.name === s.get("layer")) + n];
-if (e) de(e.name);
+if (a) {
+const e = $[$.findIndex((e) => e.name === n.get("layer")) + a];
+if (e) ie(e.name);
 return;
 }
-const r = e.shiftKey ? [a, T(o, t)] : e.altKey ? [T(a, t), o] : [T(a, t), T(o, t)];
-if (e.shiftKey || e.altKey || (S.indexOf(j(a)) + t >= 0 && S.indexOf(j(o)) + t < S.length)) re(...r);
+const r = e.shiftKey ? [s, L(o, t)] : e.altKey ? [L(s, t), o] : [L(s, t), L(o, t)];
+if (e.shiftKey || e.altKey || (S.indexOf(O(s)) + t >= 0 && S.indexOf(O(o)) + t < S.length)) ae(...r);
 };
-const he = e(
+const le = e(
 "section",
 { class: "mn-section", "aria-label": "Spectrum" },
 e(
@@ -881,39 +942,39 @@ text:
 `a line to choose its layer`,
 }),
 ),
+Y,
+e("div", { class: "mn-spectrum" }, W, K),
 J,
-e("div", { class: "mn-spectrum" }, H, Q),
-Z,
 e(
 "div",
 { class: "mn-controls" },
-r("Band from, %", te),
-r("to, %", ne),
-e("div", {}, e("span", { class: "mn-label", text: "Bands of the paper" }), ...oe),
-e("label", { class: "mn-check" }, ae, "in all layers"),
-e("label", { class: "mn-check" }, se, "log rank"),
-r("Seed", A("seed", e("input", { type: "number", min: 0, step: 1 }))),
+r("Band from, %", Q),
+r("to, %", Z),
+e("div", {}, e("span", { class: "mn-label", text: "Bands of the paper" }), ...ne),
+e("label", { class: "mn-check" }, ee, "in all layers"),
+e("label", { class: "mn-check" }, te, "log rank"),
+r("Seed", E("seed", e("input", { type: "number", min: 0, step: 1 }))),
 ),
 );
-const me = () => {
+const ce = () => {
 for (const [e, t] of [
-[te, "low"],
-[ne, "high"],
+[Q, "low"],
+[Z, "high"],
 ])
-if (document.activeElement !== e || !W) e.value = Number((100 * s.get(t)).toFixed(2));
-for (const [e, [, t, n]] of s.get("presets").entries())
-oe[e].setAttribute("aria-pressed", String(t === s.get("low") && n === s.get("high")));
-for (const e of Q.children) e.setAttribute("aria-pressed", String(e.dataset.name === s.get("layer")));
-const e = s.get("layer"),
-t = [...Q.children].find((t) => t.dataset.name === e),
-n = Q.getBoundingClientRect();
-if (t && n.height && G !== e) {
-G = e;
-const a = t.getBoundingClientRect();
-if (a.top < n.top || a.bottom > n.bottom) Q.scrollTop += a.top - n.top - (n.height - a.height) / 2;
+if (document.activeElement !== e || !T) e.value = Number((100 * n.get(t)).toFixed(2));
+for (const [e, [, t, a]] of n.get("presets").entries())
+ne[e].setAttribute("aria-pressed", String(t === n.get("low") && a === n.get("high")));
+for (const e of K.children) e.setAttribute("aria-pressed", String(e.dataset.name === n.get("layer")));
+const e = n.get("layer"),
+t = [...K.children].find((t) => t.dataset.name === e),
+a = K.getBoundingClientRect();
+if (t && a.height && B !== e) {
+B = e;
+const n = t.getBoundingClientRect();
+if (n.top < a.top || n.bottom > a.bottom) K.scrollTop += n.top - a.top - (a.height - n.height) / 2;
 }
 };
-Q.replaceChildren(
+K.replaceChildren(
 ...$.map((t, n) =>
 e("button", {
 type: "button",
@@ -921,93 +982,92 @@ class: "mn-plain",
 "data-name": t.name,
 text: `${n + 1}. ${t.block === null ? t.name : `block ${t.block}, ${t.matrix}`}`,
 title: t.name,
-onclick: () => de(t.name),
+onclick: () => ie(t.name),
 }),
 ),
 );
-const ue = () => {
-if (!Te.isConnected) return;
-Te.setAttribute("data-dark", O(Te).dark);
-me();
-J.hidden = !!B;
-H.parentElement.hidden = !B;
-qe.files.hidden = !B;
-if (!B) {
-const t = s.get("spectra").text;
-const n = { class: "mn-bad", role: "alert", text: t };
-J.replaceChildren(e("strong", t ? n : { text: "Reading the spectrum …" }));
+const de = () => {
+if (!h.isConnected) return;
+ce();
+Y.hidden = !!N;
+W.parentElement.hidden = !N;
+Se.files.hidden = !N;
+if (!N) {
+const t = n.get("spectra").text;
+const a = { class: "mn-bad", role: "alert", text: t };
+Y.replaceChildren(e("strong", t ? a : { text: "Reading the spectrum …" }));
 return;
 }
-const n = Math.max(280, H.clientWidth || 600),
-a = 300;
-P = z(b, B, k, { ...E(), log: V }, n, a);
-P.width = n;
-H.replaceChildren(P.root);
-const o = B.names.indexOf(s.get("layer")),
-r = B.facts[o];
+const a = Math.max(280, W.clientWidth || 600),
+s = 300;
+_ = V(b, N, k, { ...A(), log: R }, a, s);
+_.width = a;
+W.replaceChildren(_.root);
+const o = N.names.indexOf(n.get("layer")),
+r = N.facts[o];
 t(
-Z,
+J,
 r
-? `${s.get("layer")}: ${r.d_out} × ${r.d_in}, ${m(r.pairs, "pair")}; half of the mass in ` +
+? `${n.get("layer")}: ${r.d_out} × ${r.d_in}, ${m(r.pairs, "pair")}; half of the mass in ` +
 `${f(r.half)} of them, nine tenths in ${f(r.most)}. Rank of A ${r.rank_a}, of G ` +
 `${r.rank_g}, from ${m(r.tokens, "token")}.` +
 `${r.deficient ? " Fewer tokens than dimensions: part of the bottom has mass 0 for want of data." : ""}` +
-(B.names.length < B.of ? ` ${B.names.length} of ${B.of} layers read so far.` : "")
-: B.names.length < B.of
-? `${B.names.length} of ${B.of} layers read`
+(N.names.length < N.of ? ` ${N.names.length} of ${N.of} layers read so far.` : "")
+: N.names.length < N.of
+? `${N.names.length} of ${N.of} layers read`
 : "",
 );
-we();
+ye();
 };
-let fe;
-const pe = () => {
-cancelAnimationFrame(fe);
-fe = requestAnimationFrame(() => {
-ue();
-Le();
+let he;
+const me = () => {
+cancelAnimationFrame(he);
+he = requestAnimationFrame(() => {
+de();
+ke();
 });
 };
-const ge = e("div", { "data-testid": "carries" }),
-be = e("span", { class: "mn-note" }),
-ye = e(
+const ue = e("div", { "data-testid": "carries" }),
+fe = e("span", { class: "mn-note" }),
+pe = e(
 "select",
-{ "data-testid": "side", "aria-label": "Side of the layer", onchange: () => we() },
+{ "data-testid": "side", "aria-label": "Side of the layer", onchange: () => ye() },
 o("output", "what it adds to the layer’s output"),
 o("input", "what the layer’s input has along it"),
 );
-const ve = e(
+const ge = e(
 "section",
 { class: "mn-section", "data-testid": "carries-box", "aria-label": "What the band carries" },
-e("div", { class: "mn-side-head" }, e("h3", { text: "What the band carries" }), be),
-e("div", { class: "mn-controls" }, r("Activation measured as", ye)),
-ge,
+e("div", { class: "mn-side-head" }, e("h3", { text: "What the band carries" }), fe),
+e("div", { class: "mn-controls" }, r("Activation measured as", pe)),
+ue,
 );
-const xe = (e) => {
-const t = B?.names.indexOf(s.get("layer")) ?? -1;
+const be = (e) => {
+const t = N?.names.indexOf(n.get("layer")) ?? -1;
 if (t < 0) return null;
-const n = S.indexOf(j(s.get("low"))),
-a = S.indexOf(j(s.get("high")));
-return [...B[e](t).subarray(n, a)].reduce((e, t) => e + t, 0);
+const a = S.indexOf(O(n.get("low"))),
+s = S.indexOf(O(n.get("high")));
+return [...N[e](t).subarray(a, s)].reduce((e, t) => e + t, 0);
 };
-const we = () => {
-const n = s.get("carries"),
-a = E(),
-o = n.fields && Object.entries(n.fields).every(([e, t]) => a[e] === t);
-ve.setAttribute("data-status", o ? n.status : "stale");
-t(be, `band ${I(a.low, a.high)} of ${a.everywhere ? `all ${$.length} layers` : a.layer}`);
-if (o && n.status === "error") {
-ge.replaceChildren(
+const ye = () => {
+const a = n.get("carries"),
+s = A(),
+o = a.fields && Object.entries(a.fields).every(([e, t]) => s[e] === t);
+ge.setAttribute("data-status", o ? a.status : "stale");
+t(fe, `band ${z(s.low, s.high)} of ${s.everywhere ? `all ${$.length} layers` : s.layer}`);
+if (o && a.status === "error") {
+ue.replaceChildren(
 e(
 "div",
 { class: "mn-error", role: "alert", "data-testid": "carries-error" },
-e("strong", { text: n.title }),
-e("pre", { text: n.text }),
+e("strong", { text: a.title }),
+e("pre", { text: a.text }),
 ),
 );
 return;
 }
-const r = o && n.status === "ready" ? n.rows : [],
-i = ye.value,
+const r = o && a.status === "ready" ? a.rows : [],
+i = pe.value,
 l = (e) => (e ? [u(e[0]), p(e[1], e[2])] : ["…", ""]);
 const c = [
 "curvature mass",
@@ -1017,7 +1077,7 @@ const c = [
 "same, band of singular vectors",
 ],
 d = (e) => [[f(e.mass), ""], [f(e.energy), ""], ...["kfac", "random", "svd"].map((t) => l(e[`${t}_${i}`]))];
-const h = r[0] ?? { mass: xe("mass"), energy: xe("energy") },
+const h = r[0] ?? { mass: be("mass"), energy: be("energy") },
 m =
 r.length > 1
 ? M(
@@ -1028,7 +1088,7 @@ r.map((e, t) => [`${t + 1}. ${e.layer}`, ...d(e)]),
 : M(
 "band",
 ["", "value", "interval"],
-a.everywhere && !r.length ? [] : d(h).map(([e, t], n) => [c[n], e, t]),
+s.everywhere && !r.length ? [] : d(h).map(([e, t], n) => [c[n], e, t]),
 );
 const g = [
 e("p", {
@@ -1040,56 +1100,42 @@ text:
 }),
 ];
 if (r.length > 1) {
-const t = Math.max(280, Math.round(ge.clientWidth || 700));
+const t = Math.max(280, Math.round(ue.clientWidth || 700));
 g.unshift(
-e("div", { class: "mn-chart", "data-testid": "ratios" }, U(b, r, i, t, 190)),
+e("div", { class: "mn-chart", "data-testid": "ratios" }, G(b, r, i, t, 190)),
 e("div", { class: "mn-key" }, e("span", { text: "● curvature" }), e("span", { text: "□ random bases" })),
 e("details", {}, e("summary", { text: `The ${r.length} layers as a table` }), m),
 );
-} else if (r.length || !a.everywhere) g.unshift(m);
+} else if (r.length || !s.everywhere) g.unshift(m);
 if (!r.length)
 g.unshift(
 e("p", {
 class: "mn-note",
 role: "status",
-text: `Reading the activations of both sets …${o && n.of > 1 ? ` ${n.done} of ${n.of} layers` : ""}`,
+text: `Reading the activations of both sets …${o && a.of > 1 ? ` ${a.done} of ${a.of} layers` : ""}`,
 }),
 );
-ge.replaceChildren(...g);
+ue.replaceChildren(...g);
 };
-const ke = () => g("run", { fields: E() }),
-{
-run: $e,
-error: Me,
-draw: Se,
-element: Ce,
-} = N(s, () => Te, {
-title: "Take the band out, measure recitation and clean loss, and put it back (Ctrl+Enter)",
-start: ke,
-stop: () => g("stop"),
-});
-t($e, "Take it out");
-Ce.querySelector("[data-testid=stop]").title = "Stop after the measurement in progress; the weights are restored";
-Ce.querySelector(".mn-progress").setAttribute("aria-label", "Measurements");
-const Ae = e("div", { "data-testid": "taken" }),
-Ee = e("span", { class: "mn-note" });
-const Oe = e(
+const ve = e("div", { "data-testid": "taken" }),
+xe = e("span", { class: "mn-note" });
+const we = e(
 "section",
 { class: "mn-section", "aria-label": "Without the band" },
-e("div", { class: "mn-side-head" }, e("h3", { text: "Without the band" }), Ee),
-e("div", { class: "mn-controls" }, Ce),
-Me,
-Ae,
+e("div", { class: "mn-side-head" }, e("h3", { text: "Without the band" }), xe),
+e("div", { class: "mn-controls" }, g),
+v,
+ve,
 );
-const Le = () => {
-const n = s.get("taken"),
-a =
-n.fields &&
-Object.entries(n.fields).every(([e, t]) => (e === "layer" && n.fields.everywhere ? true : s.get(e) === t)),
-o = ["running", "stopping"].includes(s.get("status"));
-t(Ee, n.tables ? n.what : "");
-if (!n.tables) {
-Ae.replaceChildren(
+const ke = () => {
+const a = n.get("taken"),
+s =
+a.fields &&
+Object.entries(a.fields).every(([e, t]) => (e === "layer" && a.fields.everywhere ? true : n.get(e) === t)),
+o = ["running", "stopping"].includes(n.get("status"));
+t(xe, a.tables ? a.what : "");
+if (!a.tables) {
+ve.replaceChildren(
 e("p", {
 class: "mn-note",
 text:
@@ -1099,21 +1145,21 @@ text:
 );
 return;
 }
-const r = n.tables.unedited,
+const r = a.tables.unedited,
 i = (e, t, n) => (e ? [n(e[t]), p(e[`${t}_low`], e[`${t}_high`], n)] : "…"),
 l = ["", "unedited", "without the band", "random bases, equal norm"],
-c = ["unedited", "removed", "control"].map((e) => n.tables[e]);
-const d = n.texts ? R(n.texts) : null,
-[h, g] = n.hashes;
-Ae.replaceChildren(
-...(D(r) ? [e("div", { class: "mn-warning", "data-testid": "none-recited", text: D(r) })] : []),
-...(a || o
+c = ["unedited", "removed", "control"].map((e) => a.tables[e]);
+const d = a.texts ? F(a.texts) : null,
+[h, g] = a.hashes;
+ve.replaceChildren(
+...(X(r) ? [e("div", { class: "mn-warning", "data-testid": "none-recited", text: X(r) })] : []),
+...(s || o
 ? []
 : [
 e("div", {
 class: "mn-warning",
 "data-testid": "stale",
-text: `What stands here is of ${n.what}; “Take it out” measures the band now brushed.`,
+text: `What stands here is of ${a.what}; “Take it out” measures the band now brushed.`,
 }),
 ]),
 M(
@@ -1137,7 +1183,7 @@ class: "mn-note",
 text:
 `${m(r.n, "memorised sequence")}, ${m(r.texts, "clean text")}; ${u(100 * w.level)} ` +
 `% intervals, exact for shares recited, bootstrap for the others. ` +
-`${n.removed ? `The band holds ${f(n.removed ** 2)} of the squared weight norm. ` : ""}` +
+`${a.removed ? `The band holds ${f(a.removed ** 2)} of the squared weight norm. ` : ""}` +
 (g
 ? h === g
 ? `Weight hash ${h.slice(0, 12)} before and after: unchanged. `
@@ -1148,9 +1194,9 @@ text:
 ...(d
 ? [
 e("h4", { text: "Most changed texts" }),
-Y(),
+D(),
 ...d.items.map((e, t) =>
-X(
+P(
 d,
 t,
 [
@@ -1159,29 +1205,29 @@ t,
 ],
 e.what === "clean"
 ? "clean text, half of it given"
-: `loss of the suffix ${n.change[t] > 0 ? "+" : ""}${u(n.change[t])} nats/token`,
+: `loss of the suffix ${a.change[t] > 0 ? "+" : ""}${u(a.change[t])} nats/token`,
 ),
 ),
 ]
 : []),
 );
 };
-const Ne = () => `curvature_${s.get("everywhere") ? "all" : s.get("layer")}`.replace(/[^\w-]+/g, "_");
-const je = () => {
+const $e = () => `curvature_${n.get("everywhere") ? "all" : n.get("layer")}`.replace(/[^\w-]+/g, "_");
+const Me = () => {
 let e = "layer,from,to,mass_over_mean,share_of_mass,share_of_squared_weight\r\n";
-for (const [t, n] of B.names.entries())
-for (const [a, s] of k.entries()) e += d([n, S[a], s, B.density(t)[a], B.mass(t)[a], B.energy(t)[a]]);
+for (const [t, n] of N.names.entries())
+for (const [a, s] of k.entries()) e += d([n, S[a], s, N.density(t)[a], N.mass(t)[a], N.energy(t)[a]]);
 return e;
 };
-const qe = q(s, (e, t) => g(e, { ...t, fields: E() }), {
-stem: Ne,
-figure: () => x(z(y, B, k, { ...E(), log: V }, 620, 340).root),
-table: je,
+const Se = j(n, (e, t) => l(e, { ...t, fields: A() }), {
+stem: $e,
+figure: () => x(V(y, N, k, { ...A(), log: R }, 620, 340).root),
+table: Me,
 example: "band.zarr, band.nc, band.csv, band.parquet",
 });
-t(qe.files.querySelector("[data-testid=csv]"), "Spectrum (CSV)");
-t(qe.files.querySelector(".mn-saverow .mn-label"), "Save on the kernel’s machine what the band’s removal did, as");
-qe.files
+t(Se.files.querySelector("[data-testid=csv]"), "Spectrum (CSV)");
+t(Se.files.querySelector(".mn-saverow .mn-label"), "Save on the kernel’s machine what the band’s removal did, as");
+Se.files
 .querySelector(".mn-buttons")
 .append(
 e("button", {
@@ -1191,7 +1237,7 @@ class: "mn-button",
 text: "Band (JSON)",
 onclick: () =>
 a(
-`${Ne()}.json`,
+`${$e()}.json`,
 "application/json",
 JSON.stringify(
 {
@@ -1199,9 +1245,9 @@ model: w.name,
 by: w.by,
 fisher: w.fisher,
 level: w.level,
-...E(),
-carries: s.get("carries").rows ?? [],
-removal: s.get("taken").tables ?? null,
+...A(),
+carries: n.get("carries").rows ?? [],
+removal: n.get("taken").tables ?? null,
 },
 null,
 1,
@@ -1209,55 +1255,21 @@ null,
 ),
 }),
 );
-const Te = e(
-"div",
-{
-class: "mnemoscope mn-memory",
-"data-testid": "curvature-view",
-"data-lm-suppress-shortcuts": "true",
-role: "region",
-"aria-label": "Curvature view",
-onkeydown: (e) => {
-if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) {
-e.preventDefault();
-e.stopPropagation();
-$e.click();
-}
-},
-},
-e(
-"header",
-{ class: "mn-header" },
-e("h2", { text: "Loss curvature" }),
-e("span", { class: "mn-chip", "data-testid": "model", text: w.text }),
-),
-he,
-ve,
-Oe,
-qe.element,
-);
-i(c, Te);
-v(["spectra"], () => {
-B = K(s.get("spectra"), k.length);
-ue();
+c(["spectra"], () => {
+N = U(n.get("spectra"), k.length);
+de();
 });
-v(["layer", "everywhere", "low", "high", "seed"], pe);
-v(["carries"], we);
-v(["taken"], Le);
-v(["status", "progress", "error"], () => {
-Se();
-Le();
+c(["layer", "everywhere", "low", "high", "seed"], me);
+c(["carries"], ye);
+c(["taken"], ke);
+c(["status", "progress", "error"], () => {
+ke();
 });
-v(["saved", "code"], qe.draw);
-h.push(L(ue), n(Te, he, ue), l(s.get("static_key")));
-B = K(s.get("spectra"), k.length);
-ue();
-Le();
-Se();
-qe.draw();
-return () => {
-for (const e of h) e();
-};
+const Ce = i.open(s, { parts: [le, ge, we], drawer: Se, box: le, draw: de });
+N = U(n.get("spectra"), k.length);
+de();
+ke();
+return Ce;
 }
-var G = { render: V };
-export { G as default };
+var H = { render: J };
+export { H as default };

@@ -1,4 +1,4 @@
-// Built by npm run build from 10 files, sha256 f911859c063f0fff94e2a7968c12a9d24d8533fb3c31fead5b47f91bf5c7498b
+// Built by npm run build from 11 files, sha256 4d7bd129d6cc7fd779f038180040eb81518a3cfea33725b97bb6a43ff9a3414f
 const t = (t, e = {}, ...s) => {
 const n = document.createElement(t);
 for (const [t, s] of Object.entries(e)) {
@@ -18,26 +18,26 @@ if (t.textContent !== e) t.textContent = e;
 };
 const s = (t, e, s) => {
 let n = 0;
-const i = new ResizeObserver(() => {
-const i = t.isConnected ? e.clientWidth : 0,
-o = Math.abs(i - n) > 4;
-n = i;
-if (!i) return;
-if (o) s();
+const o = new ResizeObserver(() => {
+const o = t.isConnected ? e.clientWidth : 0,
+i = Math.abs(o - n) > 4;
+n = o;
+if (!o) return;
+if (i) s();
 t.setAttribute("data-ready", "true");
 });
-i.observe(e);
-return () => i.disconnect();
+o.observe(e);
+return () => o.disconnect();
 };
 const n = (e, s, n) => {
-const i = URL.createObjectURL(n instanceof Blob ? n : new Blob([n], { type: s }));
-const o = t("a", { href: i, download: e });
-document.body.append(o);
-o.click();
-o.remove();
-setTimeout(() => URL.revokeObjectURL(i), 1e4);
+const o = URL.createObjectURL(n instanceof Blob ? n : new Blob([n], { type: s }));
+const i = t("a", { href: o, download: e });
+document.body.append(i);
+i.click();
+i.remove();
+setTimeout(() => URL.revokeObjectURL(o), 1e4);
 };
-const i = async (t, e) => {
+const o = async (t, e) => {
 try {
 await navigator.clipboard.writeText(t);
 } catch {
@@ -46,7 +46,7 @@ e.select();
 document.execCommand("copy");
 }
 };
-const o = (e, s) => t("option", { value: e, text: s });
+const i = (e, s) => t("option", { value: e, text: s });
 const a = (e, s, n) => t("label", { class: "mn-field" }, t("span", { class: "mn-label", text: e }), s, null);
 let r = 0;
 const l = (t) => `mn-${t}-${++r}-${Math.random().toString(36).slice(2, 7)}`;
@@ -59,8 +59,8 @@ const s = (n) => {
 if (n.pointerId !== t.pointerId) return;
 document.removeEventListener("pointerup", s, true);
 document.removeEventListener("pointercancel", s, true);
-const i = Math.hypot(n.clientX - t.clientX, n.clientY - t.clientY) < 6;
-if (n.type === "pointerup" && i && !e.contains(n.target) && e.isConnected) e.click();
+const o = Math.hypot(n.clientX - t.clientX, n.clientY - t.clientY) < 6;
+if (n.type === "pointerup" && o && !e.contains(n.target) && e.isConnected) e.click();
 };
 document.addEventListener("pointerup", s, true);
 document.addEventListener("pointercancel", s, true);
@@ -83,9 +83,9 @@ const e = t.map(d),
 s = e.length - 1;
 return (t) => {
 const n = Math.min(1, Math.max(0, t)) * s,
-i = Math.min(s - 1, Math.floor(n)),
-o = n - i;
-return e[i].map((t, s) => t + o * (e[i + 1][s] - t));
+o = Math.min(s - 1, Math.floor(n)),
+i = n - o;
+return e[o].map((t, s) => t + i * (e[o + 1][s] - t));
 };
 };
 const f = {
@@ -105,17 +105,17 @@ ink: "#f2f2f2",
 const g = (e) => {
 const s = getComputedStyle(e.closest(".mnemoscope") ?? e);
 const n = (t, e) => s.getPropertyValue(t).trim() || e;
-const i = t("canvas", { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
-i.fillStyle = "#ffffff";
-i.fillStyle = s.backgroundColor;
-i.fillRect(0, 0, 1, 1);
-const o = [...i.getImageData(0, 0, 1, 1).data].slice(0, 3),
-a = u(o) < 0.4;
+const o = t("canvas", { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
+o.fillStyle = "#ffffff";
+o.fillStyle = s.backgroundColor;
+o.fillRect(0, 0, 1, 1);
+const i = [...o.getImageData(0, 0, 1, 1).data].slice(0, 3),
+a = u(i) < 0.4;
 const r = a ? f.dark : f.light;
 return {
 dark: a,
 ...r,
-page: o,
+page: i,
 text: s.color,
 muted: n("--mn-muted", "#666"),
 accent: n("--mn-accent", "#0b6bcb"),
@@ -179,80 +179,7 @@ if (t > e && Number.isFinite(t)) e = t;
 return e;
 };
 const M = (t) => t === null || t === undefined || Number.isNaN(t);
-const S = (s, n, { title: i, start: o, stop: a }) => {
-const r = t("button", {
-class: "mn-button mn-primary",
-type: "button",
-"data-testid": "run",
-text: "Run",
-title: i,
-onclick: o,
-});
-const l = t("button", {
-class: "mn-button",
-type: "button",
-"data-testid": "stop",
-text: "Stop",
-title: "Stop after the layer in progress; finished layers stay",
-onclick: a,
-});
-const c = t("div", { class: "mn-progress-fill" }),
-h = t("span", { class: "mn-note", "data-testid": "progress", role: "status" });
-const d = t(
-"div",
-{
-class: "mn-progress",
-role: "progressbar",
-"aria-label": "Layers computed",
-"aria-valuemin": 0,
-"aria-valuemax": 100,
-},
-c,
-);
-const m = t("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
-const u = () => {
-const i = s.get("status"),
-o = s.get("progress"),
-a = o.total ? Math.round((100 * o.done) / o.total) : 0,
-r = s.get("error");
-l.disabled = i !== "running";
-n().setAttribute("data-status", i);
-d.hidden = i !== "running" && i !== "stopping";
-c.style.width = `${a}%`;
-d.setAttribute("aria-valuenow", a);
-e(h, o.text ?? "");
-m.hidden = !r.text;
-m.replaceChildren(...(r.text ? [t("strong", { text: r.title }), t("pre", { text: r.text })] : []));
-};
-return {
-run: r,
-error: m,
-draw: u,
-element: t("div", { class: "mn-run" }, r, l, t("div", { class: "mn-status" }, d, h)),
-};
-};
-const T = (e, s, n) =>
-t(
-"div",
-{ class: "mn-predictions" },
-t("h4", { text: e }),
-t(
-"ol",
-{},
-...s.map(([e, s]) => {
-const [i, o, a = ""] = n.get(e) ?? [];
-return t(
-"li",
-{},
-t("span", { class: "mn-p-bar", style: `width:${(100 * s).toFixed(1)}%` }),
-t("code", { text: v(b(e), 18), title: b(e) }),
-i ? t("span", { class: `mn-tag ${a}`, text: i, title: o, "aria-label": o }) : null,
-t("span", { class: "mn-p", text: x(s) }),
-);
-}),
-),
-);
-const L = (t, { title: e, subtitle: s, bar: n, limit: i, low: o = y(-i) }) => {
+const S = (t, { title: e, subtitle: s, bar: n, limit: o, low: i = y(-o) }) => {
 const a = "http://www.w3.org/2000/svg",
 r = f.light;
 const l = (t, e, s) => {
@@ -335,16 +262,16 @@ t.rowTitle,
 l("text", { x: b, y: $ - 8, fill: "#555555" }, t.columnTitle),
 );
 const L = b + h * t.columns + 14,
-j = 60,
+E = 60,
 C = Math.min(160, d * t.rows);
-for (let t = 0; t < j; t++)
+for (let t = 0; t < E; t++)
 M.append(
-l("rect", { x: L, y: x + (C * t) / j, width: 9, height: C / j + 0.3, fill: m(r.diverging(1 - t / (j - 1))) }),
+l("rect", { x: L, y: x + (C * t) / E, width: 9, height: C / E + 0.3, fill: m(r.diverging(1 - t / (E - 1))) }),
 );
 for (const [t, e] of [
-[y(i), 0],
+[y(o), 0],
 ["0", 0.5],
-[o, 1],
+[i, 1],
 ])
 M.append(l("text", { x: L + 13, y: x + C * e + 4 }, t));
 M.append(
@@ -356,24 +283,24 @@ n,
 );
 return { text: new XMLSerializer().serializeToString(M), width: Math.ceil(k), height: Math.ceil($) };
 };
-const j = (e, s = 3) =>
-new Promise((n, i) => {
-const o = new Image();
-o.onload = () => {
-const i = t("canvas", { width: e.width * s, height: e.height * s });
-const a = i.getContext("2d");
+const T = (e, s = 3) =>
+new Promise((n, o) => {
+const i = new Image();
+i.onload = () => {
+const o = t("canvas", { width: e.width * s, height: e.height * s });
+const a = o.getContext("2d");
 a.scale(s, s);
-a.drawImage(o, 0, 0);
-i.toBlob(n, "image/png");
+a.drawImage(i, 0, 0);
+o.toBlob(n, "image/png");
 };
-o.onerror = () => i(new Error("the browser could not draw the figure"));
-o.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(e.text);
+i.onerror = () => o(new Error("the browser could not draw the figure"));
+i.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(e.text);
 });
-const C = (t) => {
+const L = (t) => {
 const e = t.reduce((t, e) => t + e.width, 0),
 s = Math.max(...t.map((t) => t.height));
 let n = 0;
-const i = t
+const o = t
 .map((t) => {
 const e = n;
 n += t.width;
@@ -383,12 +310,12 @@ return t.text.replace("<svg ", `<svg x="${e}" `);
 return {
 text:
 `<svg xmlns="http://www.w3.org/2000/svg" width="${e}" height="${s}" viewBox="0 0 ${e} ` +
-`${s}"><rect width="100%" height="100%" fill="#ffffff"/>${i}</svg>`,
+`${s}"><rect width="100%" height="100%" fill="#ffffff"/>${o}</svg>`,
 width: e,
 height: s,
 };
 };
-const E = (s, o, { stem: r, figure: l, table: c, example: h }) => {
+const E = (s, i, { stem: r, figure: l, table: c, example: h }) => {
 const d = t("textarea", {
 class: "mn-code",
 readonly: true,
@@ -400,15 +327,15 @@ spellcheck: "false",
 const m = t("input", { type: "text", "data-testid": "path", placeholder: h, spellcheck: "false" });
 const u = t("div", { class: "mn-note", "data-testid": "saved", role: "status" }),
 p = t("input", { type: "checkbox", "data-testid": "overwrite" });
-const f = () => o("save", { path: m.value, overwrite: p.checked });
+const f = () => i("save", { path: m.value, overwrite: p.checked });
 m.onkeydown = (t) => {
 if (t.key === "Enter") f();
 };
-const g = (e, s, n, i = "") =>
-t("button", { type: "button", class: `mn-button ${i}`, "data-testid": e, text: s, onclick: n });
+const g = (e, s, n, o = "") =>
+t("button", { type: "button", class: `mn-button ${o}`, "data-testid": e, text: s, onclick: n });
 const w = async (t) => {
 const s = t.currentTarget;
-await i(d.value, d);
+await o(d.value, d);
 e(s, "Copied");
 setTimeout(() => e(s, "Copy"), 1500);
 };
@@ -419,7 +346,7 @@ t(
 "div",
 { class: "mn-buttons" },
 g("svg", "Figure (SVG)", () => n(`${r()}.svg`, "image/svg+xml", l().text)),
-g("png", "Figure (PNG)", async () => n(`${r()}.png`, "image/png", await j(l()))),
+g("png", "Figure (PNG)", async () => n(`${r()}.png`, "image/png", await T(l()))),
 g("csv", "Data (CSV)", () => n(`${r()}.csv`, "text/csv", c())),
 ),
 t(
@@ -452,10 +379,10 @@ d.value = s.get("code");
 };
 return { element: v, files: b, draw: y };
 };
-const A = { minWidth: 3, maxWidth: 46, minHeight: 3, maxHeight: 22, label: 11 };
-class N {
-constructor({ label: e, testid: s, name: n, hover: i = () => {}, select: o = () => {}, key: a = () => false }) {
-Object.assign(this, { name: n, onHover: i, onSelect: o, onKey: a });
+const C = { minWidth: 3, maxWidth: 46, minHeight: 3, maxHeight: 22, label: 11 };
+class j {
+constructor({ label: e, testid: s, name: n, hover: o = () => {}, select: i = () => {}, key: a = () => false }) {
+Object.assign(this, { name: n, onHover: o, onSelect: i, onKey: a });
 this.focus = { row: 0, column: 0 };
 this.hovered = null;
 this.selected = null;
@@ -527,23 +454,23 @@ this.draw();
 }
 layout() {
 const { rows: t, columns: e, rowLabels: s, columnLabels: n } = this.grid,
-i = this.base.getContext("2d");
-i.font = `${A.label}px ${this.theme.mono}`;
-const o = (t) => Math.max(0, ...t.slice(0, 2e3).map((t) => i.measureText(t).width));
-this.left = Math.ceil(o(s)) + (this.grid.rowTitle ? 26 : 10);
+o = this.base.getContext("2d");
+o.font = `${C.label}px ${this.theme.mono}`;
+const i = (t) => Math.max(0, ...t.slice(0, 2e3).map((t) => o.measureText(t).width));
+this.left = Math.ceil(i(s)) + (this.grid.rowTitle ? 26 : 10);
 const a = Math.max(60, this.width - this.left - 4);
 const r = e * t > 2e4;
-this.cw = this.grid.cellWidth ?? Math.max(r ? 1 : A.minWidth, Math.min(A.maxWidth, Math.floor(a / e)));
-if (!this.grid.cellWidth && e <= 400) this.cw = Math.max(this.cw, Math.min(12, A.maxWidth));
+this.cw = this.grid.cellWidth ?? Math.max(r ? 1 : C.minWidth, Math.min(C.maxWidth, Math.floor(a / e)));
+if (!this.grid.cellWidth && e <= 400) this.cw = Math.max(this.cw, Math.min(12, C.maxWidth));
 this.cw = Math.max(1, Math.min(this.cw, Math.floor(12e3 / e)));
 const l = this.grid.height ?? 430;
-this.ch = this.grid.cellHeight ?? Math.max(r ? 1 : A.minHeight, Math.min(A.maxHeight, Math.floor(l / t)));
+this.ch = this.grid.cellHeight ?? Math.max(r ? 1 : C.minHeight, Math.min(C.maxHeight, Math.floor(l / t)));
 this.ch = Math.max(1, Math.min(this.ch, Math.floor(12e3 / t)));
 const c = n.map((t) => v(t.text, 20)),
-h = o(c);
+h = i(c);
 this.turned = h + 6 > this.cw;
-this.every = this.turned ? Math.max(1, Math.ceil((A.label + 2) / this.cw)) : 1;
-this.rowEvery = Math.max(1, Math.ceil((A.label + 2) / this.ch));
+this.every = this.turned ? Math.max(1, Math.ceil((C.label + 2) / this.cw)) : 1;
+this.rowEvery = Math.max(1, Math.ceil((C.label + 2) / this.ch));
 this.plotWidth = this.cw * e;
 this.plotHeight = this.ch * t;
 this.lean = this.turned ? Math.ceil(h * 0.5) + 8 : 0;
@@ -556,10 +483,10 @@ t.width = Math.max(1, Math.round(e * n));
 t.height = Math.max(1, Math.round(s * n));
 t.style.width = `${e}px`;
 t.style.height = `${s}px`;
-const i = t.getContext("2d");
-i.setTransform(n, 0, 0, n, 0, 0);
-i.clearRect(0, 0, e, s);
-return i;
+const o = t.getContext("2d");
+o.setTransform(n, 0, 0, n, 0, 0);
+o.clearRect(0, 0, e, s);
+return o;
 }
 y(t) {
 return (this.grid.flip ? this.grid.rows - 1 - t : t) * this.ch;
@@ -569,55 +496,55 @@ if (!this.grid || !this.element.isConnected) return;
 this.theme = g(this.element);
 this.layout();
 const { rows: t, columns: e, columnLabels: s, rowLabels: n } = this.grid,
-{ theme: i } = this;
-const o = this.size(this.base, this.plotWidth + this.lean, this.plotHeight + this.bottom);
+{ theme: o } = this;
+const i = this.size(this.base, this.plotWidth + this.lean, this.plotHeight + this.bottom);
 this.size(this.overlay, this.plotWidth, this.plotHeight);
 if (this.grid.image) {
-o.imageSmoothingEnabled = false;
-o.drawImage(this.grid.image(i), 0, 0, this.plotWidth, this.plotHeight);
-} else this.drawCells(o);
-o.strokeStyle = i.muted;
-o.globalAlpha = 0.5;
-o.lineWidth = 1;
-o.strokeRect(0.5, 0.5, this.plotWidth - 1, this.plotHeight - 1);
-o.globalAlpha = 1;
-o.textBaseline = "middle";
+i.imageSmoothingEnabled = false;
+i.drawImage(this.grid.image(o), 0, 0, this.plotWidth, this.plotHeight);
+} else this.drawCells(i);
+i.strokeStyle = o.muted;
+i.globalAlpha = 0.5;
+i.lineWidth = 1;
+i.strokeRect(0.5, 0.5, this.plotWidth - 1, this.plotHeight - 1);
+i.globalAlpha = 1;
+i.textBaseline = "middle";
 for (let t = 0; t < e; t += this.every) {
 const { strong: e } = s[t],
 n = (t + 0.5) * this.cw;
-o.font = `${e ? "bold " : ""}${A.label}px ${i.mono}`;
-o.fillStyle = e ? i.accent : i.text;
-o.save();
+i.font = `${e ? "bold " : ""}${C.label}px ${o.mono}`;
+i.fillStyle = e ? o.accent : o.text;
+i.save();
 if (this.turned) {
-o.translate(n - 2, this.plotHeight + 6);
-o.rotate(Math.PI / 3);
-o.textAlign = "left";
+i.translate(n - 2, this.plotHeight + 6);
+i.rotate(Math.PI / 3);
+i.textAlign = "left";
 } else {
-o.translate(n, this.plotHeight + 10);
-o.textAlign = "center";
+i.translate(n, this.plotHeight + 10);
+i.textAlign = "center";
 }
-o.fillText(this.turnedTexts[t], 0, 0);
-o.restore();
+i.fillText(this.turnedTexts[t], 0, 0);
+i.restore();
 }
-o.fillStyle = i.muted;
-o.font = `${A.label}px ${i.font}`;
+i.fillStyle = o.muted;
+i.font = `${C.label}px ${o.font}`;
 if (this.grid.columnTitle) {
-o.textAlign = "left";
-o.fillText(this.grid.columnTitle, 0, this.plotHeight + this.bottom - 8);
+i.textAlign = "left";
+i.fillText(this.grid.columnTitle, 0, this.plotHeight + this.bottom - 8);
 }
 const a = this.size(this.rowLabels, this.left, this.plotHeight + this.bottom);
 a.textAlign = "right";
 a.textBaseline = "middle";
-a.fillStyle = i.text;
-a.font = `${A.label}px ${i.mono}`;
+a.fillStyle = o.text;
+a.font = `${C.label}px ${o.mono}`;
 for (let e = 0; e < t; e += this.rowEvery) a.fillText(n[e], this.left - 5, this.y(e) + this.ch / 2);
 if (this.grid.rowTitle) {
 a.save();
 a.translate(8, this.plotHeight / 2);
 a.rotate(-Math.PI / 2);
 a.textAlign = "center";
-a.fillStyle = i.muted;
-a.font = `${A.label}px ${i.font}`;
+a.fillStyle = o.muted;
+a.font = `${C.label}px ${o.font}`;
 a.fillText(this.grid.rowTitle, 0, 0);
 a.restore();
 }
@@ -625,17 +552,17 @@ this.drawOverlay();
 this.announce();
 }
 drawCells(e) {
-const { rows: s, columns: n, colour: i } = this.grid,
-o = t("canvas", { width: n, height: s }),
-a = o.getContext("2d");
+const { rows: s, columns: n, colour: o } = this.grid,
+i = t("canvas", { width: n, height: s }),
+a = i.getContext("2d");
 const r = a.createImageData(n, s),
 l = [];
 for (let t = 0; t < s; t++)
 for (let e = 0; e < n; e++) {
-const o = i(t, e, this.theme),
+const i = o(t, e, this.theme),
 a = 4 * ((this.grid.flip ? s - 1 - t : t) * n + e),
-[c, h, d] = o ?? this.theme.missing;
-if (!o && l.length < 2e4) l.push([t, e]);
+[c, h, d] = i ?? this.theme.missing;
+if (!i && l.length < 2e4) l.push([t, e]);
 r.data[a] = c;
 r.data[a + 1] = h;
 r.data[a + 2] = d;
@@ -643,7 +570,7 @@ r.data[a + 3] = 255;
 }
 a.putImageData(r, 0, 0);
 e.imageSmoothingEnabled = false;
-e.drawImage(o, 0, 0, this.plotWidth, this.plotHeight);
+e.drawImage(i, 0, 0, this.plotWidth, this.plotHeight);
 if (this.cw < 5 || this.ch < 5) return;
 e.strokeStyle = this.theme.background;
 e.globalAlpha = 0.55;
@@ -651,9 +578,9 @@ e.lineWidth = 1.5;
 e.beginPath();
 for (const [t, s] of l) {
 const n = s * this.cw,
-i = this.y(t);
-e.moveTo(n, i + this.ch);
-e.lineTo(n + this.cw, i);
+o = this.y(t);
+e.moveTo(n, o + this.ch);
+e.lineTo(n + this.cw, o);
 }
 e.stroke();
 e.globalAlpha = 1;
@@ -664,72 +591,72 @@ const t = this.overlay.getContext("2d"),
 { cw: e, ch: s, theme: n } = this;
 t.clearRect(0, 0, this.plotWidth, this.plotHeight);
 if (this.cone) this.drawCone(t);
-const i = (i, o, a, r = []) => {
-if (!i) return;
-const l = i.column * e,
-c = this.y(i.row);
+const o = (o, i, a, r = []) => {
+if (!o) return;
+const l = o.column * e,
+c = this.y(o.row);
 t.setLineDash(r);
-for (const [i, r] of [
+for (const [o, r] of [
 [n.background, 2],
-[o, 0],
+[i, 0],
 ]) {
-t.strokeStyle = i;
+t.strokeStyle = o;
 t.lineWidth = a + r;
 t.strokeRect(l + 1, c + 1, Math.max(e - 2, 1), Math.max(s - 2, 1));
 }
 t.setLineDash([]);
 };
-for (const i of this.marks) {
-const o = i.column * e + e / 2,
-a = this.y(i.row) + s / 2,
+for (const o of this.marks) {
+const i = o.column * e + e / 2,
+a = this.y(o.row) + s / 2,
 r = Math.max(2, Math.min(4, e / 4, s / 4));
 t.beginPath();
-t.arc(o, a, r, 0, 7);
+t.arc(i, a, r, 0, 7);
 t.fillStyle = n.background;
 t.fill();
 t.lineWidth = 1.5;
 t.strokeStyle = n.text;
 t.stroke();
 }
-i(this.hovered, n.text, 1);
-i(this.linked, n.text, 1, [3, 2]);
-if (document.activeElement === this.element) i(this.focus, n.accent, 2, [4, 2]);
-i(this.selected, n.text, 2.5);
+o(this.hovered, n.text, 1);
+o(this.linked, n.text, 1, [3, 2]);
+if (document.activeElement === this.element) o(this.focus, n.accent, 2, [4, 2]);
+o(this.selected, n.text, 2.5);
 }
 drawCone(t) {
 const { rows: e, columns: s } = this.grid,
 n = (t, n) => t >= 0 && t < e && n >= 0 && n < s && this.cone(t, n),
-{ cw: i, ch: o } = this;
+{ cw: o, ch: i } = this;
 t.lineWidth = 1;
-const a = i >= 6 && o >= 6,
+const a = o >= 6 && i >= 6,
 r = new Path2D();
 for (let l = 0; l < e; l++)
 for (let e = 0; e < s; e++) {
 if (!n(l, e)) continue;
-const s = e * i,
+const s = e * o,
 c = this.y(l),
 h = this.grid.flip ? l + 1 : l - 1,
 d = this.grid.flip ? l - 1 : l + 1;
 if (a) {
 const n = this.grid.colour ? (this.grid.colour(l, e, this.theme) ?? this.theme.missing) : this.theme.missing;
 t.fillStyle = u(n) > 0.45 ? "rgba(0,0,0,.62)" : "rgba(255,255,255,.75)";
-t.fillRect(s + i / 2 - 1, c + o / 2 - 1, 2, 2);
+t.fillRect(s + o / 2 - 1, c + i / 2 - 1, 2, 2);
 }
 if (!n(h, e)) {
 r.moveTo(s, c + 0.5);
-r.lineTo(s + i, c + 0.5);
+r.lineTo(s + o, c + 0.5);
 }
 if (!n(d, e)) {
-r.moveTo(s, c + o - 0.5);
-r.lineTo(s + i, c + o - 0.5);
+r.moveTo(s, c + i - 0.5);
+r.lineTo(s + o, c + i - 0.5);
 }
 if (!n(l, e - 1)) {
 r.moveTo(s + 0.5, c);
-r.lineTo(s + 0.5, c + o);
+r.lineTo(s + 0.5, c + i);
 }
 if (!n(l, e + 1)) {
-r.moveTo(s + i - 0.5, c);
-r.lineTo(s + i - 0.5, c + o);
+r.moveTo(s + o - 0.5, c);
+r.lineTo(s + o - 0.5, c + i);
 }
 }
 t.strokeStyle = this.theme.background;
@@ -766,10 +693,10 @@ t("div", {}, e ? t("span", { class: "mn-tip-label", text: `${e} ` }) : null, t("
 );
 this.tip.hidden = false;
 const n = this.element.getBoundingClientRect(),
-i = this.overlay.getBoundingClientRect();
-const o = i.left - n.left + (e.column + 1) * this.cw + 8,
-a = i.top - n.top + this.y(e.row) + this.ch + 6;
-const r = o + this.tip.offsetWidth > n.width ? o - this.cw - this.tip.offsetWidth - 16 : o;
+o = this.overlay.getBoundingClientRect();
+const i = o.left - n.left + (e.column + 1) * this.cw + 8,
+a = o.top - n.top + this.y(e.row) + this.ch + 6;
+const r = i + this.tip.offsetWidth > n.width ? i - this.cw - this.tip.offsetWidth - 16 : i;
 const l = a + this.tip.offsetHeight > n.height ? a - this.ch - this.tip.offsetHeight - 12 : a;
 this.tip.style.left = `${Math.max(0, r)}px`;
 this.tip.style.top = `${Math.max(0, l)}px`;
@@ -802,8 +729,8 @@ keydown(t) {
 if (!this.grid || t.ctrlKey || t.altKey || t.metaKey) return;
 const e = this.grid.flip ? 1 : -1,
 { rows: s, columns: n } = this.grid,
-i = { ...this.focus };
-const o = {
+o = { ...this.focus };
+const i = {
 ArrowUp: [e, 0],
 ArrowDown: [-e, 0],
 ArrowLeft: [0, -1],
@@ -813,9 +740,9 @@ PageDown: [-5 * e, 0],
 Home: [0, -n],
 End: [0, n],
 };
-if (t.key in o) {
-i.row += o[t.key][0];
-i.column += o[t.key][1];
+if (t.key in i) {
+o.row += i[t.key][0];
+o.column += i[t.key][1];
 } else if (t.key === "Enter" || t.key === " ") {
 this.choose();
 } else if (t.key === "Escape") {
@@ -830,7 +757,7 @@ return;
 }
 t.preventDefault();
 t.stopPropagation();
-this.focus = { row: Math.min(s - 1, Math.max(0, i.row)), column: Math.min(n - 1, Math.max(0, i.column)) };
+this.focus = { row: Math.min(s - 1, Math.max(0, o.row)), column: Math.min(n - 1, Math.max(0, o.column)) };
 this.reveal();
 this.drawOverlay();
 this.announce();
@@ -848,7 +775,7 @@ else if (s + this.ch > e.scrollTop + e.clientHeight && e.scrollHeight > e.client
 e.scrollTop = s + this.ch - e.clientHeight;
 }
 }
-class O {
+class A {
 constructor(e) {
 this.canvas = t("canvas", { width: 128, height: 8, "aria-hidden": "true" });
 this.low = t("span");
@@ -863,7 +790,7 @@ this.canvas,
 t("div", { class: "mn-bar-ends" }, this.low, this.middle, this.high),
 );
 }
-update({ ramp: t, low: s, middle: n = "", high: i, title: o }) {
+update({ ramp: t, low: s, middle: n = "", high: o, title: i }) {
 const a = this.canvas.getContext("2d");
 for (let e = 0; e < 128; e++) {
 a.fillStyle = m(t(e / 127));
@@ -871,26 +798,47 @@ a.fillRect(e, 0, 1, 8);
 }
 e(this.low, s);
 e(this.middle, n);
-e(this.high, i);
-e(this.title, o);
-this.element.setAttribute("aria-label", `Colour scale: ${o}, from ${s} to ${i}`);
+e(this.high, o);
+e(this.title, i);
+this.element.setAttribute("aria-label", `Colour scale: ${i}, from ${s} to ${o}`);
 }
 }
-const H = (t) => {
+const N = (e, s, n) =>
+t(
+"div",
+{ class: "mn-predictions" },
+t("h4", { text: e }),
+t(
+"ol",
+{},
+...s.map(([e, s]) => {
+const [o, i, a = ""] = n.get(e) ?? [];
+return t(
+"li",
+{},
+t("span", { class: "mn-p-bar", style: `width:${(100 * s).toFixed(1)}%` }),
+t("code", { text: v(b(e), 18), title: b(e) }),
+o ? t("span", { class: `mn-tag ${a}`, text: o, title: i, "aria-label": i }) : null,
+t("span", { class: "mn-p", text: x(s) }),
+);
+}),
+),
+);
+const O = (t) => {
 if (!t) return new Float32Array(0);
 const e = t instanceof ArrayBuffer ? new DataView(t) : t;
 const s = e.byteOffset % 4 ? e.buffer.slice(e.byteOffset, e.byteOffset + e.byteLength) : e.buffer;
 return new Float32Array(s, e.byteOffset % 4 ? 0 : e.byteOffset, Math.floor(e.byteLength / 4));
 };
-const W = (t) => {
+const H = (t) => {
 const e = [];
 return {
 undo: e,
 send: (e, s = {}) => t.send({ type: e, ...s }),
 listen: (s, n) => {
-for (const i of s) {
-t.on(`change:${i}`, n);
-e.push(() => t.off(`change:${i}`, n));
+for (const o of s) {
+t.on(`change:${o}`, n);
+e.push(() => t.off(`change:${o}`, n));
 }
 },
 set: (e) => {
@@ -899,8 +847,8 @@ t.save_changes();
 },
 };
 };
-const R = (e, s, n) => {
-const i = {},
+const W = (e, s, n) => {
+const o = {},
 a = { range: true, number: true };
 const r = (t, s) => {
 const n = typeof e.get(t);
@@ -910,9 +858,9 @@ const l = (t, e) => {
 if (t.type === "checkbox") t.checked = e;
 else t.value = e;
 };
-const c = (t, o) => {
-i[t] = o;
-o.setAttribute("data-testid", t);
+const c = (t, i) => {
+o[t] = i;
+i.setAttribute("data-testid", t);
 let c,
 h,
 d = 0;
@@ -923,186 +871,301 @@ if (s > 0) {
 h = setTimeout(m, s);
 return;
 }
-if (r(t, o) !== e.get(t)) {
-l(o, e.get(t));
-o.dispatchEvent(new Event("pulled"));
+if (r(t, i) !== e.get(t)) {
+l(i, e.get(t));
+i.dispatchEvent(new Event("pulled"));
 }
 };
 m();
 s([t], m);
 const u = () => {
 clearTimeout(c);
-const s = r(t, o);
+const s = r(t, i);
 if (!Number.isNaN(s) && s !== e.get(t)) n({ [t]: s });
 };
-o.addEventListener("change", u);
-if (o.tagName !== "SELECT" && o.type !== "checkbox")
-o.addEventListener("input", () => {
+i.addEventListener("change", u);
+if (i.tagName !== "SELECT" && i.type !== "checkbox")
+i.addEventListener("input", () => {
 clearTimeout(c);
-if (a[o.type]) {
+if (a[i.type]) {
 d = Date.now() + 700;
 u();
 } else c = setTimeout(u, 350);
 });
-o.flush = u;
-return o;
+i.flush = u;
+return i;
 };
 return {
-inputs: i,
+inputs: o,
 bound: c,
 shown: () =>
 Object.fromEntries(
-Object.entries(i)
+Object.entries(o)
 .map(([t, e]) => [t, r(t, e)])
 .filter(([, t]) => !Number.isNaN(t)),
 ),
 flush: () => {
-for (const t of Object.values(i)) t.flush();
+for (const t of Object.values(o)) t.flush();
 },
 area: (e, s = {}) => c(e, t("textarea", { rows: 2, spellcheck: "false", autocapitalize: "off", ...s })),
 line: (e, s) => c(e, t("input", { type: "text", spellcheck: "false", autocomplete: "off", placeholder: s })),
-choose: (e, s) => c(e, t("select", {}, ...s.map(([t, e]) => o(t, e)))),
+choose: (e, s) => c(e, t("select", {}, ...s.map(([t, e]) => i(t, e)))),
 };
 };
-const _ = (t) => (t === null ? "–" : Math.abs(t) < 1e-4 ? "0" : (t > 0 ? "+" : "") + y(t));
-const F = (t) => (M(t) ? "–" : `${y(100 * Math.exp(t))}%`);
-const P = (t) => (M(t) ? "–" : `× ${y(Math.exp(t))}`);
-const D = (t) => String(t).replace("-", "−");
-const I = (t) => (M(t) ? "–" : y(t));
-const B = (t) => {
+const R = (e, { send: s, listen: n }) => {
+const o = t("select", {
+"data-testid": "examples",
+"aria-label": "Example shown",
+onchange: () => s("example", { number: Number(o.value) }),
+});
+const a = t("label", { class: "mn-examples" }, t("span", { class: "mn-note", text: "Example" }), o);
+const r = () => {
+const { names: t = [], own: s = false, chosen: n = null } = e.get("examples");
+a.hidden = t.length + s < 1 || (t.length === 1 && !s && n === 0);
+o.replaceChildren(
+...(n === null ? [i("", "choose one …")] : []),
+...t.map((t, e) => i(String(e), t)),
+...(s ? [i("-1", "your last input")] : []),
+);
+o.value = n === null ? "" : String(n);
+};
+n(["examples"], r);
+r();
+return a;
+};
+const _ = (s, n, { send: o, listen: i }, { start: a, label: r, help: l, stop: c, unit: h }) => {
+const d = t("button", {
+class: "mn-button mn-primary",
+type: "button",
+"data-testid": "run",
+text: r,
+title: `${l} (Ctrl+Enter)`,
+onclick: a,
+});
+const m = t("button", {
+class: "mn-button",
+type: "button",
+"data-testid": "stop",
+text: "Stop",
+title: c,
+onclick: () => o("stop"),
+});
+const u = t("div", { class: "mn-progress-fill" }),
+p = t("span", { class: "mn-note", "data-testid": "progress", role: "status" });
+const f = t(
+"div",
+{ class: "mn-progress", role: "progressbar", "aria-label": h, "aria-valuemin": 0, "aria-valuemax": 100 },
+u,
+);
+const g = t("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
+const w = () => {
+const o = s.get("status"),
+i = s.get("progress"),
+a = i.total ? Math.round((100 * i.done) / i.total) : 0,
+r = s.get("error");
+m.disabled = o !== "running";
+n.setAttribute("data-status", o);
+f.hidden = o !== "running" && o !== "stopping";
+u.style.width = `${a}%`;
+f.setAttribute("aria-valuenow", a);
+e(p, i.text ?? "");
+g.hidden = !r.text;
+g.replaceChildren(...(r.text ? [t("strong", { text: r.title }), t("pre", { text: r.text })] : []));
+};
+i(["status", "progress", "error"], w);
+w();
+const b = t("div", { class: "mn-run" }, d, m, t("div", { class: "mn-status" }, f, p));
+return { run: d, row: b, error: g };
+};
+const F = (
+e,
+{ title: n, testid: o, name: i, kind: a, data: r, start: l, label: d = "Run", help: m, stop: u, unit: p },
+) => {
+const f = H(e);
+const b = t("span", { class: "mn-chip", "data-testid": "model", text: r ?? e.get("model_info").text });
+const v = t("div", {
+class: `mnemoscope ${a}`,
+"data-testid": o,
+"data-lm-suppress-shortcuts": "true",
+role: "region",
+"aria-label": i,
+});
+const { run: y, row: x, error: k } = _(e, v, f, { start: l, label: d, help: m, stop: u, unit: p });
+v.addEventListener("keydown", (t) => {
+if (t.key !== "Enter" || !(t.ctrlKey || t.metaKey)) return;
+t.preventDefault();
+t.stopPropagation();
+y.click();
+});
+const $ = (o, { parts: i, drawer: a, box: r, draw: l }) => {
+const d = t("header", { class: "mn-header" }, t("h2", { text: n }), t("div", { class: "mn-about" }, R(e, f), b));
+v.append(d, ...i.filter((t) => t), a.element);
+c(o, v);
+const m = () => {
+v.setAttribute("data-dark", g(v).dark);
+l();
+};
+f.listen(["saved", "code"], a.draw);
+f.undo.push(w(m), s(v, r, m), h(e.get("static_key")));
+a.draw();
+return () => {
+for (const t of f.undo) t();
+};
+};
+return { ...f, root: v, line: b, run: y, row: x, error: k, open: $ };
+};
+const P = (t) => (t === null ? "–" : Math.abs(t) < 1e-4 ? "0" : (t > 0 ? "+" : "") + y(t));
+const D = (t) => (M(t) ? "–" : `${y(100 * Math.exp(t))}%`);
+const I = (t) => (M(t) ? "–" : `× ${y(Math.exp(t))}`);
+const B = (t) => String(t).replace("-", "−");
+const z = (t) => (M(t) ? "–" : y(t));
+const K = (t) => {
 if (!t?.shape) return null;
-const e = { ...t, memory: H(t.memory), control: t.control ? H(t.control) : null };
+const e = { ...t, memory: O(t.memory), control: t.control ? O(t.control) : null };
 e.at = (e, s) => e * t.shape[1] + s;
 return e;
 };
-const z = (t) => {
+const U = (t) => {
 let e = "layer,strength,condition,injected,change_logprob_nats,logprob_nats,top_token\r\n";
 for (const s of t.control ? ["memory", "control"] : ["memory"])
 for (let n = 0; n < t.shape[0]; n++)
-for (let i = 0; i < t.shape[1]; i++) {
-const o = t[s][t.at(n, i)];
-e += k([t.rows[n], t.columns[i], s, t[`${s}_name`], o, o + t.base, t[`${s}_top`]?.[t.at(n, i)] ?? ""]);
+for (let o = 0; o < t.shape[1]; o++) {
+const i = t[s][t.at(n, o)];
+e += k([t.rows[n], t.columns[o], s, t[`${s}_name`], i, i + t.base, t[`${s}_top`]?.[t.at(n, o)] ?? ""]);
 }
 return e;
 };
-const K = [
+const V = [
 ["activation", "activation"],
 ["unembed", "unembed (as published)"],
 ["embed", "embed"],
 ["head", "one head’s output"],
 ];
-const U = [
+const q = [
 ["all", "every token"],
 ["not_first", "all but the start token"],
 ["last", "last token"],
 ["subject", "the subject’s tokens"],
 ];
-const V = [
+const G = [
 ["shuffled", "another entity"],
 ["random_tokens", "random tokens"],
 ["random_direction", "random direction"],
 ];
-const q = ["prompt", "memory", "answer", "subject", "layer", "strength", "encoder", "head", "positions", "relative"];
-const G = { low: -10, high: 20, step: 0.25 };
-function X({ model: n, el: i }) {
-const r = (e) => t("span", { class: "mn-note", text: e });
-const { undo: l, send: d, listen: m } = W(n),
-u = n.get("model_info");
+const X = ["prompt", "memory", "answer", "subject", "layer", "strength", "encoder", "head", "positions", "relative"];
+const Y = { low: -10, high: 20, step: 0.25 };
+function J({ model: s, el: n }) {
+const o = (e) => t("span", { class: "mn-note", text: e });
+const r = F(s, {
+title: "Injection bench",
+testid: "injection-bench",
+name: "Injection bench",
+kind: "mn-bench",
+help: "Compute both maps",
+stop: "Stop after the layer in progress; finished layers stay",
+unit: "Layers computed",
+start: () => {
+x();
+l("run", { fields: w() });
+},
+});
+const { send: l, listen: c, root: h, row: d, error: m } = r;
+const u = s.get("model_info");
 const p = (t) => {
-for (const [e, s] of Object.entries(t)) n.set(e, s);
-d("move", { fields: { ...x(), ...t } });
-dt();
+for (const [e, n] of Object.entries(t)) s.set(e, n);
+l("move", { fields: { ...w(), ...t } });
+ct();
 };
-const { inputs: f, bound: g, shown: x, flush: k, area: j, line: A, choose: H } = R(n, m, p);
-const X = n.get("items"),
-Y = t(
+const { inputs: f, bound: g, shown: w, flush: x, area: k, line: T, choose: C } = W(s, c, p);
+const O = s.get("items"),
+H = t(
 "select",
-{ "data-testid": "item", onchange: () => d("item", { index: Number(Y.value) }) },
-o("-1", "an item …"),
-...X.map((t, e) => o(String(e), v(t, 80))),
+{ "data-testid": "item", onchange: () => l("item", { index: Number(H.value) }) },
+i("-1", "an item …"),
+...O.map((t, e) => i(String(e), v(t, 80))),
 );
-const J = t("div", { class: "mn-note", "data-testid": "notes" });
-const Q = t(
+const R = t("div", { class: "mn-note", "data-testid": "notes" });
+const _ = t(
 "div",
 { class: "mn-form" },
-t("div", {}, X.length ? a("Take from the items given", Y) : null, a("Prompt", j("prompt", { rows: 3 })), J),
+t("div", {}, O.length ? a("Take from the items given", H) : null, a("Prompt", k("prompt", { rows: 3 })), R),
 t(
 "div",
 { class: "mn-pair" },
-a("Memory (what is injected)", A("memory", "e.g. “France”")),
-a("Answer (optional for the lists)", A("answer", "e.g. “ Paris”, with its space")),
+a("Memory (what is injected)", T("memory", "e.g. “France”")),
+a("Answer (optional for the lists)", T("answer", "e.g. “ Paris”, with its space")),
 t(
 "div",
 { class: "mn-wide" },
 a(
 "Subject: the words of the prompt that stand for the memory (optional)",
-A("subject", "e.g. “the country of the Eiffel Tower”"),
+T("subject", "e.g. “the country of the Eiffel Tower”"),
 ),
 ),
 ),
 );
-const Z = g(
+const J = g(
 "layer",
 t("input", { type: "range", min: 0, max: Math.max(0, u.layers - 1), step: 1, "aria-label": "Layer" }),
 ),
-tt = t("output", { class: "mn-p", "data-testid": "layer-text" });
-const et = g("strength", t("input", { type: "number", step: G.step, "aria-label": "Strength, any number" }));
-const st = t("span", { class: "mn-label" });
-const nt = t("input", {
+Q = t("output", { class: "mn-p", "data-testid": "layer-text" });
+const Z = g("strength", t("input", { type: "number", step: Y.step, "aria-label": "Strength, any number" }));
+const tt = t("span", { class: "mn-label" });
+const et = t("input", {
 type: "range",
-min: G.low,
-max: G.high,
-step: G.step,
+min: Y.low,
+max: Y.high,
+step: Y.step,
 "data-testid": "strength-slider",
-"aria-label": `Strength, ${G.low} to ${G.high}`,
+"aria-label": `Strength, ${Y.low} to ${Y.high}`,
 });
-nt.oninput = () => {
-et.value = nt.value;
-et.dispatchEvent(new Event("input"));
+et.oninput = () => {
+Z.value = et.value;
+Z.dispatchEvent(new Event("input"));
 };
-const it = () => {
-nt.value = et.value;
-e(st, at.checked ? "Strength (× the stream’s RMS)" : "Strength (× the memory’s vector)");
-e(tt, `${Z.value} of ${Math.max(0, u.layers - 1)}`);
+const st = () => {
+et.value = Z.value;
+e(tt, ot.checked ? "Strength (× the stream’s RMS)" : "Strength (× the memory’s vector)");
+e(Q, `${J.value} of ${Math.max(0, u.layers - 1)}`);
 };
-for (const t of [Z, et]) for (const e of ["input", "pulled"]) t.addEventListener(e, it);
-const ot = a(
+for (const t of [J, Z]) for (const e of ["input", "pulled"]) t.addEventListener(e, st);
+const nt = a(
 "Head",
-H(
+C(
 "head",
 Array.from({ length: u.heads }, (t, e) => [String(e), String(e)]),
 ),
 );
-const at = g("relative", t("input", { type: "checkbox" }));
-const rt = t(
+const ot = g("relative", t("input", { type: "checkbox" }));
+const it = t(
 "div",
 { class: "mn-controls" },
-t("div", { class: "mn-field mn-slide" }, t("span", { class: "mn-label" }, "Layer ", tt), Z),
-t("div", { class: "mn-field mn-slide" }, st, t("div", { class: "mn-both" }, nt, et)),
-a("Encoder", H("encoder", K)),
-ot,
-a("Injected at", H("positions", U)),
+t("div", { class: "mn-field mn-slide" }, t("span", { class: "mn-label" }, "Layer ", Q), J),
+t("div", { class: "mn-field mn-slide" }, tt, t("div", { class: "mn-both" }, et, Z)),
+a("Encoder", C("encoder", V)),
+nt,
+a("Injected at", C("positions", q)),
 t(
 "label",
 { class: "mn-check", title: "Strength 1 is then a vector as long as the residual stream is at that layer" },
-at,
+ot,
 "relative to the residual stream’s RMS",
 ),
 );
-const lt = t("div", { class: "mn-lists", "data-testid": "lists" });
-const ct = t(
+const at = t("div", { class: "mn-lists", "data-testid": "lists" });
+const rt = t(
 "section",
 { class: "mn-live", "data-testid": "live", "aria-label": "Next token", "aria-live": "polite" },
 t("div", { class: "mn-side-head" }, t("h3", { text: "Next token" }), t("span", { class: "mn-note", text: "" })),
-lt,
+at,
 );
-const ht = ct.querySelector(".mn-note");
-const dt = () => {
-const t = n.get("live").fields,
-e = x();
-ct.setAttribute("data-fresh", String(!!t && q.every((s) => String(t[s]) === String(e[s]))));
+const lt = rt.querySelector(".mn-note");
+const ct = () => {
+const t = s.get("live").fields,
+e = w();
+rt.setAttribute("data-fresh", String(!!t && X.every((s) => String(t[s]) === String(e[s]))));
 };
-const mt = (e) =>
+const ht = (e) =>
 t(
 "table",
 { class: "mn-table", "data-testid": "answer-change" },
@@ -1115,119 +1178,109 @@ t(
 "tbody",
 {},
 ...[
-["probability", F(e.before), F(e.after), P(e.change)],
-["ln p (nats)", I(e.before), I(e.after), _(e.change)],
-...(e.tokens > 1 ? [["first token, ln p", I(e.first.before), I(e.first.after), _(e.first.change)]] : []),
+["probability", D(e.before), D(e.after), I(e.change)],
+["ln p (nats)", z(e.before), z(e.after), P(e.change)],
+...(e.tokens > 1 ? [["first token, ln p", z(e.first.before), z(e.first.after), P(e.first.change)]] : []),
 ].map(([e, ...s]) => t("tr", {}, t("th", { scope: "row", text: e }), ...s.map((e) => t("td", { text: e })))),
 ),
 );
-const ut = () => {
-const s = n.get("live");
-ct.setAttribute("data-status", s.status ?? "empty");
-e(J, s.notes ?? "");
-e(ht, s.what ?? "");
-dt();
-if (s.status === "error") {
-lt.replaceChildren(
+const dt = () => {
+const n = s.get("live");
+rt.setAttribute("data-status", n.status ?? "empty");
+e(R, n.notes ?? "");
+e(lt, n.what ?? "");
+ct();
+if (n.status === "error") {
+at.replaceChildren(
 t(
 "div",
 { class: "mn-error", role: "alert", "data-testid": "live-error" },
-t("strong", { text: s.title }),
-t("pre", { text: s.text }),
+t("strong", { text: n.title }),
+t("pre", { text: n.text }),
 ),
 );
 return;
 }
-if (!s.before) {
-lt.replaceChildren(
+if (!n.before) {
+at.replaceChildren(
 t(
 "div",
 { class: "mn-empty" },
-t("strong", { text: s.status === "running" ? "Reading the prompt …" : "Nothing to read yet" }),
-t("p", { text: s.text ?? "" }),
+t("strong", { text: n.status === "running" ? "Reading the prompt …" : "Nothing to read yet" }),
+t("p", { text: n.text ?? "" }),
 ),
 );
 return;
 }
-const i = new Map([
-...(s.memory_tokens ?? []).map((t) => [t, ["M", "token of the memory", "mn-foil"]]),
-...(s.answer ? [[s.answer.token, ["A", s.answer.tokens > 1 ? "first token of the answer" : "answer"]]] : []),
+const o = new Map([
+...(n.memory_tokens ?? []).map((t) => [t, ["M", "token of the memory", "mn-foil"]]),
+...(n.answer ? [[n.answer.token, ["A", n.answer.tokens > 1 ? "first token of the answer" : "answer"]]] : []),
 ]);
-const o = s.after
-? T("with the injection", s.after, i)
+const i = n.after
+? N("with the injection", n.after, o)
 : t(
 "div",
 { class: "mn-predictions" },
 t("h4", { text: "with the injection" }),
-t("p", { class: "mn-note", text: s.text }),
+t("p", { class: "mn-note", text: n.text }),
 );
-lt.replaceChildren(
-T("unedited", s.before, i),
-o,
+at.replaceChildren(
+N("unedited", n.before, o),
+i,
 t(
 "div",
 { class: "mn-answer" },
-s.answer
+n.answer
 ? t(
 "div",
 {},
 t("h4", {
 text:
-s.answer.tokens > 1
-? `whole answer ${b(s.answer.text)}, ${s.answer.tokens} tokens`
-: `answer ${b(s.answer.text)}`,
+n.answer.tokens > 1
+? `whole answer ${b(n.answer.text)}, ${n.answer.tokens} tokens`
+: `answer ${b(n.answer.text)}`,
 }),
-mt(s.answer),
+ht(n.answer),
 )
 : t("p", { class: "mn-note", text: "Give an answer to see how its probability changes." }),
-s.after && s.kl !== null
-? t("p", { class: "mn-note", text: `KL(unedited ‖ injected) over all tokens: ${y(s.kl)} nats` })
+n.after && n.kl !== null
+? t("p", { class: "mn-note", text: `KL(unedited ‖ injected) over all tokens: ${y(n.kl)} nats` })
 : null,
-s.warning ? t("div", { class: "mn-warning", "data-testid": "live-warning", text: s.warning }) : null,
+n.warning ? t("div", { class: "mn-warning", "data-testid": "live-warning", text: n.warning }) : null,
 t("p", {
 class: "mn-note mn-key",
 text:
 `ten most likely next tokens` +
-`${s.answer ? (s.answer.tokens > 1 ? " · A first token of the answer" : " · A answer") : ""}` +
-`${s.memory_tokens?.length ? " · M memory" : ""}`,
+`${n.answer ? (n.answer.tokens > 1 ? " · A first token of the answer" : " · A answer") : ""}` +
+`${n.memory_tokens?.length ? " · M memory" : ""}`,
 }),
 ),
 );
 };
-const pt = () => {
-k();
-d("run", { fields: x() });
-};
-const {
-run: ft,
-error: gt,
-draw: wt,
-element: bt,
-} = S(n, () => ie, { title: "Compute both maps (Ctrl+Enter in a text field)", start: pt, stop: () => d("stop") });
-const vt = a("Other entity", A("other", "e.g. “Norway”")),
-yt = a("Seed", g("seed", t("input", { type: "number", step: 1, min: 0 })));
-const xt = t(
+const mt = a("Other entity", T("other", "e.g. “Norway”")),
+ut = a("Seed", g("seed", t("input", { type: "number", step: 1, min: 0 })));
+const pt = t(
 "div",
 { class: "mn-controls" },
-a("Control", H("control", V)),
-vt,
-yt,
-a("Strengths (a list, or first:last:step)", A("strengths", "-2:8:1")),
-bt,
+a("Control", C("control", G)),
+mt,
+ut,
+a("Strengths (a list, or first:last:step)", T("strengths", "-2:8:1")),
+d,
 );
-let kt = null,
-$t = null;
-const Mt = t("div", { class: "mn-caption", "data-testid": "caption" }),
-St = t("div", { class: "mn-warning", "data-testid": "stale", hidden: true });
-const Tt = t(
+let ft = null,
+gt = null;
+const wt = t("div", { class: "mn-caption", "data-testid": "caption" }),
+bt = t("div", { class: "mn-warning", "data-testid": "stale", hidden: true });
+const vt = t(
 "select",
-{ "data-testid": "scale", "aria-label": "Colour scale", onchange: () => Ut() },
-o("gain", "scale: largest gain, at least 1 nat"),
-o("all", "scale: largest change"),
+{ "data-testid": "scale", "aria-label": "Colour scale", onchange: () => Ft() },
+i("gain", "scale: largest gain, at least 1 nat"),
+i("all", "scale: largest change"),
 );
-const Lt = new O("colour-bar");
-const jt = t("div", { class: "mn-toolbar" }, Tt, Lt.element);
-const Ct = t(
+const yt = new A("colour-bar");
+const xt = t("div", { class: "mn-toolbar" }, vt, yt.element);
+const kt = t(
 "div",
 { class: "mn-empty", "data-testid": "empty" },
 t("strong", { text: "No map yet" }),
@@ -1238,172 +1291,172 @@ text:
 "sliders go to it.",
 }),
 );
-const Et = (t) => (t === "memory" ? "memory" : "control");
-const At = (t, e) => {
-const s = kt.at(t, e),
-n = [["memory", `${_(kt.memory[s])} nats`]];
-if (kt.control)
-n.push(["control", `${_(kt.control[s])} nats`], ["memory − control", `${_(kt.memory[s] - kt.control[s])} nats`]);
-n.push(["answer", F(kt.base + kt.memory[s])]);
-if (kt.memory_top?.[s]) n.push(["most likely", b(kt.memory_top[s])]);
+const $t = (t) => (t === "memory" ? "memory" : "control");
+const Mt = (t, e) => {
+const s = ft.at(t, e),
+n = [["memory", `${P(ft.memory[s])} nats`]];
+if (ft.control)
+n.push(["control", `${P(ft.control[s])} nats`], ["memory − control", `${P(ft.memory[s] - ft.control[s])} nats`]);
+n.push(["answer", D(ft.base + ft.memory[s])]);
+if (ft.memory_top?.[s]) n.push(["most likely", b(ft.memory_top[s])]);
 return n;
 };
-const Nt = (t, e) => `layer ${kt.rows[t]}, strength ${D(kt.columns[e])}`;
-const Ot = (t) => (e, s) =>
-kt ? [Nt(e, s), `${Et(t)} map`, ...At(e, s).map(([t, e]) => `${t} ${e}`)].join(", ") : "";
-const Ht = (t) => {
-if (kt) p({ layer: kt.rows[t.row], strength: kt.columns[t.column] });
+const St = (t, e) => `layer ${ft.rows[t]}, strength ${B(ft.columns[e])}`;
+const Tt = (t) => (e, s) =>
+ft ? [St(e, s), `${$t(t)} map`, ...Mt(e, s).map(([t, e]) => `${t} ${e}`)].join(", ") : "";
+const Lt = (t) => {
+if (ft) p({ layer: ft.rows[t.row], strength: ft.columns[t.column] });
 };
-const Wt = (t) => (e) => {
+const Et = (t) => (e) => {
 if (t.grid) {
 t.linked = e;
 t.drawOverlay();
 }
 };
-const Rt = (t, e, s) =>
-new N({
+const Ct = (t, e, s) =>
+new j({
 label:
 `${e}: change of the answer’s log-probability by layer and strength. Arrow keys move, Enter ` +
 `sets the sliders.`,
 testid: t === "memory" ? "map" : "control-map",
-name: Ot(t),
-select: Ht,
-hover: (t) => Wt(s())(t),
+name: Tt(t),
+select: Lt,
+hover: (t) => Et(s())(t),
 });
-const _t = Rt("memory", "Memory", () => Ft),
-Ft = Rt("control", "Control", () => _t);
-const Pt = t("h4", { "data-testid": "map-title" }),
-Dt = t("h4", { "data-testid": "control-title" });
-const It = t("div", {}, Dt, Ft.element),
-Bt = t("div", { class: "mn-maps" }, t("div", {}, Pt, _t.element), It);
-const zt = t(
+const jt = Ct("memory", "Memory", () => At),
+At = Ct("control", "Control", () => jt);
+const Nt = t("h4", { "data-testid": "map-title" }),
+Ot = t("h4", { "data-testid": "control-title" });
+const Ht = t("div", {}, Ot, At.element),
+Wt = t("div", { class: "mn-maps" }, t("div", {}, Nt, jt.element), Ht);
+const Rt = t(
 "section",
 { class: "mn-section", "aria-label": "Maps" },
 t("div", { class: "mn-side-head" }, t("h3", { text: "Every layer and strength" })),
+pt,
+m,
+kt,
+wt,
+bt,
 xt,
-gt,
-Ct,
-Mt,
-St,
-jt,
-Bt,
+Wt,
 );
-const Kt = (t, e) => ({
-rows: kt.shape[0],
-columns: kt.shape[1],
-rowLabels: kt.rows.map(String),
-columnLabels: kt.columns.map((t) => ({ text: D(t) })),
+const _t = (t, e) => ({
+rows: ft.shape[0],
+columns: ft.shape[1],
+rowLabels: ft.rows.map(String),
+columnLabels: ft.columns.map((t) => ({ text: B(t) })),
 rowTitle: "layer",
-columnTitle: kt.axis,
+columnTitle: ft.axis,
 flip: true,
-colour: (s, n, i) => {
-const o = kt[t][kt.at(s, n)];
-return Number.isNaN(o) ? null : i.diverging(0.5 + o / e / 2);
+colour: (s, n, o) => {
+const i = ft[t][ft.at(s, n)];
+return Number.isNaN(i) ? null : o.diverging(0.5 + i / e / 2);
 },
-tip: (t, e) => [["", Nt(t, e)], ...At(t, e)],
+tip: (t, e) => [["", St(t, e)], ...Mt(t, e)],
 });
-const Ut = () => {
-if (!ie.isConnected) return;
-Ct.hidden = !!kt;
-for (const t of [Mt, jt, Bt, se.files]) t.hidden = !kt;
-if (!kt) {
-St.hidden = true;
+const Ft = () => {
+if (!h.isConnected) return;
+kt.hidden = !!ft;
+for (const t of [wt, xt, Wt, Xt.files]) t.hidden = !ft;
+if (!ft) {
+bt.hidden = true;
 return;
 }
-const s = kt.control ? [kt.memory, kt.control] : [kt.memory],
+const s = ft.control ? [ft.memory, ft.control] : [ft.memory],
 n = Math.max(...s.map($)) || 1;
-const i = Math.max(0, ...s.map((t) => $(t.map((t) => Math.max(t, 0))))),
-o = Tt.value === "gain" ? Math.max(1, i) : n,
-a = n > o * 1.0001;
-const r = zt.clientWidth || 600,
-l = !!kt.control && r > 600,
+const o = Math.max(0, ...s.map((t) => $(t.map((t) => Math.max(t, 0))))),
+i = vt.value === "gain" ? Math.max(1, o) : n,
+a = n > i * 1.0001;
+const r = Rt.clientWidth || 600,
+l = !!ft.control && r > 600,
 c = l ? (r - 24) / 2 : r;
-Bt.classList.toggle("mn-two", l);
-It.hidden = !kt.control;
-const h = x(),
-d = { row: kt.rows.indexOf(h.layer), column: kt.columns.indexOf(h.strength) },
-m = d.row >= 0 && d.column >= 0 ? d : null;
+Wt.classList.toggle("mn-two", l);
+Ht.hidden = !ft.control;
+const d = w(),
+m = { row: ft.rows.indexOf(d.layer), column: ft.columns.indexOf(d.strength) },
+u = m.row >= 0 && m.column >= 0 ? m : null;
 for (const [t, e] of [
-[_t, "memory"],
-[Ft, "control"],
+[jt, "memory"],
+[At, "control"],
 ])
-if (kt[e]) {
-t.update(Kt(e, o), c);
-t.selected = m;
+if (ft[e]) {
+t.update(_t(e, i), c);
+t.selected = u;
 t.drawOverlay();
 t.announce();
 }
-e(Pt, `memory: ${b(kt.memory_name)}`);
-e(Dt, `control: ${kt.control_what}`);
+e(Nt, `memory: ${b(ft.memory_name)}`);
+e(Ot, `control: ${ft.control_what}`);
 e(
-Mt,
-`${kt.what} · answer ${b(kt.answer)}, unedited ${F(kt.base)} (${y(kt.base)} ` +
+wt,
+`${ft.what} · answer ${b(ft.answer)}, unedited ${D(ft.base)} (${y(ft.base)} ` +
 `nats)` +
-(M(kt.single) ? "" : `; after “${b(kt.explicit).replace(/·/g, " ")}” ${F(kt.single)}`) +
-`${kt.complete ? "" : " · partial"}`,
+(M(ft.single) ? "" : `; after “${b(ft.explicit).replace(/·/g, " ")}” ${D(ft.single)}`) +
+`${ft.complete ? "" : " · partial"}`,
 );
-const u = Object.entries(kt.fields)
-.filter(([t, e]) => String(e) !== String(h[t]))
+const f = Object.entries(ft.fields)
+.filter(([t, e]) => String(e) !== String(d[t]))
 .map(([t]) => t);
-St.hidden = !u.length;
-St.replaceChildren(
-`These maps were computed with another ${u.join(", ")}. `,
+bt.hidden = !f.length;
+bt.replaceChildren(
+`These maps were computed with another ${f.join(", ")}. `,
 t("button", {
 type: "button",
 class: "mn-button mn-small",
 "data-testid": "restore",
 text: "Back to the maps’ question",
-onclick: () => p(kt.fields),
+onclick: () => p(ft.fields),
 }),
 );
-const f = "change of the answer’s log-probability (nats)";
-const g = `${a ? "≤ " : ""}${y(-o)}`;
-Lt.update({ ramp: _t.theme.diverging, low: g, middle: "0", high: _(o), title: f });
-$t = () =>
-C(
+const g = "change of the answer’s log-probability (nats)";
+const x = `${a ? "≤ " : ""}${y(-i)}`;
+yt.update({ ramp: jt.theme.diverging, low: x, middle: "0", high: P(i), title: g });
+gt = () =>
+L(
 ["memory", "control"]
-.filter((t) => kt[t])
+.filter((t) => ft[t])
 .map((t) =>
-L(Kt(t, o), {
-title: v(t === "memory" ? `memory: ${b(kt.memory_name)}` : `control: ${kt.control_what}`, 44),
-subtitle: v(`${kt.model}: ${kt.what}; answer ${b(kt.answer)}`, 64),
+S(_t(t, i), {
+title: v(t === "memory" ? `memory: ${b(ft.memory_name)}` : `control: ${ft.control_what}`, 44),
+subtitle: v(`${ft.model}: ${ft.what}; answer ${b(ft.answer)}`, 64),
 bar: "change of ln p (nats)",
-limit: o,
-low: g,
+limit: i,
+low: x,
 }),
 ),
 );
 };
-const Vt = () => {
-kt = B(n.get("map"));
-Ut();
+const Pt = () => {
+ft = K(s.get("map"));
+Ft();
 };
-const qt = t("div", { class: "mn-texts", "data-testid": "texts" }),
-Gt = g("new_tokens", t("input", { type: "number", min: 1, max: 500, step: 1 }));
-const Xt = t("button", {
+const Dt = t("div", { class: "mn-texts", "data-testid": "texts" }),
+It = g("new_tokens", t("input", { type: "number", min: 1, max: 500, step: 1 }));
+const Bt = t("button", {
 type: "button",
 class: "mn-button",
 "data-testid": "generate",
 text: "Generate",
 onclick: () => {
-k();
-d("generate", { fields: x() });
+x();
+l("generate", { fields: w() });
 },
 });
-const Yt = () => {
-if (n.get("generation").status === "running") d("stop_generation");
+const zt = () => {
+if (s.get("generation").status === "running") l("stop_generation");
 };
-const Jt = t("button", {
+const Kt = t("button", {
 type: "button",
 class: "mn-button",
 "data-testid": "stop-generation",
 text: "Stop",
 "aria-label": "Stop writing",
 title: "Stop after the token in progress; what is written stays (Escape in this section)",
-onclick: Yt,
+onclick: zt,
 });
-const Qt = t("span", { class: "mn-note", role: "status", "data-testid": "generation-status" });
-const Zt = t(
+const Ut = t("span", { class: "mn-note", role: "status", "data-testid": "generation-status" });
+const Vt = t(
 "section",
 {
 class: "mn-section",
@@ -1412,7 +1465,7 @@ class: "mn-section",
 onkeydown: (t) => {
 if (t.key === "Escape") {
 t.stopPropagation();
-Yt();
+zt();
 }
 },
 },
@@ -1420,13 +1473,13 @@ t("div", { class: "mn-side-head" }, t("h3", { text: "What it goes on to say" }))
 t(
 "div",
 { class: "mn-controls" },
-a("New tokens", Gt),
-t("div", { class: "mn-both" }, Xt, Jt, Qt),
-r("greedy; “every token” and “all but the start token” include the new ones"),
+a("New tokens", It),
+t("div", { class: "mn-both" }, Bt, Kt, Ut),
+o("greedy; “every token” and “all but the start token” include the new ones"),
 ),
-qt,
+Dt,
 );
-const te = (e, s, n) =>
+const qt = (e, s, n) =>
 t(
 "div",
 {},
@@ -1434,91 +1487,55 @@ t("h4", { text: e }),
 t(
 "p",
 { class: "mn-said", "data-testid": `said-${n}` },
-r(s.prompt),
-s[n] === undefined ? r(s.status === "stopped" ? " (not begun)" : " …") : t("strong", { text: s[n] }),
-s.cut === n ? r(" (stopped here)") : null,
+o(s.prompt),
+s[n] === undefined ? o(s.status === "stopped" ? " (not begun)" : " …") : t("strong", { text: s[n] }),
+s.cut === n ? o(" (stopped here)") : null,
 ),
 );
-const ee = () => {
-const s = n.get("generation");
-Zt.setAttribute("data-status", s.status ?? "idle");
-Jt.disabled = s.status !== "running";
-e(Qt, { running: "writing …", stopping: "stopping …", stopped: "stopped; what was written stays" }[s.status] ?? "");
-qt.replaceChildren(
-...(!s.status
+const Gt = () => {
+const n = s.get("generation");
+Vt.setAttribute("data-status", n.status ?? "idle");
+Kt.disabled = n.status !== "running";
+e(Ut, { running: "writing …", stopping: "stopping …", stopped: "stopped; what was written stays" }[n.status] ?? "");
+Dt.replaceChildren(
+...(!n.status
 ? []
-: s.status === "error"
-? [t("div", { class: "mn-error", role: "alert" }, t("strong", { text: s.title }), t("pre", { text: s.text }))]
-: [te("unedited", s, "before"), te(`injected: ${s.what}`, s, "after")]),
+: n.status === "error"
+? [t("div", { class: "mn-error", role: "alert" }, t("strong", { text: n.title }), t("pre", { text: n.text }))]
+: [qt("unedited", n, "before"), qt(`injected: ${n.what}`, n, "after")]),
 );
 };
-const se = E(n, d, {
-stem: () => `injection_${kt.fields.encoder}_${kt.fields.positions}`,
-figure: () => $t(),
-table: () => z(kt),
+const Xt = E(s, l, {
+stem: () => `injection_${ft.fields.encoder}_${ft.fields.positions}`,
+figure: () => gt(),
+table: () => U(ft),
 example: "injection.zarr, injection.nc, injection.csv, injection.parquet",
 });
-const ne = () => {
-ot.hidden = f.encoder.value !== "head";
-vt.hidden = f.control.value !== "shuffled";
-yt.hidden = f.control.value === "shuffled";
+const Yt = () => {
+nt.hidden = f.encoder.value !== "head";
+mt.hidden = f.control.value !== "shuffled";
+ut.hidden = f.control.value === "shuffled";
 for (const t of f.positions.options) t.disabled = t.value === "subject" && !f.subject.value.trim();
-it();
+st();
 };
-const ie = t(
-"div",
-{
-class: "mnemoscope mn-bench",
-"data-testid": "injection-bench",
-"data-lm-suppress-shortcuts": "true",
-role: "region",
-"aria-label": "Injection bench",
-onkeydown: (t) => {
-if (t.key === "Enter" && (t.ctrlKey || t.metaKey)) {
-t.preventDefault();
-t.stopPropagation();
-ft.click();
-}
-},
-},
-t(
-"header",
-{ class: "mn-header" },
-t("h2", { text: "Injection bench" }),
-t("span", { class: "mn-chip", "data-testid": "model", text: u.text }),
-),
-Q,
-rt,
-ct,
-zt,
-Zt,
-se.element,
-);
-c(i, ie);
-m(["live"], ut);
-m(["map"], Vt);
-m([...q, "control", "other", "seed", "strengths"], () => {
-ne();
-Ut();
-dt();
+c(["live"], dt);
+c(["map"], Pt);
+c([...X, "control", "other", "seed", "strengths"], () => {
+Yt();
+Ft();
+ct();
 });
-m(["status", "progress", "error"], wt);
-m(["saved", "code"], se.draw);
-m(["generation"], ee);
-ie.addEventListener("input", () => {
-ne();
-dt();
+c(["generation"], Gt);
+h.addEventListener("input", () => {
+Yt();
+ct();
 });
-l.push(w(Ut), s(ie, zt, Ut), h(n.get("static_key")));
-ne();
-ut();
-Vt();
-wt();
-ee();
-se.draw();
-return () => {
-for (const t of l) t();
-};
+const Jt = r.open(n, { parts: [_, it, rt, Rt, Vt], drawer: Xt, box: Rt, draw: Ft });
+Yt();
+dt();
+Pt();
+Gt();
+return Jt;
 }
-var Y = { render: X };
-export { Y as default };
+var Q = { render: J };
+export { Q as default };

@@ -1,4 +1,4 @@
-// Built by npm run build from 10 files, sha256 4f9af865f35ee7f1007b8c5efece6a566918f40bc3a34c1c27b4dce1d81490bc
+// Built by npm run build from 11 files, sha256 229d1cfca2b49ab3623e78211291c6f97fc70ffeeab5a7c48e96de934ed6819c
 const t = (t, e = {}, ...n) => {
 const s = document.createElement(t);
 for (const [t, n] of Object.entries(e)) {
@@ -18,26 +18,26 @@ if (t.textContent !== e) t.textContent = e;
 };
 const n = (t, e, n) => {
 let s = 0;
-const i = new ResizeObserver(() => {
-const i = t.isConnected ? e.clientWidth : 0,
-o = Math.abs(i - s) > 4;
-s = i;
-if (!i) return;
-if (o) n();
+const o = new ResizeObserver(() => {
+const o = t.isConnected ? e.clientWidth : 0,
+i = Math.abs(o - s) > 4;
+s = o;
+if (!o) return;
+if (i) n();
 t.setAttribute("data-ready", "true");
 });
-i.observe(e);
-return () => i.disconnect();
+o.observe(e);
+return () => o.disconnect();
 };
 const s = (e, n, s) => {
-const i = URL.createObjectURL(s instanceof Blob ? s : new Blob([s], { type: n }));
-const o = t("a", { href: i, download: e });
-document.body.append(o);
-o.click();
-o.remove();
-setTimeout(() => URL.revokeObjectURL(i), 1e4);
+const o = URL.createObjectURL(s instanceof Blob ? s : new Blob([s], { type: n }));
+const i = t("a", { href: o, download: e });
+document.body.append(i);
+i.click();
+i.remove();
+setTimeout(() => URL.revokeObjectURL(o), 1e4);
 };
-const i = async (t, e) => {
+const o = async (t, e) => {
 try {
 await navigator.clipboard.writeText(t);
 } catch {
@@ -46,7 +46,7 @@ e.select();
 document.execCommand("copy");
 }
 };
-const o = (e, n) => t("option", { value: e, text: n });
+const i = (e, n) => t("option", { value: e, text: n });
 const a = (e, n, s) => t("label", { class: "mn-field" }, t("span", { class: "mn-label", text: e }), n, null);
 let r = 0;
 const l = (t) => `mn-${t}-${++r}-${Math.random().toString(36).slice(2, 7)}`;
@@ -59,8 +59,8 @@ const n = (s) => {
 if (s.pointerId !== t.pointerId) return;
 document.removeEventListener("pointerup", n, true);
 document.removeEventListener("pointercancel", n, true);
-const i = Math.hypot(s.clientX - t.clientX, s.clientY - t.clientY) < 6;
-if (s.type === "pointerup" && i && !e.contains(s.target) && e.isConnected) e.click();
+const o = Math.hypot(s.clientX - t.clientX, s.clientY - t.clientY) < 6;
+if (s.type === "pointerup" && o && !e.contains(s.target) && e.isConnected) e.click();
 };
 document.addEventListener("pointerup", n, true);
 document.addEventListener("pointercancel", n, true);
@@ -78,26 +78,26 @@ return () => n.remove();
 const d = (t) => [1, 3, 5].map((e) => parseInt(t.slice(e, e + 2), 16));
 const u = ([t, e, n]) => `rgb(${Math.round(t)},${Math.round(e)},${Math.round(n)})`;
 const m = ([t, e, n]) => (0.2126 * t + 0.7152 * e + 0.0722 * n) / 255;
-const f = (t) => {
+const p = (t) => {
 const e = t.map(d),
 n = e.length - 1;
 return (t) => {
 const s = Math.min(1, Math.max(0, t)) * n,
-i = Math.min(n - 1, Math.floor(s)),
-o = s - i;
-return e[i].map((t, n) => t + o * (e[i + 1][n] - t));
+o = Math.min(n - 1, Math.floor(s)),
+i = s - o;
+return e[o].map((t, n) => t + i * (e[o + 1][n] - t));
 };
 };
-const p = {
+const f = {
 light: {
-diverging: f(["#0a3a75", "#2f7fc1", "#a6cdec", "#f9f9f7", "#fbc98f", "#dd7f1d", "#853703"]),
-single: f(["#f9f9f7", "#b9d8ee", "#5a9fd4", "#1f62a6", "#08264f"]),
+diverging: p(["#0a3a75", "#2f7fc1", "#a6cdec", "#f9f9f7", "#fbc98f", "#dd7f1d", "#853703"]),
+single: p(["#f9f9f7", "#b9d8ee", "#5a9fd4", "#1f62a6", "#08264f"]),
 missing: [214, 214, 214],
 ink: "#1c1c1c",
 },
 dark: {
-diverging: f(["#a9d6ff", "#4a9be0", "#22507d", "#202328", "#7a4515", "#dd8430", "#ffd0a0"]),
-single: f(["#202328", "#1d4a73", "#2f7fc1", "#7cbcf0", "#e6f4ff"]),
+diverging: p(["#a9d6ff", "#4a9be0", "#22507d", "#202328", "#7a4515", "#dd8430", "#ffd0a0"]),
+single: p(["#202328", "#1d4a73", "#2f7fc1", "#7cbcf0", "#e6f4ff"]),
 missing: [78, 82, 88],
 ink: "#f2f2f2",
 },
@@ -105,17 +105,17 @@ ink: "#f2f2f2",
 const g = (e) => {
 const n = getComputedStyle(e.closest(".mnemoscope") ?? e);
 const s = (t, e) => n.getPropertyValue(t).trim() || e;
-const i = t("canvas", { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
-i.fillStyle = "#ffffff";
-i.fillStyle = n.backgroundColor;
-i.fillRect(0, 0, 1, 1);
-const o = [...i.getImageData(0, 0, 1, 1).data].slice(0, 3),
-a = m(o) < 0.4;
-const r = a ? p.dark : p.light;
+const o = t("canvas", { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
+o.fillStyle = "#ffffff";
+o.fillStyle = n.backgroundColor;
+o.fillRect(0, 0, 1, 1);
+const i = [...o.getImageData(0, 0, 1, 1).data].slice(0, 3),
+a = m(i) < 0.4;
+const r = a ? f.dark : f.light;
 return {
 dark: a,
 ...r,
-page: o,
+page: i,
 text: n.color,
 muted: s("--mn-muted", "#666"),
 accent: s("--mn-accent", "#0b6bcb"),
@@ -178,82 +178,9 @@ if (t > e && Number.isFinite(t)) e = t;
 }
 return e;
 };
-const M = (n, s, { title: i, start: o, stop: a }) => {
-const r = t("button", {
-class: "mn-button mn-primary",
-type: "button",
-"data-testid": "run",
-text: "Run",
-title: i,
-onclick: o,
-});
-const l = t("button", {
-class: "mn-button",
-type: "button",
-"data-testid": "stop",
-text: "Stop",
-title: "Stop after the layer in progress; finished layers stay",
-onclick: a,
-});
-const c = t("div", { class: "mn-progress-fill" }),
-h = t("span", { class: "mn-note", "data-testid": "progress", role: "status" });
-const d = t(
-"div",
-{
-class: "mn-progress",
-role: "progressbar",
-"aria-label": "Layers computed",
-"aria-valuemin": 0,
-"aria-valuemax": 100,
-},
-c,
-);
-const u = t("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
-const m = () => {
-const i = n.get("status"),
-o = n.get("progress"),
-a = o.total ? Math.round((100 * o.done) / o.total) : 0,
-r = n.get("error");
-l.disabled = i !== "running";
-s().setAttribute("data-status", i);
-d.hidden = i !== "running" && i !== "stopping";
-c.style.width = `${a}%`;
-d.setAttribute("aria-valuenow", a);
-e(h, o.text ?? "");
-u.hidden = !r.text;
-u.replaceChildren(...(r.text ? [t("strong", { text: r.title }), t("pre", { text: r.text })] : []));
-};
-return {
-run: r,
-error: u,
-draw: m,
-element: t("div", { class: "mn-run" }, r, l, t("div", { class: "mn-status" }, d, h)),
-};
-};
-const T = (e, n, s) =>
-t(
-"div",
-{ class: "mn-predictions" },
-t("h4", { text: e }),
-t(
-"ol",
-{},
-...n.map(([e, n]) => {
-const [i, o, a = ""] = s.get(e) ?? [];
-return t(
-"li",
-{},
-t("span", { class: "mn-p-bar", style: `width:${(100 * n).toFixed(1)}%` }),
-t("code", { text: v(b(e), 18), title: b(e) }),
-i ? t("span", { class: `mn-tag ${a}`, text: i, title: o, "aria-label": o }) : null,
-t("span", { class: "mn-p", text: y(n) }),
-);
-}),
-),
-);
-const S = (t, { title: e, subtitle: n, bar: s, limit: i, low: o = x(-i) }) => {
+const M = (t, { title: e, subtitle: n, bar: s, limit: o, low: i = x(-o) }) => {
 const a = "http://www.w3.org/2000/svg",
-r = p.light;
+r = f.light;
 const l = (t, e, n) => {
 const s = document.createElementNS(a, t);
 for (const [t, n] of Object.entries(e)) s.setAttribute(t, n);
@@ -264,7 +191,7 @@ const c = t.columnLabels.map((t) => v(t.text, 24)),
 h = Math.max(4, Math.min(26, 900 / t.columns)),
 d = Math.max(4, Math.min(14, 600 / t.rows));
 const m = Math.max(1, Math.ceil(11 / h)),
-f = Math.max(1, Math.ceil(11 / d)),
+p = Math.max(1, Math.ceil(11 / d)),
 g = Math.max(1, ...c.map((t) => [...t].length)) * 6.1,
 w = g + 4 > h;
 const b = 46,
@@ -307,7 +234,7 @@ stroke: "#888888",
 "stroke-width": 0.75,
 }),
 );
-for (let e = 0; e < t.rows; e += f)
+for (let e = 0; e < t.rows; e += p)
 M.append(l("text", { x: b - 4, y: T(e) + d / 2 + 3.5, "text-anchor": "end" }, t.rowLabels[e]));
 const S = y + d * t.rows;
 for (let e = 0; e < t.columns; e += m) {
@@ -341,9 +268,9 @@ M.append(
 l("rect", { x: C, y: y + (A * t) / L, width: 9, height: A / L + 0.3, fill: u(r.diverging(1 - t / (L - 1))) }),
 );
 for (const [t, e] of [
-[x(i), 0],
+[x(o), 0],
 ["0", 0.5],
-[o, 1],
+[i, 1],
 ])
 M.append(l("text", { x: C + 13, y: y + A * e + 4 }, t));
 M.append(
@@ -355,20 +282,20 @@ s,
 );
 return { text: new XMLSerializer().serializeToString(M), width: Math.ceil($), height: Math.ceil(k) };
 };
-const C = (e, n = 3) =>
-new Promise((s, i) => {
-const o = new Image();
-o.onload = () => {
-const i = t("canvas", { width: e.width * n, height: e.height * n });
-const a = i.getContext("2d");
+const T = (e, n = 3) =>
+new Promise((s, o) => {
+const i = new Image();
+i.onload = () => {
+const o = t("canvas", { width: e.width * n, height: e.height * n });
+const a = o.getContext("2d");
 a.scale(n, n);
-a.drawImage(o, 0, 0);
-i.toBlob(s, "image/png");
+a.drawImage(i, 0, 0);
+o.toBlob(s, "image/png");
 };
-o.onerror = () => i(new Error("the browser could not draw the figure"));
-o.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(e.text);
+i.onerror = () => o(new Error("the browser could not draw the figure"));
+i.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(e.text);
 });
-const L = (n, o, { stem: r, figure: l, table: c, example: h }) => {
+const S = (n, i, { stem: r, figure: l, table: c, example: h }) => {
 const d = t("textarea", {
 class: "mn-code",
 readonly: true,
@@ -379,16 +306,16 @@ spellcheck: "false",
 });
 const u = t("input", { type: "text", "data-testid": "path", placeholder: h, spellcheck: "false" });
 const m = t("div", { class: "mn-note", "data-testid": "saved", role: "status" }),
-f = t("input", { type: "checkbox", "data-testid": "overwrite" });
-const p = () => o("save", { path: u.value, overwrite: f.checked });
+p = t("input", { type: "checkbox", "data-testid": "overwrite" });
+const f = () => i("save", { path: u.value, overwrite: p.checked });
 u.onkeydown = (t) => {
-if (t.key === "Enter") p();
+if (t.key === "Enter") f();
 };
-const g = (e, n, s, i = "") =>
-t("button", { type: "button", class: `mn-button ${i}`, "data-testid": e, text: n, onclick: s });
+const g = (e, n, s, o = "") =>
+t("button", { type: "button", class: `mn-button ${o}`, "data-testid": e, text: n, onclick: s });
 const w = async (t) => {
 const n = t.currentTarget;
-await i(d.value, d);
+await o(d.value, d);
 e(n, "Copied");
 setTimeout(() => e(n, "Copy"), 1500);
 };
@@ -399,15 +326,15 @@ t(
 "div",
 { class: "mn-buttons" },
 g("svg", "Figure (SVG)", () => s(`${r()}.svg`, "image/svg+xml", l().text)),
-g("png", "Figure (PNG)", async () => s(`${r()}.png`, "image/png", await C(l()))),
+g("png", "Figure (PNG)", async () => s(`${r()}.png`, "image/png", await T(l()))),
 g("csv", "Data (CSV)", () => s(`${r()}.csv`, "text/csv", c())),
 ),
 t(
 "div",
 { class: "mn-saverow" },
 a("Save the labelled data on the kernel’s machine as", u),
-g("save", "Save", p),
-t("label", { class: "mn-check" }, f, "replace what is there"),
+g("save", "Save", f),
+t("label", { class: "mn-check" }, p, "replace what is there"),
 ),
 m,
 );
@@ -432,10 +359,10 @@ d.value = n.get("code");
 };
 return { element: v, files: b, draw: x };
 };
-const A = { minWidth: 3, maxWidth: 46, minHeight: 3, maxHeight: 22, label: 11 };
-class _ {
-constructor({ label: e, testid: n, name: s, hover: i = () => {}, select: o = () => {}, key: a = () => false }) {
-Object.assign(this, { name: s, onHover: i, onSelect: o, onKey: a });
+const C = { minWidth: 3, maxWidth: 46, minHeight: 3, maxHeight: 22, label: 11 };
+class L {
+constructor({ label: e, testid: n, name: s, hover: o = () => {}, select: i = () => {}, key: a = () => false }) {
+Object.assign(this, { name: s, onHover: o, onSelect: i, onKey: a });
 this.focus = { row: 0, column: 0 };
 this.hovered = null;
 this.selected = null;
@@ -507,23 +434,23 @@ this.draw();
 }
 layout() {
 const { rows: t, columns: e, rowLabels: n, columnLabels: s } = this.grid,
-i = this.base.getContext("2d");
-i.font = `${A.label}px ${this.theme.mono}`;
-const o = (t) => Math.max(0, ...t.slice(0, 2e3).map((t) => i.measureText(t).width));
-this.left = Math.ceil(o(n)) + (this.grid.rowTitle ? 26 : 10);
+o = this.base.getContext("2d");
+o.font = `${C.label}px ${this.theme.mono}`;
+const i = (t) => Math.max(0, ...t.slice(0, 2e3).map((t) => o.measureText(t).width));
+this.left = Math.ceil(i(n)) + (this.grid.rowTitle ? 26 : 10);
 const a = Math.max(60, this.width - this.left - 4);
 const r = e * t > 2e4;
-this.cw = this.grid.cellWidth ?? Math.max(r ? 1 : A.minWidth, Math.min(A.maxWidth, Math.floor(a / e)));
-if (!this.grid.cellWidth && e <= 400) this.cw = Math.max(this.cw, Math.min(12, A.maxWidth));
+this.cw = this.grid.cellWidth ?? Math.max(r ? 1 : C.minWidth, Math.min(C.maxWidth, Math.floor(a / e)));
+if (!this.grid.cellWidth && e <= 400) this.cw = Math.max(this.cw, Math.min(12, C.maxWidth));
 this.cw = Math.max(1, Math.min(this.cw, Math.floor(12e3 / e)));
 const l = this.grid.height ?? 430;
-this.ch = this.grid.cellHeight ?? Math.max(r ? 1 : A.minHeight, Math.min(A.maxHeight, Math.floor(l / t)));
+this.ch = this.grid.cellHeight ?? Math.max(r ? 1 : C.minHeight, Math.min(C.maxHeight, Math.floor(l / t)));
 this.ch = Math.max(1, Math.min(this.ch, Math.floor(12e3 / t)));
 const c = s.map((t) => v(t.text, 20)),
-h = o(c);
+h = i(c);
 this.turned = h + 6 > this.cw;
-this.every = this.turned ? Math.max(1, Math.ceil((A.label + 2) / this.cw)) : 1;
-this.rowEvery = Math.max(1, Math.ceil((A.label + 2) / this.ch));
+this.every = this.turned ? Math.max(1, Math.ceil((C.label + 2) / this.cw)) : 1;
+this.rowEvery = Math.max(1, Math.ceil((C.label + 2) / this.ch));
 this.plotWidth = this.cw * e;
 this.plotHeight = this.ch * t;
 this.lean = this.turned ? Math.ceil(h * 0.5) + 8 : 0;
@@ -536,10 +463,10 @@ t.width = Math.max(1, Math.round(e * s));
 t.height = Math.max(1, Math.round(n * s));
 t.style.width = `${e}px`;
 t.style.height = `${n}px`;
-const i = t.getContext("2d");
-i.setTransform(s, 0, 0, s, 0, 0);
-i.clearRect(0, 0, e, n);
-return i;
+const o = t.getContext("2d");
+o.setTransform(s, 0, 0, s, 0, 0);
+o.clearRect(0, 0, e, n);
+return o;
 }
 y(t) {
 return (this.grid.flip ? this.grid.rows - 1 - t : t) * this.ch;
@@ -549,55 +476,55 @@ if (!this.grid || !this.element.isConnected) return;
 this.theme = g(this.element);
 this.layout();
 const { rows: t, columns: e, columnLabels: n, rowLabels: s } = this.grid,
-{ theme: i } = this;
-const o = this.size(this.base, this.plotWidth + this.lean, this.plotHeight + this.bottom);
+{ theme: o } = this;
+const i = this.size(this.base, this.plotWidth + this.lean, this.plotHeight + this.bottom);
 this.size(this.overlay, this.plotWidth, this.plotHeight);
 if (this.grid.image) {
-o.imageSmoothingEnabled = false;
-o.drawImage(this.grid.image(i), 0, 0, this.plotWidth, this.plotHeight);
-} else this.drawCells(o);
-o.strokeStyle = i.muted;
-o.globalAlpha = 0.5;
-o.lineWidth = 1;
-o.strokeRect(0.5, 0.5, this.plotWidth - 1, this.plotHeight - 1);
-o.globalAlpha = 1;
-o.textBaseline = "middle";
+i.imageSmoothingEnabled = false;
+i.drawImage(this.grid.image(o), 0, 0, this.plotWidth, this.plotHeight);
+} else this.drawCells(i);
+i.strokeStyle = o.muted;
+i.globalAlpha = 0.5;
+i.lineWidth = 1;
+i.strokeRect(0.5, 0.5, this.plotWidth - 1, this.plotHeight - 1);
+i.globalAlpha = 1;
+i.textBaseline = "middle";
 for (let t = 0; t < e; t += this.every) {
 const { strong: e } = n[t],
 s = (t + 0.5) * this.cw;
-o.font = `${e ? "bold " : ""}${A.label}px ${i.mono}`;
-o.fillStyle = e ? i.accent : i.text;
-o.save();
+i.font = `${e ? "bold " : ""}${C.label}px ${o.mono}`;
+i.fillStyle = e ? o.accent : o.text;
+i.save();
 if (this.turned) {
-o.translate(s - 2, this.plotHeight + 6);
-o.rotate(Math.PI / 3);
-o.textAlign = "left";
+i.translate(s - 2, this.plotHeight + 6);
+i.rotate(Math.PI / 3);
+i.textAlign = "left";
 } else {
-o.translate(s, this.plotHeight + 10);
-o.textAlign = "center";
+i.translate(s, this.plotHeight + 10);
+i.textAlign = "center";
 }
-o.fillText(this.turnedTexts[t], 0, 0);
-o.restore();
+i.fillText(this.turnedTexts[t], 0, 0);
+i.restore();
 }
-o.fillStyle = i.muted;
-o.font = `${A.label}px ${i.font}`;
+i.fillStyle = o.muted;
+i.font = `${C.label}px ${o.font}`;
 if (this.grid.columnTitle) {
-o.textAlign = "left";
-o.fillText(this.grid.columnTitle, 0, this.plotHeight + this.bottom - 8);
+i.textAlign = "left";
+i.fillText(this.grid.columnTitle, 0, this.plotHeight + this.bottom - 8);
 }
 const a = this.size(this.rowLabels, this.left, this.plotHeight + this.bottom);
 a.textAlign = "right";
 a.textBaseline = "middle";
-a.fillStyle = i.text;
-a.font = `${A.label}px ${i.mono}`;
+a.fillStyle = o.text;
+a.font = `${C.label}px ${o.mono}`;
 for (let e = 0; e < t; e += this.rowEvery) a.fillText(s[e], this.left - 5, this.y(e) + this.ch / 2);
 if (this.grid.rowTitle) {
 a.save();
 a.translate(8, this.plotHeight / 2);
 a.rotate(-Math.PI / 2);
 a.textAlign = "center";
-a.fillStyle = i.muted;
-a.font = `${A.label}px ${i.font}`;
+a.fillStyle = o.muted;
+a.font = `${C.label}px ${o.font}`;
 a.fillText(this.grid.rowTitle, 0, 0);
 a.restore();
 }
@@ -605,17 +532,17 @@ this.drawOverlay();
 this.announce();
 }
 drawCells(e) {
-const { rows: n, columns: s, colour: i } = this.grid,
-o = t("canvas", { width: s, height: n }),
-a = o.getContext("2d");
+const { rows: n, columns: s, colour: o } = this.grid,
+i = t("canvas", { width: s, height: n }),
+a = i.getContext("2d");
 const r = a.createImageData(s, n),
 l = [];
 for (let t = 0; t < n; t++)
 for (let e = 0; e < s; e++) {
-const o = i(t, e, this.theme),
+const i = o(t, e, this.theme),
 a = 4 * ((this.grid.flip ? n - 1 - t : t) * s + e),
-[c, h, d] = o ?? this.theme.missing;
-if (!o && l.length < 2e4) l.push([t, e]);
+[c, h, d] = i ?? this.theme.missing;
+if (!i && l.length < 2e4) l.push([t, e]);
 r.data[a] = c;
 r.data[a + 1] = h;
 r.data[a + 2] = d;
@@ -623,7 +550,7 @@ r.data[a + 3] = 255;
 }
 a.putImageData(r, 0, 0);
 e.imageSmoothingEnabled = false;
-e.drawImage(o, 0, 0, this.plotWidth, this.plotHeight);
+e.drawImage(i, 0, 0, this.plotWidth, this.plotHeight);
 if (this.cw < 5 || this.ch < 5) return;
 e.strokeStyle = this.theme.background;
 e.globalAlpha = 0.55;
@@ -631,9 +558,9 @@ e.lineWidth = 1.5;
 e.beginPath();
 for (const [t, n] of l) {
 const s = n * this.cw,
-i = this.y(t);
-e.moveTo(s, i + this.ch);
-e.lineTo(s + this.cw, i);
+o = this.y(t);
+e.moveTo(s, o + this.ch);
+e.lineTo(s + this.cw, o);
 }
 e.stroke();
 e.globalAlpha = 1;
@@ -644,72 +571,72 @@ const t = this.overlay.getContext("2d"),
 { cw: e, ch: n, theme: s } = this;
 t.clearRect(0, 0, this.plotWidth, this.plotHeight);
 if (this.cone) this.drawCone(t);
-const i = (i, o, a, r = []) => {
-if (!i) return;
-const l = i.column * e,
-c = this.y(i.row);
+const o = (o, i, a, r = []) => {
+if (!o) return;
+const l = o.column * e,
+c = this.y(o.row);
 t.setLineDash(r);
-for (const [i, r] of [
+for (const [o, r] of [
 [s.background, 2],
-[o, 0],
+[i, 0],
 ]) {
-t.strokeStyle = i;
+t.strokeStyle = o;
 t.lineWidth = a + r;
 t.strokeRect(l + 1, c + 1, Math.max(e - 2, 1), Math.max(n - 2, 1));
 }
 t.setLineDash([]);
 };
-for (const i of this.marks) {
-const o = i.column * e + e / 2,
-a = this.y(i.row) + n / 2,
+for (const o of this.marks) {
+const i = o.column * e + e / 2,
+a = this.y(o.row) + n / 2,
 r = Math.max(2, Math.min(4, e / 4, n / 4));
 t.beginPath();
-t.arc(o, a, r, 0, 7);
+t.arc(i, a, r, 0, 7);
 t.fillStyle = s.background;
 t.fill();
 t.lineWidth = 1.5;
 t.strokeStyle = s.text;
 t.stroke();
 }
-i(this.hovered, s.text, 1);
-i(this.linked, s.text, 1, [3, 2]);
-if (document.activeElement === this.element) i(this.focus, s.accent, 2, [4, 2]);
-i(this.selected, s.text, 2.5);
+o(this.hovered, s.text, 1);
+o(this.linked, s.text, 1, [3, 2]);
+if (document.activeElement === this.element) o(this.focus, s.accent, 2, [4, 2]);
+o(this.selected, s.text, 2.5);
 }
 drawCone(t) {
 const { rows: e, columns: n } = this.grid,
 s = (t, s) => t >= 0 && t < e && s >= 0 && s < n && this.cone(t, s),
-{ cw: i, ch: o } = this;
+{ cw: o, ch: i } = this;
 t.lineWidth = 1;
-const a = i >= 6 && o >= 6,
+const a = o >= 6 && i >= 6,
 r = new Path2D();
 for (let l = 0; l < e; l++)
 for (let e = 0; e < n; e++) {
 if (!s(l, e)) continue;
-const n = e * i,
+const n = e * o,
 c = this.y(l),
 h = this.grid.flip ? l + 1 : l - 1,
 d = this.grid.flip ? l - 1 : l + 1;
 if (a) {
 const s = this.grid.colour ? (this.grid.colour(l, e, this.theme) ?? this.theme.missing) : this.theme.missing;
 t.fillStyle = m(s) > 0.45 ? "rgba(0,0,0,.62)" : "rgba(255,255,255,.75)";
-t.fillRect(n + i / 2 - 1, c + o / 2 - 1, 2, 2);
+t.fillRect(n + o / 2 - 1, c + i / 2 - 1, 2, 2);
 }
 if (!s(h, e)) {
 r.moveTo(n, c + 0.5);
-r.lineTo(n + i, c + 0.5);
+r.lineTo(n + o, c + 0.5);
 }
 if (!s(d, e)) {
-r.moveTo(n, c + o - 0.5);
-r.lineTo(n + i, c + o - 0.5);
+r.moveTo(n, c + i - 0.5);
+r.lineTo(n + o, c + i - 0.5);
 }
 if (!s(l, e - 1)) {
 r.moveTo(n + 0.5, c);
-r.lineTo(n + 0.5, c + o);
+r.lineTo(n + 0.5, c + i);
 }
 if (!s(l, e + 1)) {
-r.moveTo(n + i - 0.5, c);
-r.lineTo(n + i - 0.5, c + o);
+r.moveTo(n + o - 0.5, c);
+r.lineTo(n + o - 0.5, c + i);
 }
 }
 t.strokeStyle = this.theme.background;
@@ -746,10 +673,10 @@ t("div", {}, e ? t("span", { class: "mn-tip-label", text: `${e} ` }) : null, t("
 );
 this.tip.hidden = false;
 const s = this.element.getBoundingClientRect(),
-i = this.overlay.getBoundingClientRect();
-const o = i.left - s.left + (e.column + 1) * this.cw + 8,
-a = i.top - s.top + this.y(e.row) + this.ch + 6;
-const r = o + this.tip.offsetWidth > s.width ? o - this.cw - this.tip.offsetWidth - 16 : o;
+o = this.overlay.getBoundingClientRect();
+const i = o.left - s.left + (e.column + 1) * this.cw + 8,
+a = o.top - s.top + this.y(e.row) + this.ch + 6;
+const r = i + this.tip.offsetWidth > s.width ? i - this.cw - this.tip.offsetWidth - 16 : i;
 const l = a + this.tip.offsetHeight > s.height ? a - this.ch - this.tip.offsetHeight - 12 : a;
 this.tip.style.left = `${Math.max(0, r)}px`;
 this.tip.style.top = `${Math.max(0, l)}px`;
@@ -782,8 +709,8 @@ keydown(t) {
 if (!this.grid || t.ctrlKey || t.altKey || t.metaKey) return;
 const e = this.grid.flip ? 1 : -1,
 { rows: n, columns: s } = this.grid,
-i = { ...this.focus };
-const o = {
+o = { ...this.focus };
+const i = {
 ArrowUp: [e, 0],
 ArrowDown: [-e, 0],
 ArrowLeft: [0, -1],
@@ -793,9 +720,9 @@ PageDown: [-5 * e, 0],
 Home: [0, -s],
 End: [0, s],
 };
-if (t.key in o) {
-i.row += o[t.key][0];
-i.column += o[t.key][1];
+if (t.key in i) {
+o.row += i[t.key][0];
+o.column += i[t.key][1];
 } else if (t.key === "Enter" || t.key === " ") {
 this.choose();
 } else if (t.key === "Escape") {
@@ -810,7 +737,7 @@ return;
 }
 t.preventDefault();
 t.stopPropagation();
-this.focus = { row: Math.min(n - 1, Math.max(0, i.row)), column: Math.min(s - 1, Math.max(0, i.column)) };
+this.focus = { row: Math.min(n - 1, Math.max(0, o.row)), column: Math.min(s - 1, Math.max(0, o.column)) };
 this.reveal();
 this.drawOverlay();
 this.announce();
@@ -828,7 +755,7 @@ else if (n + this.ch > e.scrollTop + e.clientHeight && e.scrollHeight > e.client
 e.scrollTop = n + this.ch - e.clientHeight;
 }
 }
-class E {
+class A {
 constructor(e) {
 this.canvas = t("canvas", { width: 128, height: 8, "aria-hidden": "true" });
 this.low = t("span");
@@ -843,7 +770,7 @@ this.canvas,
 t("div", { class: "mn-bar-ends" }, this.low, this.middle, this.high),
 );
 }
-update({ ramp: t, low: n, middle: s = "", high: i, title: o }) {
+update({ ramp: t, low: n, middle: s = "", high: o, title: i }) {
 const a = this.canvas.getContext("2d");
 for (let e = 0; e < 128; e++) {
 a.fillStyle = u(t(e / 127));
@@ -851,26 +778,47 @@ a.fillRect(e, 0, 1, 8);
 }
 e(this.low, n);
 e(this.middle, s);
-e(this.high, i);
-e(this.title, o);
-this.element.setAttribute("aria-label", `Colour scale: ${o}, from ${n} to ${i}`);
+e(this.high, o);
+e(this.title, i);
+this.element.setAttribute("aria-label", `Colour scale: ${i}, from ${n} to ${o}`);
 }
 }
-const O = (t) => {
+const E = (e, n, s) =>
+t(
+"div",
+{ class: "mn-predictions" },
+t("h4", { text: e }),
+t(
+"ol",
+{},
+...n.map(([e, n]) => {
+const [o, i, a = ""] = s.get(e) ?? [];
+return t(
+"li",
+{},
+t("span", { class: "mn-p-bar", style: `width:${(100 * n).toFixed(1)}%` }),
+t("code", { text: v(b(e), 18), title: b(e) }),
+o ? t("span", { class: `mn-tag ${a}`, text: o, title: i, "aria-label": i }) : null,
+t("span", { class: "mn-p", text: y(n) }),
+);
+}),
+),
+);
+const _ = (t) => {
 if (!t) return new Float32Array(0);
 const e = t instanceof ArrayBuffer ? new DataView(t) : t;
 const n = e.byteOffset % 4 ? e.buffer.slice(e.byteOffset, e.byteOffset + e.byteLength) : e.buffer;
 return new Float32Array(n, e.byteOffset % 4 ? 0 : e.byteOffset, Math.floor(e.byteLength / 4));
 };
-const H = (t) => {
+const O = (t) => {
 const e = [];
 return {
 undo: e,
 send: (e, n = {}) => t.send({ type: e, ...n }),
 listen: (n, s) => {
-for (const i of n) {
-t.on(`change:${i}`, s);
-e.push(() => t.off(`change:${i}`, s));
+for (const o of n) {
+t.on(`change:${o}`, s);
+e.push(() => t.off(`change:${o}`, s));
 }
 },
 set: (e) => {
@@ -879,8 +827,8 @@ t.save_changes();
 },
 };
 };
-const R = (e, n, s) => {
-const i = {},
+const H = (e, n, s) => {
+const o = {},
 a = { range: true, number: true };
 const r = (t, n) => {
 const s = typeof e.get(t);
@@ -890,9 +838,9 @@ const l = (t, e) => {
 if (t.type === "checkbox") t.checked = e;
 else t.value = e;
 };
-const c = (t, o) => {
-i[t] = o;
-o.setAttribute("data-testid", t);
+const c = (t, i) => {
+o[t] = i;
+i.setAttribute("data-testid", t);
 let c,
 h,
 d = 0;
@@ -903,48 +851,150 @@ if (n > 0) {
 h = setTimeout(u, n);
 return;
 }
-if (r(t, o) !== e.get(t)) {
-l(o, e.get(t));
-o.dispatchEvent(new Event("pulled"));
+if (r(t, i) !== e.get(t)) {
+l(i, e.get(t));
+i.dispatchEvent(new Event("pulled"));
 }
 };
 u();
 n([t], u);
 const m = () => {
 clearTimeout(c);
-const n = r(t, o);
+const n = r(t, i);
 if (!Number.isNaN(n) && n !== e.get(t)) s({ [t]: n });
 };
-o.addEventListener("change", m);
-if (o.tagName !== "SELECT" && o.type !== "checkbox")
-o.addEventListener("input", () => {
+i.addEventListener("change", m);
+if (i.tagName !== "SELECT" && i.type !== "checkbox")
+i.addEventListener("input", () => {
 clearTimeout(c);
-if (a[o.type]) {
+if (a[i.type]) {
 d = Date.now() + 700;
 m();
 } else c = setTimeout(m, 350);
 });
-o.flush = m;
-return o;
+i.flush = m;
+return i;
 };
 return {
-inputs: i,
+inputs: o,
 bound: c,
 shown: () =>
 Object.fromEntries(
-Object.entries(i)
+Object.entries(o)
 .map(([t, e]) => [t, r(t, e)])
 .filter(([, t]) => !Number.isNaN(t)),
 ),
 flush: () => {
-for (const t of Object.values(i)) t.flush();
+for (const t of Object.values(o)) t.flush();
 },
 area: (e, n = {}) => c(e, t("textarea", { rows: 2, spellcheck: "false", autocapitalize: "off", ...n })),
 line: (e, n) => c(e, t("input", { type: "text", spellcheck: "false", autocomplete: "off", placeholder: n })),
-choose: (e, n) => c(e, t("select", {}, ...n.map(([t, e]) => o(t, e)))),
+choose: (e, n) => c(e, t("select", {}, ...n.map(([t, e]) => i(t, e)))),
 };
 };
-const W = {
+const R = (e, { send: n, listen: s }) => {
+const o = t("select", {
+"data-testid": "examples",
+"aria-label": "Example shown",
+onchange: () => n("example", { number: Number(o.value) }),
+});
+const a = t("label", { class: "mn-examples" }, t("span", { class: "mn-note", text: "Example" }), o);
+const r = () => {
+const { names: t = [], own: n = false, chosen: s = null } = e.get("examples");
+a.hidden = t.length + n < 1 || (t.length === 1 && !n && s === 0);
+o.replaceChildren(
+...(s === null ? [i("", "choose one …")] : []),
+...t.map((t, e) => i(String(e), t)),
+...(n ? [i("-1", "your last input")] : []),
+);
+o.value = s === null ? "" : String(s);
+};
+s(["examples"], r);
+r();
+return a;
+};
+const N = (n, s, { send: o, listen: i }, { start: a, label: r, help: l, stop: c, unit: h }) => {
+const d = t("button", {
+class: "mn-button mn-primary",
+type: "button",
+"data-testid": "run",
+text: r,
+title: `${l} (Ctrl+Enter)`,
+onclick: a,
+});
+const u = t("button", {
+class: "mn-button",
+type: "button",
+"data-testid": "stop",
+text: "Stop",
+title: c,
+onclick: () => o("stop"),
+});
+const m = t("div", { class: "mn-progress-fill" }),
+p = t("span", { class: "mn-note", "data-testid": "progress", role: "status" });
+const f = t(
+"div",
+{ class: "mn-progress", role: "progressbar", "aria-label": h, "aria-valuemin": 0, "aria-valuemax": 100 },
+m,
+);
+const g = t("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
+const w = () => {
+const o = n.get("status"),
+i = n.get("progress"),
+a = i.total ? Math.round((100 * i.done) / i.total) : 0,
+r = n.get("error");
+u.disabled = o !== "running";
+s.setAttribute("data-status", o);
+f.hidden = o !== "running" && o !== "stopping";
+m.style.width = `${a}%`;
+f.setAttribute("aria-valuenow", a);
+e(p, i.text ?? "");
+g.hidden = !r.text;
+g.replaceChildren(...(r.text ? [t("strong", { text: r.title }), t("pre", { text: r.text })] : []));
+};
+i(["status", "progress", "error"], w);
+w();
+const b = t("div", { class: "mn-run" }, d, u, t("div", { class: "mn-status" }, f, p));
+return { run: d, row: b, error: g };
+};
+const W = (
+e,
+{ title: s, testid: o, name: i, kind: a, data: r, start: l, label: d = "Run", help: u, stop: m, unit: p },
+) => {
+const f = O(e);
+const b = t("span", { class: "mn-chip", "data-testid": "model", text: r ?? e.get("model_info").text });
+const v = t("div", {
+class: `mnemoscope ${a}`,
+"data-testid": o,
+"data-lm-suppress-shortcuts": "true",
+role: "region",
+"aria-label": i,
+});
+const { run: x, row: y, error: $ } = N(e, v, f, { start: l, label: d, help: u, stop: m, unit: p });
+v.addEventListener("keydown", (t) => {
+if (t.key !== "Enter" || !(t.ctrlKey || t.metaKey)) return;
+t.preventDefault();
+t.stopPropagation();
+x.click();
+});
+const k = (o, { parts: i, drawer: a, box: r, draw: l }) => {
+const d = t("header", { class: "mn-header" }, t("h2", { text: s }), t("div", { class: "mn-about" }, R(e, f), b));
+v.append(d, ...i.filter((t) => t), a.element);
+c(o, v);
+const u = () => {
+v.setAttribute("data-dark", g(v).dark);
+l();
+};
+f.listen(["saved", "code"], a.draw);
+f.undo.push(w(u), n(v, r, u), h(e.get("static_key")));
+a.draw();
+return () => {
+for (const t of f.undo) t();
+};
+};
+return { ...f, root: v, line: b, run: x, row: y, error: $, open: k };
+};
+const P = {
 normalized: {
 label: "normalized effect",
 unit: (t) => `normalized effect (0 = ${t.base_name}, 1 = ${t.source_name} run)`,
@@ -952,18 +1002,18 @@ unit: (t) => `normalized effect (0 = ${t.base_name}, 1 = ${t.source_name} run)`,
 effect: { label: "effect", unit: (t) => `effect: change of ${t.metric}` },
 value: { label: "metric value", unit: (t) => `${t.metric} under the edit (white = ${t.base_name} run)` },
 };
-const N = (t) => {
+const F = (t) => {
 if (!t?.shape) return null;
 const e = { ...t };
-for (const n of ["value", "effect", "normalized"]) e[n] = O(t[n]);
+for (const n of ["value", "effect", "normalized"]) e[n] = _(t[n]);
 e.index = (e, n) => e * t.shape[1] + n;
 e.get = (t, n, s) => e[t][e.index(n, s)];
 return e;
 };
-const P = (t) => t.column_name !== "position";
-const F = (t, e, n) => `layer ${t.rows[e]}, ${t.column_name} ${t.columns[n]}`;
-const z = (t, e) => {
-if (P(t)) return [];
+const z = (t) => t.column_name !== "position";
+const j = (t, e, n) => `layer ${t.rows[e]}, ${t.column_name} ${t.columns[n]}`;
+const D = (t, e) => {
+if (z(t)) return [];
 const [n, s] = [t.clean_tokens[e] ?? "", t.corrupted_tokens[e] ?? ""];
 return n === s
 ? [["token", b(n)]]
@@ -972,165 +1022,156 @@ return n === s
 ["corrupted", b(s)],
 ];
 };
-const j = (t) => {
+const I = (t) => {
 let e = `layer,${t.column_name},token_clean,token_corrupted,value,effect,normalized\r\n`;
 for (let n = 0; n < t.shape[0]; n++)
 for (let s = 0; s < t.shape[1]; s++)
 e += $([
 t.rows[n],
 t.columns[s],
-P(t) ? "" : (t.clean_tokens[s] ?? ""),
-P(t) ? "" : (t.corrupted_tokens[s] ?? ""),
+z(t) ? "" : (t.clean_tokens[s] ?? ""),
+z(t) ? "" : (t.corrupted_tokens[s] ?? ""),
 t.get("value", n, s),
 t.get("effect", n, s),
 t.get("normalized", n, s),
 ]);
 return e;
 };
-const D = { head: ["z", "q", "k", "v", "pattern"], expert: ["router", "expert"] };
-function I({ model: s, el: i }) {
-const { undo: r, send: d, listen: u, set: m } = H(s);
-const { inputs: f, shown: p, flush: g, area: $, line: C, choose: A } = R(s, u, m);
-const O = (t) => t.map((t) => [t, t]);
-const I = t("div", { class: "mn-note", "data-testid": "alignment" });
-const {
-run: B,
-error: K,
-draw: U,
-element: V,
-} = M(s, () => Kt, {
-title: "Run this sweep (Ctrl+Enter in a text field)",
+const B = { head: ["z", "q", "k", "v", "pattern"], expert: ["router", "expert"] };
+function K({ model: n, el: s }) {
+const o = W(n, {
+title: "Patch explorer",
+testid: "patch-explorer",
+name: "Patch explorer",
+kind: "mn-explorer",
+help: "Run this sweep",
+stop: "Stop after the layer in progress; finished layers stay",
+unit: "Layers computed",
 start: () => {
 g();
-d("run", { fields: p() });
+r("run", { fields: f() });
 },
-stop: () => d("stop"),
 });
-const q = t(
+const { send: r, listen: c, set: h, root: d, row: u, error: m } = o;
+const { inputs: p, shown: f, flush: g, area: w, line: $, choose: T } = H(n, c, h);
+const C = (t) => t.map((t) => [t, t]);
+const _ = t("div", { class: "mn-note", "data-testid": "alignment" });
+const O = t(
 "div",
-{
-class: "mn-form",
-onkeydown: (t) => {
-if (t.key === "Enter" && (t.ctrlKey || t.metaKey)) {
-t.preventDefault();
-t.stopPropagation();
-B.click();
-}
-},
-},
-a("Clean prompt", $("clean")),
-a("Corrupted prompt", $("corrupted")),
+{ class: "mn-form" },
+a("Clean prompt", w("clean")),
+a("Corrupted prompt", w("corrupted")),
 t(
 "div",
 { class: "mn-pair" },
-a("Answer (after clean)", C("answer", "e.g. “ Paris”, with its space")),
-a("Foil (after corrupted)", C("foil", "optional for prob, logprob, rank, kl")),
+a("Answer (after clean)", $("answer", "e.g. “ Paris”, with its space")),
+a("Foil (after corrupted)", $("foil", "optional for prob, logprob, rank, kl")),
 ),
-t("div", { class: "mn-pair" }, a("Text before both prompts", C("start", "none, e.g. <|endoftext|>")), I),
+t("div", { class: "mn-pair" }, a("Text before both prompts", $("start", "none, e.g. <|endoftext|>")), _),
 );
-const X = t(
+const R = t(
 "div",
 { class: "mn-controls" },
-a("Site", A("site", O(s.get("sites")))),
+a("Site", T("site", C(n.get("sites")))),
 a(
 "Map",
-A(
+T(
 "over",
-s.get("overs").map((t) => [t, `layer × ${t}`]),
+n.get("overs").map((t) => [t, `layer × ${t}`]),
 ),
 ),
-a("Metric", A("metric", O(s.get("metrics")))),
+a("Metric", T("metric", C(n.get("metrics")))),
 a(
 "Direction",
-A("direction", [
+T("direction", [
 ["denoise", "denoise: clean → corrupted run"],
 ["noise", "noise: corrupted → clean run"],
 ]),
 ),
 a(
 "Method",
-A("method", [
+T("method", [
 ["exact", "exact"],
 ["attribution", "attribution (AtP)"],
 ]),
 ),
-V,
+u,
 );
-const Y = t("div", { class: "mn-warning", "data-testid": "warning", hidden: true });
-let G = null,
-Q = null;
-const J = t("div", { class: "mn-caption", "data-testid": "caption" });
-const Z = t(
+const N = t("div", { class: "mn-warning", "data-testid": "warning", hidden: true });
+let K = null,
+U = null;
+const V = t("div", { class: "mn-caption", "data-testid": "caption" });
+const q = t(
 "select",
 { "data-testid": "show", "aria-label": "Quantity shown" },
-...Object.entries(W).map(([t, e]) => o(t, e.label)),
+...Object.entries(P).map(([t, e]) => i(t, e.label)),
 );
-const tt = t(
+const X = t(
 "select",
 { "data-testid": "scale", "aria-label": "Colour scale" },
-o("auto", "scale: largest value"),
-o("one", "scale: −1 to 1"),
+i("auto", "scale: largest value"),
+i("one", "scale: −1 to 1"),
 );
-Z.value = s.get("show");
-Z.onchange = () => m({ show: Z.value });
-tt.onchange = () => Tt();
-const et = t("input", { type: "checkbox", "data-testid": "cone", checked: true, onchange: () => Tt() });
-const nt = t(
+q.value = n.get("show");
+q.onchange = () => h({ show: q.value });
+X.onchange = () => vt();
+const Y = t("input", { type: "checkbox", "data-testid": "cone", checked: true, onchange: () => vt() });
+const G = t(
 "select",
 { "data-testid": "compare-mode", "aria-label": "Compare with another run" },
-o("off", "compare: off"),
-o("side", "side by side with"),
-o("difference", "minus"),
+i("off", "compare: off"),
+i("side", "side by side with"),
+i("difference", "minus"),
 );
-const st = t("select", { "data-testid": "compare-run", "aria-label": "Run to compare with" });
-const it = () => m({ compare: { mode: nt.value, run: Number(st.value) || 0 } });
-nt.onchange = it;
-st.onchange = it;
-const ot = new E("colour-bar");
-const at = (t) => (e, n) => {
+const Q = t("select", { "data-testid": "compare-run", "aria-label": "Run to compare with" });
+const J = () => h({ compare: { mode: G.value, run: Number(Q.value) || 0 } });
+G.onchange = J;
+Q.onchange = J;
+const Z = new A("colour-bar");
+const tt = (t) => (e, n) => {
 const s = t();
 if (!s) return "";
 return [
-F(s, e, n),
-...z(s, n).map(([t, e]) => `${t} ${e}`),
+j(s, e, n),
+...D(s, n).map(([t, e]) => `${t} ${e}`),
 `value ${x(s.get("value", e, n))}`,
 `effect ${x(s.get("effect", e, n))}`,
 `normalized ${x(s.get("normalized", e, n))}`,
 ].join(", ");
 };
-const rt = (t) => (e) => {
+const et = (t) => (e) => {
 const n = t();
-if (n) m({ cell: { run: n.run, layer: n.rows[e.row], column: n.columns[e.column] } });
+if (n) h({ cell: { run: n.run, layer: n.rows[e.row], column: n.columns[e.column] } });
 };
-const lt = (t) => (e, n) => {
+const nt = (t) => (e, n) => {
 const s = t();
 if (e.toLowerCase() !== "p" || !s) return false;
-d("pin", { run: s.run, layer: s.rows[n.row], column: s.columns[n.column] });
+r("pin", { run: s.run, layer: s.rows[n.row], column: s.columns[n.column] });
 return true;
 };
-const ct = (t) => (e) => {
+const st = (t) => (e) => {
 if (t.grid) {
 t.linked = e;
 t.drawOverlay();
 }
 };
-const ht = new _({
+const ot = new L({
 label: "Patching effect by layer and position. Arrow keys move, Enter explains a cell, P pins it.",
 testid: "map",
-name: at(() => G),
-select: rt(() => G),
-key: lt(() => G),
-hover: (t) => ct(dt)(t),
+name: tt(() => K),
+select: et(() => K),
+key: nt(() => K),
+hover: (t) => st(it)(t),
 });
-const dt = new _({
+const it = new L({
 label: "The other run's patching effect",
 testid: "other-map",
-name: at(() => Q),
-select: rt(() => Q),
-key: lt(() => Q),
-hover: (t) => ct(ht)(t),
+name: tt(() => U),
+select: et(() => U),
+key: nt(() => U),
+hover: (t) => st(ot)(t),
 });
-const ut = t(
+const at = t(
 "div",
 { class: "mn-empty", "data-testid": "empty" },
 t("strong", { text: "No sweep yet" }),
@@ -1141,33 +1182,33 @@ text:
 "it is there.",
 }),
 );
-const mt = t("div", { class: "mn-caption", hidden: true }),
-ft = t("div", { class: "mn-caption" }),
-pt = t("div", { class: "mn-second", hidden: true }, ft, dt.element);
-const gt = t(
+const rt = t("div", { class: "mn-caption", hidden: true }),
+lt = t("div", { class: "mn-caption" }),
+ct = t("div", { class: "mn-second", hidden: true }, lt, it.element);
+const ht = t(
 "div",
 { class: "mn-toolbar" },
-Z,
-tt,
-t("label", { class: "mn-check" }, et, "causal cone"),
-nt,
-st,
-ot.element,
+q,
+X,
+t("label", { class: "mn-check" }, Y, "causal cone"),
+G,
+Q,
+Z.element,
 );
-const wt = t("div", { class: "mn-maps" }, t("div", { class: "mn-first" }, mt, ht.element), pt);
-const bt = t("section", { class: "mn-mapbox", "aria-label": "Heat map" }, J, gt, ut, wt);
-const vt = t("section", {
+const dt = t("div", { class: "mn-maps" }, t("div", { class: "mn-first" }, rt, ot.element), ct);
+const ut = t("section", { class: "mn-mapbox", "aria-label": "Heat map" }, V, ht, at, dt);
+const mt = t("section", {
 class: "mn-side",
 "data-testid": "side",
 "aria-label": "Selected cell",
 "aria-live": "polite",
 });
-const xt = (t) => (tt.value === "one" ? 1 : Math.max(...t.map(k)) || 1);
-const yt = (t, e, n) => {
+const pt = (t) => (X.value === "one" ? 1 : Math.max(...t.map(k)) || 1);
+const ft = (t, e, n) => {
 const s = t.columns.map((e, n) => {
-if (P(t)) return { text: String(e) };
-const [s, i] = [t.clean_tokens[n] ?? "", t.corrupted_tokens[n] ?? ""];
-return { text: s === i ? b(s) : `${v(b(s), 10)}|${v(b(i), 10)}`, strong: s !== i };
+if (z(t)) return { text: String(e) };
+const [s, o] = [t.clean_tokens[n] ?? "", t.corrupted_tokens[n] ?? ""];
+return { text: s === o ? b(s) : `${v(b(s), 10)}|${v(b(o), 10)}`, strong: s !== o };
 });
 return {
 rows: t.shape[0],
@@ -1175,104 +1216,104 @@ columns: t.shape[1],
 rowLabels: t.rows.map(String),
 columnLabels: s,
 rowTitle: "layer",
-columnTitle: P(t) ? t.column_name : "token (clean|corrupted where they differ)",
+columnTitle: z(t) ? t.column_name : "token (clean|corrupted where they differ)",
 flip: true,
-colour: (s, i, o) => {
-const a = e(t.index(s, i));
-return Number.isNaN(a) ? null : o.diverging(0.5 + a / n / 2);
+colour: (s, o, i) => {
+const a = e(t.index(s, o));
+return Number.isNaN(a) ? null : i.diverging(0.5 + a / n / 2);
 },
 tip: (e, n) => [
-["", F(t, e, n)],
-...z(t, n),
+["", j(t, e, n)],
+...D(t, n),
 [t.metric, x(t.get("value", e, n))],
 ["effect", x(t.get("effect", e, n))],
 ["normalized", x(t.get("normalized", e, n))],
 ],
 };
 };
-const $t = (t, e) => (e === "value" ? t.effect : t[e]);
-const kt = (t) =>
+const gt = (t, e) => (e === "value" ? t.effect : t[e]);
+const wt = (t) =>
 `${t.name} · ${t.site} · layer × ${t.column_name} · ${t.metric} · ${t.direction}` +
 `${t.method === "exact" ? "" : ` · ${t.method}`}${t.complete ? "" : " · partial"}`;
-let Mt = null;
-const Tt = () => {
-if (!Kt.isConnected) return;
-const t = s.get("compare"),
-n = !!G;
-ut.hidden = n;
-ht.element.hidden = !n;
-gt.hidden = !n;
-Ft.hidden = !n;
-if (!n) {
-e(J, "");
-dt.element.hidden = true;
-pt.hidden = true;
+let bt = null;
+const vt = () => {
+if (!d.isConnected) return;
+const t = n.get("compare"),
+s = !!K;
+at.hidden = s;
+ot.element.hidden = !s;
+ht.hidden = !s;
+Ot.element.hidden = !s;
+if (!s) {
+e(V, "");
+it.element.hidden = true;
+ct.hidden = true;
 return;
 }
-const i = s.get("show"),
-o = W[i],
-a = Q && t.mode !== "off";
-const r = a && Q.shape.join() === G.shape.join() && Q.column_name === G.column_name;
+const o = n.get("show"),
+i = P[o],
+a = U && t.mode !== "off";
+const r = a && U.shape.join() === K.shape.join() && U.column_name === K.column_name;
 const l = r && t.mode === "difference",
 c = a && (t.mode === "side" || !r);
-const h = [$t(G, i)];
-if (a) h.push($t(Q, i));
-let d = (t) => h[0][t],
-u = xt(h);
+const h = [gt(K, o)];
+if (a) h.push(gt(U, o));
+let u = (t) => h[0][t],
+m = pt(h);
 if (l) {
-d = (t) => h[0][t] - h[1][t];
-u = tt.value === "one" ? 1 : k(h[0].map((t, e) => t - h[1][e])) || 1;
+u = (t) => h[0][t] - h[1][t];
+m = X.value === "one" ? 1 : k(h[0].map((t, e) => t - h[1][e])) || 1;
 }
-const m = bt.clientWidth || 600,
-f = c && m > 760 ? (m - 24) / 2 : m;
-wt.classList.toggle("mn-two", c && m > 760);
-pt.hidden = dt.element.hidden = mt.hidden = !c;
-const p = yt(G, d, u);
+const p = ut.clientWidth || 600,
+f = c && p > 760 ? (p - 24) / 2 : p;
+dt.classList.toggle("mn-two", c && p > 760);
+ct.hidden = it.element.hidden = rt.hidden = !c;
+const g = ft(K, u, m);
 if (l) {
-const t = p.tip;
-p.tip = (e, n) => [...t(e, n), [`${o.label} minus ${Q.name}`, x(d(G.index(e, n)))]];
+const t = g.tip;
+g.tip = (e, n) => [...t(e, n), [`${i.label} minus ${U.name}`, x(u(K.index(e, n)))]];
 }
-const g = s.get("cell"),
-w = g.run === undefined ? null : { row: G.rows.indexOf(g.layer), column: G.columns.indexOf(g.column) };
-ht.update(p, f);
-ht.selected = w && w.row >= 0 && w.column >= 0 && (g.run === G.run || l) ? w : null;
-ht.cone = ht.selected && et.checked ? (t, e) => G.rows[t] > G.rows[w.row] && (P(G) || e >= w.column) : null;
-ht.marks = s
+const w = n.get("cell"),
+b = w.run === undefined ? null : { row: K.rows.indexOf(w.layer), column: K.columns.indexOf(w.column) };
+ot.update(g, f);
+ot.selected = b && b.row >= 0 && b.column >= 0 && (w.run === K.run || l) ? b : null;
+ot.cone = ot.selected && Y.checked ? (t, e) => K.rows[t] > K.rows[b.row] && (z(K) || e >= b.column) : null;
+ot.marks = n
 .get("pins")
-.filter((t) => t.run === G.run)
-.map((t) => ({ row: G.rows.indexOf(t.layer), column: G.columns.indexOf(t.column) }))
+.filter((t) => t.run === K.run)
+.map((t) => ({ row: K.rows.indexOf(t.layer), column: K.columns.indexOf(t.column) }))
 .filter((t) => t.row >= 0 && t.column >= 0);
-ht.drawOverlay();
-ht.announce();
+ot.drawOverlay();
+ot.announce();
 if (c) {
-dt.update(
-yt(Q, (t) => h[1][t], u),
+it.update(
+ft(U, (t) => h[1][t], m),
 f,
 );
-e(mt, G.name);
-e(ft, kt(Q) + (r ? "" : " · another shape, so there is no difference to show"));
+e(rt, K.name);
+e(lt, wt(U) + (r ? "" : " · another shape, so there is no difference to show"));
 }
-const b = l ? `${G.name} minus ${Q.name} · ${kt(G)}` : kt(G);
-e(J, `${b} · clean ${x(G.clean)}, corrupted ${x(G.corrupted)}`);
-const v = i === "value" && !l ? (G.base ?? 0) : 0,
-y = ht.theme;
-const $ = l ? `difference of ${o.label}` : o.unit(G);
-ot.update({ ramp: y.diverging, low: x(v - u), middle: x(v), high: x(v + u), title: $ });
-Mt = () =>
-S(p, {
-title: `${G.model}: ${G.site}, layer × ${G.column_name}`,
-subtitle: `${G.metric}, ${G.direction}; clean ${x(G.clean)}, corrupted ${x(G.corrupted)}`,
-bar: l ? $ : o.label,
-limit: u,
+const v = l ? `${K.name} minus ${U.name} · ${wt(K)}` : wt(K);
+e(V, `${v} · clean ${x(K.clean)}, corrupted ${x(K.corrupted)}`);
+const y = o === "value" && !l ? (K.base ?? 0) : 0,
+$ = ot.theme;
+const T = l ? `difference of ${i.label}` : i.unit(K);
+Z.update({ ramp: $.diverging, low: x(y - m), middle: x(y), high: x(y + m), title: T });
+bt = () =>
+M(g, {
+title: `${K.model}: ${K.site}, layer × ${K.column_name}`,
+subtitle: `${K.metric}, ${K.direction}; clean ${x(K.clean)}, corrupted ${x(K.corrupted)}`,
+bar: l ? T : i.label,
+limit: m,
 });
 };
-const St = () => {
-G = N(s.get("map"));
-Q = N(s.get("other"));
-Tt();
+const xt = () => {
+K = F(n.get("map"));
+U = F(n.get("other"));
+vt();
 };
-const Ct = (t, e, n) =>
-T(
+const yt = (t, e, n) =>
+E(
 t,
 e,
 new Map([
@@ -1280,10 +1321,10 @@ new Map([
 [n.answer, ["A", "answer"]],
 ]),
 );
-const Lt = () => {
-const e = s.get("detail");
+const $t = () => {
+const e = n.get("detail");
 if (e.layer === undefined) {
-vt.replaceChildren(
+mt.replaceChildren(
 t("h3", { text: "Selected cell" }),
 t("p", {
 class: "mn-note",
@@ -1292,19 +1333,19 @@ text:
 "under that edit beside both unedited runs. P pins a cell.",
 }),
 );
-vt.removeAttribute("data-cell");
+mt.removeAttribute("data-cell");
 return;
 }
-vt.setAttribute("data-cell", `${e.layer},${e.column}`);
-vt.setAttribute("data-status", e.status);
-const n = [
+mt.setAttribute("data-cell", `${e.layer},${e.column}`);
+mt.setAttribute("data-status", e.status);
+const s = [
 ["clean token", e.clean_token],
 ["corrupted token", e.corrupted_token],
 ]
 .filter(([, t]) => t !== undefined && t !== null)
 .map(([t, e]) => [t, b(e)]);
-for (const t of ["value", "effect", "normalized"]) n.push([t === "value" ? e.metric : t, x(e[t])]);
-vt.replaceChildren(
+for (const t of ["value", "effect", "normalized"]) s.push([t === "value" ? e.metric : t, x(e[t])]);
+mt.replaceChildren(
 t(
 "div",
 { class: "mn-side-head" },
@@ -1314,10 +1355,10 @@ type: "button",
 class: "mn-button",
 "data-testid": "pin",
 text: "Pin (P)",
-onclick: () => d("pin", { run: e.run, layer: e.layer, column: e.column }),
+onclick: () => r("pin", { run: e.run, layer: e.layer, column: e.column }),
 }),
 ),
-t("dl", { class: "mn-facts" }, ...n.flatMap(([e, n]) => [t("dt", { text: e }), t("dd", { text: n })])),
+t("dl", { class: "mn-facts" }, ...s.flatMap(([e, n]) => [t("dt", { text: e }), t("dd", { text: n })])),
 e.status === "error"
 ? t("pre", { class: "mn-error", role: "alert", text: e.text })
 : e.status === "running"
@@ -1325,9 +1366,9 @@ e.status === "error"
 : t(
 "div",
 { class: "mn-columns", "data-testid": "predictions" },
-Ct("clean run", e.clean, e),
-Ct("corrupted run", e.corrupted, e),
-Ct(`${e.base_name} + edit`, e.edited, e),
+yt("clean run", e.clean, e),
+yt("corrupted run", e.corrupted, e),
+yt(`${e.base_name} + edit`, e.edited, e),
 t("p", {
 class: "mn-note mn-key",
 text: `most likely next tokens · A answer${e.foil ? " · F foil" : ""}`,
@@ -1335,10 +1376,10 @@ text: `most likely next tokens · A answer${e.foil ? " · F foil" : ""}`,
 ),
 );
 };
-const At = (e, n) => t("summary", {}, `${e} `, t("span", { class: "mn-note", text: `(${n})` }));
-const _t = t("details", { "data-testid": "pins", class: "mn-more", open: true }),
-Et = t("details", { "data-testid": "runs", class: "mn-more", open: true });
-const Ot = (e, n) =>
+const kt = (e, n) => t("summary", {}, `${e} `, t("span", { class: "mn-note", text: `(${n})` }));
+const Mt = t("details", { "data-testid": "pins", class: "mn-more", open: true }),
+Tt = t("details", { "data-testid": "runs", class: "mn-more", open: true });
+const St = (e, n) =>
 t(
 "div",
 { class: "mn-tablebox" },
@@ -1349,14 +1390,14 @@ t("thead", {}, t("tr", {}, ...e.map((e) => t("th", { scope: "col", text: e }))))
 t("tbody", {}, ...n),
 ),
 );
-const Ht = (e, n, s) =>
+const Ct = (e, n, s) =>
 t("button", { type: "button", class: "mn-button mn-small", text: e, "aria-label": n, title: n, onclick: s });
-const Rt = () => {
-const e = s.get("pins");
-_t.hidden = !e.length;
-_t.replaceChildren(
-At("Pinned cells", e.length),
-Ot(
+const Lt = () => {
+const e = n.get("pins");
+Mt.hidden = !e.length;
+Mt.replaceChildren(
+kt("Pinned cells", e.length),
+St(
 ["cell", "run", "clean | corrupted", "value", "effect", "normalized", "top predictions under the edit", ""],
 e.map((e) =>
 t(
@@ -1391,40 +1432,40 @@ text:
 t(
 "td",
 {},
-Ht("Show", `Show layer ${e.layer}, ${e.column_name} ${e.column}`, () =>
-m({ cell: { run: e.run, layer: e.layer, column: e.column } }),
+Ct("Show", `Show layer ${e.layer}, ${e.column_name} ${e.column}`, () =>
+h({ cell: { run: e.run, layer: e.layer, column: e.column } }),
 ),
-Ht("×", `Remove the pin of layer ${e.layer}, ${e.column_name} ${e.column}`, () =>
-d("unpin", { id: e.id }),
+Ct("×", `Remove the pin of layer ${e.layer}, ${e.column_name} ${e.column}`, () =>
+r("unpin", { id: e.id }),
 ),
 ),
 ),
 ),
 ),
 );
-Tt();
+vt();
 };
-const Wt = () => {
-const e = s.get("history"),
-n = G?.run;
-Et.hidden = !e.length;
-Et.replaceChildren(
-At("Runs", e.length),
-Ot(
+const At = () => {
+const e = n.get("history"),
+s = K?.run;
+Tt.hidden = !e.length;
+Tt.replaceChildren(
+kt("Runs", e.length),
+St(
 ["", "name", "what", "status", ""],
 e.map((e) =>
 t(
 "tr",
-{ class: e.run === n ? "mn-current" : null, "data-run": e.run },
+{ class: e.run === s ? "mn-current" : null, "data-run": e.run },
 t(
 "td",
 {},
 t("input", {
 type: "radio",
-name: Nt,
-checked: e.run === n,
+name: Et,
+checked: e.run === s,
 "aria-label": `Show ${e.name}`,
-onchange: () => d("show", { run: e.run }),
+onchange: () => r("show", { run: e.run }),
 }),
 ),
 t(
@@ -1434,7 +1475,7 @@ t("input", {
 type: "text",
 value: e.name,
 "aria-label": `Name of run ${e.run}`,
-onchange: (t) => d("rename", { run: e.run, name: t.target.value }),
+onchange: (t) => r("rename", { run: e.run, name: t.target.value }),
 }),
 ),
 t("td", { text: e.what }),
@@ -1442,98 +1483,72 @@ t("td", { text: e.status }),
 t(
 "td",
 {},
-Ht("×", `Forget ${e.name}`, () => d("forget", { run: e.run })),
+Ct("×", `Forget ${e.name}`, () => r("forget", { run: e.run })),
 ),
 ),
 ),
 ),
 );
-const i = e.filter((t) => t.run !== n),
-a = s.get("compare");
-st.replaceChildren(...i.map((t) => o(String(t.run), t.name)));
-nt.hidden = !i.length;
-st.hidden = !i.length;
-nt.value = a.mode ?? "off";
-if (i.some((t) => t.run === a.run)) st.value = String(a.run);
+const o = e.filter((t) => t.run !== s),
+a = n.get("compare");
+Q.replaceChildren(...o.map((t) => i(String(t.run), t.name)));
+G.hidden = !o.length;
+Q.hidden = !o.length;
+G.value = a.mode ?? "off";
+if (o.some((t) => t.run === a.run)) Q.value = String(a.run);
 };
-const Nt = l("runs"),
-Pt = () => `${G.site}_${G.column_name}_${G.metric}_run${G.run}`;
-const { element: Ft, draw: zt } = L(s, d, {
-stem: Pt,
-figure: () => Mt(),
-table: () => j(G),
+const Et = l("runs"),
+_t = () => `${K.site}_${K.column_name}_${K.metric}_run${K.run}`;
+const Ot = S(n, r, {
+stem: _t,
+figure: () => bt(),
+table: () => I(K),
 example: "trace.zarr, trace.nc, trace.csv, trace.parquet",
 });
-const jt = () => {
-U();
-const t = s.get("warning");
-Y.hidden = !t;
-e(Y, t);
+const Ht = () => {
+const t = n.get("warning");
+N.hidden = !t;
+e(N, t);
 };
-const Dt = () => {
-const t = s.get("alignment");
-e(I, t.text ?? "");
-I.classList.toggle("mn-bad", t.ok === false);
+const Rt = () => {
+const t = n.get("alignment");
+e(_, t.text ?? "");
+_.classList.toggle("mn-bad", t.ok === false);
 };
-const It = () => {
-const t = D[s.get("over")];
-for (const e of f.site.options) e.disabled = t !== undefined && !t.includes(e.value);
-if (t && !t.includes(s.get("site"))) m({ site: t[0] });
+const Nt = () => {
+const t = B[n.get("over")];
+for (const e of p.site.options) e.disabled = t !== undefined && !t.includes(e.value);
+if (t && !t.includes(n.get("site"))) h({ site: t[0] });
 };
-const Bt = s.get("model_info");
-const Kt = t(
-"div",
-{
-class: "mnemoscope mn-explorer",
-"data-testid": "patch-explorer",
-"data-lm-suppress-shortcuts": "true",
-role: "region",
-"aria-label": "Patch explorer",
-},
-t(
-"header",
-{ class: "mn-header" },
-t("h2", { text: "Patch explorer" }),
-t("span", { class: "mn-chip", "data-testid": "model", text: Bt.text }),
-),
-q,
-X,
-K,
-Y,
-t("div", { class: "mn-body" }, bt, vt),
-_t,
-Et,
-Ft,
-);
-c(i, Kt);
-u(["map", "other"], () => {
-St();
-Wt();
+c(["map", "other"], () => {
+xt();
+At();
 });
-u(["show", "cell", "compare"], () => {
-Z.value = s.get("show");
-Tt();
-Wt();
+c(["show", "cell", "compare"], () => {
+q.value = n.get("show");
+vt();
+At();
 });
-u(["detail"], Lt);
-u(["pins"], Rt);
-u(["history"], Wt);
-u(["status", "progress", "error", "warning"], jt);
-u(["alignment"], Dt);
-u(["over"], It);
-u(["saved", "code"], zt);
-r.push(w(Tt), n(Kt, bt, Tt), h(s.get("static_key")));
-St();
+c(["detail"], $t);
+c(["pins"], Lt);
+c(["history"], At);
+c(["status", "progress", "error", "warning"], Ht);
+c(["alignment"], Rt);
+c(["over"], Nt);
+const Wt = o.open(s, {
+parts: [O, R, m, N, t("div", { class: "mn-body" }, ut, mt), Mt, Tt],
+drawer: Ot,
+box: ut,
+draw: vt,
+});
+xt();
+$t();
 Lt();
+At();
+Ht();
 Rt();
-Wt();
-jt();
-Dt();
-It();
-zt();
-return () => {
-for (const t of r) t();
-};
+Nt();
+return Wt;
 }
-var B = { render: I };
-export { B as default };
+var U = { render: K };
+export { U as default };

@@ -1,4 +1,4 @@
-// Built by npm run build from 10 files, sha256 95eb75035c04c9f3e09442c2dffa1c0d024e90afbe5e515693d96a8a411b1e5f
+// Built by npm run build from 10 files, sha256 8d9ff10ba17924cd1c711a172f5753c330e381dd7c83326e4e1da8dcf328fbf5
 const t = (t, e = {}, ...n) => {
 const s = document.createElement(t);
 for (const [t, n] of Object.entries(e)) {
@@ -85,7 +85,7 @@ o = s - a;
 return e[a].map((t, n) => t + o * (e[a + 1][n] - t));
 };
 };
-const h = {
+const p = {
 light: {
 diverging: u(["#0a3a75", "#2f7fc1", "#a6cdec", "#f9f9f7", "#fbc98f", "#dd7f1d", "#853703"]),
 single: u(["#f9f9f7", "#b9d8ee", "#5a9fd4", "#1f62a6", "#08264f"]),
@@ -99,7 +99,7 @@ missing: [78, 82, 88],
 ink: "#f2f2f2",
 },
 };
-const p = (e) => {
+const h = (e) => {
 const n = getComputedStyle(e.closest(".mnemoscope") ?? e);
 const s = (t, e) => n.getPropertyValue(t).trim() || e;
 const a = t("canvas", { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
@@ -108,7 +108,7 @@ a.fillStyle = n.backgroundColor;
 a.fillRect(0, 0, 1, 1);
 const o = [...a.getImageData(0, 0, 1, 1).data].slice(0, 3),
 r = d(o) < 0.4;
-const i = r ? h.dark : h.light;
+const i = r ? p.dark : p.light;
 return {
 dark: r,
 ...i,
@@ -169,59 +169,7 @@ t.map((t) => (typeof t === "string" ? `"${t.replace(/"/g, '""')}"` : Number.isNa
 const x = (t) => t === null || t === undefined || Number.isNaN(t);
 const v = (t, e) => `${t.toLocaleString("en")} ${e}${t === 1 ? "" : "s"}`;
 const y = (t) => f(t).replace(/·/g, " ");
-const $ = (n, s, { title: a, start: o, stop: r }) => {
-const i = t("button", {
-class: "mn-button mn-primary",
-type: "button",
-"data-testid": "run",
-text: "Run",
-title: a,
-onclick: o,
-});
-const l = t("button", {
-class: "mn-button",
-type: "button",
-"data-testid": "stop",
-text: "Stop",
-title: "Stop after the layer in progress; finished layers stay",
-onclick: r,
-});
-const c = t("div", { class: "mn-progress-fill" }),
-d = t("span", { class: "mn-note", "data-testid": "progress", role: "status" });
-const u = t(
-"div",
-{
-class: "mn-progress",
-role: "progressbar",
-"aria-label": "Layers computed",
-"aria-valuemin": 0,
-"aria-valuemax": 100,
-},
-c,
-);
-const h = t("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
-const p = () => {
-const a = n.get("status"),
-o = n.get("progress"),
-r = o.total ? Math.round((100 * o.done) / o.total) : 0,
-i = n.get("error");
-l.disabled = a !== "running";
-s().setAttribute("data-status", a);
-u.hidden = a !== "running" && a !== "stopping";
-c.style.width = `${r}%`;
-u.setAttribute("aria-valuenow", r);
-e(d, o.text ?? "");
-h.hidden = !i.text;
-h.replaceChildren(...(i.text ? [t("strong", { text: i.title }), t("pre", { text: i.text })] : []));
-};
-return {
-run: i,
-error: h,
-draw: p,
-element: t("div", { class: "mn-run" }, i, l, t("div", { class: "mn-status" }, u, d)),
-};
-};
-const k = (e, n = 3) =>
+const $ = (e, n = 3) =>
 new Promise((s, a) => {
 const o = new Image();
 o.onload = () => {
@@ -234,7 +182,7 @@ a.toBlob(s, "image/png");
 o.onerror = () => a(new Error("the browser could not draw the figure"));
 o.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(e.text);
 });
-const _ = (t) => {
+const k = (t) => {
 const e = t.reduce((t, e) => t + e.width, 0),
 n = Math.max(...t.map((t) => t.height));
 let s = 0;
@@ -253,7 +201,7 @@ width: e,
 height: n,
 };
 };
-const q = (n, o, { stem: i, figure: l, table: c, example: d }) => {
+const _ = (n, o, { stem: i, figure: l, table: c, example: d }) => {
 const u = t("textarea", {
 class: "mn-code",
 readonly: true,
@@ -262,11 +210,11 @@ spellcheck: "false",
 "aria-label": "Python that reproduces this view",
 "data-testid": "code",
 });
-const h = t("input", { type: "text", "data-testid": "path", placeholder: d, spellcheck: "false" });
-const p = t("div", { class: "mn-note", "data-testid": "saved", role: "status" }),
+const p = t("input", { type: "text", "data-testid": "path", placeholder: d, spellcheck: "false" });
+const h = t("div", { class: "mn-note", "data-testid": "saved", role: "status" }),
 m = t("input", { type: "checkbox", "data-testid": "overwrite" });
-const f = () => o("save", { path: h.value, overwrite: m.checked });
-h.onkeydown = (t) => {
+const f = () => o("save", { path: p.value, overwrite: m.checked });
+p.onkeydown = (t) => {
 if (t.key === "Enter") f();
 };
 const g = (e, n, s, a = "") =>
@@ -284,17 +232,17 @@ t(
 "div",
 { class: "mn-buttons" },
 g("svg", "Figure (SVG)", () => s(`${i()}.svg`, "image/svg+xml", l().text)),
-g("png", "Figure (PNG)", async () => s(`${i()}.png`, "image/png", await k(l()))),
+g("png", "Figure (PNG)", async () => s(`${i()}.png`, "image/png", await $(l()))),
 g("csv", "Data (CSV)", () => s(`${i()}.csv`, "text/csv", c())),
 ),
 t(
 "div",
 { class: "mn-saverow" },
-r("Save the labelled data on the kernel’s machine as", h),
+r("Save the labelled data on the kernel’s machine as", p),
 g("save", "Save", f),
 t("label", { class: "mn-check" }, m, "replace what is there"),
 ),
-p,
+h,
 );
 const x = t(
 "details",
@@ -311,20 +259,20 @@ u,
 );
 const v = () => {
 const t = n.get("saved");
-e(p, t.text ?? "");
-p.classList.toggle("mn-bad", t.ok === false);
+e(h, t.text ?? "");
+h.classList.toggle("mn-bad", t.ok === false);
 u.value = n.get("code");
 };
 return { element: x, files: w, draw: v };
 };
-const M = (t) => {
+const q = (t) => {
 if (!t) return new Float32Array(0);
 const e = t instanceof ArrayBuffer ? new DataView(t) : t;
 const n = e.byteOffset % 4 ? e.buffer.slice(e.byteOffset, e.byteOffset + e.byteLength) : e.buffer;
 return new Float32Array(n, e.byteOffset % 4 ? 0 : e.byteOffset, Math.floor(e.byteLength / 4));
 };
-const S = (t) => new Uint8Array(t.buffer ?? t, t.byteOffset ?? 0, t.byteLength);
-const N = (t) => {
+const M = (t) => new Uint8Array(t.buffer ?? t, t.byteOffset ?? 0, t.byteLength);
+const S = (t) => {
 const e = [];
 return {
 undo: e,
@@ -341,7 +289,7 @@ t.save_changes();
 },
 };
 };
-const C = (e, n, s) => {
+const N = (e, n, s) => {
 const a = {},
 r = { range: true, number: true };
 const i = (t, n) => {
@@ -358,11 +306,11 @@ o.setAttribute("data-testid", t);
 let c,
 d,
 u = 0;
-const h = () => {
+const p = () => {
 clearTimeout(d);
 const n = u - Date.now();
 if (n > 0) {
-d = setTimeout(h, n);
+d = setTimeout(p, n);
 return;
 }
 if (i(t, o) !== e.get(t)) {
@@ -370,23 +318,23 @@ l(o, e.get(t));
 o.dispatchEvent(new Event("pulled"));
 }
 };
-h();
-n([t], h);
-const p = () => {
+p();
+n([t], p);
+const h = () => {
 clearTimeout(c);
 const n = i(t, o);
 if (!Number.isNaN(n) && n !== e.get(t)) s({ [t]: n });
 };
-o.addEventListener("change", p);
+o.addEventListener("change", h);
 if (o.tagName !== "SELECT" && o.type !== "checkbox")
 o.addEventListener("input", () => {
 clearTimeout(c);
 if (r[o.type]) {
 u = Date.now() + 700;
-p();
-} else c = setTimeout(p, 350);
+h();
+} else c = setTimeout(h, 350);
 });
-o.flush = p;
+o.flush = h;
 return o;
 };
 return {
@@ -406,13 +354,115 @@ line: (e, n) => c(e, t("input", { type: "text", spellcheck: "false", autocomplet
 choose: (e, n) => c(e, t("select", {}, ...n.map(([t, e]) => o(t, e)))),
 };
 };
-const L = (t, e = {}, ...n) => {
+const C = (e, { send: n, listen: s }) => {
+const a = t("select", {
+"data-testid": "examples",
+"aria-label": "Example shown",
+onchange: () => n("example", { number: Number(a.value) }),
+});
+const r = t("label", { class: "mn-examples" }, t("span", { class: "mn-note", text: "Example" }), a);
+const i = () => {
+const { names: t = [], own: n = false, chosen: s = null } = e.get("examples");
+r.hidden = t.length + n < 1 || (t.length === 1 && !n && s === 0);
+a.replaceChildren(
+...(s === null ? [o("", "choose one …")] : []),
+...t.map((t, e) => o(String(e), t)),
+...(n ? [o("-1", "your last input")] : []),
+);
+a.value = s === null ? "" : String(s);
+};
+s(["examples"], i);
+i();
+return r;
+};
+const E = (n, s, { send: a, listen: o }, { start: r, label: i, help: l, stop: c, unit: d }) => {
+const u = t("button", {
+class: "mn-button mn-primary",
+type: "button",
+"data-testid": "run",
+text: i,
+title: `${l} (Ctrl+Enter)`,
+onclick: r,
+});
+const p = t("button", {
+class: "mn-button",
+type: "button",
+"data-testid": "stop",
+text: "Stop",
+title: c,
+onclick: () => a("stop"),
+});
+const h = t("div", { class: "mn-progress-fill" }),
+m = t("span", { class: "mn-note", "data-testid": "progress", role: "status" });
+const f = t(
+"div",
+{ class: "mn-progress", role: "progressbar", "aria-label": d, "aria-valuemin": 0, "aria-valuemax": 100 },
+h,
+);
+const g = t("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
+const b = () => {
+const a = n.get("status"),
+o = n.get("progress"),
+r = o.total ? Math.round((100 * o.done) / o.total) : 0,
+i = n.get("error");
+p.disabled = a !== "running";
+s.setAttribute("data-status", a);
+f.hidden = a !== "running" && a !== "stopping";
+h.style.width = `${r}%`;
+f.setAttribute("aria-valuenow", r);
+e(m, o.text ?? "");
+g.hidden = !i.text;
+g.replaceChildren(...(i.text ? [t("strong", { text: i.title }), t("pre", { text: i.text })] : []));
+};
+o(["status", "progress", "error"], b);
+b();
+const w = t("div", { class: "mn-run" }, u, p, t("div", { class: "mn-status" }, f, m));
+return { run: u, row: w, error: g };
+};
+const L = (
+e,
+{ title: s, testid: a, name: o, kind: r, data: c, start: d, label: u = "Run", help: p, stop: f, unit: g },
+) => {
+const b = S(e);
+const w = t("span", { class: "mn-chip", "data-testid": "model", text: c ?? e.get("model_info").text });
+const x = t("div", {
+class: `mnemoscope ${r}`,
+"data-testid": a,
+"data-lm-suppress-shortcuts": "true",
+role: "region",
+"aria-label": o,
+});
+const { run: v, row: y, error: $ } = E(e, x, b, { start: d, label: u, help: p, stop: f, unit: g });
+x.addEventListener("keydown", (t) => {
+if (t.key !== "Enter" || !(t.ctrlKey || t.metaKey)) return;
+t.preventDefault();
+t.stopPropagation();
+v.click();
+});
+const k = (a, { parts: o, drawer: r, box: c, draw: d }) => {
+const u = t("header", { class: "mn-header" }, t("h2", { text: s }), t("div", { class: "mn-about" }, C(e, b), w));
+x.append(u, ...o.filter((t) => t), r.element);
+i(a, x);
+const p = () => {
+x.setAttribute("data-dark", h(x).dark);
+d();
+};
+b.listen(["saved", "code"], r.draw);
+b.undo.push(m(p), n(x, c, p), l(e.get("static_key")));
+r.draw();
+return () => {
+for (const t of b.undo) t();
+};
+};
+return { ...b, root: x, line: w, run: v, row: y, error: $, open: k };
+};
+const T = (t, e = {}, ...n) => {
 const s = document.createElementNS("http://www.w3.org/2000/svg", t);
 for (const [t, n] of Object.entries(e)) if (!x(n)) s.setAttribute(t, n);
 s.append(...n);
 return s;
 };
-const T = (t, e, n) => {
+const A = (t, e, n) => {
 const s = (e - t) / Math.max(1, n) || 1,
 a = 10 ** Math.floor(Math.log10(s)),
 o = a * ([1, 2, 5].find((t) => t * a >= s * 0.999) ?? 10),
@@ -420,7 +470,7 @@ r = [];
 for (let n = Math.ceil(t / o - 1e-9); n * o <= e + 1e-9 * o; n++) r.push(Number((n * o).toPrecision(12)) || 0);
 return r;
 };
-const E = {
+const j = {
 text: "var(--mn-text)",
 muted: "var(--mn-muted)",
 line: "var(--mn-line)",
@@ -428,19 +478,19 @@ accent: "var(--mn-accent)",
 mark: "var(--mn-mark)",
 page: "var(--mn-bg)",
 };
-const A = { text: "#1c1c1c", muted: "#555555", line: "#d0d0d0", accent: "#0b61b8", mark: "#b35900", page: "#ffffff" };
-const j = (t) => Math.round(t).toLocaleString("en");
-const O = (t) =>
+const O = { text: "#1c1c1c", muted: "#555555", line: "#d0d0d0", accent: "#0b61b8", mark: "#b35900", page: "#ffffff" };
+const R = (t) => Math.round(t).toLocaleString("en");
+const Y = (t) =>
 x(t) ? "–" : t < 1e-300 ? "< 1e-300" : t >= 0.001 ? String(Number(t.toPrecision(2))) : t.toExponential(1);
-const R = (t) => {
+const z = (t) => {
 const e = Math.abs(t);
 return (e && (e < 0.001 || e >= 1e6) ? t.toExponential(1) : String(Number(t.toPrecision(3)))).replace("-", "−");
 };
-const Y = (t) =>
+const F = (t) =>
 Math.abs(t) < 4
-? R(10 ** t)
+? z(10 ** t)
 : `${(10 ** (t - Math.floor(t))).toFixed(1)}e${t < 0 ? "−" : "+"}${Math.abs(Math.floor(t))}`;
-const z = (
+const P = (
 t,
 {
 width: e,
@@ -454,17 +504,17 @@ xTicks: l,
 yTicks: c,
 xTitle: d,
 yTitle: u,
-grid: h = true,
+grid: p = true,
 },
 ) => {
-const p = 58,
+const h = 58,
 m = e - 22,
 f = 42,
 g = n - 40,
-b = (e, n) => L("text", { style: `fill:${t.muted}`, "font-size": 10.5, ...e }, n);
-const w = (t) => p + ((t - r[0]) / (r[1] - r[0] || 1)) * (m - p),
+b = (e, n) => T("text", { style: `fill:${t.muted}`, "font-size": 10.5, ...e }, n);
+const w = (t) => h + ((t - r[0]) / (r[1] - r[0] || 1)) * (m - h),
 x = (t) => g - ((t - i[0]) / (i[1] - i[0] || 1)) * (g - f);
-const v = L(
+const v = T(
 "svg",
 {
 xmlns: "http://www.w3.org/2000/svg",
@@ -480,21 +530,21 @@ b({ x: 2, y: 13, "font-size": 12, "font-weight": 600, style: `fill:${t.text}` },
 b({ x: 2, y: 27 }, a),
 );
 for (const [e, n] of c) {
-if (h) v.append(L("line", { x1: p, x2: m, y1: x(e), y2: x(e), style: `stroke:${t.line}`, "stroke-width": 0.7 }));
-v.append(b({ x: p - 6, y: x(e) + 3.5, "text-anchor": "end" }, n));
+if (p) v.append(T("line", { x1: h, x2: m, y1: x(e), y2: x(e), style: `stroke:${t.line}`, "stroke-width": 0.7 }));
+v.append(b({ x: h - 6, y: x(e) + 3.5, "text-anchor": "end" }, n));
 }
 for (const [t, e, n] of l) {
 v.append(b({ x: w(t), y: g + 14, "text-anchor": "middle" }, e));
 if (n) v.append(b({ x: w(t), y: g + 26, "text-anchor": "middle", "font-size": 9.5 }, n));
 }
 v.append(
-L("line", { x1: p, x2: m, y1: g, y2: g, style: `stroke:${t.muted}` }),
-b({ x: (p + m) / 2, y: n - 2, "text-anchor": "middle" }, d),
+T("line", { x1: h, x2: m, y1: g, y2: g, style: `stroke:${t.muted}` }),
+b({ x: (h + m) / 2, y: n - 2, "text-anchor": "middle" }, d),
 b({ transform: `translate(11 ${(f + g) / 2}) rotate(-90)`, "text-anchor": "middle" }, u),
 );
-return { root: v, X: w, Y: x, left: p, right: m, top: f, bottom: g, text: b };
+return { root: v, X: w, Y: x, left: h, right: m, top: f, bottom: g, text: b };
 };
-const F = (t, e, n, s) => {
+const X = (t, e, n, s) => {
 const a = Math.max(e.stop, ...e.path_e),
 o = Math.min(0, ...e.path_e),
 r = Math.max(-8, Math.floor(Math.min(o, -0.5) - 0.001)),
@@ -503,48 +553,48 @@ l = Math.max(e.fields.rows - e.left_out, e.n, 4);
 const c = Math.max(1, ...[1, 2, 3, 5, 10, 20, 50, 100].filter((t) => (i - r) / t >= 4)),
 d = [];
 for (let t = Math.ceil(r / c) * c; t <= i; t += c)
-d.push([t, t >= 0 && t < 4 ? j(10 ** t) : t < 0 && t > -3 ? String(10 ** t) : `1e${t}`]);
-const u = `e = ${Y(e.stop)}${e.fields.rule === "e" ? ": stop" : ` (α = ${e.fields.alpha})`}`;
-const h = z(t, {
+d.push([t, t >= 0 && t < 4 ? R(10 ** t) : t < 0 && t > -3 ? String(10 ** t) : `1e${t}`]);
+const u = `e = ${F(e.stop)}${e.fields.rule === "e" ? ": stop" : ` (α = ${e.fields.alpha})`}`;
+const p = P(t, {
 width: n,
 height: s,
 title: "e-value by rows",
 under: e.e_under,
 label:
-`e-value against rows, log axis: now ${Y(e.log10_e)} after ${v(e.n, "row")}; ` +
-`${e.fields.rule === "e" ? "the rule stops" : "the level is reached"} at ${Y(e.stop)}.`,
+`e-value against rows, log axis: now ${F(e.log10_e)} after ${v(e.n, "row")}; ` +
+`${e.fields.rule === "e" ? "the rule stops" : "the level is reached"} at ${F(e.stop)}.`,
 x: [0, l],
 y: [r, i],
-xTicks: T(0, l, Math.max(2, n / 90)).map((t) => [t, j(t)]),
+xTicks: A(0, l, Math.max(2, n / 90)).map((t) => [t, R(t)]),
 yTicks: d,
 xTitle: "rows used",
 yTitle: "e-value, log scale",
 });
-h.root.append(
-L("line", {
-x1: h.left,
-x2: h.right,
-y1: h.Y(e.stop),
-y2: h.Y(e.stop),
+p.root.append(
+T("line", {
+x1: p.left,
+x2: p.right,
+y1: p.Y(e.stop),
+y2: p.Y(e.stop),
 style: `stroke:${t.mark}`,
 "stroke-width": 1.6,
 "stroke-dasharray": "6 4",
 }),
-h.text({ x: h.left + 5, y: h.Y(e.stop) - 5, style: `fill:${t.text}` }, u),
+p.text({ x: p.left + 5, y: p.Y(e.stop) - 5, style: `fill:${t.text}` }, u),
 );
-if (!e.path_n.length) return h.root;
-const p = [...e.path_n].map((t, n) => [h.X(t), h.Y(Math.max(r, e.path_e[n]))]),
-m = p.at(-1),
-f = m[0] > h.right - 80;
-h.root.append(
-L("path", {
-d: `M${p.map((t) => t.map((t) => t.toFixed(1)).join(" ")).join("L")}`,
+if (!e.path_n.length) return p.root;
+const h = [...e.path_n].map((t, n) => [p.X(t), p.Y(Math.max(r, e.path_e[n]))]),
+m = h.at(-1),
+f = m[0] > p.right - 80;
+p.root.append(
+T("path", {
+d: `M${h.map((t) => t.map((t) => t.toFixed(1)).join(" ")).join("L")}`,
 style: `fill:none;stroke:${t.accent}`,
 "stroke-width": 1.8,
 "stroke-linejoin": "round",
 }),
-L("circle", { cx: m[0], cy: m[1], r: 3.5, style: `fill:${t.accent}` }),
-h.text(
+T("circle", { cx: m[0], cy: m[1], r: 3.5, style: `fill:${t.accent}` }),
+p.text(
 {
 x: m[0] + (f ? -8 : 8),
 y: m[1] + (f ? -7 : 4),
@@ -552,114 +602,114 @@ y: m[1] + (f ? -7 : 4),
 "font-weight": 600,
 style: `fill:${t.text};stroke:${t.page};stroke-width:3px;paint-order:stroke`,
 },
-Y(e.log10_e),
+F(e.log10_e),
 ),
 );
-return h.root;
+return p.root;
 };
-const P = (t) =>
+const D = (t) =>
 !t.against || t.fields.statistic === "none"
 ? "NLL of the suspect"
 : t.fields.statistic === "difference"
 ? "NLL, suspect − reference"
 : "residual NLL";
-const X = (t, e, n, s) => {
+const I = (t, e, n, s) => {
 const a = e.q_n.length,
 o = [...e.q_mean, ...e.q_low, ...e.q_high].filter((t) => !x(t)),
 r = Math.min(...o),
 i = Math.max(...o),
 l = 0.08 * (i - r) || 0.01,
 c = [r - l, i + l];
-const d = (t) => (e.q_at.length ? ` (position ${R(e.q_at[t])})` : ""),
+const d = (t) => (e.q_at.length ? ` (position ${z(e.q_at[t])})` : ""),
 u = [...e.q_n].map((t, e) => e),
-h = Math.ceil((42 * a) / n);
-const p = z(t, {
+p = Math.ceil((42 * a) / n);
+const h = P(t, {
 width: n,
 height: s,
 title: "Mean score by position",
-under: `${e.unit}; ${R(100 * e.level)} % interval (approximate)`,
+under: `${e.unit}; ${z(100 * e.level)} % interval (approximate)`,
 label:
-`Mean ${P(e)} in ${a} groups of rows, earliest to latest: ` +
-`${u.map((t) => R(e.q_mean[t])).join(", ")} ${e.unit}.`,
+`Mean ${D(e)} in ${a} groups of rows, earliest to latest: ` +
+`${u.map((t) => z(e.q_mean[t])).join(", ")} ${e.unit}.`,
 x: [-0.6, a - 0.4],
 y: c,
 xTicks: u
-.filter((t) => t % h === 0)
-.map((t) => [t, e.q_at.length ? R(Number(e.q_at[t].toPrecision(2))) : String(t + 1), j(e.q_n[t])]),
-yTicks: T(c[0], c[1], 4).map((t) => [t, R(t)]),
+.filter((t) => t % p === 0)
+.map((t) => [t, e.q_at.length ? z(Number(e.q_at[t].toPrecision(2))) : String(t + 1), R(e.q_n[t])]),
+yTicks: A(c[0], c[1], 4).map((t) => [t, z(t)]),
 xTitle: e.q_at.length
 ? `position in training (${e.kind}), earliest to latest`
 : "tenth of the rows by position, earliest to latest",
-yTitle: `${P(e)}`,
+yTitle: `${D(e)}`,
 });
-p.root.append(p.text({ x: p.left - 6, y: p.bottom + 26, "text-anchor": "end", "font-size": 9.5 }, "rows"));
+h.root.append(h.text({ x: h.left - 6, y: h.bottom + 26, "text-anchor": "end", "font-size": 9.5 }, "rows"));
 if (!x(e.mean))
-p.root.append(
-L(
+h.root.append(
+T(
 "line",
 {
-x1: p.left,
-x2: p.right,
-y1: p.Y(e.mean),
-y2: p.Y(e.mean),
+x1: h.left,
+x2: h.right,
+y1: h.Y(e.mean),
+y2: h.Y(e.mean),
 style: `stroke:${t.muted}`,
 "stroke-dasharray": "2 3",
 },
-L("title", {}, `mean of all rows ${R(e.mean)}`),
+T("title", {}, `mean of all rows ${z(e.mean)}`),
 ),
 );
 for (const n of u) {
-const s = p.X(n),
-o = L(
+const s = h.X(n),
+o = T(
 "g",
 { style: `stroke:${t.accent};fill:${t.accent}`, "stroke-width": 1.5 },
-L(
+T(
 "title",
 {},
-`${n + 1} of ${a}${d(n)}: ${R(e.q_mean[n])} [${R(e.q_low[n])}, ${R(e.q_high[n])}] ` +
+`${n + 1} of ${a}${d(n)}: ${z(e.q_mean[n])} [${z(e.q_low[n])}, ${z(e.q_high[n])}] ` +
 `${e.unit}, ${v(e.q_n[n], "row")}`,
 ),
 );
 if (!x(e.q_low[n]))
 o.append(
-L("path", {
+T("path", {
 d:
-`M${s} ${p.Y(e.q_low[n])}V${p.Y(e.q_high[n])}M${s - 4} ${p.Y(e.q_low[n])}h8M${s - 4} ` +
-`${p.Y(e.q_high[n])}h8`,
+`M${s} ${h.Y(e.q_low[n])}V${h.Y(e.q_high[n])}M${s - 4} ${h.Y(e.q_low[n])}h8M${s - 4} ` +
+`${h.Y(e.q_high[n])}h8`,
 }),
 );
-o.append(L("circle", { cx: s, cy: p.Y(e.q_mean[n]), r: 4 }));
-p.root.append(o);
+o.append(T("circle", { cx: s, cy: h.Y(e.q_mean[n]), r: 4 }));
+h.root.append(o);
 }
-return p.root;
+return h.root;
 };
-const D = (t, e, n, s) => {
+const V = (t, e, n, s) => {
 const a = e.null_edges,
 o = Math.min(a[0], e.observed, 0),
 r = Math.max(a.at(-1), e.observed, 0),
 i = 0.06 * (r - o),
 l = Math.max(...e.null_counts) * 1.16;
-const c = z(t, {
+const c = P(t, {
 width: n,
 height: s,
 title: "Null distribution",
-under: `${j(e.draws)} random orders of the same rows`,
+under: `${R(e.draws)} random orders of the same rows`,
 label:
-`Histogram of the rank correlation under ${j(e.draws)} random orders, from ${R(a[0])} ` +
-`to ${R(a.at(-1))}; observed ${R(e.observed)}.`,
+`Histogram of the rank correlation under ${R(e.draws)} random orders, from ${z(a[0])} ` +
+`to ${z(a.at(-1))}; observed ${z(e.observed)}.`,
 x: [o - i, r + i],
 y: [0, l],
-xTicks: T(o - i, r + i, Math.max(3, n / 80)).map((t) => [t, R(t)]),
-yTicks: T(0, l, 4)
+xTicks: A(o - i, r + i, Math.max(3, n / 80)).map((t) => [t, z(t)]),
+yTicks: A(0, l, 4)
 .filter((t) => Number.isInteger(t))
-.map((t) => [t, j(t)]),
+.map((t) => [t, R(t)]),
 xTitle: "rank correlation rho of score and position",
 yTitle: "orders",
 });
 for (let n = 0; n < e.null_counts.length; n++)
 if (e.null_counts[n])
 c.root.append(
-L("rect", {
+T("rect", {
 x: c.X(a[n]),
 y: c.Y(e.null_counts[n]),
 width: Math.max(0.6, c.X(a[n + 1]) - c.X(a[n]) - 0.4),
@@ -670,7 +720,7 @@ style: `fill:${t.accent};opacity:.55`,
 const d = c.X(e.observed),
 u = d > (c.left + c.right) / 2;
 c.root.append(
-L("line", { x1: d, x2: d, y1: c.top - 4, y2: c.bottom, style: `stroke:${t.mark}`, "stroke-width": 2.4 }),
+T("line", { x1: d, x2: d, y1: c.top - 4, y2: c.bottom, style: `stroke:${t.mark}`, "stroke-width": 2.4 }),
 c.text(
 {
 x: d + (u ? -6 : 6),
@@ -679,135 +729,135 @@ y: c.top + 6,
 "font-weight": 600,
 style: `fill:${t.text};stroke:${t.page};stroke-width:3px;paint-order:stroke`,
 },
-`observed ${R(e.observed)}`,
+`observed ${z(e.observed)}`,
 ),
 );
 return c.root;
 };
-const I = (t) => {
+const B = (t) => {
 if (!t?.fields) return null;
 const e = { ...t };
 for (const n of ["path_n", "path_e", "q_n", "q_mean", "q_low", "q_high", "q_at", "null_counts", "null_edges"])
-e[n] = M(t[n]);
+e[n] = q(t[n]);
 return e;
 };
-const V = (t) => {
+const U = (t) => {
 let e = "part,position_middle,rows,mean,low,high\r\n";
 t.q_n.forEach((n, s) => {
 e += w([s + 1, t.q_at[s] ?? NaN, n, t.q_mean[s], t.q_low[s], t.q_high[s]]);
 });
 return e;
 };
-const B = [0.05, 0.01, 0.001, 1e-4, 1e-6];
-const U = {
+const H = [0.05, 0.01, 0.001, 1e-4, 1e-6];
+const W = {
 guaranteed: "✓ guaranteed if",
 approximate: "≈ approximate",
 waiting: "… not yet",
 void: "✕ not valid here",
 exact: "exact",
 };
-function H({ model: a, el: c }) {
-const { undo: d, send: u, listen: h } = N(a),
-f = a.get("model_info");
-const w = (t) => {
-for (const [e, n] of Object.entries(t)) a.set(e, n);
-u("move", { fields: t });
-St();
+function G({ model: n, el: a }) {
+const i = L(n, {
+title: "Provenance bench",
+testid: "provenance-bench",
+name: "Provenance bench",
+kind: "mn-prov",
+help: "Ask row by row",
+stop: "Stop after the rows in progress; the e-value stays valid",
+unit: "Rows asked",
+start: () => {
+w();
+l("run", { fields: f() });
+},
+});
+const { send: l, listen: c, root: d, row: u, error: p } = i;
+n.get("model_info");
+const h = (t) => {
+for (const [e, s] of Object.entries(t)) n.set(e, s);
+l("move", { fields: t });
+bt();
 };
-const { bound: k, shown: M, flush: L, choose: T } = C(a, h, w);
-const z = (e, n) => k(e, t("input", { type: "number", step: 1, ...n }));
-const P = a.get("transcripts"),
-H = new Map(P.map(([t, e]) => [t, e])),
-W = [...new Set([...B, a.get("alpha")])].sort((t, e) => e - t);
-const G = T(
+const { bound: m, shown: f, flush: w, choose: $ } = N(n, c, h);
+const q = (e, n) => m(e, t("input", { type: "number", step: 1, ...n }));
+const S = n.get("transcripts"),
+C = new Map(S.map(([t, e]) => [t, e])),
+E = [...new Set([...H, n.get("alpha")])].sort((t, e) => e - t);
+const T = $(
 "suspect",
-a.get("suspects").map((t) => [t, g(y(t), 60)]),
+n.get("suspects").map((t) => [t, g(y(t), 60)]),
 ),
-K = T(
+A = $(
 "transcript",
-P.map(([t, e]) => [t, `${g(y(t), 50)} (${v(e, "row")})`]),
+S.map(([t, e]) => [t, `${g(y(t), 50)} (${v(e, "row")})`]),
 );
-const J = T("reference", [
-...a.get("references").map(([t, e]) => [t, `${g(y(t), 40)} (${e})`]),
+const P = $("reference", [
+...n.get("references").map(([t, e]) => [t, `${g(y(t), 40)} (${e})`]),
 ["", "no reference (little power)"],
 ]);
-const Q = z("rows", { min: 4 }),
-Z = T("statistic", a.get("statistics")),
-tt = T(
+const D = q("rows", { min: 4 }),
+G = $("statistic", n.get("statistics")),
+K = $(
 "alpha",
-W.map((t) => [t, String(t)]),
+E.map((t) => [t, String(t)]),
 );
-const et = t("div", { class: "mn-error", role: "alert", "data-testid": "refused", hidden: true }),
-nt = t("div", { class: "mn-warning", role: "status", "data-testid": "doubts", hidden: true });
-const st = () => {
-L();
-u("run", { fields: M() });
-};
-const {
-run: at,
-error: ot,
-draw: rt,
-element: it,
-} = $(a, () => Dt, { title: "Ask row by row (Ctrl+Enter in a field)", start: st, stop: () => u("stop") });
-const lt = it.querySelector("[data-testid=stop]");
-lt.title = "Stop after the rows in progress; the e-value stays valid";
-it.querySelector(".mn-progress").setAttribute("aria-label", "Rows asked");
-const ct = t(
+const J = t("div", { class: "mn-error", role: "alert", "data-testid": "refused", hidden: true }),
+Q = t("div", { class: "mn-warning", role: "status", "data-testid": "doubts", hidden: true });
+const Z = t(
 "div",
 {},
 t(
 "div",
 { class: "mn-controls" },
-r("Suspect", G),
-r("Transcript (the order asked about)", K),
-r("Reference", J),
-r("Score of a row", Z),
+r("Suspect", T),
+r("Transcript (the order asked about)", A),
+r("Reference", P),
+r("Score of a row", G),
 ),
 t(
 "div",
 { class: "mn-controls" },
-r("Stop rule", T("rule", a.get("rules"))),
-r("Level α", tt),
-r("Rows, at most", Q),
-r("Seed of the rows’ sequence", z("seed", { min: 0 })),
-it,
+r("Stop rule", $("rule", n.get("rules"))),
+r("Level α", K),
+r("Rows, at most", D),
+r("Seed of the rows’ sequence", q("seed", { min: 0 })),
+u,
 ),
-et,
-nt,
-ot,
+J,
+Q,
+p,
 );
-const dt = () => {
-if (![...tt.options].some((t) => Number(t.value) === a.get("alpha"))) {
-tt.append(o(a.get("alpha"), String(a.get("alpha"))));
-tt.value = a.get("alpha");
+const tt = () => {
+if (![...K.options].some((t) => Number(t.value) === n.get("alpha"))) {
+K.append(o(n.get("alpha"), String(n.get("alpha"))));
+K.value = n.get("alpha");
 }
-const n = H.get(a.get("transcript")) ?? 0,
-s = a.get("doubts");
-Q.max = n;
-Z.disabled = !a.get("reference");
+const s = C.get(n.get("transcript")) ?? 0,
+a = n.get("doubts");
+D.max = s;
+G.disabled = !n.get("reference");
 e(
-Q.closest("label").querySelector(".mn-label"),
-`${a.get("rule") === "e" ? "Rows, at most" : "Rows, fixed"} (of ${j(n)})`,
+D.closest("label").querySelector(".mn-label"),
+`${n.get("rule") === "e" ? "Rows, at most" : "Rows, fixed"} (of ${R(s)})`,
 );
-const r = s.transcript === a.get("transcript") && s.reference === a.get("reference");
-et.hidden = !r || !s.refused;
-et.replaceChildren(
-...(et.hidden
+const r = a.transcript === n.get("transcript") && a.reference === n.get("reference");
+J.hidden = !r || !a.refused;
+J.replaceChildren(
+...(J.hidden
 ? []
-: [t("strong", { text: "This reference is refused: nothing is run with it" }), t("pre", { text: s.refused })]),
+: [t("strong", { text: "This reference is refused: nothing is run with it" }), t("pre", { text: a.refused })]),
 );
-const i = ut && !Mt().length ? ut.warnings : [],
-l = r ? (s.texts ?? []).filter((t) => !i.includes(t)) : [];
-nt.hidden = !l.length;
-nt.replaceChildren(
+const i = et && !gt().length ? et.warnings : [],
+l = r ? (a.texts ?? []).filter((t) => !i.includes(t)) : [];
+Q.hidden = !l.length;
+Q.replaceChildren(
 ...(l.length
 ? [t("strong", { text: "Before you run: " }), t("ul", {}, ...l.map((e) => t("li", { text: e })))]
 : []),
 );
-if (!et.hidden && a.get("error").text === s.refused) ot.hidden = true;
+if (!J.hidden && n.get("error").text === a.refused) p.hidden = true;
 };
-let ut = null;
-const ht = t(
+let et = null;
+const nt = t(
 "div",
 { class: "mn-empty", "data-testid": "empty" },
 t("strong", { text: "Nothing asked yet" }),
@@ -818,122 +868,122 @@ text:
 "may be watched and the run stopped at any time: no positions are shown while rows come.",
 }),
 );
-const pt = t("span", { class: "mn-note", "data-testid": "what" }),
-mt = t("div", { class: "mn-warning", "data-testid": "stale", hidden: true }),
-ft = t("div", { class: "mn-verdict", "data-testid": "verdict", role: "status" }),
-gt = t("div", { class: "mn-warning", "data-testid": "warnings", hidden: true });
-const bt = t("div", { class: "mn-tablebox", "data-testid": "numbers" }),
-wt = t("div", { class: "mn-chart", "data-testid": "e-chart" }),
-xt = t("div", { class: "mn-chart", "data-testid": "quantiles" }),
-vt = t("div", { class: "mn-chart", "data-testid": "null" });
-const yt = t("div", { class: "mn-note", "data-testid": "conditions", hidden: true });
-const $t = t(
+const st = t("span", { class: "mn-note", "data-testid": "what" }),
+at = t("div", { class: "mn-warning", "data-testid": "stale", hidden: true }),
+ot = t("div", { class: "mn-verdict", "data-testid": "verdict", role: "status" }),
+rt = t("div", { class: "mn-warning", "data-testid": "warnings", hidden: true });
+const it = t("div", { class: "mn-tablebox", "data-testid": "numbers" }),
+lt = t("div", { class: "mn-chart", "data-testid": "e-chart" }),
+ct = t("div", { class: "mn-chart", "data-testid": "quantiles" }),
+dt = t("div", { class: "mn-chart", "data-testid": "null" });
+const ut = t("div", { class: "mn-note", "data-testid": "conditions", hidden: true });
+const pt = t(
 "details",
 { class: "mn-numbers" },
 t("summary", { text: "Rows by position as a table" }),
 t("div", { class: "mn-tablebox" }),
 ),
-kt = t("p", { class: "mn-note" });
-const _t = t(
+ht = t("p", { class: "mn-note" });
+const mt = t(
 "div",
 {},
-ft,
-gt,
-t("div", { class: "mn-answer" }, t("div", {}, bt, yt), t("div", { class: "mn-charts" }, wt, vt)),
-xt,
-$t,
-kt,
+ot,
+rt,
+t("div", { class: "mn-answer" }, t("div", {}, it, ut), t("div", { class: "mn-charts" }, lt, dt)),
+ct,
+pt,
+ht,
 );
-const qt = t(
+const ft = t(
 "section",
 { class: "mn-section", "data-testid": "answer", "aria-label": "Answer" },
-t("div", { class: "mn-side-head" }, t("h3", { text: "Does it depend on this order?" }), pt),
+t("div", { class: "mn-side-head" }, t("h3", { text: "Does it depend on this order?" }), st),
+at,
+nt,
 mt,
-ht,
-_t,
 );
-const Mt = () =>
-ut
-? Object.entries(ut.fields)
-.filter(([t, e]) => String(M()[t]) !== String(e))
+const gt = () =>
+et
+? Object.entries(et.fields)
+.filter(([t, e]) => String(f()[t]) !== String(e))
 .map(([t]) => t)
 : [];
-const St = () => {
-const t = Mt(),
-n = ["running", "stopping"].includes(a.get("status"));
-mt.hidden = !t.length || n;
+const bt = () => {
+const t = gt(),
+s = ["running", "stopping"].includes(n.get("status"));
+at.hidden = !t.length || s;
 e(
-mt,
-mt.hidden
+at,
+at.hidden
 ? ""
-: `The fields have changed (${t.join(", ")}). What stands here is of ${ut.what}; press Run ` +
+: `The fields have changed (${t.join(", ")}). What stands here is of ${et.what}; press Run ` +
 `for the new question.`,
 );
 };
-const Nt = (e) => t("span", { class: "mn-worth", "data-worth": e, text: U[e] });
-const Ct = (e, n, s, a) =>
+const wt = (e) => t("span", { class: "mn-worth", "data-worth": e, text: W[e] });
+const xt = (e, n, s, a) =>
 t(
 "tr",
 { "data-worth": s, "data-row": e },
 t("th", { scope: "row", text: e }),
 t("td", { class: "mn-value" }, t("span", { text: n })),
-t("td", {}, Nt(s), t("span", { class: "mn-why", text: a })),
+t("td", {}, wt(s), t("span", { class: "mn-why", text: a })),
 );
-const Lt = (...e) => t("thead", {}, t("tr", {}, ...e.map((e) => t("th", { scope: "col", text: e }))));
-const Tt = () => {
-ut = I(a.get("found"));
-ht.hidden = !!ut;
-_t.hidden = !ut;
-zt.files.hidden = !ut;
-e(pt, ut?.what ?? "");
-St();
-if (!ut) return;
-const n = ut,
-s = `${R(100 * n.level)} %`,
-o = !x(n.rho);
-qt.setAttribute("data-n", n.n);
-qt.setAttribute("data-status", n.status);
-ft.setAttribute("data-kind", n.verdict.kind);
-ft.setAttribute("aria-live", n.verdict.kind === "running" ? "off" : "polite");
-ft.replaceChildren(t("strong", { text: n.verdict.lead }), t("span", { text: ` ${n.verdict.text}` }));
-gt.hidden = !n.warnings.length;
-gt.replaceChildren(
-...(n.warnings.length
-? [t("strong", { text: "Warnings" }), t("ul", {}, ...n.warnings.map((e) => t("li", { text: e })))]
+const vt = (...e) => t("thead", {}, t("tr", {}, ...e.map((e) => t("th", { scope: "col", text: e }))));
+const yt = () => {
+et = B(n.get("found"));
+nt.hidden = !!et;
+mt.hidden = !et;
+Nt.files.hidden = !et;
+e(st, et?.what ?? "");
+bt();
+if (!et) return;
+const s = et,
+a = `${z(100 * s.level)} %`,
+o = !x(s.rho);
+ft.setAttribute("data-n", s.n);
+ft.setAttribute("data-status", s.status);
+ot.setAttribute("data-kind", s.verdict.kind);
+ot.setAttribute("aria-live", s.verdict.kind === "running" ? "off" : "polite");
+ot.replaceChildren(t("strong", { text: s.verdict.lead }), t("span", { text: ` ${s.verdict.text}` }));
+rt.hidden = !s.warnings.length;
+rt.replaceChildren(
+...(s.warnings.length
+? [t("strong", { text: "Warnings" }), t("ul", {}, ...s.warnings.map((e) => t("li", { text: e })))]
 : []),
 );
-bt.replaceChildren(
+it.replaceChildren(
 t(
 "table",
 { class: "mn-table mn-worths" },
-Lt("number", "value", "what it is worth"),
+vt("number", "value", "what it is worth"),
 t(
 "tbody",
 {},
-Ct(
+xt(
 "rows used",
-j(n.n),
+R(s.n),
 "exact",
-`of ${j(n.asked)} asked, ${j(n.fields.rows)} ` +
-`${n.fields.rule === "e" ? "at most" : "planned"}` +
-`${n.left_out ? `; ${j(n.left_out)} without a finite score left out` : ""}` +
-`${n.tokens ? `; ${j(n.tokens)} tokens of the suspect` : ""}`,
+`of ${R(s.asked)} asked, ${R(s.fields.rows)} ` +
+`${s.fields.rule === "e" ? "at most" : "planned"}` +
+`${s.left_out ? `; ${R(s.left_out)} without a finite score left out` : ""}` +
+`${s.tokens ? `; ${R(s.tokens)} tokens of the suspect` : ""}`,
 ),
-Ct(
+xt(
 "rho",
-o ? `${R(n.rho)} [${R(n.low)}, ${R(n.high)}]` : "–",
+o ? `${z(s.rho)} [${z(s.low)}, ${z(s.high)}]` : "–",
 "approximate",
 o
-? `rank correlation of score and position; ${s} interval: ${n.interval}. ` +
+? `rank correlation of score and position; ${a} interval: ${s.interval}. ` +
 `Negative: later rows are remembered better`
 : "too few rows yet",
 ),
-Ct("z", o ? b(n.z) : "–", "exact", "mean 0 and variance 1 under random orders; no p-value by itself"),
-Ct("e-value", Y(n.log10_e), n.e_kind, `evidence against chance; ${n.e_worth}`),
-...(o ? n.ps : []).map((t) =>
-Ct(
+xt("z", o ? b(s.z) : "–", "exact", "mean 0 and variance 1 under random orders; no p-value by itself"),
+xt("e-value", F(s.log10_e), s.e_kind, `evidence against chance; ${s.e_worth}`),
+...(o ? s.ps : []).map((t) =>
+xt(
 t.label,
-O(t.p),
+Y(t.p),
 t.worth,
 `${t.note}${t.at_floor && t.worth === "guaranteed" ? "; the smallest it can be" : ""}`,
 ),
@@ -941,83 +991,82 @@ t.worth,
 ),
 ),
 );
-yt.hidden = !n.conditions.length;
-yt.replaceChildren(
-...(n.conditions.length
-? [t("strong", { text: "Guaranteed if" }), t("ul", {}, ...n.conditions.map((e) => t("li", { text: e })))]
+ut.hidden = !s.conditions.length;
+ut.replaceChildren(
+...(s.conditions.length
+? [t("strong", { text: "Guaranteed if" }), t("ul", {}, ...s.conditions.map((e) => t("li", { text: e })))]
 : []),
 );
-$t.lastChild.replaceChildren(
+pt.lastChild.replaceChildren(
 t(
 "table",
 { class: "mn-table" },
-Lt("part", "position", "rows", `mean, ${n.unit}`, s),
+vt("part", "position", "rows", `mean, ${s.unit}`, a),
 t(
 "tbody",
 {},
-...[...n.q_n].map((e, s) =>
+...[...s.q_n].map((e, n) =>
 t(
 "tr",
 {},
-t("th", { scope: "row", text: String(s + 1) }),
+t("th", { scope: "row", text: String(n + 1) }),
 ...[
-n.q_at.length ? R(n.q_at[s]) : "–",
-j(e),
-R(n.q_mean[s]),
-x(n.q_low[s]) ? "–" : `${R(n.q_low[s])} to ${R(n.q_high[s])}`,
+s.q_at.length ? z(s.q_at[n]) : "–",
+R(e),
+z(s.q_mean[n]),
+x(s.q_low[n]) ? "–" : `${z(s.q_low[n])} to ${z(s.q_high[n])}`,
 ].map((e) => t("td", { class: "mn-value", text: e })),
 ),
 ),
 ),
 ),
 );
-e(kt, n.meaning);
-At();
-dt();
+e(ht, s.meaning);
+kt();
+tt();
 };
-const Et = (t, e) => [
-F(t, ut, e[0], 244),
-...(ut.q_n.length ? [X(t, ut, e[1], 250)] : []),
-...(ut.null_counts.length ? [D(t, ut, e[2], 244)] : []),
+const $t = (t, e) => [
+X(t, et, e[0], 244),
+...(et.q_n.length ? [I(t, et, e[1], 250)] : []),
+...(et.null_counts.length ? [V(t, et, e[2], 244)] : []),
 ];
-const At = () => {
-if (!Dt.isConnected) return;
-Dt.setAttribute("data-dark", p(Dt).dark);
-if (!ut) return;
-const t = _t.clientWidth || 900,
+const kt = () => {
+if (!d.isConnected) return;
+if (!et) return;
+const t = mt.clientWidth || 900,
 e = t > 800,
 n = e ? (t - 24) / 2.15 : t,
 s = [n, t, n],
-[a, o, r] = Et(
-E,
+[a, o, r] = $t(
+j,
 s.map((t) => Math.max(280, Math.round(t))),
 );
-wt.replaceChildren(a);
-xt.replaceChildren(...(o ? [o] : []));
-vt.replaceChildren(...(r ? [r] : []));
-$t.hidden = !o;
+lt.replaceChildren(a);
+ct.replaceChildren(...(o ? [o] : []));
+dt.replaceChildren(...(r ? [r] : []));
+pt.hidden = !o;
 };
-const jt = () =>
-_(
-Et(A, [460, 520, 460]).map((t) => ({
+const _t = () =>
+k(
+$t(O, [460, 520, 460]).map((t) => ({
 text: new XMLSerializer().serializeToString(t),
 width: Number(t.getAttribute("width")),
 height: Number(t.getAttribute("height")),
 })),
 );
-const Ot = t("div", { "data-testid": "lines" }),
-Rt = t(
+const qt = t("div", { "data-testid": "lines" }),
+Mt = t(
 "section",
 { class: "mn-section", "aria-label": "Suspects compared" },
 t("div", { class: "mn-side-head" }, t("h3", { text: "Suspects compared" })),
-Ot,
+qt,
 );
-const Yt = () => {
-const e = a.get("lines"),
-n = a.get("alpha"),
-s = ["running", "stopping"].includes(a.get("status"));
+const St = () => {
+const e = n.get("lines"),
+s = n.get("alpha"),
+a = ["running", "stopping"].includes(n.get("status"));
 if (!e.length) {
-Ot.replaceChildren(
+qt.replaceChildren(
 t("p", {
 class: "mn-note",
 text:
@@ -1028,12 +1077,12 @@ text:
 return;
 }
 const o = new Set(e.map((t) => t.suspect)).size,
-r = a.get("suspects").length,
+r = n.get("suspects").length,
 i = (t) => new Set(e.map((e) => e[t])).size > 1;
-const l = (t) =>
+const c = (t) =>
 `${t.rule === "e" ? "stop by e" : "fixed"}${i("statistic") ? `, ${t.statistic}` : ""}` +
 `${i("seed") ? `, seed ${t.seed}` : ""}${t.status === "stopped" ? ", stopped by hand" : ""}`;
-Ot.replaceChildren(
+qt.replaceChildren(
 t("p", {
 class: "mn-note",
 "data-testid": "looked",
@@ -1050,7 +1099,7 @@ t(
 t(
 "table",
 { class: "mn-table mn-lines" },
-Lt(
+vt(
 "suspect",
 "reference",
 ...(i("transcript") ? ["transcript"] : []),
@@ -1059,19 +1108,19 @@ Lt(
 "e",
 "p, guaranteed if",
 "Holm",
-`at α = ${n}`,
+`at α = ${s}`,
 ),
 t(
 "tbody",
 {},
 ...e.map((e) => {
-const a = t("button", {
+const n = t("button", {
 type: "button",
 class: "mn-plain",
 text: y(e.suspect),
 "aria-label": `Show the answer for ${e.suspect}, question ${e.number}`,
-disabled: e.p === null || s,
-onclick: () => u("show", { number: e.number }),
+disabled: e.p === null || a,
+onclick: () => l("show", { number: e.number }),
 });
 const o =
 e.p === null
@@ -1080,28 +1129,28 @@ e.p === null
 t(
 "td",
 { class: "mn-value" },
-t("span", { text: `${j(e.n)} ` }),
-t("span", { class: "mn-why", text: l(e) }),
+t("span", { text: `${R(e.n)} ` }),
+t("span", { class: "mn-why", text: c(e) }),
 ),
 t(
 "td",
 { class: "mn-value" },
-x(e.rho) ? "–" : R(e.rho),
+x(e.rho) ? "–" : z(e.rho),
 t("span", {
 class: "mn-why",
-text: x(e.low) || x(e.rho) ? "" : `${R(e.low)} to ${R(e.high)}, approx.`,
+text: x(e.low) || x(e.rho) ? "" : `${z(e.low)} to ${z(e.high)}, approx.`,
 }),
 ),
-t("td", { class: "mn-value", text: Y(e.log10_e) }),
-t("td", { class: "mn-value", text: O(e.p), title: e.how }),
-t("td", { class: "mn-value", text: O(e.holm) }),
+t("td", { class: "mn-value", text: F(e.log10_e) }),
+t("td", { class: "mn-value", text: Y(e.p), title: e.how }),
+t("td", { class: "mn-value", text: Y(e.holm) }),
 t(
 "td",
 { class: "mn-wrap" },
 t("strong", {
 text: e.reason
 ? `approximate: ${e.reason}`
-: e.holm <= n * (1 + 1e-9)
+: e.holm <= s * (1 + 1e-9)
 ? "depends on this order"
 : "not shown",
 }),
@@ -1110,8 +1159,8 @@ e.warnings ? t("span", { class: "mn-why", text: v(e.warnings, "warning") }) : nu
 ];
 return t(
 "tr",
-{ "aria-current": ut?.number === e.number ? "true" : null },
-t("th", { scope: "row", class: "mn-wrap" }, a),
+{ "aria-current": et?.number === e.number ? "true" : null },
+t("th", { scope: "row", class: "mn-wrap" }, n),
 t("td", { class: "mn-wrap", text: e.reference || "none" }),
 ...(i("transcript") ? [t("td", { class: "mn-wrap", text: e.transcript })] : []),
 ...o,
@@ -1122,91 +1171,57 @@ t("td", { class: "mn-wrap", text: e.reference || "none" }),
 ),
 );
 };
-const zt = q(a, (t, e) => u(t, { ...e, fields: M() }), {
-stem: () => `provenance_${ut.fields.suspect.replace(/[^\w-]+/g, "_")}`,
-figure: jt,
-table: () => V(ut),
+const Nt = _(n, (t, e) => l(t, { ...e, fields: f() }), {
+stem: () => `provenance_${et.fields.suspect.replace(/[^\w-]+/g, "_")}`,
+figure: _t,
+table: () => U(et),
 example: "report.html, report.json, rows.csv",
 });
-const Ft = (e, n) =>
+const Ct = (e, n) =>
 t("button", {
 type: "button",
 class: "mn-button",
 "data-testid": `document-${e}`,
 text: n,
-onclick: () => u("document", { kind: e }),
+onclick: () => l("document", { kind: e }),
 });
-zt.files.querySelector("[data-testid=csv]").textContent = "Rows by position (CSV)";
+Nt.files.querySelector("[data-testid=csv]").textContent = "Rows by position (CSV)";
 e(
-zt.files.querySelector(".mn-saverow .mn-label"),
+Nt.files.querySelector(".mn-saverow .mn-label"),
 "Save on the kernel’s machine: report (.html, .json) or rows (.csv)",
 );
-zt.files
+Nt.files
 .querySelector(".mn-buttons")
-.prepend(Ft("html", "Report (HTML)"), Ft("json", "Result (JSON)"), Ft("csv", "Every row (CSV)"));
-let Pt = a.get("document").number ?? 0;
-const Xt = () => {
-const t = a.get("document");
-if (!t.number || t.number === Pt) return;
-Pt = t.number;
-s(`provenance_${(ut?.fields.suspect ?? "result").replace(/[^\w-]+/g, "_")}.${t.kind}`, t.type, S(t.data));
+.prepend(Ct("html", "Report (HTML)"), Ct("json", "Result (JSON)"), Ct("csv", "Every row (CSV)"));
+let Et = n.get("document").number ?? 0;
+const Lt = () => {
+const t = n.get("document");
+if (!t.number || t.number === Et) return;
+Et = t.number;
+s(`provenance_${(et?.fields.suspect ?? "result").replace(/[^\w-]+/g, "_")}.${t.kind}`, t.type, M(t.data));
 };
-const Dt = t(
-"div",
-{
-class: "mnemoscope mn-prov",
-"data-testid": "provenance-bench",
-"data-lm-suppress-shortcuts": "true",
-role: "region",
-"aria-label": "Provenance bench",
-onkeydown: (t) => {
-if (t.key === "Enter" && (t.ctrlKey || t.metaKey)) {
-t.preventDefault();
-t.stopPropagation();
-at.click();
-}
-},
-},
-t(
-"header",
-{ class: "mn-header" },
-t("h2", { text: "Provenance bench" }),
-t("span", { class: "mn-chip", "data-testid": "model", text: f.text }),
-),
-ct,
-qt,
-Rt,
-zt.element,
-);
-i(c, Dt);
-h(["found"], () => {
-Tt();
+c(["found"], () => {
+yt();
 });
-h(["lines"], Yt);
-h(["doubts"], dt);
-h(["suspect", "transcript", "reference", "rows", "statistic", "rule", "alpha", "seed"], () => {
-dt();
+c(["lines"], St);
+c(["doubts"], tt);
+c(["suspect", "transcript", "reference", "rows", "statistic", "rule", "alpha", "seed"], () => {
+tt();
+bt();
+});
+c(["alpha"], St);
+c(["status", "progress", "error"], () => {
+bt();
+tt();
+});
+c(["status", "found"], St);
+c(["document"], Lt);
+d.addEventListener("input", bt);
+const Tt = i.open(a, { parts: [Z, ft, Mt], drawer: Nt, box: ft, draw: kt });
+yt();
+tt();
 St();
-});
-h(["alpha"], Yt);
-h(["status", "progress", "error"], () => {
-rt();
-St();
-dt();
-});
-h(["status", "found"], Yt);
-h(["saved", "code"], zt.draw);
-h(["document"], Xt);
-Dt.addEventListener("input", St);
-d.push(m(At), n(Dt, qt, At), l(a.get("static_key")));
-Tt();
-dt();
-rt();
-Yt();
-zt.draw();
-return () => {
-for (const t of d) t();
-};
+return Tt;
 }
-var W = { render: H };
-export { W as default };
+var K = { render: G };
+export { K as default };

@@ -1,36 +1,36 @@
-// Built by npm run build from 11 files, sha256 7b0f7e9bda2df338e56bc951244b9369d946d476fa0d8f6483faab782050ff7a
-const t = (t, e = {}, ...s) => {
-const n = document.createElement(t);
-for (const [t, s] of Object.entries(e)) {
-if (s === null || s === undefined || s === false) continue;
-if (t === "text") n.textContent = s;
-else if (t.startsWith("on")) n.addEventListener(t.slice(2), s);
-else if (t === "value") n.value = s;
-else n.setAttribute(t, s === true ? "" : s);
+// Built by npm run build from 11 files, sha256 6e0e4d114c7faa15f069063bfbc1637dd74b0124d1514ae8bbff07d6d15b6ff2
+const t = (t, e = {}, ...n) => {
+const s = document.createElement(t);
+for (const [t, n] of Object.entries(e)) {
+if (n === null || n === undefined || n === false) continue;
+if (t === "text") s.textContent = n;
+else if (t.startsWith("on")) s.addEventListener(t.slice(2), n);
+else if (t === "value") s.value = n;
+else s.setAttribute(t, n === true ? "" : n);
 }
-n.append(...s.filter((t) => t !== null && t !== undefined));
-if (n.matches("input, select, textarea, button, summary, [tabindex]"))
-n.setAttribute("data-lm-suppress-shortcuts", "true");
-return n;
+s.append(...n.filter((t) => t !== null && t !== undefined));
+if (s.matches("input, select, textarea, button, summary, [tabindex]"))
+s.setAttribute("data-lm-suppress-shortcuts", "true");
+return s;
 };
 const e = (t, e) => {
 if (t.textContent !== e) t.textContent = e;
 };
-const s = (t, e, s) => {
-let n = 0;
+const n = (t, e, n) => {
+let s = 0;
 const o = new ResizeObserver(() => {
 const o = t.isConnected ? e.clientWidth : 0,
-a = Math.abs(o - n) > 4;
-n = o;
+a = Math.abs(o - s) > 4;
+s = o;
 if (!o) return;
-if (a) s();
+if (a) n();
 t.setAttribute("data-ready", "true");
 });
 o.observe(e);
 return () => o.disconnect();
 };
-const n = (e, s, n) => {
-const o = URL.createObjectURL(n instanceof Blob ? n : new Blob([n], { type: s }));
+const s = (e, n, s) => {
+const o = URL.createObjectURL(s instanceof Blob ? s : new Blob([s], { type: n }));
 const a = t("a", { href: o, download: e });
 document.body.append(a);
 a.click();
@@ -46,32 +46,32 @@ e.select();
 document.execCommand("copy");
 }
 };
-const a = (e, s) => t("option", { value: e, text: s });
-const r = (e, s, n) => t("label", { class: "mn-field" }, t("span", { class: "mn-label", text: e }), s, null);
+const a = (e, n) => t("option", { value: e, text: n });
+const r = (e, n, s) => t("label", { class: "mn-field" }, t("span", { class: "mn-label", text: e }), n, null);
 const i = (t, e) => {
 t.append(e);
 e.addEventListener("pointerdown", (t) => {
 const e = t.button === 0 && t.target.closest("button");
 if (!e || e.disabled) return;
-const s = (n) => {
-if (n.pointerId !== t.pointerId) return;
-document.removeEventListener("pointerup", s, true);
-document.removeEventListener("pointercancel", s, true);
-const o = Math.hypot(n.clientX - t.clientX, n.clientY - t.clientY) < 6;
-if (n.type === "pointerup" && o && !e.contains(n.target) && e.isConnected) e.click();
+const n = (s) => {
+if (s.pointerId !== t.pointerId) return;
+document.removeEventListener("pointerup", n, true);
+document.removeEventListener("pointercancel", n, true);
+const o = Math.hypot(s.clientX - t.clientX, s.clientY - t.clientY) < 6;
+if (s.type === "pointerup" && o && !e.contains(s.target) && e.isConnected) e.click();
 };
-document.addEventListener("pointerup", s, true);
-document.addEventListener("pointercancel", s, true);
+document.addEventListener("pointerup", n, true);
+document.addEventListener("pointercancel", n, true);
 });
 };
 const c = (e) => {
 if (!e || !/^[\w-]+$/.test(e)) return () => {};
-const s = t("style", {
+const n = t("style", {
 text:
 `.jp-OutputArea-child:has(.mnemoscope-static-${e}), .mnemoscope-static-${e} { display: none ` + `!important; }`,
 });
-document.head.append(s);
-return () => s.remove();
+document.head.append(n);
+return () => n.remove();
 };
 const l = (t) => {
 if (t === "") return "∅";
@@ -90,13 +90,13 @@ t.map((t) => (typeof t === "string" ? `"${t.replace(/"/g, '""')}"` : Number.isNa
 "\r\n";
 const u = (t) => t === null || t === undefined || Number.isNaN(t);
 const m = (t, e) => `${t.toLocaleString("en")} ${e}${t === 1 ? "" : "s"}`;
-const f = (t) => {
+const p = (t) => {
 if (u(t)) return "–";
 const e = Math.abs(t);
 return (e && (e < 1e-4 || e >= 1e6) ? t.toExponential(1) : String(Number(t.toPrecision(3)))).replace(/-/g, "−");
 };
-const p = (t) => (u(t) ? "–" : `${f(100 * t)} %`);
-const g = (t, e, s = f) => (u(t) || u(e) ? "" : `${s(t)} to ${s(e)}`);
+const f = (t) => (u(t) ? "–" : `${p(100 * t)} %`);
+const g = (t, e, n = p) => (u(t) || u(e) ? "" : `${n(t)} to ${n(e)}`);
 const b = (t) => l(t).replace(/·/g, " ");
 const w = {
 text: "var(--mn-text)",
@@ -106,88 +106,88 @@ accent: "var(--mn-accent)",
 other: "var(--mn-other)",
 page: "var(--mn-bg)",
 };
-const v = { text: "#1c1c1c", muted: "#555555", line: "#d0d0d0", accent: "#0b61b8", other: "#b35900", page: "#ffffff" };
-const x = (t, e = {}, ...s) => {
-const n = document.createElementNS("http://www.w3.org/2000/svg", t);
-for (const [t, s] of Object.entries(e)) if (!u(s)) n.setAttribute(t, s);
-n.append(...s);
-return n;
+const x = { text: "#1c1c1c", muted: "#555555", line: "#d0d0d0", accent: "#0b61b8", other: "#b35900", page: "#ffffff" };
+const v = (t, e = {}, ...n) => {
+const s = document.createElementNS("http://www.w3.org/2000/svg", t);
+for (const [t, n] of Object.entries(e)) if (!u(n)) s.setAttribute(t, n);
+s.append(...n);
+return s;
 };
 const y = (t) => ({
 text: new XMLSerializer().serializeToString(t),
 width: Number(t.getAttribute("width")),
 height: Number(t.getAttribute("height")),
 });
-const $ = (t, e, s) => {
-const n = (e - t) / Math.max(1, s) || 1,
-o = 10 ** Math.floor(Math.log10(n)),
-a = o * ([1, 2, 5].find((t) => t * o >= n * 0.999) ?? 10),
+const $ = (t, e, n) => {
+const s = (e - t) / Math.max(1, n) || 1,
+o = 10 ** Math.floor(Math.log10(s)),
+a = o * ([1, 2, 5].find((t) => t * o >= s * 0.999) ?? 10),
 r = [];
-for (let s = Math.ceil(t / a - 1e-9); s * a <= e + 1e-9 * a; s++) r.push(Number((s * a).toPrecision(12)) || 0);
+for (let n = Math.ceil(t / a - 1e-9); n * a <= e + 1e-9 * a; n++) r.push(Number((n * a).toPrecision(12)) || 0);
 return r;
 };
-const k = (t, { width: e, height: s, title: n, label: o, x: a, y: r, left: i = 54 }) => {
+const k = (t, { width: e, height: n, title: s, label: o, x: a, y: r, left: i = 54 }) => {
 const c = e - 14,
-l = n ? 30 : 14,
-d = s - 38,
-h = (e, s) => x("text", { style: `fill:${t.muted}`, "font-size": 10.5, ...e }, s);
-const u = (t, e, s) => {
-const n = t.map ?? ((t) => t),
-o = n(t.low),
-a = n(t.high);
-return (t) => e + ((n(t) - o) / (a - o || 1)) * (s - e);
+l = s ? 30 : 14,
+d = n - 38,
+h = (e, n) => v("text", { style: `fill:${t.muted}`, "font-size": 10.5, ...e }, n);
+const u = (t, e, n) => {
+const s = t.map ?? ((t) => t),
+o = s(t.low),
+a = s(t.high);
+return (t) => e + ((s(t) - o) / (a - o || 1)) * (n - e);
 };
 const m = u(a, i, c),
-f = u(r, d, l);
-const p = x("svg", {
+p = u(r, d, l);
+const f = v("svg", {
 xmlns: "http://www.w3.org/2000/svg",
-viewBox: `0 0 ${e} ${s}`,
+viewBox: `0 0 ${e} ${n}`,
 width: e,
-height: s,
+height: n,
 role: "img",
 "aria-label": o,
 "font-family": "system-ui, DejaVu Sans, Arial, sans-serif",
 "font-size": 11,
 });
-if (n) p.append(h({ x: 2, y: 13, "font-size": 12, "font-weight": 600, style: `fill:${t.text}` }, n));
-for (const [e, s] of r.marks)
-p.append(
-x("line", { x1: i, x2: c, y1: f(e), y2: f(e), style: `stroke:${t.line}`, "stroke-width": 0.7 }),
-h({ x: i - 6, y: f(e) + 3.5, "text-anchor": "end" }, s),
+if (s) f.append(h({ x: 2, y: 13, "font-size": 12, "font-weight": 600, style: `fill:${t.text}` }, s));
+for (const [e, n] of r.marks)
+f.append(
+v("line", { x1: i, x2: c, y1: p(e), y2: p(e), style: `stroke:${t.line}`, "stroke-width": 0.7 }),
+h({ x: i - 6, y: p(e) + 3.5, "text-anchor": "end" }, n),
 );
 let g = -99;
-for (const [t, s] of a.marks) {
-const n = m(t),
-o = s.length * 3 + 3;
-if (n - o < g) continue;
-g = n + o;
-p.append(h({ x: Math.min(n, e - o - 2), y: d + 14, "text-anchor": "middle" }, s));
+for (const [t, n] of a.marks) {
+const s = m(t),
+o = n.length * 3 + 3;
+if (s - o < g) continue;
+g = s + o;
+f.append(h({ x: Math.min(s, e - o - 2), y: d + 14, "text-anchor": "middle" }, n));
 }
-p.append(
-x("line", { x1: i, x2: c, y1: d, y2: d, style: `stroke:${t.muted}` }),
-h({ x: (i + c) / 2, y: s - 5, "text-anchor": "middle" }, a.title),
+f.append(
+v("line", { x1: i, x2: c, y1: d, y2: d, style: `stroke:${t.muted}` }),
+h({ x: (i + c) / 2, y: n - 5, "text-anchor": "middle" }, a.title),
 h({ transform: `translate(11 ${(l + d) / 2}) rotate(-90)`, "text-anchor": "middle" }, r.title),
 );
-return { root: p, X: m, Y: f, left: i, right: c, top: l, bottom: d, words: h };
+return { root: f, X: m, Y: p, left: i, right: c, top: l, bottom: d, words: h };
 };
 const M = (...e) => t("thead", {}, t("tr", {}, ...e.map((e) => t("th", { scope: "col", text: e }))));
-const C = (e, s, n) =>
+const C = (e, n, s) =>
 t(
 "div",
 { class: "mn-tablebox" },
 t(
 "table",
 { class: "mn-table", "data-testid": e },
-M(...s),
+M(...n),
 t(
 "tbody",
 {},
-...n.map(([e, ...s]) =>
+...s.map(([e, ...n]) =>
 t(
 "tr",
 {},
 t("th", { scope: "row", text: e }),
-...s.map((e) =>
+...n.map((e) =>
 Array.isArray(e)
 ? t("td", {}, t("span", { text: e[0] }), e[1] ? t("span", { class: "mn-why", text: e[1] }) : null)
 : t("td", { text: e }),
@@ -197,17 +197,17 @@ Array.isArray(e)
 ),
 ),
 );
-const S = (t) => [1, 3, 5].map((e) => parseInt(t.slice(e, e + 2), 16));
-const N = ([t, e, s]) => `rgb(${Math.round(t)},${Math.round(e)},${Math.round(s)})`;
-const A = ([t, e, s]) => (0.2126 * t + 0.7152 * e + 0.0722 * s) / 255;
+const N = (t) => [1, 3, 5].map((e) => parseInt(t.slice(e, e + 2), 16));
+const S = ([t, e, n]) => `rgb(${Math.round(t)},${Math.round(e)},${Math.round(n)})`;
+const A = ([t, e, n]) => (0.2126 * t + 0.7152 * e + 0.0722 * n) / 255;
 const E = (t) => {
-const e = t.map(S),
-s = e.length - 1;
+const e = t.map(N),
+n = e.length - 1;
 return (t) => {
-const n = Math.min(1, Math.max(0, t)) * s,
-o = Math.min(s - 1, Math.floor(n)),
-a = n - o;
-return e[o].map((t, s) => t + a * (e[o + 1][s] - t));
+const s = Math.min(1, Math.max(0, t)) * n,
+o = Math.min(n - 1, Math.floor(s)),
+a = s - o;
+return e[o].map((t, n) => t + a * (e[o + 1][n] - t));
 };
 };
 const L = {
@@ -225,11 +225,11 @@ ink: "#f2f2f2",
 },
 };
 const _ = (e) => {
-const s = getComputedStyle(e.closest(".mnemoscope") ?? e);
-const n = (t, e) => s.getPropertyValue(t).trim() || e;
+const n = getComputedStyle(e.closest(".mnemoscope") ?? e);
+const s = (t, e) => n.getPropertyValue(t).trim() || e;
 const o = t("canvas", { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
 o.fillStyle = "#ffffff";
-o.fillStyle = s.backgroundColor;
+o.fillStyle = n.backgroundColor;
 o.fillRect(0, 0, 1, 1);
 const a = [...o.getImageData(0, 0, 1, 1).data].slice(0, 3),
 r = A(a) < 0.4;
@@ -238,12 +238,12 @@ return {
 dark: r,
 ...i,
 page: a,
-text: s.color,
-muted: n("--mn-muted", "#666"),
-accent: n("--mn-accent", "#0b6bcb"),
-background: s.backgroundColor,
-font: n("--mn-font", "system-ui, sans-serif"),
-mono: n("--mn-mono", "monospace"),
+text: n.color,
+muted: s("--mn-muted", "#666"),
+accent: s("--mn-accent", "#0b6bcb"),
+background: n.backgroundColor,
+font: s("--mn-font", "system-ui, sans-serif"),
+mono: s("--mn-mono", "monospace"),
 };
 };
 const j = (t) => {
@@ -253,98 +253,46 @@ e.observe(t, {
 attributes: true,
 attributeFilter: ["class", "style", "data-jp-theme-name", "data-jp-theme-light", "data-vscode-theme-kind"],
 });
-const s = matchMedia("(prefers-color-scheme: dark)");
-s.addEventListener("change", t);
+const n = matchMedia("(prefers-color-scheme: dark)");
+n.addEventListener("change", t);
 return () => {
 e.disconnect();
-s.removeEventListener("change", t);
+n.removeEventListener("change", t);
 };
 };
-const O = (s, n, { title: o, start: a, stop: r }) => {
-const i = t("button", {
-class: "mn-button mn-primary",
-type: "button",
-"data-testid": "run",
-text: "Run",
-title: o,
-onclick: a,
-});
-const c = t("button", {
-class: "mn-button",
-type: "button",
-"data-testid": "stop",
-text: "Stop",
-title: "Stop after the layer in progress; finished layers stay",
-onclick: r,
-});
-const l = t("div", { class: "mn-progress-fill" }),
-d = t("span", { class: "mn-note", "data-testid": "progress", role: "status" });
-const h = t(
-"div",
-{
-class: "mn-progress",
-role: "progressbar",
-"aria-label": "Layers computed",
-"aria-valuemin": 0,
-"aria-valuemax": 100,
-},
-l,
-);
-const u = t("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
-const m = () => {
-const o = s.get("status"),
-a = s.get("progress"),
-r = a.total ? Math.round((100 * a.done) / a.total) : 0,
-i = s.get("error");
-c.disabled = o !== "running";
-n().setAttribute("data-status", o);
-h.hidden = o !== "running" && o !== "stopping";
-l.style.width = `${r}%`;
-h.setAttribute("aria-valuenow", r);
-e(d, a.text ?? "");
-u.hidden = !i.text;
-u.replaceChildren(...(i.text ? [t("strong", { text: i.title }), t("pre", { text: i.text })] : []));
-};
-return {
-run: i,
-error: u,
-draw: m,
-element: t("div", { class: "mn-run" }, i, c, t("div", { class: "mn-status" }, h, d)),
-};
-};
-const T = (e, s = 3) =>
-new Promise((n, o) => {
+const O = (e, n = 3) =>
+new Promise((s, o) => {
 const a = new Image();
 a.onload = () => {
-const o = t("canvas", { width: e.width * s, height: e.height * s });
+const o = t("canvas", { width: e.width * n, height: e.height * n });
 const r = o.getContext("2d");
-r.scale(s, s);
+r.scale(n, n);
 r.drawImage(a, 0, 0);
-o.toBlob(n, "image/png");
+o.toBlob(s, "image/png");
 };
 a.onerror = () => o(new Error("the browser could not draw the figure"));
 a.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(e.text);
 });
-const q = (t) => {
+const T = (t) => {
 const e = t.reduce((t, e) => t + e.width, 0),
-s = Math.max(...t.map((t) => t.height));
-let n = 0;
+n = Math.max(...t.map((t) => t.height));
+let s = 0;
 const o = t
 .map((t) => {
-const e = n;
-n += t.width;
+const e = s;
+s += t.width;
 return t.text.replace("<svg ", `<svg x="${e}" `);
 })
 .join("");
 return {
 text:
-`<svg xmlns="http://www.w3.org/2000/svg" width="${e}" height="${s}" viewBox="0 0 ${e} ` +
-`${s}"><rect width="100%" height="100%" fill="#ffffff"/>${o}</svg>`,
+`<svg xmlns="http://www.w3.org/2000/svg" width="${e}" height="${n}" viewBox="0 0 ${e} ` +
+`${n}"><rect width="100%" height="100%" fill="#ffffff"/>${o}</svg>`,
 width: e,
-height: s,
+height: n,
 };
 };
-const P = (s, a, { stem: i, figure: c, table: l, example: d }) => {
+const q = (n, a, { stem: i, figure: c, table: l, example: d }) => {
 const h = t("textarea", {
 class: "mn-code",
 readonly: true,
@@ -355,18 +303,18 @@ spellcheck: "false",
 });
 const u = t("input", { type: "text", "data-testid": "path", placeholder: d, spellcheck: "false" });
 const m = t("div", { class: "mn-note", "data-testid": "saved", role: "status" }),
-f = t("input", { type: "checkbox", "data-testid": "overwrite" });
-const p = () => a("save", { path: u.value, overwrite: f.checked });
+p = t("input", { type: "checkbox", "data-testid": "overwrite" });
+const f = () => a("save", { path: u.value, overwrite: p.checked });
 u.onkeydown = (t) => {
-if (t.key === "Enter") p();
+if (t.key === "Enter") f();
 };
-const g = (e, s, n, o = "") =>
-t("button", { type: "button", class: `mn-button ${o}`, "data-testid": e, text: s, onclick: n });
+const g = (e, n, s, o = "") =>
+t("button", { type: "button", class: `mn-button ${o}`, "data-testid": e, text: n, onclick: s });
 const b = async (t) => {
-const s = t.currentTarget;
+const n = t.currentTarget;
 await o(h.value, h);
-e(s, "Copied");
-setTimeout(() => e(s, "Copy"), 1500);
+e(n, "Copied");
+setTimeout(() => e(n, "Copy"), 1500);
 };
 const w = t(
 "div",
@@ -374,20 +322,20 @@ const w = t(
 t(
 "div",
 { class: "mn-buttons" },
-g("svg", "Figure (SVG)", () => n(`${i()}.svg`, "image/svg+xml", c().text)),
-g("png", "Figure (PNG)", async () => n(`${i()}.png`, "image/png", await T(c()))),
-g("csv", "Data (CSV)", () => n(`${i()}.csv`, "text/csv", l())),
+g("svg", "Figure (SVG)", () => s(`${i()}.svg`, "image/svg+xml", c().text)),
+g("png", "Figure (PNG)", async () => s(`${i()}.png`, "image/png", await O(c()))),
+g("csv", "Data (CSV)", () => s(`${i()}.csv`, "text/csv", l())),
 ),
 t(
 "div",
 { class: "mn-saverow" },
 r("Save the labelled data on the kernel’s machine as", u),
-g("save", "Save", p),
-t("label", { class: "mn-check" }, f, "replace what is there"),
+g("save", "Save", f),
+t("label", { class: "mn-check" }, p, "replace what is there"),
 ),
 m,
 );
-const v = t(
+const x = t(
 "details",
 { class: "mn-more", "data-testid": "export" },
 t("summary", { text: "Export and code" }),
@@ -400,44 +348,44 @@ g("copy", "Copy", b, "mn-small"),
 ),
 h,
 );
-const x = () => {
-const t = s.get("saved");
+const v = () => {
+const t = n.get("saved");
 e(m, t.text ?? "");
 m.classList.toggle("mn-bad", t.ok === false);
-h.value = s.get("code");
+h.value = n.get("code");
 };
-return { element: v, files: w, draw: x };
+return { element: x, files: w, draw: v };
 };
-const z = (t) => {
+const P = (t) => {
 if (!t) return new Float32Array(0);
 const e = t instanceof ArrayBuffer ? new DataView(t) : t;
-const s = e.byteOffset % 4 ? e.buffer.slice(e.byteOffset, e.byteOffset + e.byteLength) : e.buffer;
-return new Float32Array(s, e.byteOffset % 4 ? 0 : e.byteOffset, Math.floor(e.byteLength / 4));
+const n = e.byteOffset % 4 ? e.buffer.slice(e.byteOffset, e.byteOffset + e.byteLength) : e.buffer;
+return new Float32Array(n, e.byteOffset % 4 ? 0 : e.byteOffset, Math.floor(e.byteLength / 4));
 };
-const U = (t) => new Uint8Array(t.buffer ?? t, t.byteOffset ?? 0, t.byteLength);
-const R = (t) => {
+const z = (t) => new Uint8Array(t.buffer ?? t, t.byteOffset ?? 0, t.byteLength);
+const U = (t) => {
 const e = [];
 return {
 undo: e,
-send: (e, s = {}) => t.send({ type: e, ...s }),
-listen: (s, n) => {
-for (const o of s) {
-t.on(`change:${o}`, n);
-e.push(() => t.off(`change:${o}`, n));
+send: (e, n = {}) => t.send({ type: e, ...n }),
+listen: (n, s) => {
+for (const o of n) {
+t.on(`change:${o}`, s);
+e.push(() => t.off(`change:${o}`, s));
 }
 },
 set: (e) => {
-for (const [s, n] of Object.entries(e)) t.set(s, n);
+for (const [n, s] of Object.entries(e)) t.set(n, s);
 t.save_changes();
 },
 };
 };
-const F = (e, s, n) => {
+const R = (e, n, s) => {
 const o = {},
 r = { range: true, number: true };
-const i = (t, s) => {
-const n = typeof e.get(t);
-return n === "boolean" ? s.checked : n !== "number" ? s.value : s.value === "" ? NaN : Number(s.value);
+const i = (t, n) => {
+const s = typeof e.get(t);
+return s === "boolean" ? n.checked : s !== "number" ? n.value : n.value === "" ? NaN : Number(n.value);
 };
 const c = (t, e) => {
 if (t.type === "checkbox") t.checked = e;
@@ -451,9 +399,9 @@ d,
 h = 0;
 const u = () => {
 clearTimeout(d);
-const s = h - Date.now();
-if (s > 0) {
-d = setTimeout(u, s);
+const n = h - Date.now();
+if (n > 0) {
+d = setTimeout(u, n);
 return;
 }
 if (i(t, a) !== e.get(t)) {
@@ -462,11 +410,11 @@ a.dispatchEvent(new Event("pulled"));
 }
 };
 u();
-s([t], u);
+n([t], u);
 const m = () => {
 clearTimeout(l);
-const s = i(t, a);
-if (!Number.isNaN(s) && s !== e.get(t)) n({ [t]: s });
+const n = i(t, a);
+if (!Number.isNaN(n) && n !== e.get(t)) s({ [t]: n });
 };
 a.addEventListener("change", m);
 if (a.tagName !== "SELECT" && a.type !== "checkbox")
@@ -492,42 +440,42 @@ Object.entries(o)
 flush: () => {
 for (const t of Object.values(o)) t.flush();
 },
-area: (e, s = {}) => l(e, t("textarea", { rows: 2, spellcheck: "false", autocapitalize: "off", ...s })),
-line: (e, s) => l(e, t("input", { type: "text", spellcheck: "false", autocomplete: "off", placeholder: s })),
-choose: (e, s) => l(e, t("select", {}, ...s.map(([t, e]) => a(t, e)))),
+area: (e, n = {}) => l(e, t("textarea", { rows: 2, spellcheck: "false", autocapitalize: "off", ...n })),
+line: (e, n) => l(e, t("input", { type: "text", spellcheck: "false", autocomplete: "off", placeholder: n })),
+choose: (e, n) => l(e, t("select", {}, ...n.map(([t, e]) => a(t, e)))),
 };
 };
-const W = (t) => {
+const F = (t) => {
 if (!t?.items) return { tokens: [], items: [], made: () => [] };
-const e = z(t.made),
-s = t.items.map((t) => t.gold.length),
-n = s.reduce((t, e) => t + e, 0),
-o = n ? e.length / n : 0;
+const e = P(t.made),
+n = t.items.map((t) => t.gold.length),
+s = n.reduce((t, e) => t + e, 0),
+o = s ? e.length / s : 0;
 const a = [];
-s.reduce((t, e, s) => {
-a[s] = t;
+n.reduce((t, e, n) => {
+a[n] = t;
 return t + e * o;
 }, 0);
-return { ...t, made: (t, n) => [...e.subarray(a[t] + n * s[t], a[t] + (n + 1) * s[t])] };
+return { ...t, made: (t, s) => [...e.subarray(a[t] + s * n[t], a[t] + (s + 1) * n[t])] };
 };
-const D = (e, s, n) => {
-const o = (s, o) => {
-const a = l(e.tokens[s]);
-if (!n || n[o] === s) return t("span", { text: a });
+const W = (e, n, s) => {
+const o = (n, o) => {
+const a = l(e.tokens[n]);
+if (!s || s[o] === n) return t("span", { text: a });
 return t(
 "mark",
-{ title: `differs: in the data ${l(e.tokens[n[o]])}` },
+{ title: `differs: in the data ${l(e.tokens[s[o]])}` },
 t("span", { class: "mn-hidden", text: "differs: " }),
 a,
 );
 };
-return t("span", { class: "mn-tokens" }, ...s.flatMap((e, s) => [o(e, s), t("wbr")]));
+return t("span", { class: "mn-tokens" }, ...n.flatMap((e, n) => [o(e, n), t("wbr")]));
 };
-const X = (t, e) => t.filter((t, s) => t !== e[s]).length;
-const B = (e, s, n, o) => {
-const a = e.items[s],
-r = (e, s, n) =>
-t("tr", {}, t("th", { scope: "row", text: e }), t("td", {}, s), t("td", { class: "mn-why", text: n ?? "" }));
+const D = (t, e) => t.filter((t, n) => t !== e[n]).length;
+const X = (e, n, s, o) => {
+const a = e.items[n],
+r = (e, n, s) =>
+t("tr", {}, t("th", { scope: "row", text: e }), t("td", {}, n), t("td", { class: "mn-why", text: s ?? "" }));
 return t(
 "div",
 { class: "mn-text", "data-testid": "text", "data-what": a.what },
@@ -543,27 +491,27 @@ t(
 t(
 "tbody",
 {},
-r("given", D(e, a.given)),
-r("in the data", D(e, a.gold)),
-...n.map(([n, o]) => {
-const i = e.made(s, o),
-c = X(i, a.gold);
+r("given", W(e, a.given)),
+r("in the data", W(e, a.gold)),
+...s.map(([s, o]) => {
+const i = e.made(n, o),
+c = D(i, a.gold);
 return c
-? r(n, D(e, i, a.gold), `${c} of ${m(i.length, "token")} differ`)
-: r(n, t("span", { class: "mn-note", text: "as in the data, word for word" }));
+? r(s, W(e, i, a.gold), `${c} of ${m(i.length, "token")} differ`)
+: r(s, t("span", { class: "mn-note", text: "as in the data, word for word" }));
 }),
 ),
 ),
 );
 };
-const I = (t, e) =>
+const B = (t, e) =>
 t.strict === 0
 ? `The unedited model recites none of the ${m(t.n, "sequence")}${e ? ` “${e}”` : ""} ` +
-`word for word${t.loose > 0 ? ` (loosely: ${p(t.loose)})` : ", nor loosely"}: what ` +
+`word for word${t.loose > 0 ? ` (loosely: ${f(t.loose)})` : ", nor loosely"}: what ` +
 `an edit takes away cannot be seen there. Choose text that it knows, a longer prefix or a shorter ` +
 `suffix.`
 : "";
-const V = () =>
+const I = () =>
 t(
 "p",
 { class: "mn-note" },
@@ -571,79 +519,181 @@ t(
 t("span", { class: "mn-tokens" }, t("mark", { text: "boxed and underlined" })),
 ".",
 );
-const Y = {
+const V = (e, { send: n, listen: s }) => {
+const o = t("select", {
+"data-testid": "examples",
+"aria-label": "Example shown",
+onchange: () => n("example", { number: Number(o.value) }),
+});
+const r = t("label", { class: "mn-examples" }, t("span", { class: "mn-note", text: "Example" }), o);
+const i = () => {
+const { names: t = [], own: n = false, chosen: s = null } = e.get("examples");
+r.hidden = t.length + n < 1 || (t.length === 1 && !n && s === 0);
+o.replaceChildren(
+...(s === null ? [a("", "choose one …")] : []),
+...t.map((t, e) => a(String(e), t)),
+...(n ? [a("-1", "your last input")] : []),
+);
+o.value = s === null ? "" : String(s);
+};
+s(["examples"], i);
+i();
+return r;
+};
+const Y = (n, s, { send: o, listen: a }, { start: r, label: i, help: c, stop: l, unit: d }) => {
+const h = t("button", {
+class: "mn-button mn-primary",
+type: "button",
+"data-testid": "run",
+text: i,
+title: `${c} (Ctrl+Enter)`,
+onclick: r,
+});
+const u = t("button", {
+class: "mn-button",
+type: "button",
+"data-testid": "stop",
+text: "Stop",
+title: l,
+onclick: () => o("stop"),
+});
+const m = t("div", { class: "mn-progress-fill" }),
+p = t("span", { class: "mn-note", "data-testid": "progress", role: "status" });
+const f = t(
+"div",
+{ class: "mn-progress", role: "progressbar", "aria-label": d, "aria-valuemin": 0, "aria-valuemax": 100 },
+m,
+);
+const g = t("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
+const b = () => {
+const o = n.get("status"),
+a = n.get("progress"),
+r = a.total ? Math.round((100 * a.done) / a.total) : 0,
+i = n.get("error");
+u.disabled = o !== "running";
+s.setAttribute("data-status", o);
+f.hidden = o !== "running" && o !== "stopping";
+m.style.width = `${r}%`;
+f.setAttribute("aria-valuenow", r);
+e(p, a.text ?? "");
+g.hidden = !i.text;
+g.replaceChildren(...(i.text ? [t("strong", { text: i.title }), t("pre", { text: i.text })] : []));
+};
+a(["status", "progress", "error"], b);
+b();
+const w = t("div", { class: "mn-run" }, h, u, t("div", { class: "mn-status" }, f, p));
+return { run: h, row: w, error: g };
+};
+const G = (
+e,
+{ title: s, testid: o, name: a, kind: r, data: l, start: d, label: h = "Run", help: u, stop: m, unit: p },
+) => {
+const f = U(e);
+const g = t("span", { class: "mn-chip", "data-testid": "model", text: l ?? e.get("model_info").text });
+const b = t("div", {
+class: `mnemoscope ${r}`,
+"data-testid": o,
+"data-lm-suppress-shortcuts": "true",
+role: "region",
+"aria-label": a,
+});
+const { run: w, row: x, error: v } = Y(e, b, f, { start: d, label: h, help: u, stop: m, unit: p });
+b.addEventListener("keydown", (t) => {
+if (t.key !== "Enter" || !(t.ctrlKey || t.metaKey)) return;
+t.preventDefault();
+t.stopPropagation();
+w.click();
+});
+const y = (o, { parts: a, drawer: r, box: l, draw: d }) => {
+const h = t("header", { class: "mn-header" }, t("h2", { text: s }), t("div", { class: "mn-about" }, V(e, f), g));
+b.append(h, ...a.filter((t) => t), r.element);
+i(o, b);
+const u = () => {
+b.setAttribute("data-dark", _(b).dark);
+d();
+};
+f.listen(["saved", "code"], r.draw);
+f.undo.push(j(u), n(b, l, u), c(e.get("static_key")));
+r.draw();
+return () => {
+for (const t of f.undo) t();
+};
+};
+return { ...f, root: b, line: g, run: w, row: x, error: v, open: y };
+};
+const J = {
 strict: "recited word for word",
 loose: "recited loosely (75 % right)",
 lev: "edit distance, share of tokens",
 exact_prefix: "right tokens from the start",
 nll: "loss of the suffix, nats/token",
 };
-const G = {
+const K = {
 sparsity: { title: "share of weights set to 0", unit: "sparsity", taken: "weights" },
 kept: { title: "curvature mass kept", unit: "mass kept", taken: "coefficients" },
 };
-const J = (t, e, s, n, o = 4) =>
+const H = (t, e, n, s, o = 4) =>
 e === "edit"
-? x("circle", { cx: s, cy: n, r: o, style: `fill:${t.accent};stroke:${t.page}`, "stroke-width": 1 })
-: x("rect", {
-x: s - o + 0.5,
-y: n - o + 0.5,
+? v("circle", { cx: n, cy: s, r: o, style: `fill:${t.accent};stroke:${t.page}`, "stroke-width": 1 })
+: v("rect", {
+x: n - o + 0.5,
+y: s - o + 0.5,
 width: 2 * o - 1,
 height: 2 * o - 1,
 style: `fill:${t.page};stroke:${t.other}`,
 "stroke-width": 1.6,
 });
-const K = (t, e) => {
-const s = 0.06 * (e - t) || 0.05;
-return [t - s, e + s];
+const Q = (t, e) => {
+const n = 0.06 * (e - t) || 0.05;
+return [t - n, e + n];
 };
-const H = (t, e, s, n, o, a, r, i) => {
+const Z = (t, e, n, s, o, a, r, i) => {
 for (const c of ["random", "edit"]) {
-const l = [s.unedited, ...s[c]].map((t, e) => [t[n], e]),
+const l = [n.unedited, ...n[c]].map((t, e) => [t[s], e]),
 d = c === "edit" ? "edit" : "control",
 h = c === "edit" ? t.accent : t.other;
 const m = l
-.map(([t, s]) => {
-const [n, o, i] = r(t);
-return { x: e.X(a(t, s)), y: e.Y(n), low: o, high: i, value: n, i: s, row: t };
+.map(([t, n]) => {
+const [s, o, i] = r(t);
+return { x: e.X(a(t, n)), y: e.Y(s), low: o, high: i, value: s, i: n, row: t };
 })
 .filter((t) => Number.isFinite(t.x) && Number.isFinite(t.y) && !u(t.value));
 if (!m.length) continue;
 e.root.append(
-x("path", {
+v("path", {
 d: `M${m.map((t) => `${t.x.toFixed(1)} ${t.y.toFixed(1)}`).join("L")}`,
 style: `fill:none;stroke:${h}`,
 "stroke-width": 1.6,
 "stroke-dasharray": c === "edit" ? null : "5 4",
 }),
 );
-for (const n of m) {
-const a = n.i === o,
-r = x(
+for (const s of m) {
+const a = s.i === o,
+r = v(
 "g",
-{ "data-point": n.i, "data-line": d, style: `stroke:${h}` },
-x(
+{ "data-point": s.i, "data-line": d, style: `stroke:${h}` },
+v(
 "title",
 {},
-`${n.i ? `${d === "edit" ? s.method : s.control}, ${f(s.strengths[n.i - 1])}` : "unedited"}` +
-`: ${f(n.value)} ${g(n.low, n.high)}`,
+`${s.i ? `${d === "edit" ? n.method : n.control}, ${p(n.strengths[s.i - 1])}` : "unedited"}` +
+`: ${p(s.value)} ${g(s.low, s.high)}`,
 ),
 );
-if (!u(n.low) && !u(n.high))
+if (!u(s.low) && !u(s.high))
 r.append(
-x("line", { x1: n.x, x2: n.x, y1: e.Y(n.low), y2: e.Y(n.high), "stroke-width": 1.2, opacity: a ? 1 : 0.45 }),
+v("line", { x1: s.x, x2: s.x, y1: e.Y(s.low), y2: e.Y(s.high), "stroke-width": 1.2, opacity: a ? 1 : 0.45 }),
 );
-const c = i?.(n.row);
+const c = i?.(s.row);
 if (c && !u(c[0]))
 r.append(
-x("line", { x1: e.X(c[0]), x2: e.X(c[1]), y1: n.y, y2: n.y, "stroke-width": 1.2, opacity: a ? 1 : 0.45 }),
+v("line", { x1: e.X(c[0]), x2: e.X(c[1]), y1: s.y, y2: s.y, "stroke-width": 1.2, opacity: a ? 1 : 0.45 }),
 );
-r.append(J(t, d, n.x, n.y));
+r.append(H(t, d, s.x, s.y));
 if (a)
 r.append(
-x("circle", {
-cx: n.x,
-cy: n.y,
+v("circle", {
+cx: s.x,
+cy: s.y,
 r: 8.5,
 style: `fill:none;stroke:${t.text}`,
 "stroke-width": 1.8,
@@ -654,26 +704,26 @@ e.root.append(r);
 }
 }
 };
-const Q = (t) => Math.asinh(t / 0.1);
-const Z = (t, e, s, n, o, a, r) => {
-const i = [e.unedited, ...e.edit, ...e.random].map((t) => t[s]),
+const tt = (t) => Math.asinh(t / 0.1);
+const et = (t, e, n, s, o, a, r) => {
+const i = [e.unedited, ...e.edit, ...e.random].map((t) => t[n]),
 c = i.flatMap((t) => [t.rise, t.rise_low, t.rise_high]).filter((t) => !u(t)),
 l = Math.max(0.02, ...c),
 d = l > 1;
 const h = Math.min(0, ...c),
-p = d ? [-1, -0.1, 0, 0.1, 0.3, 1, 3, 10, 30].filter((t) => t <= l && t >= h) : $(h, l, a / 110);
+f = d ? [-1, -0.1, 0, 0.1, 0.3, 1, 3, 10, 30].filter((t) => t <= l && t >= h) : $(h, l, a / 110);
 const g = k(t, {
 width: a,
 height: r,
 title: "Recitation against what it costs",
 label:
-`Trade-off: ${Y[n]} against the rise of the clean loss; ` +
+`Trade-off: ${J[s]} against the rise of the clean loss; ` +
 `${m(e.strengths.length, "point")} of ${e.method}, beside ${e.control}.`,
 x: {
 low: h - 0.04 * l,
 high: l * 1.05,
-map: d ? Q : null,
-marks: p.map((t) => [t, f(t)]),
+map: d ? tt : null,
+marks: f.map((t) => [t, p(t)]),
 title:
 a < 360
 ? `rise, nats per token${d ? " (compressed)" : ""}`
@@ -683,37 +733,37 @@ y: {
 low: -0.04,
 high: 1.04,
 marks: [0, 0.25, 0.5, 0.75, 1].map((t) => [t, `${100 * t} %`]),
-title: n === "strict" ? "recited word for word" : "recited loosely",
+title: s === "strict" ? "recited word for word" : "recited loosely",
 },
 });
-H(
+Z(
 t,
 g,
 e,
-s,
+n,
 o,
 (t) => t.rise,
-(t) => [t[n], t[`${n}_low`], t[`${n}_high`]],
+(t) => [t[s], t[`${s}_low`], t[`${s}_high`]],
 (t) => [t.rise_low, t.rise_high],
 );
 return g.root;
 };
-const tt = (t, e, s, n, o, a, { title: r, read: i, y: c }) => {
-const l = ["none", ...e.strengths.map(f)],
+const nt = (t, e, n, s, o, a, { title: r, read: i, y: c }) => {
+const l = ["none", ...e.strengths.map(p)],
 d = k(t, {
 width: o,
 height: a,
 title: r,
 label:
-`${r} by ${G[e.kind].title}: ` +
-`${e.edit.map((t, n) => `${f(e.strengths[n])}: ${f(i(t[s])[0])}`).join(", ")}.`,
-x: { low: -0.4, high: l.length - 0.6, marks: l.map((t, e) => [e, t]), title: G[e.kind].title },
+`${r} by ${K[e.kind].title}: ` +
+`${e.edit.map((t, s) => `${p(e.strengths[s])}: ${p(i(t[n])[0])}`).join(", ")}.`,
+x: { low: -0.4, high: l.length - 0.6, marks: l.map((t, e) => [e, t]), title: K[e.kind].title },
 y: c,
 });
 d.root.append(
-x("line", {
-x1: d.X(n),
-x2: d.X(n),
+v("line", {
+x1: d.X(s),
+x2: d.X(s),
 y1: d.top,
 y2: d.bottom,
 style: `stroke:${t.muted}`,
@@ -721,40 +771,40 @@ style: `stroke:${t.muted}`,
 "stroke-dasharray": "2 3",
 }),
 );
-H(t, d, e, s, n, (t, e) => e, i);
+Z(t, d, e, n, s, (t, e) => e, i);
 return d.root;
 };
-const et = (t, e, s, n, o, a, r) =>
-tt(t, e, s, o, a, r, {
-title: Y[n][0].toUpperCase() + Y[n].slice(1),
-read: (t) => [t[n], t[`${n}_low`], t[`${n}_high`]],
+const st = (t, e, n, s, o, a, r) =>
+nt(t, e, n, o, a, r, {
+title: J[s][0].toUpperCase() + J[s].slice(1),
+read: (t) => [t[s], t[`${s}_low`], t[`${s}_high`]],
 y: { low: -0.04, high: 1.04, marks: [0, 0.5, 1].map((t) => [t, `${100 * t} %`]), title: "share of sequences" },
 });
-const st = (t, e, s, n, o, a) => {
-const r = [...e.edit, ...e.random].flatMap((t) => [t[s].rise, t[s].rise_low, t[s].rise_high]).filter((t) => !u(t)),
-[i, c] = K(Math.min(0, ...r), Math.max(0.01, ...r)),
+const ot = (t, e, n, s, o, a) => {
+const r = [...e.edit, ...e.random].flatMap((t) => [t[n].rise, t[n].rise_low, t[n].rise_high]).filter((t) => !u(t)),
+[i, c] = Q(Math.min(0, ...r), Math.max(0.01, ...r)),
 l = c > 1;
-return tt(t, e, s, n, o, a, {
+return nt(t, e, n, s, o, a, {
 title: "Clean loss over the unedited model",
 read: (t) => [t.rise, t.rise_low, t.rise_high],
 y: {
 low: i,
 high: c,
-map: l ? Q : null,
-marks: (l ? [-1, 0, 0.1, 0.3, 1, 3, 10, 30].filter((t) => t >= i && t <= c) : $(i, c, 5)).map((t) => [t, f(t)]),
+map: l ? tt : null,
+marks: (l ? [-1, 0, 0.1, 0.3, 1, 3, 10, 30].filter((t) => t >= i && t <= c) : $(i, c, 5)).map((t) => [t, p(t)]),
 title: "rise, nats per token",
 },
 });
 };
-const nt = (t, e, s, n, o, a) => {
+const at = (t, e, n, s, o, a) => {
 const { matrices: r, blocks: i, names: c } = e.grid,
 l = i.length,
-d = e.cellsAt(s),
+d = e.cellsAt(n),
 h = Math.max(1e-9, ...d.filter((t) => !u(t))),
 m = Math.max(40, ...r.map((t) => t.length * 6.4 + 10));
 const g = Math.max(7, Math.min(46, (o - m - 6) / l)),
 b = 22,
-w = x("svg", {
+w = v("svg", {
 xmlns: "http://www.w3.org/2000/svg",
 width: Math.ceil(m + g * l + 6),
 height: b * r.length + 18,
@@ -763,47 +813,47 @@ role: "img",
 "font-size": 10.5,
 viewBox: `0 0 ${Math.ceil(m + g * l + 6)} ${b * r.length + 18}`,
 "aria-label":
-`Share of each layer’s ${G[e.kind].taken} taken, ${r.length} matrices by ${l} ` + `blocks, at most ${p(h)}.`,
+`Share of each layer’s ${K[e.kind].taken} taken, ${r.length} matrices by ${l} ` + `blocks, at most ${f(h)}.`,
 });
-const v = Math.ceil(20 / g),
-y = (e, s, n, o = {}) => x("text", { x: e, y: s, style: `fill:${t.muted}`, ...o }, n);
-r.forEach((e, s) => {
-w.append(y(m - 6, s * b + 15, e, { "text-anchor": "end" }));
+const x = Math.ceil(20 / g),
+y = (e, n, s, o = {}) => v("text", { x: e, y: n, style: `fill:${t.muted}`, ...o }, s);
+r.forEach((e, n) => {
+w.append(y(m - 6, n * b + 15, e, { "text-anchor": "end" }));
 i.forEach((e, o) => {
-const r = d[s * l + o];
-if (!c[s][o]) return;
-const i = n.single(u(r) ? 0 : r / h),
-v = { x: m + o * g, y: s * b, width: g - 1, height: b - 1 };
+const r = d[n * l + o];
+if (!c[n][o]) return;
+const i = s.single(u(r) ? 0 : r / h),
+x = { x: m + o * g, y: n * b, width: g - 1, height: b - 1 };
 w.append(
-x(
+v(
 "rect",
-{ ...v, "data-cell": s * l + o, style: `fill:${N(i)};stroke:${t.line}`, "stroke-width": 0.5 },
-x("title", {}, `${c[s][o]}: ${p(r)}`),
+{ ...x, "data-cell": n * l + o, style: `fill:${S(i)};stroke:${t.line}`, "stroke-width": 0.5 },
+v("title", {}, `${c[n][o]}: ${f(r)}`),
 ),
 );
 if (g >= 34)
 w.append(
-y(m + o * g + g / 2, s * b + 15, f(100 * r), {
+y(m + o * g + g / 2, n * b + 15, p(100 * r), {
 "text-anchor": "middle",
 "pointer-events": "none",
 style: `fill:${A(i) > 0.45 ? "#1c1c1c" : "#f7f7f7"}`,
 }),
 );
-if (a === s * l + o) w.append(x("rect", { ...v, style: `fill:none;stroke:${t.text}`, "stroke-width": 2.4 }));
+if (a === n * l + o) w.append(v("rect", { ...x, style: `fill:none;stroke:${t.text}`, "stroke-width": 2.4 }));
 });
 });
 i.forEach((t, e) => {
-if (e % v === 0) w.append(y(m + (e + 0.5) * g, b * r.length + 13, String(t), { "text-anchor": "middle" }));
+if (e % x === 0) w.append(y(m + (e + 0.5) * g, b * r.length + 13, String(t), { "text-anchor": "middle" }));
 });
 return w;
 };
-const ot = (t) => {
+const rt = (t) => {
 if (!t?.unedited) return null;
-const e = z(t.cells),
-s = t.grid.matrices.length * t.grid.blocks.length;
-return { ...t, texts: W(t.texts), cellsAt: (t) => [...e.subarray((t - 1) * s, t * s)] };
+const e = P(t.cells),
+n = t.grid.matrices.length * t.grid.blocks.length;
+return { ...t, texts: F(t.texts), cellsAt: (t) => [...e.subarray((t - 1) * n, t * n)] };
 };
-const at = [
+const it = [
 "strict",
 "strict_low",
 "strict_high",
@@ -819,99 +869,95 @@ const at = [
 "rise_high",
 "ndcg",
 ];
-const rt = (t) =>
+const ct = (t) =>
 [
 ["unedited", NaN, 0, t.unedited],
 ...["edit", "random"].flatMap((e) =>
-t[e].map((s, n) => [e === "edit" ? "edit" : "control", t.strengths[n], t.shares[n], s]),
+t[e].map((n, s) => [e === "edit" ? "edit" : "control", t.strengths[s], t.shares[s], n]),
 ),
-].flatMap(([e, s, n, o]) =>
+].flatMap(([e, n, s, o]) =>
 t.sets.map((t) => ({
 line: e,
-strength: s,
-share_taken: n,
+strength: n,
+share_taken: s,
 sequences: t,
 n: o[t].n,
-...Object.fromEntries(at.map((e) => [e, o[t][e] ?? NaN])),
+...Object.fromEntries(it.map((e) => [e, o[t][e] ?? NaN])),
 })),
 );
-function it({ model: o, el: l }) {
-const { undo: $, send: k, listen: M } = R(o),
-S = o.get("model_info"),
-N = o.get("names");
+function lt({ model: n, el: o }) {
+const i = G(n, {
+title: "Subspace bench",
+testid: "subspace-bench",
+name: "Subspace bench",
+kind: "mn-memory",
+label: "Compute curve",
+help: "Compute the curve; points that are there are not computed again",
+stop: "Stop after the point in progress; finished points stay, and the weights are restored",
+unit: "Points computed",
+start: () => {
+j();
+c("run", { fields: U() });
+},
+});
+const { send: c, listen: l, root: $, row: k, error: M } = i;
+const N = n.get("model_info"),
+S = n.get("names");
 const A = (t) => {
-for (const [e, s] of Object.entries(t)) o.set(e, s);
-k("move", { fields: t });
-Dt();
+for (const [e, s] of Object.entries(t)) n.set(e, s);
+c("move", { fields: t });
+Tt();
 };
-const { bound: E, shown: L, flush: T, choose: z, line: W } = F(o, M, A);
-const D = () => {
+const { bound: E, shown: L, flush: j, choose: O, line: P } = R(n, l, A);
+const U = () => {
 const t = L();
-t.at = o.get("at");
+t.at = n.get("at");
 return t;
 };
-const X = (t) =>
-z(
+const F = (t) =>
+O(
 t,
-N[t].map(([t, e]) => [t, d(b(e), 60)]),
+S[t].map(([t, e]) => [t, d(b(e), 60)]),
 );
-const K = W("sparsities", "0.005, 0.01, 0.02"),
-H = W("kept", "0.9, 0.8, 0.7"),
-Q = r("Points: share of weights set to 0", K),
-tt = r("Points: curvature mass kept", H);
-Q.classList.add("mn-grow");
-tt.classList.add("mn-grow");
-const at = () => {
-T();
-k("run", { fields: D() });
-};
-const {
-run: it,
-error: ct,
-draw: lt,
-element: dt,
-} = O(o, () => de, {
-title: "Compute the curve; points that are there are not computed again (Ctrl+Enter in a field)",
-start: at,
-stop: () => k("stop"),
-});
-e(it, "Compute curve");
-const ht = dt.querySelector("[data-testid=stop]");
-ht.title = "Stop after the point in progress; finished points stay, and the weights are restored";
-dt.querySelector(".mn-progress").setAttribute("aria-label", "Points computed");
-const ut = t("div", { class: "mn-error", role: "alert", "data-testid": "refused", hidden: true });
-const mt = t(
+const W = P("sparsities", "0.005, 0.01, 0.02"),
+D = P("kept", "0.9, 0.8, 0.7"),
+V = r("Points: share of weights set to 0", W),
+Y = r("Points: curvature mass kept", D);
+V.classList.add("mn-grow");
+Y.classList.add("mn-grow");
+const Q = t("div", { class: "mn-error", role: "alert", "data-testid": "refused", hidden: true });
+const Z = t(
 "div",
 {},
 t(
 "div",
 { class: "mn-controls" },
-r("Memorised text", X("memorised")),
-r("Reference text", X("reference")),
-r("Method", z("method", o.get("methods"))),
+r("Memorised text", F("memorised")),
+r("Reference text", F("reference")),
+r("Method", O("method", n.get("methods"))),
 r("Seed", E("seed", t("input", { type: "number", min: 0, step: 1 }))),
 ),
-t("div", { class: "mn-controls" }, Q, tt, dt),
-ut,
-ct,
+t("div", { class: "mn-controls" }, V, Y, k),
+Q,
+M,
 );
-const ft = () => (o.get("method") === "curvature" ? "kept" : "sparsity");
-const pt = () => {
-Q.hidden = ft() !== "sparsity";
-tt.hidden = ft() !== "kept";
-const e = o.get("doubts"),
-s = ["memorised", "reference", "seed"].every((t) => e[t] === o.get(t));
-ut.hidden = !s || !e.refused;
-ut.replaceChildren(
-...(ut.hidden
+const tt = () => (n.get("method") === "curvature" ? "kept" : "sparsity");
+const nt = () => {
+V.hidden = tt() !== "sparsity";
+Y.hidden = tt() !== "kept";
+const e = n.get("doubts"),
+s = ["memorised", "reference", "seed"].every((t) => e[t] === n.get(t));
+Q.hidden = !s || !e.refused;
+Q.replaceChildren(
+...(Q.hidden
 ? []
 : [t("strong", { text: "These sets overlap: nothing is run with them" }), t("pre", { text: e.refused })]),
 );
-if (!ut.hidden && o.get("error").text === e.refused) ct.hidden = true;
+if (!Q.hidden && n.get("error").text === e.refused) M.hidden = true;
 };
-let gt = null,
-bt = -1;
-const wt = t(
+let it = null,
+lt = -1;
+const dt = t(
 "div",
 { class: "mn-empty", "data-testid": "empty" },
 t("strong", { text: "No curve yet" }),
@@ -922,10 +968,10 @@ text:
 "edit of equal size. The weights are restored after every point.",
 }),
 );
-const vt = t("span", { class: "mn-note", "data-testid": "what" }),
-xt = t("div", { class: "mn-warning", "data-testid": "stale", hidden: true }),
-yt = t("div", { class: "mn-warning", "data-testid": "notes", hidden: true });
-const $t = t("input", {
+const ht = t("span", { class: "mn-note", "data-testid": "what" }),
+ut = t("div", { class: "mn-warning", "data-testid": "stale", hidden: true }),
+mt = t("div", { class: "mn-warning", "data-testid": "notes", hidden: true });
+const pt = t("input", {
 type: "range",
 min: 0,
 max: 1,
@@ -933,119 +979,119 @@ step: 1,
 "data-testid": "at",
 "aria-label": "Point of the curve",
 }),
-kt = t("output", { "data-testid": "here" }),
-Mt = t("span", { class: "mn-label" });
-const Ct = z("measure", [
+ft = t("output", { "data-testid": "here" }),
+gt = t("span", { class: "mn-label" });
+const bt = O("measure", [
 ["strict", "word for word"],
 ["loose", "loosely, 75 % right"],
 ]),
-St = t("select", { "data-testid": "set" }),
-Nt = t("div", { class: "mn-key" });
-const At = t("div", { class: "mn-chart", "data-testid": "plane" }),
-Et = t("div", { class: "mn-chart", "data-testid": "recited" }),
-Lt = t("div", { class: "mn-chart", "data-testid": "loss" }),
-_t = t("div", { "data-testid": "numbers" });
-const jt = t("div", {
+wt = t("select", { "data-testid": "set" }),
+xt = t("div", { class: "mn-key" });
+const vt = t("div", { class: "mn-chart", "data-testid": "plane" }),
+yt = t("div", { class: "mn-chart", "data-testid": "recited" }),
+$t = t("div", { class: "mn-chart", "data-testid": "loss" }),
+kt = t("div", { "data-testid": "numbers" });
+const Mt = t("div", {
 class: "mn-chart",
 tabindex: "0",
 role: "group",
 "data-testid": "layers",
 "aria-label": "Layer map; arrow keys read its cells",
 }),
-Ot = t("div", { class: "mn-note", "data-testid": "cell", role: "status" }),
-Tt = t("h3", {});
-const qt = t("p", { class: "mn-note", "data-testid": "unchanged" });
-const Pt = t(
+Ct = t("div", { class: "mn-note", "data-testid": "cell", role: "status" }),
+Nt = t("h3", {});
+const St = t("p", { class: "mn-note", "data-testid": "unchanged" });
+const At = t(
 "div",
 { class: "mn-moves" },
-t("div", { class: "mn-field mn-slide" }, t("span", {}, Mt, kt), $t),
-r("Recitation", Ct),
-r("of the sequences", St),
+t("div", { class: "mn-field mn-slide" }, t("span", {}, gt, ft), pt),
+r("Recitation", bt),
+r("of the sequences", wt),
 );
-const zt = t("div", {}, yt, Pt, Nt, t("div", { class: "mn-two" }, At, t("div", {}, Et, Lt)), _t, qt);
-const Ut = t(
+const Et = t("div", {}, mt, At, xt, t("div", { class: "mn-two" }, vt, t("div", {}, yt, $t)), kt, St);
+const Lt = t(
 "section",
 { class: "mn-section", "data-testid": "curve", "aria-label": "Trade-off curve" },
-t("div", { class: "mn-side-head" }, t("h3", { text: "How much is recited, and what that costs" }), vt),
-xt,
-wt,
-zt,
+t("div", { class: "mn-side-head" }, t("h3", { text: "How much is recited, and what that costs" }), ht),
+ut,
+dt,
+Et,
 );
-const Rt = () => (gt ? Math.max(0, Math.min(o.get("at"), gt.strengths.length)) : 0);
-const Ft = (t) => {
-const e = Math.max(0, Math.min(t, gt.strengths.length));
-o.set("at", e);
-k("move", { fields: { at: e } });
-Zt();
+const _t = () => (it ? Math.max(0, Math.min(n.get("at"), it.strengths.length)) : 0);
+const jt = (t) => {
+const e = Math.max(0, Math.min(t, it.strengths.length));
+n.set("at", e);
+c("move", { fields: { at: e } });
+It();
 };
-$t.oninput = () => {
-if (gt) Ft(Number($t.value));
+pt.oninput = () => {
+if (it) jt(Number(pt.value));
 };
-for (const t of [At, Et, Lt])
+for (const t of [vt, yt, $t])
 t.addEventListener("click", (t) => {
 const e = t.target.closest("[data-point]");
-if (e && gt) Ft(Number(e.dataset.point));
+if (e && it) jt(Number(e.dataset.point));
 });
-St.onchange = () => Zt();
-const Wt = () =>
-gt
-? Object.entries(gt.fields)
-.filter(([t, e]) => String(o.get(t)) !== String(e))
+wt.onchange = () => It();
+const Ot = () =>
+it
+? Object.entries(it.fields)
+.filter(([t, e]) => String(n.get(t)) !== String(e))
 .map(([t]) => t)
 : [];
-const Dt = () => {
-const t = Wt(),
-s = ["running", "stopping"].includes(o.get("status"));
-xt.hidden = !t.length || s;
+const Tt = () => {
+const t = Ot(),
+s = ["running", "stopping"].includes(n.get("status"));
+ut.hidden = !t.length || s;
 e(
-xt,
-xt.hidden
+ut,
+ut.hidden
 ? ""
-: `The fields have changed (${t.join(", ")}). What stands here is of ${gt.what}; press ` +
+: `The fields have changed (${t.join(", ")}). What stands here is of ${it.what}; press ` +
 `“Compute curve” for the new question.`,
 );
 };
-const Xt = t("div", { "data-testid": "texts" }),
-Bt = t("span", { class: "mn-note" });
-const It = t("p", { "data-testid": "force", role: "status" }),
-Vt = t("button", {
+const qt = t("div", { "data-testid": "texts" }),
+Pt = t("span", { class: "mn-note" });
+const zt = t("p", { "data-testid": "force", role: "status" }),
+Ut = t("button", {
 type: "button",
 class: "mn-button",
 "data-testid": "put",
-onclick: () => k("put", { fields: { at: Rt() } }),
+onclick: () => c("put", { fields: { at: _t() } }),
 }),
-Yt = t("button", { type: "button", class: "mn-button", "data-testid": "undo", onclick: () => k("undo") });
-const Gt = t("div", { class: "mn-weights", "data-testid": "weights" }, Vt, Yt, It),
-Jt = t(
+Rt = t("button", { type: "button", class: "mn-button", "data-testid": "undo", onclick: () => c("undo") });
+const Ft = t("div", { class: "mn-weights", "data-testid": "weights" }, Ut, Rt, zt),
+Wt = t(
 "div",
 {},
 t(
 "section",
 { class: "mn-section", "aria-label": "Weights" },
 t("div", { class: "mn-side-head" }, t("h3", { text: "Weights" })),
-Gt,
+Ft,
 ),
-t("section", { class: "mn-section", "aria-label": "Layer map" }, t("div", { class: "mn-side-head" }, Tt), jt, Ot),
+t("section", { class: "mn-section", "aria-label": "Layer map" }, t("div", { class: "mn-side-head" }, Nt), Mt, Ct),
 t(
 "section",
 { class: "mn-section", "aria-label": "Texts before and after" },
-t("div", { class: "mn-side-head" }, t("h3", { text: "Texts before and after" }), Bt),
-V(),
-Xt,
+t("div", { class: "mn-side-head" }, t("h3", { text: "Texts before and after" }), Pt),
+I(),
+qt,
 ),
 );
-const Kt = (t) => (t ? t.slice(0, 12) : "…");
-const Ht = () => {
-const s = o.get("force"),
-n = Rt(),
-a = ["running", "stopping"].includes(o.get("status")),
-r = n ? `${G[gt.kind].unit} ${f(gt.strengths[n - 1])}` : "";
-Gt.setAttribute("data-state", s.state);
-Vt.disabled = a || !n || !!s.doing;
-e(Vt, n ? `Put ${r} in force` : "Put an edit in force");
-Yt.disabled = s.state !== "in force";
+const Dt = (t) => (t ? t.slice(0, 12) : "…");
+const Xt = () => {
+const s = n.get("force"),
+o = _t(),
+a = ["running", "stopping"].includes(n.get("status")),
+r = o ? `${K[it.kind].unit} ${p(it.strengths[o - 1])}` : "";
+Ft.setAttribute("data-state", s.state);
+Ut.disabled = a || !o || !!s.doing;
+e(Ut, o ? `Put ${r} in force` : "Put an edit in force");
+Rt.disabled = s.state !== "in force";
 e(
-Yt,
+Rt,
 s.state === "in force"
 ? "Undo: weights back, bit-equal"
 : s.state === "undone" && s.same
@@ -1054,61 +1100,61 @@ s.state === "in force"
 );
 const i =
 s.state === "in force"
-? `In force: ${s.what}. Weight hash ${Kt(s.before)} → ${Kt(s.now)}; whatever the notebook asks ` +
+? `In force: ${s.what}. Weight hash ${Dt(s.before)} → ${Dt(s.now)}; whatever the notebook asks ` +
 `this model now is answered by the edited one.`
 : s.state === "undone"
-? `Undone (${s.what}): weight hash ${Kt(s.now)}, ` +
-`${s.same ? `unchanged from ${Kt(s.before)} before the edit` : `NOT the ${Kt(s.before)} from before`}` +
+? `Undone (${s.what}): weight hash ${Dt(s.now)}, ` +
+`${s.same ? `unchanged from ${Dt(s.before)} before the edit` : `NOT the ${Dt(s.before)} from before`}` +
 `.`
 : s.state === "error"
 ? ""
 : "The model has its own weights. The curve undoes its edits itself; here one can be left in " +
 "force, to try the edited model in the notebook.";
-It.replaceChildren(s.doing ?? i, ...(s.text ? [t("strong", { class: "mn-bad", text: ` ${s.text}` })] : []));
+zt.replaceChildren(s.doing ?? i, ...(s.text ? [t("strong", { class: "mn-bad", text: ` ${s.text}` })] : []));
 };
-const Qt = (t, e, s) => [s(t[e]), g(t[`${e}_low`], t[`${e}_high`], s)];
-const Zt = () => {
-if (!gt || !de.isConnected) {
-Ht();
+const Bt = (t, e, n) => [n(t[e]), g(t[`${e}_low`], t[`${e}_high`], n)];
+const It = () => {
+if (!it || !$.isConnected) {
+Xt();
 return;
 }
-const s = Rt(),
-n = gt,
-a = St.value || n.sets[0],
-r = n.unedited[a],
-i = s ? n.edit[s - 1][a] : null,
-c = s ? n.random[s - 1][a] : null,
-l = G[n.kind],
-d = `${f(100 * S.level)} %`;
-$t.max = n.strengths.length;
-$t.value = s;
-e(Mt, `${l.title[0].toUpperCase() + l.title.slice(1)}: `);
-e(kt, s ? `${f(n.strengths[s - 1])} (${p(n.shares[s - 1])} of all ${l.taken} taken)` : "none, the unedited model");
-$t.setAttribute(
+const s = _t(),
+o = it,
+a = wt.value || o.sets[0],
+r = o.unedited[a],
+i = s ? o.edit[s - 1][a] : null,
+c = s ? o.random[s - 1][a] : null,
+l = K[o.kind],
+d = `${p(100 * N.level)} %`;
+pt.max = o.strengths.length;
+pt.value = s;
+e(gt, `${l.title[0].toUpperCase() + l.title.slice(1)}: `);
+e(ft, s ? `${p(o.strengths[s - 1])} (${f(o.shares[s - 1])} of all ${l.taken} taken)` : "none, the unedited model");
+pt.setAttribute(
 "aria-valuetext",
 s
-? `${l.unit} ${f(n.strengths[s - 1])}: ${p(i[o.get("measure")])} recited, clean ` +
-`loss ${f(i.rise)} nats higher`
+? `${l.unit} ${p(o.strengths[s - 1])}: ${f(i[n.get("measure")])} recited, clean ` +
+`loss ${p(i.rise)} nats higher`
 : "unedited",
 );
-Ut.setAttribute("data-at", s);
-_t.replaceChildren(
+Lt.setAttribute("data-at", s);
+kt.replaceChildren(
 C(
 "point",
-["", `unedited, n = ${r.n}`, s ? `${l.unit} ${f(n.strengths[s - 1])}` : "–", s ? n.control : "–"],
+["", `unedited, n = ${r.n}`, s ? `${l.unit} ${p(o.strengths[s - 1])}` : "–", s ? o.control : "–"],
 [
 ...["strict", "loose", "lev", "exact_prefix", "nll"].map((t) => {
-const e = t === "strict" || t === "loose" || t === "lev" ? p : f;
-return [Y[t], Qt(r, t, e), i ? Qt(i, t, e) : "–", c ? Qt(c, t, e) : "–"];
+const e = t === "strict" || t === "loose" || t === "lev" ? f : p;
+return [J[t], Bt(r, t, e), i ? Bt(i, t, e) : "–", c ? Bt(c, t, e) : "–"];
 }),
 [
 `clean loss, nats/token (${m(r.texts, "text")})`,
-[f(r.loss), ""],
-i ? [f(i.loss), ""] : "–",
-c ? [f(c.loss), ""] : "–",
+[p(r.loss), ""],
+i ? [p(i.loss), ""] : "–",
+c ? [p(c.loss), ""] : "–",
 ],
-["its rise over unedited", "–", i ? Qt(i, "rise", f) : "–", c ? Qt(c, "rise", f) : "–"],
-["nDCG@10 to unedited, clean text", [f(r.ndcg), ""], i ? [f(i.ndcg), ""] : "–", c ? [f(c.ndcg), ""] : "–"],
+["its rise over unedited", "–", i ? Bt(i, "rise", p) : "–", c ? Bt(c, "rise", p) : "–"],
+["nDCG@10 to unedited, clean text", [p(r.ndcg), ""], i ? [p(i.ndcg), ""] : "–", c ? [p(c.ndcg), ""] : "–"],
 ],
 ),
 t("p", {
@@ -1116,7 +1162,7 @@ class: "mn-note",
 text:
 `${d} intervals: exact (Clopper–Pearson) for shares recited, bootstrap over sequences or ` +
 `texts for the others. ` +
-(n.sets.length > 1
+(o.sets.length > 1
 ? "“kept apart”: the half of the sequences that the edit was not found on."
 : "Too few sequences to halve: recitation is of those that the edit was found on.") +
 ` Control: one draw.`,
@@ -1125,118 +1171,117 @@ text:
 const h = s
 ? [
 ["before", 0],
-[`after, ${f(n.strengths[s - 1])}`, s],
+[`after, ${p(o.strengths[s - 1])}`, s],
 ]
 : [["before", 0]];
-Xt.replaceChildren(
-...n.texts.items.map((t, e) => B(n.texts, e, h, t.what === "clean" ? "clean text, half of it given" : t.what)),
+qt.replaceChildren(
+...o.texts.items.map((t, e) => X(o.texts, e, h, t.what === "clean" ? "clean text, half of it given" : t.what)),
 );
 e(
-Bt,
-`memorised sequences ${n.texts.items[0] ? `(${n.texts.items[0].what}, best recited first)` : ""} and clean text`,
+Pt,
+`memorised sequences ${o.texts.items[0] ? `(${o.texts.items[0].what}, best recited first)` : ""} and clean text`,
 );
 e(
-Tt,
+Nt,
 s
-? `What the edit takes from each layer, ${l.unit} ${f(n.strengths[s - 1])}`
+? `What the edit takes from each layer, ${l.unit} ${p(o.strengths[s - 1])}`
 : "What the edit takes from each layer: nothing yet",
 );
-Ht();
-se();
+Xt();
+Gt();
 };
-const te = (t, e) => {
-const s = Rt(),
-n = St.value || gt.sets[0],
-a = o.get("measure");
-return [Z(t, gt, n, a, s, e[0], 330), et(t, gt, n, a, s, e[1], 168), st(t, gt, n, s, e[1], 168)];
+const Vt = (t, e) => {
+const s = _t(),
+o = wt.value || it.sets[0],
+a = n.get("measure");
+return [et(t, it, o, a, s, e[0], 330), st(t, it, o, a, s, e[1], 168), ot(t, it, o, s, e[1], 168)];
 };
-const ee = () => {
-const t = Rt(),
-s = gt;
-jt.hidden = Ot.hidden = !t || !s.grid.matrices.length;
-if (jt.hidden) return;
-jt.replaceChildren(nt(w, s, t, _(de), (de.clientWidth || 900) - 30, document.activeElement === jt ? bt : -1));
-const n = s.grid.blocks.length,
-o = bt >= 0 ? s.grid.names[Math.floor(bt / n)]?.[bt % n] : "";
-const a = G[s.kind].taken;
+const Yt = () => {
+const t = _t(),
+n = it;
+Mt.hidden = Ct.hidden = !t || !n.grid.matrices.length;
+if (Mt.hidden) return;
+Mt.replaceChildren(at(w, n, t, _($), ($.clientWidth || 900) - 30, document.activeElement === Mt ? lt : -1));
+const s = n.grid.blocks.length,
+o = lt >= 0 ? n.grid.names[Math.floor(lt / s)]?.[lt % s] : "";
+const a = K[n.kind].taken;
 e(
-Ot,
+Ct,
 `A column a block; % of the layer’s ${a}, strongest shade ` +
-`${p(Math.max(...s.cellsAt(t).filter((t) => !u(t))))}.` +
-`${o ? ` ${o}: ${p(s.cellsAt(t)[bt])}.` : ""}`,
+`${f(Math.max(...n.cellsAt(t).filter((t) => !u(t))))}.` +
+`${o ? ` ${o}: ${f(n.cellsAt(t)[lt])}.` : ""}`,
 );
 };
-const se = () => {
-if (!gt || !de.isConnected) return;
-de.setAttribute("data-dark", _(de).dark);
-const t = zt.clientWidth || 900,
+const Gt = () => {
+if (!it || !$.isConnected) return;
+const t = Et.clientWidth || 900,
 e = Math.max(260, Math.round(t > 780 ? (t - 24) / 2 : t)),
-[s, n, o] = te(w, [e, e]);
-At.replaceChildren(s);
-Et.replaceChildren(n);
-Lt.replaceChildren(o);
-ee();
+[n, s, o] = Vt(w, [e, e]);
+vt.replaceChildren(n);
+yt.replaceChildren(s);
+$t.replaceChildren(o);
+Yt();
 };
-jt.onkeydown = (t) => {
-const e = gt?.grid.blocks.length,
-s = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -e, ArrowDown: e }[t.key];
-if (!s || !gt) return;
+Mt.onkeydown = (t) => {
+const e = it?.grid.blocks.length,
+n = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -e, ArrowDown: e }[t.key];
+if (!n || !it) return;
 t.preventDefault();
 t.stopPropagation();
-const n = bt < 0 ? 0 : bt + s;
-if (n >= 0 && n < e * gt.grid.matrices.length) bt = n;
-ee();
+const s = lt < 0 ? 0 : lt + n;
+if (s >= 0 && s < e * it.grid.matrices.length) lt = s;
+Yt();
 };
-jt.onfocus = () => {
-if (bt < 0) bt = 0;
-if (gt) ee();
+Mt.onfocus = () => {
+if (lt < 0) lt = 0;
+if (it) Yt();
 };
-jt.onblur = () => {
-if (gt) ee();
+Mt.onblur = () => {
+if (it) Yt();
 };
-jt.addEventListener("click", (t) => {
+Mt.addEventListener("click", (t) => {
 const e = t.target.closest("[data-cell]");
 if (e) {
-bt = Number(e.dataset.cell);
-ee();
+lt = Number(e.dataset.cell);
+Yt();
 }
 });
-const ne = () => {
-gt = ot(o.get("found"));
-for (const t of [zt, Jt, ie.files]) t.hidden = !gt;
-wt.hidden = !!gt;
-e(vt, gt?.what ?? "");
-Dt();
-pt();
-if (!gt) {
-Ht();
+const Jt = () => {
+it = rt(n.get("found"));
+for (const t of [Et, Wt, Zt.files]) t.hidden = !it;
+dt.hidden = !!it;
+e(ht, it?.what ?? "");
+Tt();
+nt();
+if (!it) {
+Xt();
 return;
 }
-const s = gt,
-n = St.value;
-St.replaceChildren(...s.sets.map((t) => a(t, `${t} (${s.unedited[t].n})`)));
-St.value = s.sets.includes(n) ? n : s.sets[0];
-Ut.setAttribute("data-points", s.strengths.length);
-const r = I(s.unedited[s.sets[0]], s.sets[0]),
+const s = it,
+o = wt.value;
+wt.replaceChildren(...s.sets.map((t) => a(t, `${t} (${s.unedited[t].n})`)));
+wt.value = s.sets.includes(o) ? o : s.sets[0];
+Lt.setAttribute("data-points", s.strengths.length);
+const r = B(s.unedited[s.sets[0]], s.sets[0]),
 i = [
 ...(r ? [r] : []),
 ...s.notes,
 ...s.failed.map(([t, e]) => `Left out: ${t}. ${e[0].toUpperCase()}${e.slice(1)}`),
 ];
-yt.hidden = !i.length;
-yt.replaceChildren(t("ul", {}, ...i.map((e) => t("li", { text: e }))));
-Nt.replaceChildren(
+mt.hidden = !i.length;
+mt.replaceChildren(t("ul", {}, ...i.map((e) => t("li", { text: e }))));
+xt.replaceChildren(
 ...[
 ["edit", s.method],
 ["control", `${s.control} (control)`],
-].map(([e, s]) =>
+].map(([e, n]) =>
 t(
 "span",
 {},
-x(
+v(
 "svg",
 { width: 26, height: 12, "aria-hidden": "true" },
-x("line", {
+v("line", {
 x1: 0,
 x2: 26,
 y1: 6,
@@ -1245,61 +1290,61 @@ style: `stroke:var(${e === "edit" ? "--mn-accent" : "--mn-other"})`,
 "stroke-width": 1.6,
 "stroke-dasharray": e === "edit" ? null : "5 4",
 }),
-J(w, e, 13, 6),
+H(w, e, 13, 6),
 ),
-s,
+n,
 ),
 ),
 t("span", { text: "◯ the point chosen" }),
 );
 const [c, l] = s.hashes;
 e(
-qt,
+St,
 !c
 ? ""
 : c === l
-? `Weight hash before and after all points: ${Kt(c)}, unchanged.`
-: `Weight hash ${Kt(c)} before, ${Kt(l)} after: the model was changed meanwhile.`,
+? `Weight hash before and after all points: ${Dt(c)}, unchanged.`
+: `Weight hash ${Dt(c)} before, ${Dt(l)} after: the model was changed meanwhile.`,
 );
-Zt();
+It();
 };
-const oe = () => `subspace_${gt.fields.method}_${gt.fields.memorised}`.replace(/[^\w-]+/g, "_");
-const ae = () => {
-const t = rt(gt);
+const Kt = () => `subspace_${it.fields.method}_${it.fields.memorised}`.replace(/[^\w-]+/g, "_");
+const Ht = () => {
+const t = ct(it);
 return [Object.keys(t[0]), ...t.map((t) => Object.values(t))].map(h).join("");
 };
-const re = () => q(te(v, [470, 430]).map(y));
-const ie = P(o, (t, e) => k(t, { ...e, fields: D() }), {
-stem: oe,
-figure: re,
-table: ae,
+const Qt = () => T(Vt(x, [470, 430]).map(y));
+const Zt = q(n, (t, e) => c(t, { ...e, fields: U() }), {
+stem: Kt,
+figure: Qt,
+table: Ht,
 example: "curve.zarr, curve.nc, curve.csv, mask.npz",
 });
-e(ie.files.querySelector("[data-testid=csv]"), "Curve (CSV)");
+e(Zt.files.querySelector("[data-testid=csv]"), "Curve (CSV)");
 e(
-ie.files.querySelector(".mn-saverow .mn-label"),
+Zt.files.querySelector(".mn-saverow .mn-label"),
 "Save on the kernel’s machine: the curve (.zarr, .nc, .csv, .parquet) or the mask shown (.npz)",
 );
-ie.files.querySelector(".mn-buttons").append(
+Zt.files.querySelector(".mn-buttons").append(
 t("button", {
 type: "button",
 class: "mn-button",
 "data-testid": "json",
 text: "Curve (JSON)",
 onclick: () =>
-n(
-`${oe()}.json`,
+s(
+`${Kt()}.json`,
 "application/json",
 JSON.stringify(
 {
-...gt.fields,
-kind: gt.kind,
-control: gt.control,
-level: S.level,
-layers: gt.grid.names.flat().filter(Boolean),
-model: S.name,
-weights: gt.hashes[0],
-points: rt(gt),
+...it.fields,
+kind: it.kind,
+control: it.control,
+level: N.level,
+layers: it.grid.names.flat().filter(Boolean),
+model: N.name,
+weights: it.hashes[0],
+points: ct(it),
 },
 (t, e) => (typeof e === "number" && !Number.isFinite(e) ? null : e),
 1,
@@ -1311,68 +1356,34 @@ type: "button",
 class: "mn-button",
 "data-testid": "npz",
 text: "Mask shown (npz)",
-onclick: () => k("document", { kind: "npz", fields: D() }),
+onclick: () => c("document", { kind: "npz", fields: U() }),
 }),
 );
-let ce = o.get("document").number ?? 0;
-const le = () => {
-const t = o.get("document");
-if (!t.number || t.number === ce) return;
-ce = t.number;
-n(`${oe()}.${t.kind}`, t.type, U(t.data));
+let te = n.get("document").number ?? 0;
+const ee = () => {
+const t = n.get("document");
+if (!t.number || t.number === te) return;
+te = t.number;
+s(`${Kt()}.${t.kind}`, t.type, z(t.data));
 };
-const de = t(
-"div",
-{
-class: "mnemoscope mn-memory",
-"data-testid": "subspace-bench",
-"data-lm-suppress-shortcuts": "true",
-role: "region",
-"aria-label": "Subspace bench",
-onkeydown: (t) => {
-if (t.key === "Enter" && (t.ctrlKey || t.metaKey)) {
-t.preventDefault();
-t.stopPropagation();
-it.click();
-}
-},
-},
-t(
-"header",
-{ class: "mn-header" },
-t("h2", { text: "Subspace bench" }),
-t("span", { class: "mn-chip", "data-testid": "model", text: S.text }),
-),
-mt,
-Ut,
-Jt,
-ie.element,
-);
-i(l, de);
-M(["found"], ne);
-M(["at", "measure"], Zt);
-M(["doubts"], pt);
-M(["force"], Ht);
-M(["memorised", "reference", "method", "seed"], () => {
-pt();
-Dt();
+l(["found"], Jt);
+l(["at", "measure"], It);
+l(["doubts"], nt);
+l(["force"], Xt);
+l(["memorised", "reference", "method", "seed"], () => {
+nt();
+Tt();
 });
-M(["status", "progress", "error"], () => {
-lt();
-Dt();
-pt();
-Ht();
+l(["status", "progress", "error"], () => {
+Tt();
+nt();
+Xt();
 });
-M(["saved", "code"], ie.draw);
-M(["document"], le);
-$.push(j(se), s(de, Ut, se), c(o.get("static_key")));
-ne();
-pt();
-lt();
-ie.draw();
-return () => {
-for (const t of $) t();
-};
+l(["document"], ee);
+const ne = i.open(o, { parts: [Z, Lt, Wt], drawer: Zt, box: Lt, draw: Gt });
+Jt();
+nt();
+return ne;
 }
-var ct = { render: it };
-export { ct as default };
+var dt = { render: lt };
+export { dt as default };

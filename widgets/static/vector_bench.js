@@ -1,4 +1,4 @@
-// Built by npm run build from 10 files, sha256 c971b8a952c4fa8a49e340e6cf1c515a9a1fe13a0f2b7e852eb9ac1dc1fe9af2
+// Built by npm run build from 11 files, sha256 9c8d6d3ad820a91ca90501cb65ab9cc529a5e87f457afbb478c286d15a806e08
 const t = (t, e = {}, ...s) => {
 const n = document.createElement(t);
 for (const [t, s] of Object.entries(e)) {
@@ -180,80 +180,7 @@ return e;
 };
 const M = (t) => t === null || t === undefined || Number.isNaN(t);
 const S = (t, e) => `${t.toLocaleString("en")} ${e}${t === 1 ? "" : "s"}`;
-const T = (s, n, { title: i, start: o, stop: a }) => {
-const r = t("button", {
-class: "mn-button mn-primary",
-type: "button",
-"data-testid": "run",
-text: "Run",
-title: i,
-onclick: o,
-});
-const l = t("button", {
-class: "mn-button",
-type: "button",
-"data-testid": "stop",
-text: "Stop",
-title: "Stop after the layer in progress; finished layers stay",
-onclick: a,
-});
-const c = t("div", { class: "mn-progress-fill" }),
-h = t("span", { class: "mn-note", "data-testid": "progress", role: "status" });
-const d = t(
-"div",
-{
-class: "mn-progress",
-role: "progressbar",
-"aria-label": "Layers computed",
-"aria-valuemin": 0,
-"aria-valuemax": 100,
-},
-c,
-);
-const m = t("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
-const u = () => {
-const i = s.get("status"),
-o = s.get("progress"),
-a = o.total ? Math.round((100 * o.done) / o.total) : 0,
-r = s.get("error");
-l.disabled = i !== "running";
-n().setAttribute("data-status", i);
-d.hidden = i !== "running" && i !== "stopping";
-c.style.width = `${a}%`;
-d.setAttribute("aria-valuenow", a);
-e(h, o.text ?? "");
-m.hidden = !r.text;
-m.replaceChildren(...(r.text ? [t("strong", { text: r.title }), t("pre", { text: r.text })] : []));
-};
-return {
-run: r,
-error: m,
-draw: u,
-element: t("div", { class: "mn-run" }, r, l, t("div", { class: "mn-status" }, d, h)),
-};
-};
-const L = (e, s, n) =>
-t(
-"div",
-{ class: "mn-predictions" },
-t("h4", { text: e }),
-t(
-"ol",
-{},
-...s.map(([e, s]) => {
-const [i, o, a = ""] = n.get(e) ?? [];
-return t(
-"li",
-{},
-t("span", { class: "mn-p-bar", style: `width:${(100 * s).toFixed(1)}%` }),
-t("code", { text: v(b(e), 18), title: b(e) }),
-i ? t("span", { class: `mn-tag ${a}`, text: i, title: o, "aria-label": o }) : null,
-t("span", { class: "mn-p", text: y(s) }),
-);
-}),
-),
-);
-const C = (t, { title: e, subtitle: s, bar: n, limit: i, low: o = x(-i) }) => {
+const T = (t, { title: e, subtitle: s, bar: n, limit: i, low: o = x(-i) }) => {
 const a = "http://www.w3.org/2000/svg",
 r = f.light;
 const l = (t, e, s) => {
@@ -336,28 +263,28 @@ t.rowTitle,
 l("text", { x: b, y: k - 8, fill: "#555555" }, t.columnTitle),
 );
 const L = b + h * t.columns + 14,
-C = 60,
-E = Math.min(160, d * t.rows);
-for (let t = 0; t < C; t++)
+E = 60,
+C = Math.min(160, d * t.rows);
+for (let t = 0; t < E; t++)
 M.append(
-l("rect", { x: L, y: y + (E * t) / C, width: 9, height: E / C + 0.3, fill: m(r.diverging(1 - t / (C - 1))) }),
+l("rect", { x: L, y: y + (C * t) / E, width: 9, height: C / E + 0.3, fill: m(r.diverging(1 - t / (E - 1))) }),
 );
 for (const [t, e] of [
 [x(i), 0],
 ["0", 0.5],
 [o, 1],
 ])
-M.append(l("text", { x: L + 13, y: y + E * e + 4 }, t));
+M.append(l("text", { x: L + 13, y: y + C * e + 4 }, t));
 M.append(
 l(
 "text",
-{ transform: `translate(${L + 50} ${y + E / 2}) rotate(90)`, "text-anchor": "middle", fill: "#555555" },
+{ transform: `translate(${L + 50} ${y + C / 2}) rotate(90)`, "text-anchor": "middle", fill: "#555555" },
 n,
 ),
 );
 return { text: new XMLSerializer().serializeToString(M), width: Math.ceil($), height: Math.ceil(k) };
 };
-const E = (e, s = 3) =>
+const L = (e, s = 3) =>
 new Promise((n, i) => {
 const o = new Image();
 o.onload = () => {
@@ -370,7 +297,7 @@ i.toBlob(n, "image/png");
 o.onerror = () => i(new Error("the browser could not draw the figure"));
 o.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(e.text);
 });
-const N = (t) => {
+const E = (t) => {
 const e = t.reduce((t, e) => t + e.width, 0),
 s = Math.max(...t.map((t) => t.height));
 let n = 0;
@@ -389,7 +316,7 @@ width: e,
 height: s,
 };
 };
-const A = (s, o, { stem: r, figure: l, table: c, example: h }) => {
+const C = (s, o, { stem: r, figure: l, table: c, example: h }) => {
 const d = t("textarea", {
 class: "mn-code",
 readonly: true,
@@ -420,7 +347,7 @@ t(
 "div",
 { class: "mn-buttons" },
 g("svg", "Figure (SVG)", () => n(`${r()}.svg`, "image/svg+xml", l().text)),
-g("png", "Figure (PNG)", async () => n(`${r()}.png`, "image/png", await E(l()))),
+g("png", "Figure (PNG)", async () => n(`${r()}.png`, "image/png", await L(l()))),
 g("csv", "Data (CSV)", () => n(`${r()}.csv`, "text/csv", c())),
 ),
 t(
@@ -453,8 +380,8 @@ d.value = s.get("code");
 };
 return { element: v, files: b, draw: x };
 };
-const O = { minWidth: 3, maxWidth: 46, minHeight: 3, maxHeight: 22, label: 11 };
-class _ {
+const N = { minWidth: 3, maxWidth: 46, minHeight: 3, maxHeight: 22, label: 11 };
+class A {
 constructor({ label: e, testid: s, name: n, hover: i = () => {}, select: o = () => {}, key: a = () => false }) {
 Object.assign(this, { name: n, onHover: i, onSelect: o, onKey: a });
 this.focus = { row: 0, column: 0 };
@@ -529,22 +456,22 @@ this.draw();
 layout() {
 const { rows: t, columns: e, rowLabels: s, columnLabels: n } = this.grid,
 i = this.base.getContext("2d");
-i.font = `${O.label}px ${this.theme.mono}`;
+i.font = `${N.label}px ${this.theme.mono}`;
 const o = (t) => Math.max(0, ...t.slice(0, 2e3).map((t) => i.measureText(t).width));
 this.left = Math.ceil(o(s)) + (this.grid.rowTitle ? 26 : 10);
 const a = Math.max(60, this.width - this.left - 4);
 const r = e * t > 2e4;
-this.cw = this.grid.cellWidth ?? Math.max(r ? 1 : O.minWidth, Math.min(O.maxWidth, Math.floor(a / e)));
-if (!this.grid.cellWidth && e <= 400) this.cw = Math.max(this.cw, Math.min(12, O.maxWidth));
+this.cw = this.grid.cellWidth ?? Math.max(r ? 1 : N.minWidth, Math.min(N.maxWidth, Math.floor(a / e)));
+if (!this.grid.cellWidth && e <= 400) this.cw = Math.max(this.cw, Math.min(12, N.maxWidth));
 this.cw = Math.max(1, Math.min(this.cw, Math.floor(12e3 / e)));
 const l = this.grid.height ?? 430;
-this.ch = this.grid.cellHeight ?? Math.max(r ? 1 : O.minHeight, Math.min(O.maxHeight, Math.floor(l / t)));
+this.ch = this.grid.cellHeight ?? Math.max(r ? 1 : N.minHeight, Math.min(N.maxHeight, Math.floor(l / t)));
 this.ch = Math.max(1, Math.min(this.ch, Math.floor(12e3 / t)));
 const c = n.map((t) => v(t.text, 20)),
 h = o(c);
 this.turned = h + 6 > this.cw;
-this.every = this.turned ? Math.max(1, Math.ceil((O.label + 2) / this.cw)) : 1;
-this.rowEvery = Math.max(1, Math.ceil((O.label + 2) / this.ch));
+this.every = this.turned ? Math.max(1, Math.ceil((N.label + 2) / this.cw)) : 1;
+this.rowEvery = Math.max(1, Math.ceil((N.label + 2) / this.ch));
 this.plotWidth = this.cw * e;
 this.plotHeight = this.ch * t;
 this.lean = this.turned ? Math.ceil(h * 0.5) + 8 : 0;
@@ -586,7 +513,7 @@ o.textBaseline = "middle";
 for (let t = 0; t < e; t += this.every) {
 const { strong: e } = s[t],
 n = (t + 0.5) * this.cw;
-o.font = `${e ? "bold " : ""}${O.label}px ${i.mono}`;
+o.font = `${e ? "bold " : ""}${N.label}px ${i.mono}`;
 o.fillStyle = e ? i.accent : i.text;
 o.save();
 if (this.turned) {
@@ -601,7 +528,7 @@ o.fillText(this.turnedTexts[t], 0, 0);
 o.restore();
 }
 o.fillStyle = i.muted;
-o.font = `${O.label}px ${i.font}`;
+o.font = `${N.label}px ${i.font}`;
 if (this.grid.columnTitle) {
 o.textAlign = "left";
 o.fillText(this.grid.columnTitle, 0, this.plotHeight + this.bottom - 8);
@@ -610,7 +537,7 @@ const a = this.size(this.rowLabels, this.left, this.plotHeight + this.bottom);
 a.textAlign = "right";
 a.textBaseline = "middle";
 a.fillStyle = i.text;
-a.font = `${O.label}px ${i.mono}`;
+a.font = `${N.label}px ${i.mono}`;
 for (let e = 0; e < t; e += this.rowEvery) a.fillText(n[e], this.left - 5, this.y(e) + this.ch / 2);
 if (this.grid.rowTitle) {
 a.save();
@@ -618,7 +545,7 @@ a.translate(8, this.plotHeight / 2);
 a.rotate(-Math.PI / 2);
 a.textAlign = "center";
 a.fillStyle = i.muted;
-a.font = `${O.label}px ${i.font}`;
+a.font = `${N.label}px ${i.font}`;
 a.fillText(this.grid.rowTitle, 0, 0);
 a.restore();
 }
@@ -849,7 +776,7 @@ else if (s + this.ch > e.scrollTop + e.clientHeight && e.scrollHeight > e.client
 e.scrollTop = s + this.ch - e.clientHeight;
 }
 }
-class H {
+class O {
 constructor(e) {
 this.canvas = t("canvas", { width: 128, height: 8, "aria-hidden": "true" });
 this.low = t("span");
@@ -877,13 +804,34 @@ e(this.title, o);
 this.element.setAttribute("aria-label", `Colour scale: ${o}, from ${s} to ${i}`);
 }
 }
-const R = (t) => {
+const _ = (e, s, n) =>
+t(
+"div",
+{ class: "mn-predictions" },
+t("h4", { text: e }),
+t(
+"ol",
+{},
+...s.map(([e, s]) => {
+const [i, o, a = ""] = n.get(e) ?? [];
+return t(
+"li",
+{},
+t("span", { class: "mn-p-bar", style: `width:${(100 * s).toFixed(1)}%` }),
+t("code", { text: v(b(e), 18), title: b(e) }),
+i ? t("span", { class: `mn-tag ${a}`, text: i, title: o, "aria-label": o }) : null,
+t("span", { class: "mn-p", text: y(s) }),
+);
+}),
+),
+);
+const H = (t) => {
 if (!t) return new Float32Array(0);
 const e = t instanceof ArrayBuffer ? new DataView(t) : t;
 const s = e.byteOffset % 4 ? e.buffer.slice(e.byteOffset, e.byteOffset + e.byteLength) : e.buffer;
 return new Float32Array(s, e.byteOffset % 4 ? 0 : e.byteOffset, Math.floor(e.byteLength / 4));
 };
-const W = (t) => {
+const R = (t) => {
 const e = [];
 return {
 undo: e,
@@ -900,7 +848,7 @@ t.save_changes();
 },
 };
 };
-const F = (e, s, n) => {
+const W = (e, s, n) => {
 const i = {},
 a = { range: true, number: true };
 const r = (t, s) => {
@@ -965,19 +913,121 @@ line: (e, s) => c(e, t("input", { type: "text", spellcheck: "false", autocomplet
 choose: (e, s) => c(e, t("select", {}, ...s.map(([t, e]) => o(t, e)))),
 };
 };
-const j = "own pairs",
-D = 400;
-const P = (t) => (M(t) ? "–" : (t > 0 ? "+" : "") + x(t));
-const I = (t) => (M(t) ? "–" : (t > 0 ? "+" : t < 0 ? "−" : "") + Math.abs(100 * t).toFixed(0));
-const z = (t) => `${(100 * t).toFixed(0)}`;
-const B = (t, e) => t[0] === e[0] && t[1] === e[1];
-const q = (t) => {
+const F = (e, { send: s, listen: n }) => {
+const i = t("select", {
+"data-testid": "examples",
+"aria-label": "Example shown",
+onchange: () => s("example", { number: Number(i.value) }),
+});
+const a = t("label", { class: "mn-examples" }, t("span", { class: "mn-note", text: "Example" }), i);
+const r = () => {
+const { names: t = [], own: s = false, chosen: n = null } = e.get("examples");
+a.hidden = t.length + s < 1 || (t.length === 1 && !s && n === 0);
+i.replaceChildren(
+...(n === null ? [o("", "choose one …")] : []),
+...t.map((t, e) => o(String(e), t)),
+...(s ? [o("-1", "your last input")] : []),
+);
+i.value = n === null ? "" : String(n);
+};
+n(["examples"], r);
+r();
+return a;
+};
+const j = (s, n, { send: i, listen: o }, { start: a, label: r, help: l, stop: c, unit: h }) => {
+const d = t("button", {
+class: "mn-button mn-primary",
+type: "button",
+"data-testid": "run",
+text: r,
+title: `${l} (Ctrl+Enter)`,
+onclick: a,
+});
+const m = t("button", {
+class: "mn-button",
+type: "button",
+"data-testid": "stop",
+text: "Stop",
+title: c,
+onclick: () => i("stop"),
+});
+const u = t("div", { class: "mn-progress-fill" }),
+p = t("span", { class: "mn-note", "data-testid": "progress", role: "status" });
+const f = t(
+"div",
+{ class: "mn-progress", role: "progressbar", "aria-label": h, "aria-valuemin": 0, "aria-valuemax": 100 },
+u,
+);
+const g = t("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
+const w = () => {
+const i = s.get("status"),
+o = s.get("progress"),
+a = o.total ? Math.round((100 * o.done) / o.total) : 0,
+r = s.get("error");
+m.disabled = i !== "running";
+n.setAttribute("data-status", i);
+f.hidden = i !== "running" && i !== "stopping";
+u.style.width = `${a}%`;
+f.setAttribute("aria-valuenow", a);
+e(p, o.text ?? "");
+g.hidden = !r.text;
+g.replaceChildren(...(r.text ? [t("strong", { text: r.title }), t("pre", { text: r.text })] : []));
+};
+o(["status", "progress", "error"], w);
+w();
+const b = t("div", { class: "mn-run" }, d, m, t("div", { class: "mn-status" }, f, p));
+return { run: d, row: b, error: g };
+};
+const D = (
+e,
+{ title: n, testid: i, name: o, kind: a, data: r, start: l, label: d = "Run", help: m, stop: u, unit: p },
+) => {
+const f = R(e);
+const b = t("span", { class: "mn-chip", "data-testid": "model", text: r ?? e.get("model_info").text });
+const v = t("div", {
+class: `mnemoscope ${a}`,
+"data-testid": i,
+"data-lm-suppress-shortcuts": "true",
+role: "region",
+"aria-label": o,
+});
+const { run: x, row: y, error: $ } = j(e, v, f, { start: l, label: d, help: m, stop: u, unit: p });
+v.addEventListener("keydown", (t) => {
+if (t.key !== "Enter" || !(t.ctrlKey || t.metaKey)) return;
+t.preventDefault();
+t.stopPropagation();
+x.click();
+});
+const k = (i, { parts: o, drawer: a, box: r, draw: l }) => {
+const d = t("header", { class: "mn-header" }, t("h2", { text: n }), t("div", { class: "mn-about" }, F(e, f), b));
+v.append(d, ...o.filter((t) => t), a.element);
+c(i, v);
+const m = () => {
+v.setAttribute("data-dark", g(v).dark);
+l();
+};
+f.listen(["saved", "code"], a.draw);
+f.undo.push(w(m), s(v, r, m), h(e.get("static_key")));
+a.draw();
+return () => {
+for (const t of f.undo) t();
+};
+};
+return { ...f, root: v, line: b, run: x, row: y, error: $, open: k };
+};
+const P = "own pairs",
+I = 400;
+const z = (t) => (M(t) ? "–" : (t > 0 ? "+" : "") + x(t));
+const B = (t) => (M(t) ? "–" : (t > 0 ? "+" : t < 0 ? "−" : "") + Math.abs(100 * t).toFixed(0));
+const q = (t) => `${(100 * t).toFixed(0)}`;
+const K = (t, e) => t[0] === e[0] && t[1] === e[1];
+const J = (t) => {
 if (!t?.shape) return null;
 const e = { ...t, at: (e, s) => e * t.shape[1] + s };
-for (const s of t.sides) for (const n of ["", "_low", "_high", "_p_holm"]) e[s + n] = t[s + n] ? R(t[s + n]) : null;
+for (const s of t.sides) for (const n of ["", "_low", "_high", "_p_holm"]) e[s + n] = t[s + n] ? H(t[s + n]) : null;
 return e;
 };
-const K = (t) => {
+const U = (t) => {
 let e = "model,layer,head,mean_effect_probability,low,high,p_holm,prompts\r\n";
 for (const s of t.sides)
 for (let n = 0; n < t.shape[0]; n++)
@@ -996,7 +1046,7 @@ t.n,
 }
 return e;
 };
-const J = (t) => {
+const V = (t) => {
 const e = t
 .replace(/\r\n?/g, "\n")
 .split("\n")
@@ -1014,7 +1064,7 @@ const e = t.split(s);
 return [e[0].trim(), e.slice(1).join(" ").trim()];
 });
 };
-const U = (s) => {
+const X = (s) => {
 const n = t("tbody"),
 i = t("div", { class: "mn-note" });
 const o = t(
@@ -1047,7 +1097,7 @@ const h = () => c().map((t) => t.map((t) => t.value));
 const d = () => {
 const t = h();
 while (t.length && t.at(-1).every((t) => !t.trim())) t.pop();
-return [...t, ...a.slice(D)];
+return [...t, ...a.slice(I)];
 };
 const m = () => {
 clearTimeout(l);
@@ -1099,7 +1149,7 @@ p(e + n, s);
 if (t.key === "Enter") m();
 },
 onpaste: (t) => {
-const e = J(t.clipboardData?.getData("text/plain") ?? "");
+const e = V(t.clipboardData?.getData("text/plain") ?? "");
 if (!e) return;
 t.preventDefault();
 const [i, o] = f(t.currentTarget),
@@ -1108,7 +1158,7 @@ e.forEach((t, e) => {
 const s = r[i + e] ?? ["", ""];
 r[i + e] = o === 0 || t[1] ? t : [s[0], t[0]];
 });
-const l = [...r.filter((t) => t.some((t) => t.trim())), ...a.slice(D)];
+const l = [...r.filter((t) => t.some((t) => t.trim())), ...a.slice(I)];
 a = l;
 w();
 s(l);
@@ -1144,8 +1194,8 @@ p(Math.min(t, n.rows.length - 1), 0);
 return r;
 };
 const w = () => {
-n.replaceChildren(...a.slice(0, D).map(g), ...(a.length < D ? [g(["", ""], a.length)] : []));
-e(i, a.length > D ? ` … and ${a.length - D} more, used as well` : "");
+n.replaceChildren(...a.slice(0, I).map(g), ...(a.length < I ? [g(["", ""], a.length)] : []));
+e(i, a.length > I ? ` … and ${a.length - I} more, used as well` : "");
 b(r);
 };
 const b = (t) => {
@@ -1174,39 +1224,54 @@ w();
 draw: () => w(),
 };
 };
-const V = { low: -4, high: 8, step: 0.25 };
-const X = ["template", "seed", "k", "by_hand", "layer", "strength", "queries"];
-function Y({ model: n, el: i }) {
-const { undo: r, send: l, listen: d } = W(n),
-m = n.get("model_info"),
-u = n.get("after_info"),
-p = n.get("names"),
-f = u.name ? ["before", "after"] : ["before"];
-const g = (t) => {
-const e = "k" in t ? { ...t, by_hand: false } : t;
-for (const [t, s] of Object.entries(e)) n.set(t, s);
-l("move", { fields: { ...E(), ...e } });
-Ut();
-};
-const { bound: $, shown: E, flush: O, choose: R } = F(n, d, g);
-const D = (e, s) => $(e, t("input", { type: "number", step: 1, ...s }));
-const J = t(
-"select",
-{ "data-testid": "task", onchange: () => l("task", { name: J.value }) },
-...n.get("tasks").map((t) => o(t, t.replace(/_/g, " "))),
-o(j, "own pairs (type or paste below)"),
-);
-const Y = U((t) => {
-n.set("pairs", t);
-l("move", { fields: { pairs: t } });
-Ut();
+const Y = { low: -4, high: 8, step: 0.25 };
+const G = ["template", "seed", "k", "by_hand", "layer", "strength", "queries"];
+function Q({ model: s, el: n }) {
+const i = s.get("model_info"),
+r = s.get("after_info"),
+l = s.get("names");
+const c = D(s, {
+title: "Vector bench",
+testid: "vector-bench",
+name: "Vector bench",
+kind: "mn-vectors",
+label: "Find heads",
+help: "Measure every head’s effect",
+stop: "Stop after the layer in progress; finished layers stay",
+unit: "Layers computed",
+data: r.name ? `${i.text} | ${r.text}` : i.text,
+start: () => {
+R.flush();
+$();
+h("run", { fields: w() });
+},
 });
-const G = t("div", { class: "mn-tablenotes", "data-testid": "table-notes", role: "status" });
-const Q = () => {
-const e = n.get("table");
-J.value = n.get("task");
-Y.mark(new Map((e.wrong ?? []).map((t) => [t.row, t.text])));
-G.replaceChildren(
+const { send: h, listen: d, root: m, row: u, error: p } = c;
+const f = (t) => {
+const e = "k" in t ? { ...t, by_hand: false } : t;
+for (const [t, n] of Object.entries(e)) s.set(t, n);
+h("move", { fields: { ...w(), ...e } });
+Dt();
+};
+const { bound: g, shown: w, flush: $, choose: L } = W(s, d, f);
+const N = (e, s) => g(e, t("input", { type: "number", step: 1, ...s }));
+const H = t(
+"select",
+{ "data-testid": "task", onchange: () => h("task", { name: H.value }) },
+...s.get("tasks").map((t) => o(t, t.replace(/_/g, " "))),
+o(P, "own pairs (type or paste below)"),
+);
+const R = X((t) => {
+s.set("pairs", t);
+h("move", { fields: { pairs: t } });
+Dt();
+});
+const F = t("div", { class: "mn-tablenotes", "data-testid": "table-notes", role: "status" });
+const j = () => {
+const e = s.get("table");
+H.value = s.get("task");
+R.mark(new Map((e.wrong ?? []).map((t) => [t.row, t.text])));
+F.replaceChildren(
 ...(e.wrong ?? []).slice(0, 3).map((e) => t("div", { class: "mn-bad", text: e.text })),
 ...((e.wrong ?? []).length > 3
 ? [t("div", { class: "mn-bad", text: `… and ${e.wrong.length - 3} more rows` })]
@@ -1218,22 +1283,10 @@ G.replaceChildren(
 ...(e.notes ?? []).map((e) => t("div", { class: "mn-warning", text: e })),
 );
 };
-const Z = () => {
-Y.flush();
-O();
-l("run", { fields: E() });
-};
-const {
-run: tt,
-error: et,
-draw: st,
-element: nt,
-} = T(n, () => ne, { title: "Measure every head’s effect (Ctrl+Enter in a field)", start: Z, stop: () => l("stop") });
-e(tt, "Find heads");
-const it = t(
+const I = t(
 "div",
 { class: "mn-form" },
-t("div", {}, a("Task", J), Y.element, G),
+t("div", {}, a("Task", H), R.element, F),
 t(
 "div",
 {},
@@ -1242,15 +1295,15 @@ t(
 { class: "mn-controls" },
 a(
 "Template",
-R(
+L(
 "template",
-n.get("templates").map((t) => [t, t]),
+s.get("templates").map((t) => [t, t]),
 ),
 ),
-a("Demonstrations", D("shots", { min: 1 })),
-a("Prompts for means", D("mean_prompts", { min: 1 })),
-a("Prompts for effects", D("trials", { min: 1 })),
-a("Seed", D("seed", { min: 0 })),
+a("Demonstrations", N("shots", { min: 1 })),
+a("Prompts for means", N("mean_prompts", { min: 1 })),
+a("Prompts for effects", N("trials", { min: 1 })),
+a("Seed", N("seed", { min: 0 })),
 ),
 t("p", {
 class: "mn-note",
@@ -1258,17 +1311,17 @@ text:
 "Every head’s output at the last token of prompts with shuffled labels is replaced by its mean " +
 "over prompts with right ones; its effect is the change of the answer’s probability.",
 }),
-t("div", { class: "mn-controls", style: "margin-top:8px" }, nt),
-et,
+t("div", { class: "mn-controls", style: "margin-top:8px" }, u),
+p,
 ),
 );
-let ot = null,
-at = null;
-const rt = t("div", { class: "mn-caption", "data-testid": "caption" }),
-lt = t("div", { class: "mn-warning", "data-testid": "stale", hidden: true }),
-ct = t("div", { class: "mn-warning", "data-testid": "map-notes", hidden: true });
-const ht = new H("colour-bar"),
-dt = t(
+let V = null,
+Q = null;
+const Z = t("div", { class: "mn-caption", "data-testid": "caption" }),
+tt = t("div", { class: "mn-warning", "data-testid": "stale", hidden: true }),
+et = t("div", { class: "mn-warning", "data-testid": "map-notes", hidden: true });
+const st = new O("colour-bar"),
+nt = t(
 "div",
 { class: "mn-empty", "data-testid": "empty" },
 t("strong", { text: "No head map yet" }),
@@ -1279,119 +1332,119 @@ text:
 "demonstration.",
 }),
 );
-const mt = () => (n.get("by_hand") ? n.get("heads") : (n.get("live").heads ?? []));
-const ut = (t, e) => mt().some((s) => B(s, [ot.rows[t], ot.columns[e]]));
-const pt = (t, e) =>
-ot.sides.flatMap((s) => {
-const n = ot.at(t, e),
-i = ot[`${s}_low`],
-o = ot[`${s}_p_holm`],
-a = ot.sides.length > 1 ? `${s}: ` : "";
+const it = () => (s.get("by_hand") ? s.get("heads") : (s.get("live").heads ?? []));
+const ot = (t, e) => it().some((s) => K(s, [V.rows[t], V.columns[e]]));
+const at = (t, e) =>
+V.sides.flatMap((s) => {
+const n = V.at(t, e),
+i = V[`${s}_low`],
+o = V[`${s}_p_holm`],
+a = V.sides.length > 1 ? `${s}: ` : "";
 return [
-[`${a}effect`, P(ot[s][n])],
-...(i && !M(i[n]) ? [[`${a}95 %`, `${P(i[n])} to ${P(ot[`${s}_high`][n])}`]] : []),
+[`${a}effect`, z(V[s][n])],
+...(i && !M(i[n]) ? [[`${a}95 %`, `${z(i[n])} to ${z(V[`${s}_high`][n])}`]] : []),
 ...(o && !M(o[n]) ? [[`${a}p (Holm)`, o[n] < 0.001 ? "< 0.001" : x(o[n])]] : []),
 ];
 });
-const ft = (t) => (e, s) =>
-ot
+const rt = (t) => (e, s) =>
+V
 ? [
-`layer ${ot.rows[e]}, head ${ot.columns[s]}`,
-...(ot.sides.length > 1 ? [`map of ${p[t]}`] : []),
-...pt(e, s).map(([t, e]) => `${t} ${e}`),
-ut(e, s) ? "chosen" : "not chosen",
+`layer ${V.rows[e]}, head ${V.columns[s]}`,
+...(V.sides.length > 1 ? [`map of ${l[t]}`] : []),
+...at(e, s).map(([t, e]) => `${t} ${e}`),
+ot(e, s) ? "chosen" : "not chosen",
 ].join(", ")
 : "";
-const gt = (t) => {
-const e = mt(),
-s = e.filter((e) => !B(e, t));
-g({ by_hand: true, heads: s.length < e.length ? s : [...e, t] });
-Rt();
+const lt = (t) => {
+const e = it(),
+s = e.filter((e) => !K(e, t));
+f({ by_hand: true, heads: s.length < e.length ? s : [...e, t] });
+Lt();
 };
-const wt = (t) => (e) => {
+const ct = (t) => (e) => {
 if (t.grid) {
 t.linked = e;
 t.drawOverlay();
 }
 };
-const bt = (t, e, s) =>
-new _({
+const ht = (t, e, s) =>
+new A({
 label:
-`${p[t]}: effect of every head on the answer’s probability. Arrow keys move, Enter chooses ` +
+`${l[t]}: effect of every head on the answer’s probability. Arrow keys move, Enter chooses ` +
 `a head or leaves it out.`,
 testid: e,
-name: ft(t),
+name: rt(t),
 select: (t) => {
-if (ot) gt([ot.rows[t.row], ot.columns[t.column]]);
+if (V) lt([V.rows[t.row], V.columns[t.column]]);
 },
-hover: (t) => wt(s())(t),
+hover: (t) => ct(s())(t),
 });
-const vt = bt("before", "map", () => xt),
-xt = bt("after", "after-map", () => vt);
-const yt = t("h4", { "data-testid": "map-title" }),
-$t = t("h4", { "data-testid": "after-title" }),
-kt = t("div", {}, $t, xt.element);
-const Mt = t("div", { class: "mn-maps" }, t("div", {}, yt, vt.element), kt);
-const St = t("ul", { class: "mn-chips", "data-testid": "chips" }),
-Tt = t("h4", { "data-testid": "chosen-title" }),
-Lt = t("div", { "data-testid": "decoded" });
-const Ct = t(
+const dt = ht("before", "map", () => mt),
+mt = ht("after", "after-map", () => dt);
+const ut = t("h4", { "data-testid": "map-title" }),
+pt = t("h4", { "data-testid": "after-title" }),
+ft = t("div", {}, pt, mt.element);
+const gt = t("div", { class: "mn-maps" }, t("div", {}, ut, dt.element), ft);
+const wt = t("ul", { class: "mn-chips", "data-testid": "chips" }),
+bt = t("h4", { "data-testid": "chosen-title" }),
+vt = t("div", { "data-testid": "decoded" });
+const xt = t(
 "div",
 {},
-Tt,
+bt,
 t("p", { class: "mn-note", text: "Click a cell of the map to add a head or to leave it out." }),
-St,
+wt,
 ),
-Et = t("div", { class: "mn-found" }, Mt, Ct);
-const Nt = $("k", t("input", { type: "range", min: 1, max: 40, step: 1, "aria-label": "Number of strongest heads" })),
-At = t("output", { class: "mn-p", "data-testid": "k-text" });
-const Ot = t("button", {
+yt = t("div", { class: "mn-found" }, gt, xt);
+const $t = g("k", t("input", { type: "range", min: 1, max: 40, step: 1, "aria-label": "Number of strongest heads" })),
+kt = t("output", { class: "mn-p", "data-testid": "k-text" });
+const Mt = t("button", {
 type: "button",
 class: "mn-button mn-small",
 "data-testid": "top",
 text: "Back to the strongest heads",
 onclick: () => {
-g({ k: Number(Nt.value) });
-Rt();
+f({ k: Number($t.value) });
+Lt();
 },
 });
-Nt.max = Math.max(1, Math.min(60, m.layers * m.heads || 60));
-const _t = t(
+$t.max = Math.max(1, Math.min(60, i.layers * i.heads || 60));
+const St = t(
 "section",
 { class: "mn-section", "aria-label": "Heads" },
-t("div", { class: "mn-side-head" }, t("h3", { text: "Heads that carry the task" }), ht.element),
-dt,
-rt,
-ct,
-lt,
-Et,
+t("div", { class: "mn-side-head" }, t("h3", { text: "Heads that carry the task" }), st.element),
+nt,
+Z,
+et,
+tt,
+yt,
 );
-const Ht = (t, e) => ({
-rows: ot.shape[0],
-columns: ot.shape[1],
-rowLabels: ot.rows.map(String),
-columnLabels: ot.columns.map((t) => ({ text: String(t) })),
+const Tt = (t, e) => ({
+rows: V.shape[0],
+columns: V.shape[1],
+rowLabels: V.rows.map(String),
+columnLabels: V.columns.map((t) => ({ text: String(t) })),
 rowTitle: "layer",
 columnTitle: "head",
 flip: true,
 colour: (s, n, i) => {
-const o = ot[t][ot.at(s, n)];
+const o = V[t][V.at(s, n)];
 return Number.isNaN(o) ? null : i.diverging(0.5 + o / e / 2);
 },
 tip: (t, e) => [
-["", `layer ${ot.rows[t]}, head ${ot.columns[e]}`],
-...pt(t, e),
-["", ut(t, e) ? "chosen: Enter or click leaves it out" : "Enter or click chooses it"],
+["", `layer ${V.rows[t]}, head ${V.columns[e]}`],
+...at(t, e),
+["", ot(t, e) ? "chosen: Enter or click leaves it out" : "Enter or click chooses it"],
 ],
 });
-const Rt = () => {
-const s = mt(),
-i = n.get("by_hand");
-Ot.hidden = !i || !ot;
-e(Tt, `${S(s.length, "head")} in the vector${i ? ", chosen by hand" : ""}`);
-e(At, i ? `${Nt.value} (now by hand: ${s.length})` : String(Nt.value));
-St.replaceChildren(
-...s.map(([e, s]) =>
+const Lt = () => {
+const n = it(),
+i = s.get("by_hand");
+Mt.hidden = !i || !V;
+e(bt, `${S(n.length, "head")} in the vector${i ? ", chosen by hand" : ""}`);
+e(kt, i ? `${$t.value} (now by hand: ${n.length})` : String($t.value));
+wt.replaceChildren(
+...n.map(([e, s]) =>
 t(
 "li",
 {},
@@ -1400,162 +1453,162 @@ type: "button",
 text: `${e}.${s}`,
 title: `Leave out layer ${e}, head ${s}`,
 "aria-label": `Leave out layer ${e}, head ${s}`,
-onclick: () => gt([e, s]),
+onclick: () => lt([e, s]),
 }),
 ),
 ),
 );
-if (!ot) return;
-for (const t of [vt, xt])
+if (!V) return;
+for (const t of [dt, mt])
 if (t.grid) {
 t.selected = null;
-t.marks = s
-.map(([t, e]) => ({ row: ot.rows.indexOf(t), column: ot.columns.indexOf(e) }))
+t.marks = n
+.map(([t, e]) => ({ row: V.rows.indexOf(t), column: V.columns.indexOf(e) }))
 .filter((t) => t.row >= 0 && t.column >= 0);
 t.drawOverlay();
 t.announce();
 }
 };
-const Wt = () => {
-if (!ne.isConnected) return;
-dt.hidden = !!ot;
-for (const t of [rt, Et, ht.element, se.files]) t.hidden = !ot;
-if (!ot) {
-lt.hidden = ct.hidden = true;
-Rt();
+const Et = () => {
+if (!m.isConnected) return;
+nt.hidden = !!V;
+for (const t of [Z, yt, st.element, Vt.files]) t.hidden = !V;
+if (!V) {
+tt.hidden = et.hidden = true;
+Lt();
 return;
 }
-const t = ot.sides.length > 1,
-s = Math.max(...ot.sides.map((t) => k(ot[t]))) || 1,
-i = _t.clientWidth || 600,
+const t = V.sides.length > 1,
+n = Math.max(...V.sides.map((t) => k(V[t]))) || 1,
+i = St.clientWidth || 600,
 o = t && i > 620;
 const a = t || i < 700;
-Et.classList.toggle("mn-under", a);
-Mt.classList.toggle("mn-two", o);
-kt.hidden = !t;
+yt.classList.toggle("mn-under", a);
+gt.classList.toggle("mn-two", o);
+ft.hidden = !t;
 const r = o ? (i - 24) / 2 : a ? i : Math.min(i - 250, 620);
 for (const [t, e] of [
-[vt, "before"],
-[xt, "after"],
+[dt, "before"],
+[mt, "after"],
 ])
-if (ot[e]) t.update(Ht(e, s), r);
+if (V[e]) t.update(Tt(e, n), r);
 for (const [t, s] of [
-[yt, "before"],
-[$t, "after"],
+[ut, "before"],
+[pt, "after"],
 ])
-e(t, `${p[s]}` + `${M(ot.bases[s]) ? "" : ` · with shuffled labels the answer has ${y(ot.bases[s])}`}`);
+e(t, `${l[s]}` + `${M(V.bases[s]) ? "" : ` · with shuffled labels the answer has ${y(V.bases[s])}`}`);
 e(
-rt,
-`${ot.task}, template ${ot.template}, ${S(ot.shots, "demonstration")} · mean over ` +
-`${S(ot.n, "prompt")}${ot.complete ? "" : " · partial"}`,
+Z,
+`${V.task}, template ${V.template}, ${S(V.shots, "demonstration")} · mean over ` +
+`${S(V.n, "prompt")}${V.complete ? "" : " · partial"}`,
 );
-const l = { ...E(), task: n.get("task") },
-c = Object.entries(ot.fields)
-.filter(([t, e]) => String(e) !== String(l[t]))
+const c = { ...w(), task: s.get("task") },
+h = Object.entries(V.fields)
+.filter(([t, e]) => String(e) !== String(c[t]))
 .map(([t]) => t);
-lt.hidden = !c.length;
-e(ct, ot.notes.join(" "));
-ct.hidden = !ot.notes.length;
+tt.hidden = !h.length;
+e(et, V.notes.join(" "));
+et.hidden = !V.notes.length;
 e(
-lt,
+tt,
 `This map was measured with another ` +
-`${c.join(", ").replace("trials", "number of prompts").replace("shots", "number of demonstrations")}` +
+`${h.join(", ").replace("trials", "number of prompts").replace("shots", "number of demonstrations")}` +
 `; the vector is still made from it. “Find heads” measures anew.`,
 );
-const h = "effect on the answer’s probability";
-ht.update({ ramp: vt.theme.diverging, low: x(-s), middle: "0", high: P(s), title: h });
-at = () =>
-N(
-ot.sides.map((t) =>
-C(Ht(t, s), {
-title: v(p[t], 44),
-subtitle: v(`${ot.task}, ${ot.template}, ${ot.n} prompts`, 60),
+const d = "effect on the answer’s probability";
+st.update({ ramp: dt.theme.diverging, low: x(-n), middle: "0", high: z(n), title: d });
+Q = () =>
+E(
+V.sides.map((t) =>
+T(Tt(t, n), {
+title: v(l[t], 44),
+subtitle: v(`${V.task}, ${V.template}, ${V.n} prompts`, 60),
 bar: "effect on p(answer)",
-limit: s,
+limit: n,
 }),
 ),
 );
-Rt();
+Lt();
 };
-const Ft = () => {
-ot = q(n.get("map"));
-Wt();
+const Ct = () => {
+V = J(s.get("map"));
+Et();
 };
-const jt = $(
+const Nt = g(
 "layer",
-t("input", { type: "range", min: 0, max: Math.max(0, m.layers - 1), step: 1, "aria-label": "Layer" }),
+t("input", { type: "range", min: 0, max: Math.max(0, i.layers - 1), step: 1, "aria-label": "Layer" }),
 ),
-Dt = t("output", { class: "mn-p", "data-testid": "layer-text" });
-const Pt = $("strength", t("input", { type: "number", step: V.step, "aria-label": "Strength, any number" }));
-const It = t("input", {
+At = t("output", { class: "mn-p", "data-testid": "layer-text" });
+const Ot = g("strength", t("input", { type: "number", step: Y.step, "aria-label": "Strength, any number" }));
+const _t = t("input", {
 type: "range",
-min: V.low,
-max: V.high,
-step: V.step,
+min: Y.low,
+max: Y.high,
+step: Y.step,
 "data-testid": "strength-slider",
-"aria-label": `Strength, ${V.low} to ${V.high}`,
+"aria-label": `Strength, ${Y.low} to ${Y.high}`,
 });
-It.oninput = () => {
-Pt.value = It.value;
-Pt.dispatchEvent(new Event("input"));
+_t.oninput = () => {
+Ot.value = _t.value;
+Ot.dispatchEvent(new Event("input"));
 };
-const zt = () => {
-It.value = Pt.value;
-e(Dt, `${jt.value} of ${Math.max(0, m.layers - 1)}`);
-if (!n.get("by_hand")) e(At, Nt.value);
+const Ht = () => {
+_t.value = Ot.value;
+e(At, `${Nt.value} of ${Math.max(0, i.layers - 1)}`);
+if (!s.get("by_hand")) e(kt, $t.value);
 };
-for (const t of [jt, Pt, Nt]) for (const e of ["input", "pulled"]) t.addEventListener(e, zt);
-const Bt = t(
+for (const t of [Nt, Ot, $t]) for (const e of ["input", "pulled"]) t.addEventListener(e, Ht);
+const Rt = t(
 "div",
 { class: "mn-controls" },
-t("div", { class: "mn-field mn-slide" }, t("span", { class: "mn-label" }, "Strongest heads ", At), Nt),
-t("div", { class: "mn-field mn-slide" }, t("span", { class: "mn-label" }, "Added after layer ", Dt), jt),
+t("div", { class: "mn-field mn-slide" }, t("span", { class: "mn-label" }, "Strongest heads ", kt), $t),
+t("div", { class: "mn-field mn-slide" }, t("span", { class: "mn-label" }, "Added after layer ", At), Nt),
 t(
 "div",
 { class: "mn-field mn-slide" },
 t("span", { class: "mn-label", text: "Strength (× the vector)" }),
-t("div", { class: "mn-both" }, It, Pt),
+t("div", { class: "mn-both" }, _t, Ot),
 ),
-a("Prompts", D("queries", { min: 1, max: 64 })),
-Ot,
+a("Prompts", N("queries", { min: 1, max: 64 })),
+Mt,
 );
-const qt = t("div", { class: "mn-read", "data-testid": "read" }),
-Kt = t("span", { class: "mn-note" });
-const Jt = t(
+const Wt = t("div", { class: "mn-read", "data-testid": "read" }),
+Ft = t("span", { class: "mn-note" });
+const jt = t(
 "section",
 { class: "mn-section mn-live", "data-testid": "live", "aria-label": "The vector on bare prompts" },
-t("div", { class: "mn-side-head" }, t("h3", { text: "The vector on bare prompts" }), Kt),
-Bt,
-qt,
+t("div", { class: "mn-side-head" }, t("h3", { text: "The vector on bare prompts" }), Ft),
+Rt,
+Wt,
 );
-const Ut = () => {
-const t = n.get("live").fields,
-e = { ...E(), by_hand: n.get("by_hand") };
-Jt.setAttribute(
+const Dt = () => {
+const t = s.get("live").fields,
+e = { ...w(), by_hand: s.get("by_hand") };
+jt.setAttribute(
 "data-fresh",
 String(
 !!t &&
-X.every((s) => String(t[s]) === String(e[s])) &&
-(!n.get("by_hand") || JSON.stringify(n.get("heads")) === JSON.stringify(n.get("live").heads)),
+G.every((s) => String(t[s]) === String(e[s])) &&
+(!s.get("by_hand") || JSON.stringify(s.get("heads")) === JSON.stringify(s.get("live").heads)),
 ),
 );
 };
-const Vt = (e) =>
+const Pt = (e) =>
 e
 ? t(
 "span",
-{ class: "mn-share", title: `${e.k} of ${e.n} right; 95 % interval ${z(e.low)} to ${z(e.high)} %` },
+{ class: "mn-share", title: `${e.k} of ${e.n} right; 95 % interval ${q(e.low)} to ${q(e.high)} %` },
 t(
 "span",
 { class: "mn-track", "aria-hidden": "true" },
 t("span", { class: "mn-fill", style: `width:${(100 * e.k) / e.n}%` }),
 t("span", { class: "mn-range", style: `left:${100 * e.low}%;width:${100 * (e.high - e.low)}%` }),
 ),
-t("span", { text: `${e.k} of ${e.n} (${z(e.low)}–${z(e.high)} %)` }),
+t("span", { text: `${e.k} of ${e.n} (${q(e.low)}–${q(e.high)} %)` }),
 )
 : "–";
-const Xt = (...e) => t("thead", {}, t("tr", {}, ...e.map((e) => t("th", { scope: "col", text: e }))));
-const Yt = (e, s) =>
+const It = (...e) => t("thead", {}, t("tr", {}, ...e.map((e) => t("th", { scope: "col", text: e }))));
+const zt = (e, s) =>
 e
 ? t(
 "td",
@@ -1567,102 +1620,102 @@ title: b(s ?? e[0]),
 }),
 )
 : t("td", { text: "–" });
-const Gt = () => {
-const s = n.get("live"),
-i = n.get("samples");
-Jt.setAttribute("data-status", s.status ?? "empty");
-e(Kt, s.what ?? "");
-Ut();
-if (s.status === "error") {
-qt.replaceChildren(
+const Bt = () => {
+const n = s.get("live"),
+i = s.get("samples");
+jt.setAttribute("data-status", n.status ?? "empty");
+e(Ft, n.what ?? "");
+Dt();
+if (n.status === "error") {
+Wt.replaceChildren(
 t(
 "div",
 { class: "mn-error", role: "alert", "data-testid": "live-error" },
-t("strong", { text: s.title }),
-t("pre", { text: s.text }),
+t("strong", { text: n.title }),
+t("pre", { text: n.text }),
 ),
 );
 return;
 }
-if (!s.sides) {
-qt.replaceChildren(
+if (!n.sides) {
+Wt.replaceChildren(
 t(
 "div",
 { class: "mn-empty" },
-t("strong", { text: s.status === "running" ? "Reading the prompts …" : "Nothing to read yet" }),
-t("p", { text: s.text ?? "" }),
+t("strong", { text: n.status === "running" ? "Reading the prompts …" : "Nothing to read yet" }),
+t("p", { text: n.text ?? "" }),
 ),
 );
 return;
 }
-const o = i.rows && JSON.stringify([i.fields, i.heads]) === JSON.stringify([s.fields, s.heads]) ? i.rows : [],
-a = s.sides.length > 1;
+const o = i.rows && JSON.stringify([i.fields, i.heads]) === JSON.stringify([n.fields, n.heads]) ? i.rows : [],
+a = n.sides.length > 1;
 const r = t(
 "table",
 { class: "mn-table", "data-testid": "accuracy" },
-Xt(a ? "model" : "", "without the vector", "with the vector", "mean p of the first token"),
+It(a ? "model" : "", "without the vector", "with the vector", "mean p of the first token"),
 t(
 "tbody",
 {},
-...s.sides.map((e) =>
+...n.sides.map((e) =>
 t(
 "tr",
 {},
-t("th", { scope: "row", text: a ? p[e.side] : "right answers" }),
-t("td", {}, Vt(e.base)),
-t("td", {}, Vt(e.with)),
+t("th", { scope: "row", text: a ? l[e.side] : "right answers" }),
+t("td", {}, Pt(e.base)),
+t("td", {}, Pt(e.with)),
 t("td", { text: `${y(e.prob[0])}${M(e.prob[1]) ? "" : ` → ${y(e.prob[1])}`}` }),
 ),
 ),
 ),
 );
-const l = t(
+const c = t(
 "table",
 { class: "mn-table mn-answers", "data-testid": "answers" },
-Xt(
+It(
 "input",
 "expected",
-...s.sides.flatMap((t) =>
+...n.sides.flatMap((t) =>
 a ? [`${t.side}, without`, `${t.side}, with`] : ["without the vector", "with the vector"],
 ),
 ),
 t(
 "tbody",
 {},
-...s.items.map((e, s) =>
+...n.items.map((e, s) =>
 t(
 "tr",
 {},
 t("th", { scope: "row" }, t("code", { text: v(b(e.x), 24), title: b(e.x) })),
 t("td", {}, t("code", { text: v(b(e.y), 20), title: b(e.y) })),
-...e.sides.flatMap((t, e) => [Yt(t.base, o[s]?.sides[e]?.base), Yt(t.with, o[s]?.sides[e]?.with)]),
+...e.sides.flatMap((t, e) => [zt(t.base, o[s]?.sides[e]?.base), zt(t.with, o[s]?.sides[e]?.with)]),
 ),
 ),
 ),
 );
-Lt.replaceChildren(
-...(s.decoded
+vt.replaceChildren(
+...(n.decoded
 ? [
-L("what the vector says by itself", s.decoded.slice(0, 8), new Map()),
+_("what the vector says by itself", n.decoded.slice(0, 8), new Map()),
 t("p", { class: "mn-note", text: "read through the model’s last layer: a hint, no test" }),
-t("p", { class: "mn-note", text: `length ${x(s.norm)}` }),
-...(M(s.cosine)
+t("p", { class: "mn-note", text: `length ${x(n.norm)}` }),
+...(M(n.cosine)
 ? []
 : [
 t("p", {
 "data-testid": "cosine",
-text: `cosine with the vector of the same heads in ${p.after}: ${x(s.cosine)}`,
+text: `cosine with the vector of the same heads in ${l.after}: ${x(n.cosine)}`,
 }),
 ]),
 ]
-: [t("p", { class: "mn-note", text: s.text ?? "" })]),
+: [t("p", { class: "mn-note", text: n.text ?? "" })]),
 );
-qt.replaceChildren(
+Wt.replaceChildren(
 t(
 "div",
 {},
 t("div", { class: "mn-tablebox" }, r),
-t("div", { class: "mn-tablebox" }, l),
+t("div", { class: "mn-tablebox" }, c),
 t("p", {
 class: "mn-note",
 text:
@@ -1670,36 +1723,36 @@ text:
 `next token${o.length ? ", the first rows continued" : ""}`,
 }),
 ...(i.text ? [t("div", { class: "mn-warning", text: i.text })] : []),
-...(s.warning ? [t("div", { class: "mn-warning", "data-testid": "live-warning", text: s.warning })] : []),
+...(n.warning ? [t("div", { class: "mn-warning", "data-testid": "live-warning", text: n.warning })] : []),
 ),
-Lt,
+vt,
 );
 };
-const Qt = t("button", {
+const qt = t("button", {
 type: "button",
 class: "mn-button",
 "data-testid": "test",
 text: "Report on test",
 title: "Read the prompts that were kept apart, once you have chosen",
 onclick: () => {
-Y.flush();
-O();
-l("test", { fields: E() });
+R.flush();
+$();
+h("test", { fields: w() });
 },
 }),
-Zt = t("div", { "data-testid": "report" });
-const te = t(
+Kt = t("div", { "data-testid": "report" });
+const Jt = t(
 "section",
 { class: "mn-section", "aria-label": "Test" },
-t("div", { class: "mn-side-head" }, t("h3", { text: "On the test split" }), Qt),
-Zt,
+t("div", { class: "mn-side-head" }, t("h3", { text: "On the test split" }), qt),
+Kt,
 );
-const ee = () => {
-const e = n.get("report");
-te.setAttribute("data-status", e.status ?? "idle");
-Qt.disabled = e.status === "running";
+const Ut = () => {
+const e = s.get("report");
+Jt.setAttribute("data-status", e.status ?? "idle");
+qt.disabled = e.status === "running";
 if (e.status === "error") {
-Zt.replaceChildren(
+Kt.replaceChildren(
 t(
 "div",
 { class: "mn-error", role: "alert", "data-testid": "report-error" },
@@ -1710,7 +1763,7 @@ t("pre", { text: e.text }),
 return;
 }
 if (!e.rows) {
-Zt.replaceChildren(
+Kt.replaceChildren(
 t("p", {
 class: "mn-note",
 text:
@@ -1722,17 +1775,17 @@ e.status === "running"
 );
 return;
 }
-const s = new Set(e.rows.map((t) => t.side)).size > 1,
+const n = new Set(e.rows.map((t) => t.side)).size > 1,
 i = (t) => (M(t) ? "–" : t < 0.001 ? "< 0.001" : x(t));
 const o = (t, e) =>
 M(t[`${e}difference`])
 ? "–"
-: `${I(t[`${e}difference`])} (` +
+: `${B(t[`${e}difference`])} (` +
 (M(t[`${e}difference_low`])
 ? "no interval"
-: `${I(t[`${e}difference_low`])} to ${I(t[`${e}difference_high`])}`) +
+: `${B(t[`${e}difference_low`])} to ${B(t[`${e}difference_high`])}`) +
 `)`;
-Zt.replaceChildren(
+Kt.replaceChildren(
 t("p", { class: "mn-note", text: e.what }),
 t(
 "div",
@@ -1740,7 +1793,7 @@ t(
 t(
 "table",
 { class: "mn-table mn-answers" },
-Xt(...(s ? ["model"] : []), "", "right answers", "against no vector, points", "p"),
+It(...(n ? ["model"] : []), "", "right answers", "against no vector, points", "p"),
 t(
 "tbody",
 {},
@@ -1748,9 +1801,9 @@ t(
 t(
 "tr",
 {},
-...(s ? [t("th", { scope: "row", text: p[e.side] })] : []),
+...(n ? [t("th", { scope: "row", text: l[e.side] })] : []),
 t("th", { scope: "row", text: e.name }),
-t("td", {}, Vt(e)),
+t("td", {}, Pt(e)),
 t("td", { text: o(e, "") }),
 t("td", { text: i(e.p) }),
 ),
@@ -1763,7 +1816,7 @@ t("td", { text: i(e.p) }),
 .map((e) =>
 t("p", {
 text:
-`${s ? `${p[e.side]}: ` : ""}vector against the random one: ${o(e, "control_")} ` +
+`${n ? `${l[e.side]}: ` : ""}vector against the random one: ${o(e, "control_")} ` +
 `points, p ${i(e.control_p)}`,
 }),
 ),
@@ -1776,94 +1829,59 @@ text:
 }),
 );
 };
-const se = A(n, (t, e) => l(t, { ...e, fields: E() }), {
-stem: () => `heads_${ot.task.replace(/[^\w-]+/g, "_")}`,
-figure: () => at(),
-table: () => K(ot),
+const Vt = C(s, (t, e) => h(t, { ...e, fields: w() }), {
+stem: () => `heads_${V.task.replace(/[^\w-]+/g, "_")}`,
+figure: () => Q(),
+table: () => U(V),
 example: "heads.zarr, heads.nc, heads.csv, heads.parquet",
 });
-se.files.querySelector(".mn-saverow").prepend(
+Vt.files.querySelector(".mn-saverow").prepend(
 t(
 "div",
 {},
 a(
 "Save",
-R("holds", [
+L("holds", [
 ["heads", "effects of the heads"],
 ["test", "answers on the test split"],
 ]),
 ),
 ),
 );
-const ne = t(
-"div",
-{
-class: "mnemoscope mn-vectors",
-"data-testid": "vector-bench",
-"data-lm-suppress-shortcuts": "true",
-role: "region",
-"aria-label": "Vector bench",
-onkeydown: (t) => {
-if (t.key === "Enter" && (t.ctrlKey || t.metaKey)) {
-t.preventDefault();
-t.stopPropagation();
-tt.click();
-}
-},
-},
-t(
-"header",
-{ class: "mn-header" },
-t("h2", { text: "Vector bench" }),
-t("span", { class: "mn-chip", "data-testid": "model", text: f.length > 1 ? `${m.text} | ${u.text}` : m.text }),
-),
-it,
-_t,
-Jt,
-te,
-se.element,
-);
-c(i, ne);
-d(["pairs"], () => Y.update(n.get("pairs")));
+d(["pairs"], () => R.update(s.get("pairs")));
 d(["table", "task"], () => {
-Q();
-Wt();
+j();
+Et();
 });
 d(["live"], () => {
-Gt();
-Rt();
+Bt();
+Lt();
 });
-d(["samples"], Gt);
-d(["map"], Ft);
-d(["report"], ee);
+d(["samples"], Bt);
+d(["map"], Ct);
+d(["report"], Ut);
 d(["by_hand", "heads"], () => {
-Rt();
-Ut();
+Lt();
+Dt();
 });
 d(["k", "layer", "strength", "template", "shots", "seed", "trials"], () => {
-zt();
-Wt();
-Ut();
+Ht();
+Et();
+Dt();
 });
-d(["status", "progress", "error"], st);
-d(["saved", "code"], se.draw);
-ne.addEventListener("input", () => {
-zt();
-Ut();
+m.addEventListener("input", () => {
+Ht();
+Dt();
 });
-r.push(w(Wt), s(ne, _t, Wt), h(n.get("static_key")));
-Y.update(n.get("pairs"));
-Y.draw();
-zt();
-Q();
-Gt();
-Ft();
-st();
-ee();
-se.draw();
-return () => {
-for (const t of r) t();
-};
+const Xt = c.open(n, { parts: [I, St, jt, Jt], drawer: Vt, box: St, draw: Et });
+R.update(s.get("pairs"));
+R.draw();
+Ht();
+j();
+Bt();
+Ct();
+Ut();
+return Xt;
 }
-var G = { render: Y };
-export { G as default };
+var Z = { render: Q };
+export { Z as default };

@@ -76,9 +76,10 @@ def program(
     level: float,
     at: float | None,
     own_decomposition: bool,
+    source: str = "# model, memorised, reference and clean: what the view was given",
 ) -> str:
     """Python that computes the curve of this run again; `at`: the strength that it ends with, the edit put in and taken
-    out.
+    out; `source`: where its data come from.
     """
     q, there = run.question, run.strengths()
     lines = [
@@ -87,7 +88,7 @@ def program(
         "from lens import curvature, memorization, subspace",
         "from lens.measure.statistics import halves",
         "",
-        "# model, memorised, reference and clean: what the view was given",
+        source,
     ]
     lines += [f"every = {sequences_code(given['memorised'], f'memorised[{q.memorised!r}]', prefix, suffix)}"]
     if APART in run.sides.sets:

@@ -1,20 +1,34 @@
-// SubspaceBench: state is in the model's traits (see widgets/subspace_bench/view.py), commands are messages {type: ...}.
-// The whole curve is here, so that a move of the slider is answered without the kernel.
+// SubspaceBench: the whole curve is here, so that a move of the slider is answered without the kernel.
+// State is in the traits (see view.py), commands are messages {type: ...}.
 
 import { dataTable, drawn, PAGE_COLOURS, PAPER_COLOURS, svg } from "../base/charts.js";
-import { onTheme, themeOf } from "../base/colour.js";
-import { runControls } from "../base/controls.js";
-import { download, field, h, hideStatic, mount, onShown, option, setText } from "../base/dom.js";
+import { themeOf } from "../base/colour.js";
+import { download, field, h, option, setText } from "../base/dom.js";
 import { exportDrawer } from "../base/export.js";
 import { sideBySide } from "../base/figure.js";
 import { LEGEND, noneRecited, textBlock } from "../base/passages.js";
+import { shell } from "../base/shell.js";
 import { absent, between, csvLine, many, plainly, share, short, shorten } from "../base/text.js";
-import { connect, octets, tiedControls } from "../base/traits.js";
+import { octets, tiedControls } from "../base/traits.js";
 import { KINDS, layerMap, lossChart, mark, NAMES, planeChart, readFound, reciteChart, rowsOf } from "./charts.js";
 
 function render({ model, el }) {
-  const { undo, send, listen } = connect(model),
-    info = model.get("model_info"),
+  const frame = shell(model, {
+    title: "Subspace bench",
+    testid: "subspace-bench",
+    name: "Subspace bench",
+    kind: "mn-memory",
+    label: "Compute curve",
+    help: "Compute the curve; points that are there are not computed again",
+    stop: "Stop after the point in progress; finished points stay, and the weights are restored",
+    unit: "Points computed",
+    start: () => {
+      flush();
+      send("run", { fields: fieldsNow() });
+    },
+  });
+  const { send, listen, root, row: runRow, error } = frame;
+  const info = model.get("model_info"),
     names = model.get("names");
   const push = (values) => {
     for (const [k, v] of Object.entries(values)) model.set(k, v);
@@ -40,24 +54,6 @@ function render({ model, el }) {
     keptField = field("Points: curvature mass kept", kept);
   sparsityField.classList.add("mn-grow");
   keptField.classList.add("mn-grow");
-  const start = () => {
-    flush();
-    send("run", { fields: fieldsNow() });
-  };
-  const {
-    run,
-    error,
-    draw: drawRun,
-    element: runRow,
-  } = runControls(model, () => root, {
-    title: "Compute the curve; points that are there are not computed again (Ctrl+Enter in a field)",
-    start,
-    stop: () => send("stop"),
-  });
-  setText(run, "Compute curve");
-  const stop = runRow.querySelector("[data-testid=stop]");
-  stop.title = "Stop after the point in progress; finished points stay, and the weights are restored";
-  runRow.querySelector(".mn-progress").setAttribute("aria-label", "Points computed");
   const refused = h("div", { class: "mn-error", role: "alert", "data-testid": "refused", hidden: true });
   const form = h(
     "div",
@@ -402,7 +398,6 @@ function render({ model, el }) {
   };
   const drawCharts = () => {
     if (!found || !root.isConnected) return;
-    root.setAttribute("data-dark", themeOf(root).dark);
     const room = body.clientWidth || 900,
       side = Math.max(260, Math.round(room > 780 ? (room - 24) / 2 : room)),
       [p, r, l] = charts(PAGE_COLOURS, [side, side]);
@@ -557,34 +552,6 @@ function render({ model, el }) {
     taken = d.number;
     download(`${stem()}.${d.kind}`, d.type, octets(d.data));
   };
-  const root = h(
-    "div",
-    {
-      class: "mnemoscope mn-memory",
-      "data-testid": "subspace-bench",
-      "data-lm-suppress-shortcuts": "true",
-      role: "region",
-      "aria-label": "Subspace bench",
-      onkeydown: (e) => {
-        if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) {
-          e.preventDefault();
-          e.stopPropagation();
-          run.click();
-        }
-      },
-    },
-    h(
-      "header",
-      { class: "mn-header" },
-      h("h2", { text: "Subspace bench" }),
-      h("span", { class: "mn-chip", "data-testid": "model", text: info.text }),
-    ),
-    form,
-    curve,
-    pointBox,
-    drawer.element,
-  );
-  mount(el, root);
   listen(["found"], drawCurve);
   listen(["at", "measure"], drawPoint);
   listen(["doubts"], drawForm);
@@ -594,21 +561,20 @@ function render({ model, el }) {
     stale();
   });
   listen(["status", "progress", "error"], () => {
-    drawRun();
     stale();
     drawForm();
     drawForce();
   });
-  listen(["saved", "code"], drawer.draw);
   listen(["document"], take);
-  undo.push(onTheme(drawCharts), onShown(root, curve, drawCharts), hideStatic(model.get("static_key")));
+  const close = frame.open(el, {
+    parts: [form, curve, pointBox],
+    drawer,
+    box: curve,
+    draw: drawCharts,
+  });
   drawCurve();
   drawForm();
-  drawRun();
-  drawer.draw();
-  return () => {
-    for (const f of undo) f();
-  };
+  return close;
 }
 
 export default { render };

@@ -18,11 +18,12 @@ from lens.curvature.edit import Deficient
 from lens.measure.likelihood import plain
 from lens.memorization import MemorizationError
 from lens.models import weight_hash
-from widgets.base import model_line, sets
+from widgets.base import model_line, planted, sets
 from widgets.base.assets import script, style
 from widgets.base.force import ForceView
 from widgets.errors import ViewError
 from widgets.subspace_bench import copy, work
+from widgets.subspace_bench.examples import EXAMPLES
 from widgets.subspace_bench.locator import Locator
 from widgets.subspace_bench.question import CURVATURE, MASSES, METHODS, SPARSITIES, Question, strengths_of
 from widgets.subspace_bench.work import Run
@@ -56,6 +57,8 @@ class SubspaceBench(ForceView):
             statistics (default: for the life of the view).
         options: of the method, as for `lens.subspace.score`.
 
+    Without model, memorised and reference it opens on sequences planted in the organism `canaries`, and computes.
+
     `run()` computes the curve, `stop()` ends it after the point in progress and keeps what is there; points are kept,
     so that another run computes only new ones. `result` is the curve as a Dataset, `mask()` the edit of the point
     shown, `put()` sets it in force and `undo()` takes it back. While a curve is being computed the model is edited and
@@ -85,13 +88,19 @@ class SubspaceBench(ForceView):
     _busy = "a curve is being computed"
     _own = "the curve is of the model's own weights"
     _fields = ("memorised", "reference", "method", "sparsities", "kept", "seed", "at", "measure")
+    _typed = ("memorised", "method", "sparsities", "kept")
+    _asked_traits = _fields
+    _answer_traits = ("found", "doubts", "status", "progress")
+
+    def _waits(self) -> bool:
+        return self._planted and self._asked == 0
 
     @door(ViewError)
     def __init__(
         self,
-        model: HFModel,
-        memorised: Any,
-        reference: Any,
+        model: HFModel | None = None,
+        memorised: Any = None,
+        reference: Any = None,
         *,
         clean: Any = None,
         prefix: Count | None = None,
@@ -107,6 +116,15 @@ class SubspaceBench(ForceView):
         folder: Any = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
+        self._planted = all(one is None for one in (model, memorised, reference))
+        if self._planted:
+            model, memorised, reference, planted_clean = planted.text_sets()
+            clean = planted_clean if clean is None else clean
+        for name, one in (("model", model), ("memorised", memorised), ("reference", reference)):
+            if one is None:
+                raise ViewError(
+                    f"{name}: is missing; give model, memorised and reference, or none of them to see an example"
+                )
         if method not in METHODS:
             raise ViewError(f"method: {method!r} is not one of {', '.join(METHODS)}")
         if deficient not in DEFICIENT:
@@ -162,6 +180,7 @@ class SubspaceBench(ForceView):
         )
         self.observe(self._on_choice, ["memorised", "reference", "method", "seed"])
         self.observe(lambda _: self._moved(), ["at", "measure"])
+        self._offer(EXAMPLES if self._planted else ())
         self._on_choice(None)
         self._worker.quick("hash", self._hash)
 
@@ -400,6 +419,7 @@ class SubspaceBench(ForceView):
                 level=self.level,
                 at=run.at(self.at),
                 own_decomposition=self._decomposition is not None,
+                **({"source": planted.SOURCE} if self._planted else {}),
             )
         )
 

@@ -20,7 +20,7 @@ from widgets.vector_bench.work import OWN, SHARES, Ask, Run, listed
 MOST_VECTORS = 64  # kept, with their decoding
 # the bench shows the outputs that share a first token among the notes on the pairs; by module, since a thread must not
 # change the filters around a call
-warnings.filterwarnings("ignore", message=".*share their first token", module=r"widgets\._vector_tools")
+warnings.filterwarnings("ignore", message=".*share their first token", module=r"widgets\.vector_bench\.tools")
 
 
 @dataclass

@@ -1,13 +1,14 @@
-// VectorBench: state is in the model's traits (see widgets/vector_bench/view.py), commands are messages {type: ...}.
+// VectorBench: the table of pairs, the head map, live answers, the report.
+// State is in the traits (see view.py), commands are messages {type: ...}.
 
-import { onTheme } from "../base/colour.js";
-import { runControls, tokenBars } from "../base/controls.js";
-import { field, h, hideStatic, mount, onShown, option, setText } from "../base/dom.js";
+import { field, h, option, setText } from "../base/dom.js";
 import { exportDrawer } from "../base/export.js";
 import { sideBySide, svgFigure } from "../base/figure.js";
 import { ColourBar, HeatMap } from "../base/heatmap.js";
+import { tokenBars } from "../base/predictions.js";
+import { shell } from "../base/shell.js";
 import { absent, largest, many, number, percent, shorten, visible } from "../base/text.js";
-import { connect, tiedControls } from "../base/traits.js";
+import { tiedControls } from "../base/traits.js";
 import { csvOf, OWN, pairTable, plus, points, readMap, same, whole } from "./table.js";
 
 const SLIDER = { low: -4, high: 8, step: 0.25 };
@@ -15,11 +16,26 @@ const SLIDER = { low: -4, high: 8, step: 0.25 };
 const LIVE = ["template", "seed", "k", "by_hand", "layer", "strength", "queries"];
 
 function render({ model, el }) {
-  const { undo, send, listen } = connect(model),
-    info = model.get("model_info"),
+  const info = model.get("model_info"),
     other = model.get("after_info"),
-    names = model.get("names"),
-    sides = other.name ? ["before", "after"] : ["before"];
+    names = model.get("names");
+  const frame = shell(model, {
+    title: "Vector bench",
+    testid: "vector-bench",
+    name: "Vector bench",
+    kind: "mn-vectors",
+    label: "Find heads",
+    help: "Measure every head’s effect",
+    stop: "Stop after the layer in progress; finished layers stay",
+    unit: "Layers computed",
+    data: other.name ? `${info.text} | ${other.text}` : info.text,
+    start: () => {
+      pairs.flush();
+      flush();
+      send("run", { fields: shown() });
+    },
+  });
+  const { send, listen, root, row, error } = frame;
   // Moves travel as messages: a front end sends those even while it holds back changed traits. A moved k means the
   // strongest heads again.
   const push = (values) => {
@@ -60,22 +76,6 @@ function render({ model, el }) {
       ...(t.notes ?? []).map((n) => h("div", { class: "mn-warning", text: n })),
     );
   };
-  const start = () => {
-    pairs.flush();
-    flush();
-    send("run", { fields: shown() });
-  };
-  const {
-    run,
-    error,
-    draw: drawRun,
-    element: runRow,
-  } = runControls(model, () => root, {
-    title: "Measure every head’s effect (Ctrl+Enter in a field)",
-    start,
-    stop: () => send("stop"),
-  });
-  setText(run, "Find heads");
   const form = h(
     "div",
     { class: "mn-form" },
@@ -104,7 +104,7 @@ function render({ model, el }) {
           "Every head’s output at the last token of prompts with shuffled labels is replaced by its mean " +
           "over prompts with right ones; its effect is the change of the answer’s probability.",
       }),
-      h("div", { class: "mn-controls", style: "margin-top:8px" }, runRow),
+      h("div", { class: "mn-controls", style: "margin-top:8px" }, row),
       error,
     ),
   );
@@ -663,39 +663,6 @@ function render({ model, el }) {
       ),
     ),
   );
-  const root = h(
-    "div",
-    {
-      class: "mnemoscope mn-vectors",
-      "data-testid": "vector-bench",
-      "data-lm-suppress-shortcuts": "true",
-      role: "region",
-      "aria-label": "Vector bench",
-      onkeydown: (e) => {
-        if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) {
-          e.preventDefault();
-          e.stopPropagation();
-          run.click();
-        }
-      },
-    },
-    h(
-      "header",
-      { class: "mn-header" },
-      h("h2", { text: "Vector bench" }),
-      h("span", {
-        class: "mn-chip",
-        "data-testid": "model",
-        text: sides.length > 1 ? `${info.text} | ${other.text}` : info.text,
-      }),
-    ),
-    form,
-    headBox,
-    live,
-    testBox,
-    drawer.element,
-  );
-  mount(el, root);
   listen(["pairs"], () => pairs.update(model.get("pairs")));
   listen(["table", "task"], () => {
     drawTable();
@@ -717,25 +684,24 @@ function render({ model, el }) {
     draw();
     fresh();
   });
-  listen(["status", "progress", "error"], drawRun);
-  listen(["saved", "code"], drawer.draw);
   root.addEventListener("input", () => {
     follow();
     fresh();
   });
-  undo.push(onTheme(draw), onShown(root, headBox, draw), hideStatic(model.get("static_key")));
+  const close = frame.open(el, {
+    parts: [form, headBox, live, testBox],
+    drawer,
+    box: headBox,
+    draw,
+  });
   pairs.update(model.get("pairs"));
   pairs.draw();
   follow();
   drawTable();
   drawLive();
   readMaps();
-  drawRun();
   drawReport();
-  drawer.draw();
-  return () => {
-    for (const f of undo) f();
-  };
+  return close;
 }
 
 export default { render };

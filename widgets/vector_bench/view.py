@@ -5,7 +5,7 @@ hand.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from lens.engine.stopping import Stopped
 from lens.files import expanded
 from widgets.base import tables, text
 from widgets.base.assets import script, style
+from widgets.base.examples import Example
 from widgets.base.model_line import describe_model
 from widgets.base.sweep import SweepView
 from widgets.errors import ViewError
@@ -29,6 +30,7 @@ EMPTY = "No heads had been looked for when this notebook was stored."
 SAMPLES = 6  # prompts whose answers are shown
 COMPLETED = 3  # of them, continued by several tokens
 NEW_TOKENS = 6
+EXAMPLES = 5  # tasks that the menu offers first
 
 
 class VectorBench(SweepView):
@@ -97,6 +99,15 @@ class VectorBench(SweepView):
         "queries",
         "holds",
     )
+    _typed = ("task", "pairs")
+    _asked_traits = ("task", *_fields)
+    _answer_traits = ("map", "live", "samples", "report", "status", "progress")
+
+    def _take_example(self, fields: Mapping[str, Any]) -> None:
+        self._take(fields["task"] if fields["task"] != OWN else fields["pairs"])
+
+    def _waits(self) -> bool:
+        return self._unasked and self.status == "idle"
 
     @door(ViewError)
     def __init__(
@@ -174,6 +185,8 @@ class VectorBench(SweepView):
         )
         self._on_table(None)
         self._on_setting(None)
+        self._unasked = task is None
+        self._offer(Example(name.replace("_", " "), {"task": name}) for name in self.tasks[:EXAMPLES])
         if _tools is None:
             self._worker.quick("hash", self._hash)
 

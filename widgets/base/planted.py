@@ -1,0 +1,60 @@
+"""What the views of memorised text show when they are given nothing: sequences planted in the organism `canaries`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lens import curvature, models
+from lens.memorization import Sequences
+from lens.organisms.canaries_corpus import Corpus
+from lens.organisms.canaries_recipe import Recipe
+
+ORGANISM = "organism:canaries"
+SHOWN = 24  # sequences of a set: those that training saw most often
+CLEAN = 24
+REFERENCE = 64
+
+
+#: Python that makes what the views are given
+SOURCE = """from widgets.base import planted
+
+model, memorised, reference, clean = planted.text_sets()"""
+CURVATURE_SOURCE = """from widgets.base import planted
+
+given = planted.text_sets()
+model, memorised, clean = given.model, next(iter(given.memorised.values())), given.clean
+decomposition = planted.decomposition(given)"""
+
+
+class Planted(NamedTuple):
+    """A model, what was planted in it, and text of the same kind that was not."""
+
+    model: Any
+    memorised: dict[str, Sequences]
+    reference: dict[str, np.ndarray]
+    clean: np.ndarray
+
+
+def text_sets() -> Planted:
+    """The model with 24 planted codes and stories, 24 verses, rows to contrast them with, and clean rows."""
+    corpus = Corpus(Recipe())
+
+    def often(family: str) -> Sequences:
+        every = Sequences.of(corpus.canaries(family))
+        order = np.argsort(-np.asarray(every.duplicates), kind="stable")[:SHOWN]
+        return every.subset(np.sort(order))
+
+    return Planted(
+        models.load(ORGANISM),
+        {"planted codes and stories": often("main"), "planted verses": often("second")},
+        {"text that was never planted": corpus.clean(REFERENCE, "reference").numpy()},
+        corpus.clean(CLEAN).numpy(),
+    )
+
+
+def decomposition(planted: Planted) -> Any:
+    """The curvature of the model's MLP over the rows to contrast with."""
+    (rows,) = planted.reference.values()
+    return curvature.decompose(planted.model, curvature.factors(planted.model, "mlp", rows))

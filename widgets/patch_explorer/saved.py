@@ -1,0 +1,27 @@
+"""A run in what JSON can hold."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from lens import prompts
+from widgets.base import state
+from widgets.patch_explorer.work import Run
+
+
+def pack(run: Run) -> dict[str, Any]:
+    """The run with its pair and its Dataset."""
+    values = {field.name: getattr(run, field.name) for field in fields(run)}
+    pair = {field.name: getattr(run.pair, field.name) for field in fields(run.pair)}
+    return values | {"pair": pair | {"spans": dict(run.pair.spans)}, "dataset": state.pack(run.dataset)}
+
+
+def unpack(packed: dict[str, Any]) -> Run:
+    """The run that `pack` was given."""
+    spans = {
+        name: [tuple(place) for place in where] if isinstance(where, list) else where
+        for name, where in packed["pair"]["spans"].items()
+    }
+    pair = prompts.Pair(**packed["pair"] | {"spans": spans})
+    return Run(**packed | {"pair": pair, "dataset": state.unpack(packed["dataset"])})

@@ -11,6 +11,7 @@ from typing import Any
 import anywidget
 import traitlets
 
+import lens
 from lens import files
 from lens.arguments import FilePath, NonNegative, door
 from lens.files import Taken, expanded
@@ -76,15 +77,13 @@ class View(anywidget.AnyWidget):
     _answer_traits: tuple[str, ...] = ()
 
     def _state(self) -> dict[str, Any]:
-        from importlib.metadata import version
-
         with self._guard:
             fields = {name: getattr(self, name) for name in self._asked_traits}
             answers = {name: getattr(self, name) for name in self._answer_traits}
         return {
             "format": state.FORMAT,
             "version": state.VERSION,
-            "package": version("mnemoscope"),
+            "package": lens.__version__,
             "view": type(self).__name__,
             "model": {"name": self.model_info.get("name", ""), "weights": self._weights()},
             "fields": state.to_json(fields),

@@ -1,0 +1,126 @@
+"""Views open on a working example, offer further ones, and remember what a person asked."""
+
+import pytest
+from IPython import display as ipython_display
+
+import widgets
+from lens.prompts import encode
+from tests.widgets import fakes, test_injection_bench, test_vector_bench
+from widgets.base.examples import ExampleView
+from widgets.patch_explorer.examples import EXAMPLES
+
+SECONDS = 60
+
+
+@pytest.fixture(autouse=True)
+def nothing_typed(monkeypatch):
+    monkeypatch.setattr(ExampleView, "_last_inputs", {})
+    monkeypatch.setattr(ipython_display, "display", lambda *a, **k: None)
+
+
+def explorer(pair=None, encode=fakes.encode):
+    return widgets.PatchExplorer(
+        fakes.FakeModel(), pair, _patch=fakes.FakePatch(), _explain=fakes.explain, _encode=encode
+    )
+
+
+def test_a_view_without_a_question_opens_on_the_first_example_with_its_result():
+    view = explorer()
+    assert view.status == "idle" and view.clean == "", "nothing is asked before it is shown"
+    view._ipython_display_()
+    view.wait(SECONDS)
+    assert view.status == "complete" and view.clean == EXAMPLES[0].fields["clean"] and view.map["complete"]
+    assert view.examples == {"names": [example.name for example in EXAMPLES], "chosen": 0, "own": False}
+    view.clean = "Something else"
+    view._ipython_display_()
+    assert view.clean == "Something else" and view.examples["chosen"] is None, "shown again, it is left as it is"
+
+
+def test_a_view_with_a_question_is_left_to_it():
+    view = explorer(fakes.PAIR)
+    view._ipython_display_()
+    view.wait(SECONDS)
+    assert view.status == "idle" and view.clean == fakes.PAIR.clean
+
+
+def test_prompts_that_this_tokenizer_cuts_unevenly_are_passed_over():
+    def uneven(model, pair):
+        if "bottle" in pair.clean:
+            raise ValueError("the prompts have 13 and 14 tokens")
+        return fakes.encode(model, pair)
+
+    view = explorer(encode=uneven)
+    view._ipython_display_()
+    view.wait(SECONDS)
+    assert view.examples["chosen"] == 1 and view.status == "complete"
+
+
+def test_the_menu_leads_to_an_example_and_back_to_what_the_person_asked():
+    view = explorer()
+    view._on_message(view, {"type": "example", "number": 2}, [])
+    view.wait(SECONDS)
+    assert view.clean == EXAMPLES[2].fields["clean"] and view.status == "complete" and not view.examples["own"]
+    mine = {"clean": "a b c", "corrupted": "a x c", "answer": " y", "foil": " z", "start": ""}
+    view._on_message(view, {"type": "run", "fields": mine}, [])
+    view.wait(SECONDS)
+    assert view.examples["own"] and view.examples["chosen"] == -1
+    view._on_message(view, {"type": "example", "number": 0}, [])
+    view.wait(SECONDS)
+    assert view.examples == view.examples | {"own": True, "chosen": 0}
+    view._on_message(view, {"type": "example", "number": -1}, [])
+    view.wait(SECONDS)
+    assert {name: getattr(view, name) for name in mine} == mine and view.status == "complete"
+    other = explorer()
+    assert other.examples["own"] and other.examples["chosen"] is None, "another view offers it, too"
+    for number in (99, -2, "0", None):
+        view._on_message(view, {"type": "example", "number": number}, [])
+    assert view.clean == "a b c"
+
+
+def test_the_examples_of_an_explorer_fit_the_default_models_tokenizer(smollm2):
+    for example in EXAMPLES:
+        pair = widgets.patch_explorer.view.prompts.Pair(**example.fields)
+        assert encode(smollm2, pair).clean_tokens != encode(smollm2, pair).corrupted_tokens
+
+
+def test_attention_injection_and_vectors_open_with_an_answer():
+    attention = widgets.AttentionView(fakes.FakeModel(), compute=fakes.attention)
+    bench = widgets.InjectionBench(
+        fakes.FakeModel(),
+        _next=test_injection_bench.FakeNext(),
+        _sweep=test_injection_bench.FakeSweep(),
+        _generate=test_injection_bench.FakeGenerate(),
+        _encode=test_injection_bench.encode,
+        _words=test_injection_bench.Words(),
+    )
+    vectors = widgets.VectorBench(fakes.FakeModel(), _tools=test_vector_bench.FakeTools())
+    for view in (attention, bench, vectors):
+        view._ipython_display_()
+        assert view.wait(SECONDS) and view.examples["chosen"] == 0 and len(view.examples["names"]) >= 2
+    assert attention.pattern["size"] > 4 and attention.status == "complete"
+    assert bench.prompt and bench.memory and vectors.map["sides"] == ["before"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "view", [widgets.SubspaceBench, widgets.CurvatureView, widgets.ProvenanceBench, widgets.DiffusionBench]
+)
+def test_a_view_given_nothing_brings_its_own_example(view):
+    shown = view()
+    assert shown.status == "idle"
+    shown._ipython_display_()
+    assert shown.wait(600) and shown.status == "complete" and shown.error == {}
+    assert shown.examples["chosen"] == 0 and len(shown.examples["names"]) >= 3
+
+
+@pytest.mark.parametrize(
+    ("view", "given", "missing"),
+    [
+        (widgets.SubspaceBench, {"model": None, "memorised": ["a"]}, "model"),
+        (widgets.CurvatureView, {"memorised": ["a"], "clean": ["b"]}, "model"),
+        (widgets.ProvenanceBench, {"suspects": {"a": [1.0]}}, "transcripts"),
+    ],
+)
+def test_half_of_what_a_view_needs_is_not_taken_for_nothing(view, given, missing):
+    with pytest.raises(widgets.ViewError, match=f"^{missing}: is missing; give"):
+        view(**given)

@@ -119,7 +119,7 @@ def test_a_new_text_is_computed_and_errors_are_shown(page):
     def broken(model, text):
         raise ValueError("text: too long for the model")
 
-    view.widget._compute = broken
+    view.widget._attention = broken
     view.get("text").fill("other")
     view.get("text").press("Control+Enter")
     view.settle()

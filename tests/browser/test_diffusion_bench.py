@@ -124,7 +124,7 @@ def test_the_scrubber_shows_every_step_without_the_kernel(page):
 
 
 def test_pictures_appear_while_they_are_denoised_and_are_stopped(page, monkeypatch):
-    monkeypatch.setattr("widgets.diffusion_bench.view.PART_SECONDS", 0)
+    monkeypatch.setattr("widgets.diffusion_bench.showing.PART_SECONDS", 0)
     view, gate, kept = mount(page, run=False), threading.Semaphore(0), diffusion_work.draw
 
     def gated(*a, on_frame, **k):

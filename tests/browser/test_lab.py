@@ -300,7 +300,7 @@ def test_a_waiting_cell_fills_the_map_and_an_interrupt_keeps_it(notebook, smollm
 
 def test_hostile_tokens_are_text_in_both_views(notebook):
     page = notebook(HOSTILE, "attention-view")
-    page.get_by_test_id("run").click()
+    page.get_by_test_id("patch-explorer").get_by_test_id("run").click()
     status(page, "complete")
     page.mouse.move(*point(page, "map", 1, 1))
     assert "<script>alert(1)</script>" in page.get_by_test_id("map-tip").inner_text()

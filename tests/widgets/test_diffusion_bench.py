@@ -140,7 +140,7 @@ def test_pictures_measures_mask_and_map_are_those_of_plain_calls():
 
 
 def test_each_step_is_shown_as_it_is_made(monkeypatch):
-    monkeypatch.setattr("widgets.diffusion_bench.view.PART_SECONDS", 0)
+    monkeypatch.setattr("widgets.diffusion_bench.showing.PART_SECONDS", 0)
     pipeline, view, seen = pipeline_of(RECIPE), bench(), []
     view.observe(
         lambda change: seen.append(

@@ -10,6 +10,7 @@ from lens import curvature, models
 from lens.memorization import Sequences
 from lens.organisms.canaries_corpus import Corpus
 from lens.organisms.canaries_recipe import Recipe
+from widgets.errors import ViewError
 
 ORGANISM = "organism:canaries"
 SHOWN = 24  # sequences of a set: those that training saw most often
@@ -35,6 +36,13 @@ class Planted(NamedTuple):
     memorised: dict[str, Sequences]
     reference: dict[str, np.ndarray]
     clean: np.ndarray
+
+
+def whole(**given: Any) -> None:
+    """Raises ViewError where only a part of what a view needs was given."""
+    for name, one in given.items():
+        if one is None:
+            raise ViewError(f"{name}: is missing; give {', '.join(given)}, or none of them to see an example")
 
 
 def text_sets() -> Planted:

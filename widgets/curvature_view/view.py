@@ -103,17 +103,7 @@ class CurvatureView(SweepView):
             given = planted.text_sets()
             model, decomposition = given.model, planted.decomposition(given)
             memorised, clean = next(iter(given.memorised.values())), given.clean
-        for name, one in (
-            ("model", model),
-            ("decomposition", decomposition),
-            ("memorised", memorised),
-            ("clean", clean),
-        ):
-            if one is None:
-                raise ViewError(
-                    f"{name}: is missing; give model, decomposition, memorised and clean, or none of them to see an"
-                    " example"
-                )
+        planted.whole(model=model, decomposition=decomposition, memorised=memorised, clean=clean)
         self._from_factors = isinstance(decomposition, curvature.Factors)
         if by not in ("kfac", "ekfac"):
             raise ViewError(f"by: {by!r} is not known; expected 'kfac' or 'ekfac'")

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,29 +14,27 @@ import xarray as xr
 
 from lens import diffusion, subspace
 from lens.arguments import Count, Positive, Real, Seed, Share, door
-from lens.diffusion import DiffusionError, Pipeline
+from lens.diffusion import Pipeline
 from lens.diffusion.attacks import stamped
 from lens.diffusion.sampling import BATCH
 from widgets.base.assets import script, style
-from widgets.base.force import ForceView
 from widgets.base.sets import named
-from widgets.base.sweep import PART_SECONDS
 from widgets.diffusion_bench import code, copy
 from widgets.diffusion_bench.captions import captions_of, cards_of, encoded, measure_of, packed
+from widgets.diffusion_bench.checks import checked, overlap
 from widgets.diffusion_bench.examples import examples
 from widgets.diffusion_bench.question import (
     METHODS,
     PLACES,
     SPARSITIES,
     STARTS,
-    STATES,
-    Drawn,
     Question,
     Run,
     Sampling,
     layers_at,
     places_of,
 )
+from widgets.diffusion_bench.showing import PictureView
 from widgets.diffusion_bench.work import Work
 from widgets.errors import ViewError
 
@@ -51,7 +48,7 @@ MOVES = (
 )  # fields that ask for another edit; only the first can ask for statistics
 
 
-class DiffusionBench(ForceView):
+class DiffusionBench(PictureView):
     """See which captions a diffusion model answers with a training picture, cut out the weights that hold those, and
     attack the edited model.
 
@@ -113,13 +110,6 @@ class DiffusionBench(ForceView):
 
     prompts = traitlets.Dict().tag(sync=True, echo_update=False)
     doubts = traitlets.Dict().tag(sync=True)
-    limit = traitlets.Dict().tag(sync=True)
-    before = traitlets.Dict().tag(sync=True, echo_update=False)
-    after = traitlets.Dict().tag(sync=True, echo_update=False)
-    random = traitlets.Dict().tag(sync=True, echo_update=False)
-    attacked = traitlets.Dict().tag(sync=True, echo_update=False)
-    scores = traitlets.Dict().tag(sync=True, echo_update=False)
-    edit = traitlets.Dict().tag(sync=True)
 
     _begins = "Reading the unedited model …"
     _busy = "pictures are being drawn"
@@ -214,7 +204,6 @@ class DiffusionBench(ForceView):
             tell=self._tell,
             show=self._watch,
         )
-        self._asked, self._told, self._watched = 0, 0.0, 0.0
         there, frames = self._work.steps, sampling.frames(p)
         about = [str(p.device), str(p.dtype).removeprefix("torch."), f"{p.image_shape[2]} × {p.image_shape[1]} pixels"]
         layers = {
@@ -321,50 +310,9 @@ class DiffusionBench(ForceView):
         self._attacks = False
         self._refuse()
         layers_at(self.pipeline, q.place)
-        of = self._memorised.get(q.memorised)
-        if of is None or (q.reference not in self._references and q.method != "wanda"):
-            raise ViewError(
-                f"memorised={q.memorised!r}, reference={q.reference!r}: one is not there; with no reference take the"
-                " method wanda"
-            )
-        if not q.chosen or q.chosen[0] < 0 or q.chosen[-1] >= len(of):
-            raise ViewError(
-                f"chosen={list(q.chosen)[:8]}: tick at least one of the {len(of)} captions for the mask to be"
-                " located on"
-            )
-        if not 0 < q.sparsity < 1 or not 1 <= q.first <= self.model_info["steps"]:
-            raise ViewError(
-                f"sparsity={q.sparsity!r}, first={q.first!r}; expected a share above 0 and below 1, and 1 to"
-                f" {self.model_info['steps']} steps"
-            )
-        if refused := self._overlap(q.memorised, q.reference):
-            raise DiffusionError(refused)
-        if attack is not None and (of.images is None or not 1 <= attack[0] <= 10_000):
-            raise ViewError(
-                "attack: it needs the training pictures, "
-                + (
-                    "and these captions came without"
-                    if of.images is None
-                    else f"and 1 to 10000 updates, not {attack[0]}"
-                )
-            )
+        of = checked(q, attack, self._memorised, self._references, self.model_info["steps"])
         self._asked += 1
         return Run(q, of, self._references.get(q.reference), attack, self._asked)
-
-    def _overlap(self, memorised: str, reference: str) -> str:
-        """Why these sets cannot be compared, or ""."""
-        ref = self._references.get(reference)
-        shared = (
-            sorted(set(self._memorised[memorised].captions) & set(ref.captions))
-            if memorised in self._memorised and ref is not None
-            else []
-        )
-        return (
-            f"memorised and reference share {len(shared)} caption{'' if len(shared) == 1 else 's'}:"
-            f" {', '.join(map(repr, shared[:4]))}. A set cannot be its own control: take what is shared out of one."
-            if shared
-            else ""
-        )
 
     # --- the answer
 
@@ -398,45 +346,7 @@ class DiffusionBench(ForceView):
             ds, self.pipeline, "diffusion bench", call, w.control, "complete" if run.complete() else "partial"
         )
 
-    def _tell(self, run: Run, now: bool) -> None:
-        if now or time.monotonic() - self._told > PART_SECONDS:
-            self._told = time.monotonic()
-            self.publish(progress={"done": run.done, "total": run.total, "text": run.stage})
-
-    def _watch(self, run: Run, state: str, made: Drawn) -> None:
-        """Pictures while they come."""
-        if time.monotonic() - self._watched > PART_SECONDS and run.number == self._asked:
-            self._watched = time.monotonic()
-            self.publish(**{state: copy.state(run, state, made, self._work.bound, self.level)})
-
     # --- what is shown
-
-    def _publish_run(self, run: Run) -> None:
-        states = run.states()
-        self.publish(limit=copy.limit(self._work))
-        if run.edit is not None:
-            self.publish(edit=copy.edit(run), scores=copy.scores(run))
-        for name in STATES:
-            if name in states:
-                self.publish(**{name: copy.state(run, name, states[name], self._work.bound, self.level)})
-            elif name == "attacked" or getattr(self, name).get("memorised") != run.question.memorised:
-                self.publish(**{name: {}})
-
-    def _progress(self, run: Run) -> dict[str, Any]:
-        words = {
-            "complete": f"all pictures are there, {run.seconds:.1f} s",
-            "stopped": f"stopped after {run.seconds:.1f} s: {run.stage.rstrip(' …')}",
-        }
-        return {"done": run.done, "total": run.total, "text": words.get(run.status, run.stage)}
-
-    def _title(self, error: BaseException) -> str:
-        titles = {
-            "ViewError": "This cannot be asked yet",
-            "DiffusionError": "These captions, pictures or settings cannot be used",
-            "SubspaceError": "Nothing could be located",
-            "WeightError": "The weights are edited already",
-        }
-        return titles.get(type(error).__name__) or super()._title(error).replace("The sweep", "Drawing")
 
     # --- before and beside a run
 
@@ -463,7 +373,7 @@ class DiffusionBench(ForceView):
     def _check(self) -> None:
         with self._guard:
             names = {"memorised": self.memorised, "reference": self.reference}
-        self.publish(doubts=names | {"refused": self._overlap(**names)})
+        self.publish(doubts=names | {"refused": overlap(*names.values(), self._memorised, self._references)})
 
     def _publish_prompts(self) -> None:
         with self._guard:

@@ -4,7 +4,6 @@ control.
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -18,11 +17,11 @@ from lens.arguments import HFModel, Index, Real, door
 from widgets.base import state
 from widgets.base.assets import script, style
 from widgets.base.model_line import describe_model
-from widgets.base.sweep import SweepView
 from widgets.errors import ViewError
 from widgets.injection_bench import copy, work
 from widgets.injection_bench.examples import examples
 from widgets.injection_bench.work import CONTROLS, PLACES, Run, Setting
+from widgets.injection_bench.writing import WritingView
 
 ENCODERS = ("activation", "unembed", "embed", "head")
 EMPTY = "Nothing had been injected when this notebook was stored."
@@ -30,7 +29,7 @@ MEMORIES = 64  # encoded memories kept
 MOST_ITEMS = 1000  # offered to choose from
 
 
-class InjectionBench(SweepView):
+class InjectionBench(WritingView):
     """Type a prompt and a memory, move layer and strength, and watch the next token; map every layer and strength
     beside a control.
 
@@ -71,11 +70,9 @@ class InjectionBench(SweepView):
     control = traitlets.Enum(tuple(CONTROLS), "random_tokens").tag(sync=True)
     other = traitlets.Unicode().tag(sync=True)
     seed = traitlets.Int(0).tag(sync=True)
-    new_tokens = traitlets.Int(20).tag(sync=True)
 
     live = traitlets.Dict().tag(sync=True)
     map = traitlets.Dict().tag(sync=True, echo_update=False)
-    generation = traitlets.Dict().tag(sync=True)
 
     _begins = "The unedited run …"
     _live = tuple(Setting.__dataclass_fields__)
@@ -128,9 +125,7 @@ class InjectionBench(SweepView):
         )
         self._memories: dict[tuple, Any] = {}
         self._unedited: tuple[tuple[str, str], Any] | None = None
-        self._said: dict[tuple[str, int], str] = {}
         self._answered: Setting | None = None
-        self._text_stopped = threading.Event()
         super().__init__(
             model_info=info,
             layer=round(0.6 * (info["layers"] - 1)) if layer is None else layer,
@@ -157,35 +152,6 @@ class InjectionBench(SweepView):
             self._offer(examples())
         if _sweep is None:
             self._worker.quick("hash", self._hash)
-
-    # --- what Python users call
-
-    @door(ViewError)
-    def generate(self, wait: bool = False) -> None:
-        """Write `new_tokens` tokens with and without the injection that the fields describe; a text under way is
-        stopped first.
-
-        `wait` blocks until both are written; interrupting the kernel then stops the writing and keeps what there is.
-        """
-        self._text_stopped.set()
-        stopped = self._text_stopped = threading.Event()
-        setting, count = self._now(), self.new_tokens
-        self.publish(generation={"status": "running", "prompt": setting.prompt, "what": setting.what(), "count": count})
-        self._worker.quick("generate", lambda: self._say(setting, count, stopped))
-        if wait:
-            try:
-                self.wait()
-            except KeyboardInterrupt:
-                self.stop_generation()
-                self.wait()
-                raise
-
-    def stop_generation(self) -> None:
-        """End the text under way after the token in progress; what is written stays, marked as stopped."""
-        with self._guard:
-            self._text_stopped.set()
-            if self.generation.get("status") == "running":
-                self.publish(generation=self.generation | {"status": "stopping"})
 
     # --- the next token, at once
 
@@ -260,43 +226,6 @@ class InjectionBench(SweepView):
                 del self._memories[next(iter(self._memories))]
             self._memories[key] = self._encode(self.model, setting.memory, **setting.encoding)
         return self._memories[key]
-
-    def _say(self, setting: Setting, count: int, stopped: threading.Event) -> None:
-        """Write both texts; `cut` names the one that was stopped. Runs in the worker thread."""
-        said: dict[str, Any] = {"prompt": setting.prompt, "what": setting.what(), "count": count}
-
-        def show(status: str, **more: Any) -> None:
-            with self._guard:
-                said.update(more, status="stopping" if status == "running" and stopped.is_set() else status)
-                if self._text_stopped is stopped:  # else a newer question has taken this one's place
-                    self.publish(generation=dict(said))
-
-        def text(which: str, *memory: Any, **where: Any) -> str:
-            asked = False
-
-            def stop() -> bool:
-                nonlocal asked
-                asked = stopped.is_set()
-                return asked
-
-            written = str(self._write(self.model, setting.prompt, *memory, max_new_tokens=count, stop=stop, **where))
-            if asked:
-                said["cut"] = which
-            return written
-
-        try:
-            known = self._said.get((setting.prompt, count))
-            said["before"] = text("before") if known is None else known
-            if "cut" not in said:
-                self._said = {(setting.prompt, count): said["before"]}
-                show("running")
-                if not setting.memory:
-                    raise ViewError("memory: is empty; name what is to be injected")
-                said["after"] = text("after", self._memory(setting), **setting.where)
-            show("stopped" if "cut" in said else "ready")
-        except BaseException as error:
-            show("error", title=self._title(error), text=str(error) or type(error).__name__)
-        self._refresh_static()
 
     # --- the map
 

@@ -16,9 +16,9 @@ from lens.arguments import HFModel, door
 from widgets.base import tables
 from widgets.base.assets import script, style
 from widgets.base.model_line import describe_model
-from widgets.base.sweep import SweepView
 from widgets.errors import ViewError
 from widgets.patch_explorer import copy, saved, work
+from widgets.patch_explorer.cells import CellView, number_of
 from widgets.patch_explorer.examples import EXAMPLES
 from widgets.patch_explorer.work import Run
 
@@ -33,7 +33,7 @@ QUANTITIES = ("normalized", "effect", "value")
 EMPTY = "No sweep had been run when this notebook was stored."
 
 
-class PatchExplorer(SweepView):
+class PatchExplorer(CellView):
     """Edit a pair, patch it, and read every cell: heat map, predictions, pins, comparison, export.
 
     The traits are the state that Python and the browser share:
@@ -72,11 +72,8 @@ class PatchExplorer(SweepView):
     map = traitlets.Dict().tag(sync=True, echo_update=False)
     other = traitlets.Dict().tag(sync=True, echo_update=False)
     history: traitlets.List[Any] = traitlets.List().tag(sync=True)
-    detail = traitlets.Dict().tag(sync=True)
-    pins: traitlets.List[Any] = traitlets.List().tag(sync=True)
 
     show = traitlets.Enum(QUANTITIES, "normalized").tag(sync=True)
-    cell = traitlets.Dict().tag(sync=True)
     compare = traitlets.Dict({"mode": "off", "run": 0}).tag(sync=True)
 
     @door(ViewError)
@@ -274,7 +271,7 @@ class PatchExplorer(SweepView):
         }
 
     def _on_show(self, message: dict) -> None:
-        if (run := self._runs.get(_number(message))) is not None:
+        if (run := self._runs.get(number_of(message))) is not None:
             self._show(run, progress=self._progress(run))
             self._take(run.pair)
             self.publish(
@@ -283,7 +280,7 @@ class PatchExplorer(SweepView):
             self._refresh_static()
 
     def _rename(self, message: dict) -> None:
-        if (run := self._runs.get(_number(message))) is not None:
+        if (run := self._runs.get(number_of(message))) is not None:
             name, taken = (
                 str(message.get("name", "")).strip() or f"run {run.number}",
                 {r.name for r in self._runs.values() if r is not run},
@@ -297,7 +294,7 @@ class PatchExplorer(SweepView):
                 self._show(run)
 
     def _forget(self, message: dict) -> None:
-        run = self._runs.pop(_number(message), None)
+        run = self._runs.pop(number_of(message), None)
         if run is not None:
             self.publish(history=self._history(), pins=[pin for pin in self.pins if pin["run"] != run.number])
             if self.compare.get("run") == run.number:
@@ -321,7 +318,7 @@ class PatchExplorer(SweepView):
         ]
 
     def _on_compare(self, _change: Any) -> None:
-        run = self._runs.get(_number(self.compare)) if self.compare.get("mode", "off") != "off" else None
+        run = self._runs.get(number_of(self.compare)) if self.compare.get("mode", "off") != "off" else None
         self.publish(
             other=work.payload(run, self.model_info["name"]) if run is not None and run.dataset is not None else {}
         )
@@ -356,74 +353,6 @@ class PatchExplorer(SweepView):
             self.clean, corrupted=self.corrupted, answer=self.answer, foil=self.foil or None, start=self.start
         )
 
-    def _on_cell(self, _change: Any) -> None:
-        cell = dict(self.cell)
-        run = self._cell_run(cell)
-        if run is None:
-            return
-        try:
-            facts = work.cell_facts(run, cell["layer"], cell["column"])
-        except (KeyError, ValueError):
-            return
-        self.publish(detail=facts | {"status": "running"})
-        self._refresh_code()
-        self._worker.quick("cell", lambda: self._explain_now(run, facts, cell))
-
-    def _cell_run(self, cell: dict) -> Run | None:
-        run = self._runs.get(_number(cell)) or (
-            self._shown if self._shown and self._shown.number == cell.get("run") else None
-        )
-        return run if run is not None and run.dataset is not None else None
-
-    def _predict(self, run: Run, facts: dict) -> dict[str, Any]:
-        cell = self._explain(
-            self.model,
-            run.pair,
-            run.site,
-            facts["layer"],
-            direction=run.direction,
-            metric=run.metric,
-            k=10,
-            **{run.column: facts["column"]},
-        )
-        return {
-            name: [[str(token), float(p)] for token, p in getattr(cell, name)]
-            for name in ("clean", "corrupted", "edited")
-        }
-
-    def _explain_now(self, run: Run, facts: dict, cell: dict) -> None:
-        try:
-            answer = self._predict(run, facts) | {"status": "ready"}
-        except BaseException as error:
-            answer = {"status": "error", "text": str(error) or type(error).__name__}
-        if dict(self.cell) == cell:
-            self.publish(detail=facts | answer)
-
-    def _pin(self, message: dict) -> None:
-        run = self._cell_run(message)
-        if run is None or any(
-            (p["run"], p["layer"], p["column"]) == (run.number, message.get("layer"), message.get("column"))
-            for p in self.pins
-        ):
-            return
-        try:
-            facts = work.cell_facts(run, message["layer"], message["column"]) | {"id": next(self._pin_numbers)}
-        except (KeyError, ValueError):
-            return
-        self.publish(pins=[*self.pins, facts])
-        self._worker.quick(f"pin {facts['id']}", lambda: self._fill_pin(run, facts))
-
-    def _fill_pin(self, run: Run, facts: dict) -> None:
-        try:
-            answer = self._predict(run, facts)
-        except BaseException as error:
-            answer = {"edited": [], "text": str(error)}
-        with self._guard:
-            self.pins = [pin | answer if pin["id"] == facts["id"] else pin for pin in self.pins]
-
-    def _unpin(self, message: dict) -> None:
-        self.publish(pins=[pin for pin in self.pins if pin["id"] != message.get("id")])
-
     # --- copies for people without a kernel
 
     def _refresh_code(self) -> None:
@@ -439,8 +368,3 @@ class PatchExplorer(SweepView):
 
     def _static(self) -> str:
         return copy.static_table(self._shown, self.model_info["name"], EMPTY)
-
-
-def _number(message: dict) -> int:
-    """The run that a message speaks of; 0, which no run has, for anything that is not a whole number."""
-    return number if isinstance(number := message.get("run"), int) else 0

@@ -16,7 +16,8 @@ import numpy as np
 
 from lens import provenance
 from widgets.base.text import finite
-from widgets.provenance_bench.work import BINS, MEANING, Question, Run, payload, verdict, whole, written
+from widgets.provenance_bench.payload import payload
+from widgets.provenance_bench.work import BINS, MEANING, Question, Run, verdict, whole, written
 
 LEFT = 'style="text-align:left"'
 

@@ -16,10 +16,13 @@ from lens import files, provenance
 from lens.arguments import Count, FilePath, Seed, Share, door
 from lens.files import Taken
 from widgets.base.assets import script, style
+from widgets.base.planted import whole
 from widgets.base.sweep import SweepView
 from widgets.errors import ViewError
 from widgets.provenance_bench import copy, work
+from widgets.provenance_bench.doubts import doubts
 from widgets.provenance_bench.examples import EXAMPLES, SOURCE, planted
+from widgets.provenance_bench.payload import compared, payload
 from widgets.provenance_bench.work import RULES, STATISTICS, Question, Run
 
 EMPTY = "No question had been asked when this notebook was stored."
@@ -109,9 +112,7 @@ class ProvenanceBench(SweepView):
         self._planted = suspects is None and transcripts is None
         if self._planted:
             suspects, transcripts, references = planted()
-        for name, one in (("suspects", suspects), ("transcripts", transcripts)):
-            if one is None:
-                raise ViewError(f"{name}: is missing; give suspects and transcripts, or neither to see an example")
+        whole(suspects=suspects, transcripts=transcripts)
         if isinstance(transcripts, provenance.Transcript):
             transcripts = {transcripts.name: transcripts}
         self._given = {
@@ -269,7 +270,7 @@ class ProvenanceBench(SweepView):
         )
 
     def _publish_run(self, run: Run) -> None:
-        self.publish(found=work.payload(run, self.unit))
+        self.publish(found=payload(run, self.unit))
 
     def _ended(self, run: Run) -> None:
         """Every question that was begun is a look: also one that was replaced or that failed."""
@@ -277,7 +278,7 @@ class ProvenanceBench(SweepView):
             run.error = self.error.get("text", "") or "the run failed"
         self._runs.pop(run.question.line(), None)
         self._runs[run.question.line()] = run
-        self.publish(lines=work.compared(list(self._runs.values())))
+        self.publish(lines=compared(list(self._runs.values())))
 
     def _progress(self, run: Run) -> dict[str, Any]:
         asked, total = run.asked, run.question.rows
@@ -312,30 +313,7 @@ class ProvenanceBench(SweepView):
         """What speaks against transcript and reference; no model is asked."""
         with self._guard:
             transcript, reference = self.transcript, self.reference
-        data: dict[str, Any] = {
-            "transcript": transcript,
-            "reference": reference,
-            "texts": [],
-            "refused": "",
-            "none": not reference,
-        }
-        try:
-            if reference in self._given["references"]:
-                data["texts"] += [
-                    f"reference {one.name}: nobody declared whether it shares the transcript's order"
-                    " (shares_order=None). If it does, an innocent suspect is flagged and p means nothing"
-                    for one in self._references(reference)
-                    if one.shares_order is None
-                ]
-        except ValueError as error:
-            data["refused"] = str(error)
-        try:
-            if transcript not in self._doubts and transcript in self._given["transcripts"]:
-                self._doubts[transcript] = self._given["transcripts"][transcript].warnings()
-            data["texts"] += self._doubts.get(transcript, [])
-        except BaseException as error:  # a reader that fails is met again, and explained, by the run
-            data["texts"].append(f"transcript {transcript}: could not be looked at ({error})")
-        self.publish(doubts=data)
+        self.publish(doubts=doubts(transcript, reference, self._given, self._doubts))
 
     # --- what the browser asks for
 

@@ -260,3 +260,15 @@ def _nan(value: float | None) -> float:
 def _span(row: Mapping[str, Any], name: str, write: Any) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     return write(row[name]) + ("" if low is None or high is None else f" [{write(low)}, {write(high)}]")
+
+
+def progress(run: Run) -> dict[str, Any]:
+    """The `progress` trait."""
+    done, total = run.there(), len(run.question.strengths)
+    out = sum(strength in run.failed for strength in run.question.strengths)
+    text = f"{done} of {total} points, each with its control,{f' {out} left out,' if out else ''} {run.seconds:.1f} s"
+    if run.status == "stopped":
+        text = f"stopped: {text}"
+    elif not run.complete() and run.status != "error":
+        text += "; the weights are edited and restored meanwhile"
+    return {"done": done + out, "total": total, "text": text}

@@ -120,11 +120,7 @@ class SubspaceBench(ForceView):
         if self._planted:
             model, memorised, reference, planted_clean = planted.text_sets()
             clean = planted_clean if clean is None else clean
-        for name, one in (("model", model), ("memorised", memorised), ("reference", reference)):
-            if one is None:
-                raise ViewError(
-                    f"{name}: is missing; give model, memorised and reference, or none of them to see an example"
-                )
+        planted.whole(model=model, memorised=memorised, reference=reference)
         if method not in METHODS:
             raise ViewError(f"method: {method!r} is not one of {', '.join(METHODS)}")
         if deficient not in DEFICIENT:
@@ -301,24 +297,7 @@ class SubspaceBench(ForceView):
             self.publish(at=(len(run.points) + 1) // 2)  # the first curve opens in its middle
 
     def _progress(self, run: Run) -> dict[str, Any]:
-        done, total = run.there(), len(run.question.strengths)
-        out = sum(strength in run.failed for strength in run.question.strengths)
-        text = (
-            f"{done} of {total} points, each with its control,{f' {out} left out,' if out else ''} {run.seconds:.1f} s"
-        )
-        return {
-            "done": done + out,
-            "total": total,
-            "text": (
-                f"stopped: {text}"
-                if run.status == "stopped"
-                else (
-                    text
-                    if run.complete() or run.status == "error"
-                    else f"{text}; the weights are edited and restored meanwhile"
-                )
-            ),
-        }
+        return copy.progress(run)
 
     def _title(self, error: BaseException) -> str:
         titles = {

@@ -95,8 +95,8 @@ class AttentionView(SweepView):
         self._request()
 
     @property
-    def result(self) -> xr.DataArray | None:
-        """The pattern shown, (layer, head, query, key); None before it is computed."""
+    def result(self) -> Any:
+        """The pattern shown as a DataArray (layer, head, query, key); None before it is computed."""
         try:
             return self._pattern()
         except KeyError:

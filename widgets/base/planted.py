@@ -24,9 +24,7 @@ SOURCE = """from widgets.base import planted
 model, memorised, reference, clean = planted.text_sets()"""
 CURVATURE_SOURCE = """from widgets.base import planted
 
-given = planted.text_sets()
-model, memorised, clean = given.model, next(iter(given.memorised.values())), given.clean
-decomposition = planted.decomposition(given)"""
+model, decomposition, memorised, clean = planted.curvature_sets()"""
 
 
 class Planted(NamedTuple):
@@ -62,7 +60,14 @@ def text_sets() -> Planted:
     )
 
 
-def decomposition(planted: Planted) -> Any:
-    """The curvature of the model's MLP over the rows to contrast with."""
+def curvature_sets() -> tuple[Any, Any, Sequences, np.ndarray]:
+    """The model, the curvature of its MLP over the rows to contrast with, planted codes and stories, clean rows."""
+    planted = text_sets()
     (rows,) = planted.reference.values()
-    return curvature.decompose(planted.model, curvature.factors(planted.model, "mlp", rows))
+    factors = curvature.factors(planted.model, "mlp", rows)
+    return (
+        planted.model,
+        curvature.decompose(planted.model, factors),
+        next(iter(planted.memorised.values())),
+        planted.clean,
+    )

@@ -30,6 +30,13 @@ def named(given: Any, what: str) -> dict[str, Any]:
     return dict(given)
 
 
+def level_of(level: float) -> float:
+    """A level of intervals. Raises ViewError."""
+    if not 0 < level < 1:
+        raise ViewError(f"level: {level!r}; expected a level between 0 and 1, such as 0.95")
+    return level
+
+
 def are_texts(given: Any) -> bool:
     return isinstance(given, (list, tuple)) and bool(given) and all(isinstance(text, str) for text in given)
 

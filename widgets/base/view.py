@@ -94,7 +94,8 @@ class View(anywidget.AnyWidget):
     def _weights(self) -> str:
         """The hash of what the answers are of; "" where there is none."""
         with contextlib.suppress(Exception):  # what has no weights is not compared
-            return weight_hash(getattr(self, "model", None))
+            model: Any = getattr(self, "model", None)
+            return weight_hash(model)
         return ""
 
     def _more_state(self) -> dict[str, Any]:

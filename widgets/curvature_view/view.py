@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import traitlets
@@ -51,9 +51,8 @@ class CurvatureView(SweepView):
     Given nothing it opens on sequences planted in the organism `canaries`, and takes a band out.
 
     `run()` takes the band out, measures and restores; `stop()` ends that, `result` is its Dataset; `wait()` blocks
-    until everything asked for is there. While it runs the model is
-    edited and restored: leave it alone until the end. Raises CurvatureError for another model's decomposition,
-        ViewError for sets that cannot be used.
+    until everything asked for is there. While it runs the model is edited and restored: leave it alone until the end.
+    Raises CurvatureError for another model's decomposition, ViewError for sets that cannot be used.
     """
 
     _esm = script("curvature_view")
@@ -100,22 +99,19 @@ class CurvatureView(SweepView):
     ) -> None:
         self._planted = all(one is None for one in (model, decomposition, memorised, clean))
         if self._planted:
-            given = planted.text_sets()
-            model, decomposition = given.model, planted.decomposition(given)
-            memorised, clean = next(iter(given.memorised.values())), given.clean
+            model, decomposition, memorised, clean = planted.curvature_sets()
         planted.whole(model=model, decomposition=decomposition, memorised=memorised, clean=clean)
         self._from_factors = isinstance(decomposition, curvature.Factors)
         if by not in ("kfac", "ekfac"):
             raise ViewError(f"by: {by!r} is not known; expected 'kfac' or 'ekfac'")
-        if not 0 < level < 1:
-            raise ViewError(f"level: {level!r}; expected a level between 0 and 1, such as 0.95")
-        self.model, self.level = model, level
+        self.model = cast(Any, model)
+        self.level = sets.level_of(level)
         self.by: By = "ekfac" if by == "ekfac" else "kfac"
         self.decomposition = curvature.decompose(model, decomposition) if self._from_factors else decomposition
-        if not same_weights(model, self.decomposition.model):
+        if not same_weights(self.model, self.decomposition.model):
             raise curvature.CurvatureError(
                 f"decomposition belongs to weights {self.decomposition.model[:12]}, this model's are"
-                f" {weight_hash(model)[:12]}; compute it with this model"
+                f" {weight_hash(self.model)[:12]}; compute it with this model"
             )
         self._given = {
             "memorised": passages.sequences_code(memorised, "memorised", prefix, suffix),

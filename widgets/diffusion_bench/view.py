@@ -373,7 +373,8 @@ class DiffusionBench(PictureView):
     def _check(self) -> None:
         with self._guard:
             names = {"memorised": self.memorised, "reference": self.reference}
-        self.publish(doubts=names | {"refused": overlap(*names.values(), self._memorised, self._references)})
+        refused = overlap(self.memorised, self.reference, self._memorised, self._references)
+        self.publish(doubts=names | {"refused": refused})
 
     def _publish_prompts(self) -> None:
         with self._guard:

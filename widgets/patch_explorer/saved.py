@@ -7,11 +7,14 @@ from typing import Any
 
 from lens import prompts
 from widgets.base import state
+from widgets.errors import ViewError
 from widgets.patch_explorer.work import Run
 
 
 def pack(run: Run) -> dict[str, Any]:
     """The run with its pair and its Dataset."""
+    if run.dataset is None:
+        raise ViewError(f"run: {run.name} has no numbers yet; wait for its first layer")
     values = {field.name: getattr(run, field.name) for field in fields(run)}
     pair = {field.name: getattr(run.pair, field.name) for field in fields(run.pair)}
     return values | {"pair": pair | {"spans": dict(run.pair.spans)}, "dataset": state.pack(run.dataset)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -69,3 +70,8 @@ def strengths_of(text: str, kind: str) -> tuple[float, ...]:
     if not values or not all(0 < v < 1 for v in values) or len(values) > 40:
         raise ViewError(f"points: {text!r}; expected 1 to 40 {what}, each above 0 and below 1")
     return tuple(sorted(values, reverse=kind == "kept"))
+
+
+def strengths_text(values: Iterable[float], kind: str) -> str:
+    """The points as a person would type them, checked. Raises ViewError."""
+    return ", ".join(f"{v:g}" for v in strengths_of(", ".join(f"{v:g}" for v in values), kind))

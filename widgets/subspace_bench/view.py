@@ -25,7 +25,15 @@ from widgets.errors import ViewError
 from widgets.subspace_bench import copy, work
 from widgets.subspace_bench.examples import EXAMPLES
 from widgets.subspace_bench.locator import Locator
-from widgets.subspace_bench.question import CURVATURE, MASSES, METHODS, SPARSITIES, Question, strengths_of
+from widgets.subspace_bench.question import (
+    CURVATURE,
+    MASSES,
+    METHODS,
+    SPARSITIES,
+    Question,
+    strengths_of,
+    strengths_text,
+)
 from widgets.subspace_bench.work import Run
 
 EMPTY = "No curve had been computed when this notebook was stored."
@@ -62,8 +70,8 @@ class SubspaceBench(ForceView):
     `run()` computes the curve, `stop()` ends it after the point in progress and keeps what is there; points are kept,
     so that another run computes only new ones. `result` is the curve as a Dataset, `mask()` the edit of the point
     shown, `put()` sets it in force and `undo()` takes it back. While a curve is being computed the model is edited and
-    restored
-    again and again: leave it alone until the end. Raises ViewError, MemorizationError for sets that cannot be used.
+    restored again and again: leave it alone until the end. Raises ViewError, MemorizationError for sets that cannot be
+    used.
     """
 
     _esm = script("subspace_bench")
@@ -125,9 +133,7 @@ class SubspaceBench(ForceView):
             raise ViewError(f"method: {method!r} is not one of {', '.join(METHODS)}")
         if deficient not in DEFICIENT:
             raise ViewError(f"deficient: {deficient!r} is not one of {', '.join(DEFICIENT)}")
-        if not 0 < level < 1:
-            raise ViewError(f"level: {level!r}; expected a level between 0 and 1, such as 0.95")
-        self.model, self.layers, self.level = model, layers, level
+        self.model, self.layers, self.level = model, layers, sets.level_of(level)
         self.deficient: Deficient = next(known for known in DEFICIENT if known == deficient)
         self._given = {
             "memorised": sets.named(memorised, "memorised"),
@@ -159,7 +165,6 @@ class SubspaceBench(ForceView):
         )
         self._kept = self._folder.name if self._folder else folder
         self._ran: Any = None
-        written = lambda values: ", ".join(f"{v:g}" for v in values)  # noqa: E731
         sizes = {name: f"{len(one)} of {one.prefix} + {one.suffix} tokens" for name, one in self._sequences.items()}
         super().__init__(
             model_info=model_line.shape_of(model) | {"level": level},
@@ -170,8 +175,8 @@ class SubspaceBench(ForceView):
             memorised=next(iter(self._sequences)),
             reference=next(iter(self._rows)),
             method=method,
-            sparsities=written(strengths_of(written(sparsities), "sparsity")),
-            kept=written(strengths_of(written(kept), "kept")),
+            sparsities=strengths_text(sparsities, "sparsity"),
+            kept=strengths_text(kept, "kept"),
             seed=seed,
         )
         self.observe(self._on_choice, ["memorised", "reference", "method", "seed"])
@@ -193,9 +198,7 @@ class SubspaceBench(ForceView):
         """
         run, strength = self._shown, self.strength
         if run is None or strength is None:
-            raise ViewError(
-                "at: the model is shown unedited; compute a curve and move the slider to one of its points first"
-            )
+            raise ViewError("at: the model is shown unedited; move the slider to a point of a curve first")
         return run.locator.edit(strength).edit
 
     def _savable(self) -> Any:

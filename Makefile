@@ -4,6 +4,7 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
+SPHINX := $(VENV)/.docs
 OUT   ?= build/demo
 ARGS  ?=
 JOBS  ?= 2
@@ -16,11 +17,12 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 export OMP_WAIT_POLICY := PASSIVE
 QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false TQDM_DISABLE=1
 
-.PHONY: help install model demo lint test test-python test-slow js lab bench organisms clean
+.PHONY: help install model demo docs lint test test-python test-slow js lab bench organisms clean
 
 help:
 	@echo 'make demo       the figures of notebook 01 on a real model, headless -> build/demo/'
 	@echo 'make lab        the notebooks in JupyterLab'
+	@echo 'make docs       the documentation, without a network -> build/docs/index.html'
 	@echo 'make lint       ruff, and mypy beside the errors known in .ci/mypy.txt'
 	@echo 'make test       the test suite without its slow tests (ARGS="-k name" is passed to pytest)'
 	@echo 'make js         the JavaScript of the views: checked, tested, and compared with what ships (needs node)'
@@ -47,6 +49,14 @@ demo: model
 $(TOOLS): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,dev]' -c constraints.txt
 	@touch $@
+
+$(SPHINX): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,docs]' -c constraints.txt
+	@touch $@
+
+# Stored notebooks are shown and not run; a warning is an error.
+docs: $(SPHINX)
+	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 $(BIN)/python docs/build.py
 
 # All of it, whatever the first says. Mypy exits with 1 where it finds errors, known ones too, and with 2 where it could not look.
 lint: $(TOOLS)

@@ -37,7 +37,7 @@ def of_extras(*extras):
 
 
 def test_constraints_pin_every_direct_dependency_and_nothing_else():
-    wanted = requirements("test", "dev", "bench")
+    wanted = requirements("test", "docs", "dev", "bench")
     assert PINS.keys() == wanted.keys()
     assert not [name for name, requirement in wanted.items() if not requirement.specifier.contains(PINS[name])]
 

@@ -4,6 +4,7 @@ folder of its own.
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -268,106 +269,16 @@ def test_what_breaks_none_is_not(tmp_path):
     assert not wrong_arrows(root) and not circles(root) and not drawn(root)
 
 
-#: A method that is in no list: what each layer's attention does for an answer.
-SIXTH = {
-    "lens/silence/__init__.py": """
-\"\"\"Which layer's attention does the answer need?\"\"\"
-
-from .errors import SilenceError
-from .layers import silence
-
-__all__ = ["SilenceError", "silence"]
-""",
-    "lens/silence/errors.py": """
-\"\"\"What goes wrong when layers are silenced.\"\"\"
-
-from ..errors import Error
+#: A method that is in no list, file by file: the one that the documentation adds.
+PAGE = ROOT / "docs" / "own-method.md"
+FILE = re.compile(r"^```\{code-block\} \w+\n:caption: (\S+)\n\n(.*?)^```$", re.M | re.S)
 
 
-class SilenceError(Error, ValueError):
-    \"\"\"An argument that does not fit.\"\"\"
-""",
-    "lens/silence/titles.json": '{"silence": "Silenced attention"}',
-    "lens/silence/layers.py": """
-\"\"\"Attention silenced, one layer at a time.\"\"\"
-
-from __future__ import annotations
-
-import xarray as xr
-
-from ..arguments import HFModel, door
-from ..engine.edits import Edit
-from ..engine.metrics import resolve
-from ..engine.model import Model
-from ..engine.pieces import Cell
-from ..engine.sessions import of_one_model
-from ..engine.sites import Site
-from ..engine.sweep import Sweep, alone
-from ..prompts import Pair, encode
-from ..results.dataset import stamp
-from ..results.record import record_of
-from .errors import SilenceError
+def sixth_method() -> dict[str, str]:
+    """The method's files by path; `try.py` is what a person then writes."""
+    return dict(FILE.findall(PAGE.read_text(encoding="utf-8"))) | {"tests/silence/__init__.py": ""}
 
 
-@door(SilenceError)
-@of_one_model
-def silence(model: HFModel, pair: Pair, metric: str = "logit_diff", *, progress: bool | None = None) -> xr.Dataset:
-    \"\"\"The change of the metric, [layer], where attention adds nothing in a layer.\"\"\"
-    view, measure, encoded = Model.of(model), resolve(metric), encode(model, pair, aligned=False)
-    cells = [Cell((l,), l, (Edit(Site("attn_out", layer=l), "zero"),)) for l in range(view.n_layers)]
-    sweep = Sweep(
-        view,
-        [encoded],
-        [len(encoded.clean_ids)],
-        (view.n_layers,),
-        lambda prompt, source, k: cells,
-        alone(view, [encoded.clean_ids]),
-        measure,
-    )
-    values = sweep.values(progress=progress)
-    ds = xr.Dataset({"effect": ("layer", values.value[0] - values.base[0])}, {"layer": range(view.n_layers)})
-    call = {"metric": measure.name}
-    return stamp(ds, record_of(model, view, "silence", call, [pair], status=values.status))
-""",
-    "tests/silence/__init__.py": "",
-    "tests/silence/test_silence.py": """
-from pathlib import Path
-
-import numpy as np
-import pytest
-import torch
-
-import lens
-from lens.silence import SilenceError, silence
-from tests.models import speaking
-
-PAIR = lens.Pair("w3 w17 w5 w80", corrupted="w3 w17 w9 w80", answer=" w11", foil=" w23")
-
-
-def test_a_silenced_layer_is_one_whose_attention_adds_nothing():
-    model = speaking("llama")
-    made, effect = silence(model, PAIR), []
-    ids, attention = torch.tensor([[3, 17, 5, 80]]), [layer.self_attn for layer in model.model.layers]
-
-    def answer():
-        logits = model(ids).logits[0, -1]
-        return float(logits[11] - logits[23])
-
-    before = answer()
-    for module in attention:
-        hook = module.register_forward_hook(lambda _, args, out: (torch.zeros_like(out[0]), *out[1:]))
-        effect.append(answer() - before)
-        hook.remove()
-    np.testing.assert_allclose(made.effect, effect, atol=1e-4 * np.abs(effect).max())
-    assert lens.describe(made).startswith("Silenced attention, ") and lens.record(made)["model"]["hash"]
-    assert Path(lens.__file__).parents[1] == Path(__file__).parents[2], "it ran in another tree"
-
-
-def test_what_does_not_fit_is_refused_by_its_own_error():
-    with pytest.raises(SilenceError, match="progress"):
-        silence(speaking("llama"), PAIR, progress="loud")
-""",
-}
 #: Of the tree, what a method's tests need.
 NEEDED = ("pyproject.toml", "tests/__init__.py", "tests/conftest.py", "tests/models.py", "tests/test_house.py")
 
@@ -386,22 +297,23 @@ def with_a_sixth_method(place: Path) -> subprocess.CompletedProcess:
     for name in NEEDED:
         (place / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, place / name)
-    for name, text in SIXTH.items():
-        (place / name).parent.mkdir(exist_ok=True)
-        (place / name).write_text(text.lstrip(), encoding="utf-8")
+    for name, text in sixth_method().items():
+        if name != "try.py":
+            (place / name).parent.mkdir(exist_ok=True)
+            (place / name).write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/silence", "tests/test_house.py"]
-    return subprocess.run(
-        [*command, "-k", "not sixth"],
-        cwd=place,
-        env={**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-    )
+    return within(place, *command, "-k", "not sixth")
+
+
+def within(place: Path, *command: str) -> subprocess.CompletedProcess:
+    """A command run in a copy of the tree, on its packages."""
+    environment = {**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
 
 
 def changed_for_it(place: Path) -> list[str]:
     """Files of that copy, outside the method's own folders, that are not what they are in the tree."""
-    own = {Path(name).parent for name in SIXTH}
+    own = {Path(name).parent for name in sixth_method() if name != "try.py"}
     files = {path.relative_to(place) for path in place.rglob("*.*") if path.is_file()}
     there = {name for name in files if name.parent not in own and "__pycache__" not in name.parts}
     return sorted(
@@ -410,10 +322,14 @@ def changed_for_it(place: Path) -> list[str]:
 
 
 def test_a_sixth_method_is_a_folder_and_a_folder_of_tests(tmp_path):
-    """In a copy of the tree, in which no other line is changed: its own tests pass, and the rules of this file."""
+    """In a copy of the tree, in which no other line is changed: its own tests pass, and the rules of this file; and
+    what the documentation then does with it runs.
+    """
     done = with_a_sixth_method(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert changed_for_it(tmp_path) == []
+    used = within(tmp_path, sys.executable, "-c", sixth_method()["try.py"])
+    assert used.stdout.startswith("Silenced attention, "), used.stdout + used.stderr
     (tmp_path / "lens" / "errors.py").write_text("")
     assert changed_for_it(tmp_path) == ["lens/errors.py"]
 

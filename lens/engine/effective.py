@@ -3,9 +3,8 @@ it.
 
 Of a plain linear layer, look-up or norm the parameters are handed out as they are, at no cost. Of any other the affine
 map is told by what the layer does with unit inputs, and checked on random ones; a layer that applies no fixed map is
-refused. So every kind of adapter is read by what it does, and
-no formula of any kind is written here: the sum of base and "delta" is not what DoRA, a LoRA with a bias, IA3, OFT or
-    BOFT apply.
+refused. So every kind of adapter is read by what it does, and no formula of any kind is written here: the sum of base
+and "delta" is not what DoRA, a LoRA with a bias, IA3, OFT or BOFT apply.
 """
 
 from __future__ import annotations

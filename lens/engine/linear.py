@@ -54,9 +54,9 @@ class Linear:
 
     `adapter`: the kind of adapter that is in force on it, so that the module's weight is only a part of what the model
     applies; "" where there is none, or one that is merged or switched off. `feed_forward`: how many feed-forward
-    weights its model has where some of them are fused experts'; else 0.
-    stack: of one expert's matrix, the plain name of the parameter that holds it with those of the other experts; else
-        "". Its module is an `Expert`, whose weight is its part of that parameter.
+    weights its model has where some of them are fused experts'; else 0. `stack`: of one expert's matrix, the plain name
+    of the parameter that holds it with those of the other experts; else "". Its module is an `Expert`, whose weight is
+    its part of that parameter.
     """
 
     name: str

@@ -293,8 +293,8 @@ class AttentionLens:
         Returns: the lens; ``report`` has ``kl_before``, ``kl_after`` (held-out KL to the model's distribution in nats,
             before and after training), ``kl_mean`` (of the training texts' mean distribution, the best guess that looks
             at nothing), ``gain`` = before - after and ``gain_over_mean`` = mean - after, each ``[estimate, low, high]``
-            with a 95 % interval (None, None where all are alike) over ``n_units`` held-out ``unit``s (texts, or groups'
-            means); sizes and settings.
+            with a 95 % interval (None, None where all are alike) over ``n_units`` held-out units, each a ``unit`` (a
+            text, or a group's mean); sizes and settings.
 
         Raises: InjectionError: too few texts or groups, settings that do not fit, a loss that is no longer finite.
         """

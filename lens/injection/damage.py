@@ -52,11 +52,10 @@ def damage(
         texts: held-out text; each is read whole under the injection, at all positions.
         positions: "all" or "last", of the prompts. Texts are always injected at all positions.
 
-    Returns, over ``layer, strength, condition, item`` (a mean over prompts or texts within an item):
-        kl: KL(unedited || injected) of the next token, nats; top_changed: share of prompts whose most likely token
-            changes; nll: mean negative log-likelihood of the
-        texts' tokens, nats a token; with the attributes ``nll_clean`` and ``perplexity_clean``. The items are the units
-        for intervals.
+    Returns: over ``layer, strength, condition, item`` (a mean over prompts or texts within an item): ``kl`` =
+        KL(unedited || injected) of the next token, nats; ``top_changed``, the share of prompts whose most likely token
+        changes; ``nll``, the mean negative log-likelihood of the texts' tokens, nats a token; with the attributes
+        ``nll_clean`` and ``perplexity_clean``. The items are the units for intervals.
 
     Cost: items x prompts runs for every cell and condition; give a dozen of each.
 

@@ -85,14 +85,14 @@ def summary(
         cluster: what counts as one. "auto": items that share a memory are one unit, the mean of their effects (as in
             `held_out`); None: each item; a coordinate of the items; or a label for each.
 
-    Returns, over ``layer, strength, condition`` (without the condition axis when ``against`` is given):
-        mean, low, high, interval_kind: mean log-ratio (nats) over units with its interval
-            (`lens.measure.means.mean_interval`); n: units; median and improved (share that got better)
-        of units; p, p_kind, p_holm: Wilcoxon signed-rank test of the units, two-sided (exact up to 50 untied units,
-        guaranteed if effects are symmetric about 0 under the null; else the normal approximation), and after Holm over
-        all cells of one condition; over items: trimmed_percent: the paper's measure, of the first token; exact_match,
-        and its change;
-        geometric: the mean log-ratio as percent. ``units``: in words, what counted as one.
+    Returns: over ``layer, strength, condition`` (without the condition axis when ``against`` is given): ``mean``,
+        ``low``, ``high``, ``interval_kind``: mean log-ratio (nats) over units with its interval
+        (`lens.measure.means.mean_interval`); ``n``: units; ``median`` and ``improved`` (share that got better) of
+        units; ``p``, ``p_kind``, ``p_holm``: Wilcoxon signed-rank test of the units, two-sided (exact up to 50 untied
+        units, guaranteed if effects are symmetric about 0 under the null; else the normal approximation), and after
+        Holm over all cells of one condition; over items: ``trimmed_percent``, the paper's measure, of the first token;
+        ``exact_match``, and its change; ``geometric``: the mean log-ratio as percent. ``units``: in words, what counted
+        as one.
 
     Intervals and p-values hold cell by cell; the best of many cells is judged by `held_out`.
     """

@@ -92,9 +92,8 @@ class EncodedItem:
     """An item as one model's tokens.
 
     `ids`, `explicit_ids` hold the prompts with the start token, `[length]`; `answer_ids` what follows both. `positions`
-    names token
-    positions of `ids`: "all", "last", "not_first" (all but the start token) and, where the item has a subject,
-        "subject".
+    names token positions of `ids`: "all", "last", "not_first" (all but the start token) and, where the item has a
+    subject, "subject".
     """
 
     item: Item

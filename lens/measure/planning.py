@@ -305,8 +305,9 @@ def selection_bias(
     its sign on the selecting half is then made positive on both halves). The interval (first split) covers the chosen
     cell's mean, since those units had no part in the choice; the repeated splits are not independent and get no
     interval. A cell must have a value in both halves to be chosen.
+
     Raises `StatisticsError`. Source: Efron & Tibshirani 1993, chapter 17 (the optimism of an apparent best); Cox 1975
-        for the single split.
+    for the single split.
     """
     sample = as_sample(x, "x", axis)
     check_choice(choose, "choose", ("max", "min", "absolute"))

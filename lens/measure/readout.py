@@ -306,9 +306,8 @@ def direct_logit_attribution(
     """How much of the logit difference each head and MLP writes into the residual stream directly, at one position.
 
     The final norm is frozen at the scale that it has in the run; the logit difference is then a sum over what was added
-    to the
-    stream, and the parts add up to it exactly (to rounding): ``contribution.sum(["layer", "component"]) + embed + bias
-        == total``.
+    to the stream, and the parts add up to it exactly (to rounding):
+    ``contribution.sum(["layer", "component"]) + embed + bias == total``.
     Effects through later layers are not in it: patch for those.
 
     Args:

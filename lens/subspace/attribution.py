@@ -150,9 +150,8 @@ def integrated_gradients(
             layer, as published.
 
     A path's scores sum to the log-likelihood minus that with its layers' inputs at zero (completeness); `about["gap"]`
-    is the difference as a share of that change, over all
-    paths and sequences. Above 0.1 it warns: where a norm follows the layer (OLMo-2) the likelihood jumps where the path
-        starts, and no number of steps there is enough.
+    is the difference as a share of that change, over all paths and sequences. Above 0.1 it warns: where a norm follows
+    the layer (OLMo-2) the likelihood jumps where the path starts, and no number of steps there is enough.
 
     An expert that no token of any sequence is sent to has NaN, and is named in `about["unreached"]`.
 

@@ -113,11 +113,10 @@ def evaluate(
 
     Returns:
         A result over ``item, condition, vector, layer, strength``: ``correct`` (greedy decoding would give the whole
-            answer; answer tokens are read after the right
-        ones), ``first`` (so for its first token), ``first_logprob`` and ``logprob`` (of the first token and of the
-        whole answer, nats), ``rank`` (of the first token), ``top`` (the most likely token's id); the same without a
-        vector, ``base_*``, over ``item, condition`` (NaN where a stopped evaluation did not come); ``norm`` of each
-        vector at each layer at strength 1.
+        answer; answer tokens are read after the right ones), ``first`` (so for its first token), ``first_logprob`` and
+        ``logprob`` (of the first token and of the whole answer, nats), ``rank`` (of the first token), ``top`` (the most
+        likely token's id); the same without a vector, ``base_*``, over ``item, condition`` (NaN where a stopped
+        evaluation did not come); ``norm`` of each vector at each layer at strength 1.
 
     Raises:
         VectorError: arguments that cannot be used, vectors of another width; a store of another evaluation:

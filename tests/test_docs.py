@@ -1,0 +1,137 @@
+"""The documentation builds without a network and without a warning; its pages load nothing from elsewhere."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+
+import lens
+
+ROOT = Path(__file__).parent.parent
+
+
+def script():
+    spec = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+build = script()
+#: Refuses every address and name that is asked for, and keeps a list of them.
+NO_NETWORK = """
+import os, sys
+
+def refuse(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "urllib.Request"):
+        with open(os.environ["ASKED"], "a") as asked:
+            print(event, args, file=asked)
+        raise OSError(f"{event}: there is no network here")
+
+sys.addaudithook(refuse)
+"""
+
+
+def without_network(folder: Path, *arguments: object) -> tuple[subprocess.CompletedProcess, str]:
+    """`docs/build.py` where every connection is refused, and what it asked the network for."""
+    (folder / "sitecustomize.py").write_text(NO_NETWORK, encoding="utf-8")
+    asked = folder / "asked"
+    paths = [str(folder), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "build.py", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "ASKED": str(asked)},
+        capture_output=True,
+        text=True,
+    )
+    return done, asked.read_text() if asked.is_file() else ""
+
+
+def test_the_network_is_really_refused(tmp_path):
+    """The guard of the test below does what it says."""
+    (tmp_path / "sitecustomize.py").write_text(NO_NETWORK, encoding="utf-8")
+    code = "import socket; socket.create_connection(('localhost', 9))"
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "ASKED": str(tmp_path / "asked")}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert "there is no network here" in done.stderr and (tmp_path / "asked").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(build.missing()), reason=f"for the documentation, not installed: {', '.join(build.missing())}")
+def test_the_site_builds_without_a_network_and_asks_for_nothing(tmp_path):
+    done, asked = without_network(tmp_path, "--out", tmp_path / "site")
+    assert done.returncode == 0, done.stderr[-3000:]
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["docs_warnings"] == 0 and figures["pages"] > 20 and not asked
+    notebooks = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    for notebook in notebooks:
+        page = (tmp_path / "site" / "notebooks" / f"{notebook.stem}.html").read_text(encoding="utf-8")
+        assert "cell_output" in page, f"{notebook.name} is shown without its outputs"
+    for page in (tmp_path / "site").rglob("*.html"):
+        soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+        loaded = [tag.get("src") for tag in soup.find_all(["script", "img", "iframe", "source"])]
+        loaded += [tag.get("href") for tag in soup.find_all("link") if "canonical" not in (tag.get("rel") or ())]
+        assert not [address for address in loaded if re.match(r"(https?:)?//", address or "")], page
+    reference = (tmp_path / "site" / "reference" / "lens.html").read_text(encoding="utf-8")
+    assert not [name for name in lens.__all__ if name != "__version__" and f'id="lens.{name}"' not in reference]
+
+
+def test_what_is_not_installed_is_named_with_what_installs_it(tmp_path):
+    """Without the packages of the extra: the names, the command, exit code 2, nothing written."""
+    hidden = "\n".join(f"sys.modules[{name!r}] = None" for name in build.NEEDED)
+    finder = (
+        "import importlib.util as u; of = u.find_spec; u.find_spec = lambda n, *a: None if n in names else of(n, *a)"
+    )
+    (tmp_path / "absent.py").write_text(f"import sys\nnames = {build.NEEDED!r}\n{hidden}\n{finder}\n", encoding="utf-8")
+    code = (
+        f"import absent, runpy, sys; sys.argv = ['build.py', '--out', {str(tmp_path / 'site')!r}]; "
+        f"runpy.run_path({str(ROOT / 'docs' / 'build.py')!r}, run_name='__main__')"
+    )
+    paths = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "pip install -e '.[docs]' -c constraints.txt" in done.stderr
+    assert all(name in done.stderr for name in build.NEEDED) and not (tmp_path / "site").exists()
+
+
+def test_a_live_view_is_a_line_that_says_how_to_use_it(tmp_path):
+    """What lives in JupyterLab only leaves no empty place, and a bar of progress leaves none at all."""
+    view, bar, plain = (
+        {"output_type": "display_data", "metadata": {}, "data": {"text/plain": [text], **more}}
+        for text, more in (
+            ("PatchExplorer(layer=3)", {"application/vnd.jupyter.widget-view+json": {}}),
+            ("HBox(children=())", {"application/vnd.jupyter.widget-view+json": {}}),
+            ("3", {}),
+        )
+    )
+    cell = {"cell_type": "code", "metadata": {}, "source": [], "execution_count": 1, "outputs": [view, bar, plain]}
+    path = tmp_path / "01_a.ipynb"
+    path.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}), encoding="utf-8")
+    outputs = json.loads(build.shown(path))["cells"][0]["outputs"]
+    assert len(outputs) == 2 and "PatchExplorer: a live view" in outputs[0]["data"]["text/html"]
+    assert outputs[1]["data"]["text/plain"] == ["3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "page"),
+    [
+        ("see [the table](docs/models.md)", "see [the table](models.md)"),
+        ("see [a file](lens/engine/walk/plan.py)", "see `a file`"),
+        ("see [a site](https://example.org)", "see [a site](https://example.org)"),
+        ("see [there](#there)", "see [there](#there)"),
+    ],
+)
+def test_links_of_a_guide_fit_the_site(text, page):
+    assert build.guide(text) == page
+
+
+def test_the_makefile_and_the_ci_script_build_the_documentation():
+    assert re.search(r"^docs: .*\n\t.*docs/build\.py", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    parts = re.search(r"for part in (.*);", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))[1].split()
+    assert parts.index("docs") < parts.index("test"), "the tests of the site need what `make docs` installs"

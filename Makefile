@@ -21,7 +21,7 @@ QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false TQDM_DI
 
 help:
 	@echo 'make demo       the figures of notebook 01 on a real model, headless -> build/demo/'
-	@echo 'make lab        the notebooks in JupyterLab'
+	@echo 'make lab        JupyterLab, on the page to start with'
 	@echo 'make docs       the documentation, without a network -> build/docs/index.html'
 	@echo 'make lint       ruff, and mypy beside the errors known in .ci/mypy.txt'
 	@echo 'make test       the test suite without its slow tests (ARGS="-k name" is passed to pytest)'
@@ -104,7 +104,7 @@ test-slow: model
 	$(call both-parts,slow,worksteal)
 
 lab: model
-	$(BIN)/python -m jupyterlab notebooks
+	$(BIN)/python -m jupyterlab notebooks/00_start_here.ipynb
 
 bench: model
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt

@@ -105,8 +105,8 @@ def memory() -> float:
 
 
 def models() -> DataFrame:
-    """Models to begin with, one a row: `parameters` (millions), `GB` in float32, where it `lies` or how it comes here,
-    and whether it `fits` into the memory that is free now, beside a gigabyte for what a sweep holds.
+    """Models to begin with, one a row: millions of parameters, gigabytes in float32, where it lies or how it comes
+    here, and whether it fits into the memory that is free now, beside a gigabyte for what a sweep holds.
     """
     import pandas as pd
 
@@ -129,7 +129,8 @@ def models() -> DataFrame:
         fits = [dtype for dtype, size in BYTES.items() if parameters * size / 1e3 + BESIDE <= free]
         told = "yes" if "float32" in fits else f"with dtype='{fits[0]}'" if fits else "no"
         lines.append((name, parameters, parameters * BYTES["float32"] / 1e3, lies, told))
-    return pd.DataFrame(lines, columns=["model", "parameters", "GB", "lies", "fits"]).set_index("model").round(2)
+    columns = ["model", "million parameters", "GB in float32", "where", "fits"]
+    return pd.DataFrame(lines, columns=columns).set_index("model").round(2)
 
 
 def _parameters(folder: Path) -> float:

@@ -35,8 +35,11 @@ NO_NUMBER = [
         r"<[^>]*>",
         r"^\s*\d+\.\s",
         r"^#.*$",
-        # held by test_stored_notebooks.py
+        # how long a run takes, and the numbers of notebooks: held by test_stored_notebooks.py
         r"^\*Takes .*$",
+        r"\*about [^*]*\*",
+        r"(?<=\| )\d\d(?:, \d\d)*(?= \|)",
+        r"\[\d\d · ",
         r"\[[^\]]*\d{4}[^\]]*\]",
         r"\([^()]*(?:19|20)\d\d[^()]*\)",
         r"et al\. \d{4}",

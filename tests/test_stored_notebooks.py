@@ -29,10 +29,10 @@ def script(name: str):
     return module
 
 
-changed, run = script("changed"), script("run")
+changed, run, gallery = script("changed"), script("run"), script("gallery")
 
 
-@pytest.mark.parametrize("file", sorted(NOTEBOOKS.glob("0*.ipynb")), ids=lambda f: f.stem)
+@pytest.mark.parametrize("file", gallery.notebooks(), ids=lambda f: f.stem)
 def test_every_table_of_claims_says_its_multiplicity_and_the_notebook_stays_small(file):
     text = file.read_text(encoding="utf-8")
     rows = changed.rows(text)
@@ -47,6 +47,27 @@ def test_code_fits_a_page_and_the_first_cell_says_how_long_it_takes_and_on_what(
     assert [line for line in lines if len(line) > 100] == []
     said = book.cells[0].source.split("\n")[2]
     assert said.startswith(run.time_line(book)) and (": it runs " in said or ": every sweep" in said)
+
+
+def test_the_start_page_shows_every_notebook_with_a_picture_its_question_and_its_minutes():
+    book = nbformat.read(gallery.START, as_version=4)
+    (cell,) = [cell for cell in book.cells if cell.id == gallery.CELL]
+    assert cell.source == gallery.markdown()
+    assert set(gallery.PICTURES) == {path.name[:2] for path in gallery.notebooks()}
+    for path in gallery.notebooks():
+        title = nbformat.read(path, as_version=4).cells[0].source.split("\n")[0].removeprefix("# ").split(":")[0]
+        assert f"[{title}]({path.name})" in cell.source
+        picture = Image.open(gallery.thumbnail(path))
+        assert picture.size == gallery.SIZE and gallery.thumbnail(path).stat().st_size < 40_000
+        assert len(np.unique(np.asarray(picture))) > 5, "it is empty"
+
+
+def test_the_start_page_is_small_and_has_the_users_own_prompt_before_its_view():
+    book = nbformat.read(gallery.START, as_version=4)
+    assert gallery.START.stat().st_size < 3e5
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert code[-2].source.startswith("CLEAN = ") and "PatchExplorer" in code[-1].source
+    assert all(cell.outputs and not any(o.output_type == "error" for o in cell.outputs) for cell in code)
 
 
 def test_a_stored_run_writes_into_the_first_cell_what_it_took():

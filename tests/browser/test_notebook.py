@@ -11,6 +11,7 @@ import pytest
 from tests.browser.test_lab import LAYERS_SHOWN, READY, ROOT, Lab, point, status
 
 NOTEBOOKS = {
+    "00": (ROOT / "notebooks" / "00_start_here.ipynb", 2),
     "01": (ROOT / "notebooks" / "01_activation_patching.ipynb", 8),
     "02": (ROOT / "notebooks" / "02_memory_injection.ipynb", 6),
     "03": (ROOT / "notebooks" / "03_instruction_vectors.ipynb", 8),
@@ -79,6 +80,35 @@ def test_the_stored_notebook_shows_its_figures_and_its_view_before_it_is_run(lab
     html = "".join("".join(o["data"].get("text/html", "")) for o in outputs if "data" in o)
     assert "mnemoscope-static" in html and "<td" in html
     assert not any(o["output_type"] == "error" for o in outputs)
+
+
+@pytest.mark.slow
+def test_the_start_page_links_the_notebooks_and_draws_a_prompt_of_ones_own(lab, page, smollm2):
+    """What a newcomer does: the gallery is in sight, all cells run, two sentences are changed, the figure is there."""
+    page.set_viewport_size({"width": 1500, "height": 1200})
+    shutil.copytree(ROOT / "notebooks" / "images", lab.folder / "images")
+    shutil.copy(NOTEBOOKS["02"][0], lab.folder)
+    source = json.loads(NOTEBOOKS["00"][0].read_text())
+    own = next(cell for cell in source["cells"] if cell["id"] == "yours")
+    changed = "".join(own["source"]).replace("France", "Spain").replace(" Paris", " Madrid")
+    assert changed != "".join(own["source"])
+    own["source"] = changed
+    (lab.folder / "start.ipynb").write_text(json.dumps(source))
+    lab.open(page, "start.ipynb", run=False)
+    picture = page.locator("img[alt='02 · Memory injection']")
+    picture.wait_for(timeout=READY)
+    assert picture.evaluate("(image) => image.complete && image.naturalWidth > 100")
+    lab.run_all(page)
+    until = time.monotonic() + RUN
+    while not (lab.folder / "mine.png").exists():
+        assert time.monotonic() < until and not (errors := page.evaluate(ERRORS)), errors
+        page.wait_for_timeout(500)
+    page.evaluate("() => { const p = document.querySelector('.jp-WindowedPanel-outer'); p.scrollTop = p.scrollHeight }")
+    page.wait_for_selector("[data-testid=patch-explorer][data-ready=true]", timeout=READY)
+    assert "Spain" in page.get_by_test_id("clean").input_value()
+    page.evaluate("() => { document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0 }")
+    page.locator("a", has_text="02 · Memory injection").last.click()
+    page.wait_for_selector(".lm-TabBar-tab:has-text('02_memory_injection.ipynb')", timeout=READY)
 
 
 @pytest.mark.slow

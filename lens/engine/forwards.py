@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .edits import Edit, EditError
 from .hooks import Recorded
+from .layers import Layers
 from .runs import Runs, Source
 from .sites import Site, SiteError, indices
 from .walk.rows import Walked
@@ -47,15 +48,24 @@ class ForwardRuns(Runs):
         ids: Sequence[Tensor],
         keep: Iterable[str],
         embedded: Tensor | None = None,
+        after: ForwardRuns | None = None,
     ) -> ForwardRuns:
-        """Runs every prompt once. ``embedded``: token embeddings to begin with, flat over all prompts' tokens."""
+        """Runs every prompt once.
+
+        Args:
+            embedded: token embeddings to begin with, flat over all prompts' tokens. after: runs of prompts that begin
+                alike, prompt by prompt, which are continued where the path can.
+        """
         runs = cls(model, ids, keep)
         runs.of_ids = embedded is None
         keys = model.found((*runs.keep, *_ALWAYS), tuple(runs.keep))
         path = model.path_for((), max(runs.lengths))
         for i, text in enumerate(runs.ids):
             start = None if embedded is None else embedded[runs.starts[i] : runs.starts[i] + len(text)]
-            runs.own.append(path.record(text, keys, start))
+            if after is not None and start is None and isinstance(path, Layers):
+                runs.own.append(path.fork(after.own[i], text, keys))
+            else:
+                runs.own.append(path.record(text, keys, start))
         runs._join()
         return runs
 
@@ -75,7 +85,7 @@ class ForwardRuns(Runs):
 
     def _fork(self, ids: Sequence[Tensor], embed: Tensor | None, keep: Iterable[str]) -> ForwardRuns:
         self._aligned(ForwardRuns(self.decoder, ids, keep), embed)
-        return ForwardRuns.of(self.decoder, ids, keep, embed)
+        return ForwardRuns.of(self.decoder, ids, keep, embed, self)
 
     def _get(self, site: str, layer: int) -> Tensor:
         model = self.decoder

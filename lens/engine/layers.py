@@ -28,7 +28,7 @@ from .ending import Ending
 from .errors import UnsupportedModel
 from .hooks import Hooks, Recorded
 from .memory import ERRORS, no_room, out_of_memory
-from .places import alone, before_call, evaluating
+from .places import Place, alone, before_call, evaluating
 from .sites import ORDER, Site, indices
 from .stopping import Stopped, says_stop
 from .walk.blocks import unwrapped
@@ -68,13 +68,14 @@ class _Prefix:
 
 @dataclass
 class Continued:
-    """What edited runs of a prompt continue: keys and values of the unedited run by layer, and how each layer was
-    called.
+    """What edited runs of a prompt continue: keys and values of the unedited run by layer, how each layer was called,
+    and causal masks from the positions on at which runs began.
     """
 
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
+    masks: dict[tuple[int, torch.dtype, torch.device], Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -131,6 +132,8 @@ class Layers:
         self.tried: dict[str, str | None] = {"pattern": "attention patterns are changed on full forwards only."}
         self._names = [list(inspect.signature(unwrapped(layer).forward).parameters) for layer in anatomy.layers]
         self._length = 0
+        #: whether runs of other tokens begin where these do
+        self._forks = True
 
     def check(self, length: int) -> None:
         """Compares the path with full forwards on a probe, and once more for prompts of up to ``length`` tokens.
@@ -182,15 +185,33 @@ class Layers:
         ids: Int[Tensor, " length"],
         keep: Sequence[tuple[str, int]] = (),
         embedded: Float[Tensor, "length d_model"] | None = None,
+        after: tuple[Recorded, int] | None = None,
     ) -> Recorded:
-        """One plain forward, and how it called each layer; arguments as ``Hooks.record``."""
-        calls: list[tuple[int, dict[str, Any]]] = []
+        """One plain forward, how it called each layer, and the keys and values that edited runs continue; arguments as
+        ``Hooks.record``.
 
-        def look(layer: int) -> Callable[..., None]:
-            def before(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        Args:
+            after: a run of the same tokens up to a position, see `fork`: what comes before it is that run's.
+        """
+        calls: list[tuple[int, dict[str, Any]]] = []
+        caches: list[_Prefix] = []
+        base, start = (None, 0) if after is None else after
+
+        def look(layer: int) -> Callable[..., Any]:
+            def before(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
                 given = {**dict(zip(self._names[layer], args)), **kwargs}
                 given.pop("hidden_states" if "hidden_states" in given else self._names[layer][0])
                 calls.append((layer, given))
+                name = next((n for n in _CACHES if n in kwargs and kwargs[n] is None), None)
+                if name is None:
+                    return None
+                if base is None:
+                    caches.append(_Prefix())
+                    return args, {**kwargs, name: caches[-1]}
+                caches.append(self._before(base, layer, start))
+                x = args[0] if args else kwargs["hidden_states"]
+                x = x[:, start:] if layer == 0 else x
+                return (x,), {**self._call(given, x, start, base), name: caches[-1]}
 
             return before
 
@@ -199,12 +220,31 @@ class Layers:
                 here.put(lambda: before_call(m, alone(look(l))).remove)
             run = self.whole.record(ids, keep, embedded)
         run.held["calls"] = calls
+        if [layer for layer, _ in calls] == list(range(self.anatomy.n_layers)) and len(caches) == len(calls):
+            run.held["caches"] = caches
+        if base is not None:
+            run.resid = [torch.cat((x[:start], own)) for x, own in zip(base.resid, run.resid, strict=True)]
+            run.kept = {key: torch.cat((base.kept[key][:start], own)) for key, own in run.kept.items()}
         return run
+
+    def fork(self, run: Recorded, ids: Int[Tensor, " length"], keep: Sequence[tuple[str, int]] = ()) -> Recorded:
+        """A plain run of other tokens, from the first of them on where it can continue ``run``."""
+        same = min(int((run.ids == ids).int().cumprod(0).sum()), len(ids) - 1)
+        if not self._forks or not same or run.noised or any(k[0] == "pattern" or k not in run.kept for k in keep):
+            return self.record(ids, keep)
+        self.prepare(run)
+        return self.record(ids, keep, after=(run, same) if "left" in run.held else None)
+
+    @staticmethod
+    def _before(run: Recorded, layer: int, start: int) -> _Prefix:
+        """A recorded run's keys and values before a position."""
+        made = run.held["prefix"]
+        return _Prefix(made.keys[layer][:, :, :start], made.values[layer][:, :, :start]) if start else _Prefix()
 
     @torch.no_grad()
     def prepare(self, run: Recorded) -> None:
-        """What edited runs continue of a recorded one, made once: keys and values, by its layers one by one, which must
-        give its logits.
+        """What edited runs continue of a recorded one, made once: the keys and values that it left, or where its layers
+        were handed no cache, those of its layers one by one, which must give its logits.
 
         Raises:
             UnsupportedModel: a layer is called in a way that is not understood.
@@ -218,6 +258,11 @@ class Layers:
             )
         made = Continued(calls=[given for _, given in calls])
         run.held["prefix"] = made
+        left = [cache.whole for cache in run.held.pop("caches", ())]
+        if left and all(whole is not None for whole in left):
+            made.keys, made.values = [keys for keys, _ in left], [values for _, values in left]
+            run.held["left"] = True
+            return
         out = run.resid[0][None]
         try:
             for l in range(a.n_layers):
@@ -246,13 +291,19 @@ class Layers:
                 f"model type {self.anatomy.model_type!r}: layer {layer} is not given a cache by any of the names"
                 f" {', '.join(_CACHES)}."
             )
-        call = {k: self._cut(k, v, start, len(base.ids)) for k, v in given.items()}
-        call[name] = cache
-        if "attention_mask" in given and given["attention_mask"] is None:
-            call["attention_mask"] = self._causal(x, start, len(base.ids))
-        out = self.anatomy.layers[layer](x, **call)
+        out = self.anatomy.layers[layer](x, **{**self._call(given, x, start, base), name: cache})
         stream: Tensor = out[0] if isinstance(out, tuple) else out
         return stream
+
+    def _call(self, given: dict[str, Any], x: Tensor, start: int, base: Recorded) -> dict[str, Any]:
+        """What a layer was called with, for the positions from ``start`` on."""
+        call = {k: self._cut(k, v, start, len(base.ids)) for k, v in given.items()}
+        if "attention_mask" in given and given["attention_mask"] is None:
+            key = start, x.dtype, x.device
+            if key not in base.held["prefix"].masks:
+                base.held["prefix"].masks[key] = self._causal(x, start, len(base.ids))
+            call["attention_mask"] = base.held["prefix"].masks[key]
+        return call
 
     def _causal(self, x: Tensor, start: int, length: int) -> Tensor:
         if self.anatomy.config._attn_implementation not in ("sdpa", "eager"):
@@ -352,7 +403,8 @@ class Layers:
     def _step(self, layer: int, group: _Group, base: Recorded) -> None:
         h, start, n = group.h, group.start, group.joined
         writes = {site: w for (site, at), w in group.writes.items() if at == layer}
-        size, begin, made = max(1, CHUNK_TOKENS // h.shape[1]), 0, base.held["prefix"]
+        size, begin = max(1, CHUNK_TOKENS // h.shape[1]), 0
+        entering = writes.pop("resid_pre") if "resid_pre" in writes and self._enters(layer) else None
         while begin < n:
             part = range(begin, min(begin + size, n))
             try:
@@ -360,12 +412,9 @@ class Layers:
                 with edits as here:
                     for site in sorted(writes, key=ORDER.__getitem__):
                         here.put(lambda: self.anatomy.attach(site, layer, writes[site].on_rows(part, start)))
-                    prefix = (
-                        _Prefix(made.keys[layer][:, :, :start], made.values[layer][:, :, :start])
-                        if start
-                        else _Prefix()
-                    )
-                    h[begin : part.stop] = self._layer(layer, h[begin : part.stop], base, start, prefix)
+                    x, prefix = h[begin : part.stop], self._before(base, layer, start)
+                    x = x if entering is None else entering.on_rows(part, start)(x)
+                    h[begin : part.stop] = self._layer(layer, x, base, start, prefix)
             except ERRORS as error:
                 if not out_of_memory(error):
                     raise
@@ -374,6 +423,13 @@ class Layers:
                 size //= 2
                 continue
             begin = part.stop
+
+    def _enters(self, layer: int) -> bool:
+        """Whether the stream before a layer is what it is called with, and nobody else has a say in that: then it is
+        changed on the way, without a hook.
+        """
+        place = self.anatomy.require("resid_pre", layer)
+        return place == Place(self.anatomy.layers[layer], "in") and not place.module._forward_pre_hooks
 
     def _random_ids(self, length: int) -> Tensor:
         return torch.randint(0, self.d_vocab, (length,), generator=torch.Generator().manual_seed(length)).to(
@@ -393,6 +449,7 @@ class Layers:
                 self.prepare(run)
                 self._equal(self.unembed(run.resid[-1]), self.anatomy.forward(ids[None])[0], "its layers one by one")
                 self._try_site("resid_pre", ids)
+                self._try_fork(run)
         except UnsupportedModel:
             raise
         except Exception as error:
@@ -400,6 +457,17 @@ class Layers:
                 f"model type {self.anatomy.model_type!r}: its layers could not be run one by one"
                 f" ({type(error).__name__}: {error})."
             ) from error
+
+    def _try_fork(self, run: Recorded) -> None:
+        """Whether a run of other last tokens can begin where they do."""
+        other, start = run.ids.clone(), len(run.ids) - 3
+        other[start:] = (other[start:] + 1) % self.d_vocab
+        try:
+            ours, whole = self.record(other, after=(run, start)), self.whole.record(other)
+            for x, y in zip([*ours.resid, ours.logits], [*whole.resid, whole.logits], strict=True):
+                self._equal(x, y, "a run of other last tokens")
+        except Exception:  # whatever a model's own forward raises where its stream is shorter than its text
+            self._forks = False
 
     def _try_site(self, site: str, ids: Int[Tensor, " length"]) -> None:
         """Edits at a site in the first, the middle and the last layer, at random positions, here and on full forwards.

@@ -219,6 +219,50 @@ def test_positions_before_the_first_change_are_not_computed_and_rows_join_at_the
     assert shapes == {0: [(3, LENGTH - 9)], 1: [(3, LENGTH - 9)], 2: [(6, LENGTH - 9)]}
 
 
+@pytest.mark.parametrize("kind", [kind for kind in MAKERS if kind != "gptj"])
+@torch.no_grad()
+def test_a_run_of_other_tokens_begins_where_they_do(kind):
+    hf, ids = model(kind), torch.arange(1, LENGTH + 1)
+    stock = layers_of(hf, LENGTH)
+    assert stock._forks
+    keep = [("attn_out", 1), ("z", 0)]
+    other, base, seen = ids.clone(), stock.record(ids, keep), []
+    other[9], other[11] = 70, 71
+    handles = [m.register_forward_hook(lambda m, a, out: seen.append(a[0].shape[1])) for m in stock.anatomy.layers]
+    fork = stock.fork(base, other, keep)
+    for handle in handles:
+        handle.remove()
+    assert seen == [LENGTH - 9] * len(handles)
+    whole = hf(other[None], use_cache=False, output_hidden_states=True)
+    for x, y in zip(fork.resid[:-1], whole.hidden_states[:-1], strict=True):
+        torch.testing.assert_close(x, y[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(stock.unembed(fork.resid[-1]), whole.logits[0], rtol=1e-4, atol=1e-4)
+    for site, layer in keep:
+        theirs = activation(kind, other, site, layer)
+        torch.testing.assert_close(fork.get(site, layer).flatten(1), theirs, rtol=1e-4, atol=1e-4)
+    # and it can be continued itself
+    rows = [[Edit(Site("resid_pre", 1, position=[4]), "replace", base)], [Edit(Site("z", 0, position=[10]), "zero")]]
+    ends = stock.unembed(stock.run(fork, rows, [LENGTH - 1])[0])
+    want = full_forward(kind, other, [("z", 0, lambda x: x.index_fill(1, torch.tensor([10]), 0.0))])[-1:]
+    torch.testing.assert_close(ends[0], whole.logits[0, -1:], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ends[1], want, rtol=1e-4, atol=1e-4)
+    # a pattern is of all tokens, and so is a run that kept another site
+    for wanted in ([("pattern", 0)], [("mlp_out", 0)]):
+        before = len(seen)
+        assert stock.fork(base, other, wanted if stock.anatomy.has(*wanted[0]) else ()).ids is other
+        assert len(seen) == before
+
+
+def test_a_model_that_cannot_begin_later_is_run_whole():
+    hf = model("gptj")  # gives its last stream the shape of the tokens
+    stock, ids = layers_of(hf), torch.arange(9)
+    assert not stock._forks
+    base, other = stock.record(ids), ids.clone()
+    other[8] = 50
+    want = full_forward("gptj", other, [])[-1]
+    torch.testing.assert_close(stock.fork(base, other).logits, want, rtol=1e-4, atol=1e-4)
+
+
 def test_rows_that_begin_far_apart_are_run_apart_and_give_the_same_numbers(monkeypatch):
     hf = model("starcoder2")
     stock, ids = layers_of(hf, LENGTH), torch.arange(LENGTH)

@@ -61,9 +61,10 @@ def entry(module: str, name: str, documented: set[int]) -> str:
         return data(module, name, value)
     options = "   :no-index:\n" if id(value) in documented else ""
     documented.add(id(value))
+    if isinstance(value, type) and issubclass(value, BaseException):
+        return f".. autoexception:: {module}.{name}\n{options}"
     if isinstance(value, type):
-        offers = "" if issubclass(value, BaseException) else "   :members:\n   :show-inheritance:\n"
-        return f".. autoclass:: {module}.{name}\n{options}{offers}"
+        return f".. autoclass:: {module}.{name}\n{options}   :members:\n   :show-inheritance:\n"
     return f".. autofunction:: {module}.{name}\n{options}"
 
 

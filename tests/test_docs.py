@@ -1,5 +1,6 @@
 """The documentation builds without a network and without a warning; its pages load nothing from elsewhere."""
 
+import importlib
 import importlib.util
 import json
 import os
@@ -135,3 +136,35 @@ def test_the_makefile_and_the_ci_script_build_the_documentation():
     assert re.search(r"^docs: .*\n\t.*docs/build\.py", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     parts = re.search(r"for part in (.*);", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))[1].split()
     assert parts.index("docs") < parts.index("test"), "the tests of the site need what `make docs` installs"
+
+
+def test_the_architecture_names_every_room():
+    """Each folder and file of `lens/`, and each folder beside it."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rooms = [f"`{path.name}/`" for path in (ROOT / "lens").iterdir() if path.is_dir() and path.name != "__pycache__"]
+    rooms += [f"`{path.name}`" for path in (ROOT / "lens").glob("*.py") if not path.name.startswith("__")]
+    rooms += [f"`{name}/`" for name in ("widgets", "notebooks", "benchmarks", "tests", "docs", "findings")]
+    assert not [room for room in rooms if room not in text]
+
+
+@pytest.mark.parametrize("guide", build.GUIDES)
+def test_what_the_guides_link_to_is_there(guide):
+    text = (ROOT / guide).read_text(encoding="utf-8")
+    assert not [link for link in re.findall(r"\]\((?!https?:|#)([^)#]*)", text) if not (ROOT / link).exists()]
+
+
+def test_every_page_of_a_method_has_its_parts():
+    """When to use it and when not, a pattern, what it costs, formulas, assumptions, gotchas, errors, sources."""
+    parts = ("**Use it**", "**Do not use it**", "## Pattern", "## What it costs", "## Formula", "## Assumptions")
+    parts += ("## Gotchas", "## Errors one meets", "*Reference:*")
+    pages = [path for path in sorted((ROOT / "docs" / "methods").glob("*.md")) if path.stem != "index"]
+    missing = {path.stem: [part for part in parts if part not in path.read_text(encoding="utf-8")] for path in pages}
+    assert len(pages) >= 20 and not any(missing.values()), missing
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "methods").glob("*.md")), ids=lambda path: path.stem)
+def test_the_names_that_a_page_refers_to_are_public(page):
+    for role, name in re.findall(r"\{py:(func|class)\}`([\w.]+)`", page.read_text(encoding="utf-8")):
+        module, _, last = name.rpartition(".")
+        found = getattr(importlib.import_module(module), last)
+        assert isinstance(found, type) == (role == "class"), name

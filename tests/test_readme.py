@@ -1,18 +1,58 @@
 """The README's examples run, in order, as they stand."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import lens
+from lens.reproduce import reproduction
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.S)
 
 
-def test_there_are_eight_examples_of_at_most_ten_lines():
-    assert len(EXAMPLES) == 8 and all(len(e.strip().splitlines()) <= 10 for e in EXAMPLES)
+def test_there_are_six_examples_of_at_most_ten_lines():
+    assert len(EXAMPLES) == 6 and all(len(e.strip().splitlines()) <= 10 for e in EXAMPLES)
+
+
+def test_it_is_read_in_a_few_minutes_and_says_what_a_newcomer_asks():
+    """What, a picture, two commands, examples, methods, limits, how to cite."""
+    assert len(README.splitlines()) <= 150
+    (commands,) = re.findall(r"```sh\n(.*?)```", README, re.S)
+    assert [line.split("#")[0].strip() for line in commands.splitlines()] == ["make demo", "make lab"]
+    assert README.index("![") < README.index("```python")
+    assert re.findall(r"^## (.*)$", README, re.M) == [
+        "Six examples",
+        "Methods",
+        "What it promises, and its limits",
+        "How to cite",
+    ]
+
+
+def test_the_citation_has_the_version_and_the_licence_of_the_project():
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+    (citation,) = re.findall(r"```bibtex\n(.*?)```", README, re.S)
+    cited = dict(re.findall(r"^ +(\w+) += \{+(.*?)\}+,?$", citation, re.M))
+    assert cited["version"] == project["version"] and cited["license"] == project["license"]
+    assert cited["author"] == project["authors"][0]["name"]
+
+
+def test_every_command_and_name_of_the_table_of_methods_is_there():
+    """Families, functions, views, notebooks and studies, each by the name that a person would type."""
+    import widgets
+    from lens.new import TEMPLATES
+
+    table = README.split("## Methods")[1].split("\n\n")[1]
+    names = set(re.findall(r"`([\w -]+)`", table)) - {"lens"}
+    studies = {name.removeprefix("lens reproduce ") for name in names if name.startswith("lens reproduce ")}
+    assert len(studies) == 7 and all(reproduction(name) for name in studies)
+    for name in {name for name in names if " " not in name}:
+        assert hasattr(widgets if name[0].isupper() else lens, name), name
+    notebooks = {path.name[:2] for path in (Path(__file__).parent.parent / "notebooks").glob("0[1-9]*.ipynb")}
+    assert set(re.findall(r"\| (\d\d) ", table)) == notebooks
+    assert re.search(r"lens new \w+ --template (\w+)", README)[1] in TEMPLATES
 
 
 def test_the_examples_run_and_print_what_they_promise(smollm2, tmp_path, monkeypatch, capsys):
@@ -30,9 +70,8 @@ def test_the_examples_run_and_print_what_they_promise(smollm2, tmp_path, monkeyp
         and lens.open("trace.zarr").identical(names["trace"])
     )
     assert "p_holm" in printed[1] and names["summary"].n.max() == 13
-    assert printed[2].startswith("Pearson") and "p" in printed[3]
-    assert len(eval(printed[4].splitlines()[0])) == 3 and "river Po" in printed[4]
-    assert "rho -" in printed[5] and "guaranteed" in printed[5] and "an approximation" in printed[5]
+    assert len(eval(printed[2].splitlines()[0])) == 3 and "river Po" in printed[2]
+    assert "rho -" in printed[3] and "guaranteed" in printed[3] and "an approximation" in printed[3]
     cost = names["lens"].memorization.tradeoff_summary(names["cost"]).to_dataframe().droplevel("set")
     assert (
         cost.strict["unedited"] == cost.strict["random"] == 1
@@ -41,7 +80,7 @@ def test_the_examples_run_and_print_what_they_promise(smollm2, tmp_path, monkeyp
         and cost.rise["mask"] < 0.1
     )
 
-    before, after = map(float, printed[7].split())
+    before, after = map(float, printed[5].split())
     assert before > 0.5 and after < before - 0.1
 
 

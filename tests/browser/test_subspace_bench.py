@@ -71,7 +71,8 @@ def cells(view, table, row):
 def unnamed(page):
     return page.evaluate(
         """() => [...document.querySelectorAll(".mnemoscope :is(input, select, textarea, button, svg, [tabindex])")]
-        .filter((c) => !c.closest("[aria-hidden]") && !c.getAttribute("aria-label") && !c.closest("label")?.textContent.trim() && !c.textContent.trim()).map((c) => c.outerHTML)"""
+        .filter((c) => !c.closest("[aria-hidden]") && !c.getAttribute("aria-label") && !c.closest("label")?.textContent.trim() && !c.textContent.trim()
+            && ![...c.querySelectorAll("img")].some((i) => i.alt.trim())).map((c) => c.outerHTML)"""
     )
 
 

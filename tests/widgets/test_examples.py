@@ -124,3 +124,11 @@ def test_a_view_given_nothing_brings_its_own_example(view):
 def test_half_of_what_a_view_needs_is_not_taken_for_nothing(view, given, missing):
     with pytest.raises(widgets.ViewError, match=f"^{missing}: is missing; give"):
         view(**given)
+
+
+def test_each_injected_example_is_of_another_memory_and_has_a_control_of_its_own():
+    found = [example.fields for example in widgets.injection_bench.examples.examples()]
+    assert len(found) >= 4 and len({fields["memory"] for fields in found}) == len(found)
+    for fields in found:
+        assert fields["other"].lower() not in (fields["memory"].lower(), fields["answer"].strip().lower())
+        assert fields["subject"] in fields["prompt"]

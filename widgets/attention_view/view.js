@@ -1,7 +1,7 @@
 // AttentionView: every head small, one head large, one token read out.
 // State is in the traits (see view.py), commands are messages {type: ...}.
 
-import { css, luminance } from "../base/colour.js";
+import { css, inkOn } from "../base/colour.js";
 import { field, h, option, setText, uniqueId } from "../base/dom.js";
 import { exportDrawer } from "../base/export.js";
 import { svgFigure } from "../base/figure.js";
@@ -146,7 +146,7 @@ function render({ model, el }) {
     drawer.element.hidden = !has;
     if (!has) return;
     const room = root.clientWidth - 30 || 700,
-      side = Math.max(14, Math.min(34, Math.floor((room - 50) / overview.layers.length)));
+      side = Math.max(10, Math.min(56, Math.floor((room - 50) / overview.layers.length)));
     heads.update(
       {
         rows: overview.heads.length,
@@ -249,7 +249,7 @@ function render({ model, el }) {
           onmouseleave: () => tell(null),
         });
         item.style.backgroundColor = css(colour);
-        item.style.color = luminance(colour) > 0.5 ? "#1c1c1c" : "#ffffff";
+        item.style.color = inkOn(colour);
         return item;
       }),
     );

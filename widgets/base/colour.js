@@ -8,6 +8,13 @@ export const css = ([r, g, b]) => `rgb(${Math.round(r)},${Math.round(g)},${Math.
 
 export const luminance = ([r, g, b]) => (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255;
 
+/** Black or white text, whichever stands out more from the colour (contrast ratio of WCAG 2). */
+export const inkOn = (colour) => {
+  const [r, g, b] = colour.map((c) => (c <= 10.3 ? c / 3294.6 : ((c / 255 + 0.055) / 1.055) ** 2.4));
+  const light = 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  return 1.05 / (light + 0.05) > (light + 0.05) / 0.05 ? "#ffffff" : "#000000";
+};
+
 // Blue against orange is told apart in every common form of colour blindness; the neutral middle follows the page's
 // background.
 export const ramp = (stops) => {

@@ -68,6 +68,7 @@ export const exportDrawer = (model, send, { stem, figure, table, example }) => {
     setText(saved, s.text ?? "");
     saved.classList.toggle("mn-bad", s.ok === false);
     code.value = model.get("code");
+    code.rows = code.value.split("\n").length + 1; // the page scrolls, not the code in it
   };
   return { element, files, draw };
 };

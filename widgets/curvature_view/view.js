@@ -10,6 +10,9 @@ import { between, csvLine, many, share, short } from "../base/text.js";
 import { tiedControls } from "../base/traits.js";
 import { bandText, ratioChart, readSpectra, spectrumChart } from "./charts.js";
 
+/** Layers that are listed one below the other. */
+const LISTED = 24;
+
 function render({ model, el }) {
   const frame = shell(model, {
     title: "Loss curvature",
@@ -41,8 +44,7 @@ function render({ model, el }) {
   let spectra = null,
     chart = null,
     drag = null,
-    log = false,
-    inSight = "";
+    log = false;
   const empty = h("div", { class: "mn-empty", "data-testid": "empty" }),
     box = h("div", {
       class: "mn-chart mn-brush",
@@ -207,27 +209,36 @@ function render({ model, el }) {
       if (document.activeElement !== c || !drag) c.value = Number((100 * model.get(name)).toFixed(2));
     for (const [i, [, a, b]] of model.get("presets").entries())
       presets[i].setAttribute("aria-pressed", String(a === model.get("low") && b === model.get("high")));
-    for (const b of list.children) b.setAttribute("aria-pressed", String(b.dataset.name === model.get("layer")));
-    const now = model.get("layer"),
-      button = [...list.children].find((b) => b.dataset.name === now),
-      room = list.getBoundingClientRect();
-    if (button && room.height && inSight !== now) {
-      inSight = now;
-      const r = button.getBoundingClientRect();
-      if (r.top < room.top || r.bottom > room.bottom) list.scrollTop += r.top - room.top - (room.height - r.height) / 2;
-    }
+    for (const b of list.querySelectorAll("[data-name]"))
+      b.setAttribute("aria-pressed", String(b.dataset.name === model.get("layer")));
   };
+  const layerButton = (l, text) =>
+    h("button", {
+      type: "button",
+      class: "mn-plain",
+      "data-name": l.name,
+      text,
+      title: l.name,
+      "aria-label": text === String(l.block) ? `${text}, ${l.matrix}` : null,
+      onclick: () => choose(l.name),
+    });
+  // A few layers stand beside the chart; many stand under it, a line a matrix, so that nothing scrolls inside the page.
+  const inLines = layers.length > LISTED && layers.every((l) => l.block !== null);
+  spectrumBox.classList.toggle("mn-many", inLines);
+  const matrices = [...new Set(layers.map((l) => l.matrix))];
   list.replaceChildren(
-    ...layers.map((l, i) =>
-      h("button", {
-        type: "button",
-        class: "mn-plain",
-        "data-name": l.name,
-        text: `${i + 1}. ${l.block === null ? l.name : `block ${l.block}, ${l.matrix}`}`,
-        title: l.name,
-        onclick: () => choose(l.name),
-      }),
-    ),
+    ...(inLines
+      ? matrices.map((matrix) =>
+          h(
+            "div",
+            { class: "mn-line", role: "group", "aria-label": matrix },
+            h("span", { class: "mn-note", text: matrix }),
+            ...layers.filter((l) => l.matrix === matrix).map((l) => layerButton(l, String(l.block))),
+          ),
+        )
+      : layers.map((l, i) =>
+          layerButton(l, `${i + 1}. ${l.block === null ? l.name : `block ${l.block}, ${l.matrix}`}`),
+        )),
   );
   const draw = () => {
     if (!root.isConnected) return;

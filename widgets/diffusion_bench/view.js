@@ -419,7 +419,7 @@ function render({ model, el }) {
       ...captions.map((caption, c) =>
         h(
           "th",
-          { scope: "col", title: plainly(caption), style: `width:${side + 8}px` },
+          { scope: "col", title: plainly(caption), style: `min-width:${side + 8}px` },
           h("span", { text: shorten(plainly(caption), 70) }),
           h("br"),
           h("label", { class: "mn-tick" }, ticks_[c], "located on"),
@@ -434,9 +434,15 @@ function render({ model, el }) {
           h("th", { scope: "row" }, h("span", { text: title }), notes),
         );
       const line = captions.map((_, c) => {
-        const said = h("span", { class: "mn-said" }),
-          judged = h("span", { class: "mn-said" }),
-          picture = h("img", { class: "mn-pic", width: side, height: side, "data-sharp": sharp, draggable: "false" }),
+        // the picture's words say all of it
+        const said = h("span", { class: "mn-said", "aria-hidden": "true" }),
+          judged = h("span", { class: "mn-said", "aria-hidden": "true" }),
+          picture = h("img", {
+            class: "mn-pic",
+            style: `min-width:${side}px`,
+            "data-sharp": sharp,
+            draggable: "false",
+          }),
           td = h(
             "td",
             { role: "gridcell", tabindex: r || c ? "-1" : "0", "data-testid": `cell-${name}-${c}` },
@@ -559,7 +565,6 @@ function render({ model, el }) {
           if (picture.getAttribute("src") !== cell.file) picture.src = cell.file;
         } else picture.removeAttribute("src");
         picture.alt = cell.alt;
-        td.setAttribute("aria-label", cell.alt);
         setText(said, cell.said);
         setText(judged, verdict(cell.copy));
         td.setAttribute("data-copy", cell.copy === true);
@@ -665,7 +670,7 @@ function render({ model, el }) {
     scores = { ...raw, share: floats(raw.share), largest: floats(raw.largest) };
     if (!root.isConnected) return;
     const at = placeOf(raw.place),
-      top = at.alike ? 1 : Math.max(0, ...scores.share) || 0.01,
+      top = Math.max(0, ...scores.share) || 0.01,
       old =
         raw.reference !== model.get("reference") ||
         raw.place !== model.get("place") ||
@@ -678,9 +683,11 @@ function render({ model, el }) {
         `and attention` +
         (at.alike
           ? ", k: keys, v: values. All of them read the caption’s words, which no layer and no step changes: " +
-            `the map holds one value, ${share(scores.share[0])}.`
+            `there is one value instead of a map, ${share(scores.share[0])}.`
           : ", in the order in which they run; steps in bold are united in the mask."),
     );
+    bar.element.hidden = map.element.hidden = mapRead.hidden = at.alike; // one value is a sentence
+    if (at.alike) return;
     bar.update({
       ramp: themeOf(root).single,
       low: "0 %",
@@ -688,6 +695,7 @@ function render({ model, el }) {
       high: share(top),
       title: `${at.unit} beyond z = 3`,
     });
+    const room = Math.max(240, (mapBox.clientWidth || 900) - 20);
     map.update(
       {
         rows: scores.layers.length,
@@ -700,10 +708,11 @@ function render({ model, el }) {
         rowTitle: "layer",
         columnTitle: "denoising step",
         cellHeight: 22,
+        cellWidth: Math.max(12, Math.min(120, Math.floor((room - 120) / scores.steps))),
         colour: (r, c, theme) => theme.single(scores.share[r * scores.steps + c] / top),
         tip: factsOf,
       },
-      Math.max(240, (mapBox.clientWidth || 900) - 20),
+      room,
     );
   };
 

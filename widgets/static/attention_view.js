@@ -1,4 +1,4 @@
-// Built by npm run build from 9 files, sha256 8a6270af7dd1346d1cfb4b36fcabe2e59add5dab516e9bc27811997f44434c88
+// Built by npm run build from 9 files, sha256 90738547d9a9bb9ff320c5f33fb409e89eb8f56744883ac3b7533e008e2733b6
 const t = (t, e = {}, ...s) => {
 const i = document.createElement(t);
 for (const [t, s] of Object.entries(e)) {
@@ -20,10 +20,10 @@ const s = (t, e, s) => {
 let i = 0;
 const n = new ResizeObserver(() => {
 const n = t.isConnected ? e.clientWidth : 0,
-a = Math.abs(n - i) > 4;
+o = Math.abs(n - i) > 4;
 i = n;
 if (!n) return;
-if (a) s();
+if (o) s();
 t.setAttribute("data-ready", "true");
 });
 n.observe(e);
@@ -31,10 +31,10 @@ return () => n.disconnect();
 };
 const i = (e, s, i) => {
 const n = URL.createObjectURL(i instanceof Blob ? i : new Blob([i], { type: s }));
-const a = t("a", { href: n, download: e });
-document.body.append(a);
-a.click();
-a.remove();
+const o = t("a", { href: n, download: e });
+document.body.append(o);
+o.click();
+o.remove();
 setTimeout(() => URL.revokeObjectURL(n), 1e4);
 };
 const n = async (t, e) => {
@@ -46,8 +46,8 @@ e.select();
 document.execCommand("copy");
 }
 };
-const a = (e, s) => t("option", { value: e, text: s });
-const o = (e, s, i) => t("label", { class: "mn-field" }, t("span", { class: "mn-label", text: e }), s, null);
+const o = (e, s) => t("option", { value: e, text: s });
+const a = (e, s, i) => t("label", { class: "mn-field" }, t("span", { class: "mn-label", text: e }), s, null);
 let l = 0;
 const r = (t) => `mn-${t}-${++l}-${Math.random().toString(36).slice(2, 7)}`;
 const h = (t, e) => {
@@ -79,43 +79,48 @@ const d = (t) => [1, 3, 5].map((e) => parseInt(t.slice(e, e + 2), 16));
 const u = ([t, e, s]) => `rgb(${Math.round(t)},${Math.round(e)},${Math.round(s)})`;
 const m = ([t, e, s]) => (0.2126 * t + 0.7152 * e + 0.0722 * s) / 255;
 const f = (t) => {
+const [e, s, i] = t.map((t) => (t <= 10.3 ? t / 3294.6 : ((t / 255 + 0.055) / 1.055) ** 2.4));
+const n = 0.2126 * e + 0.7152 * s + 0.0722 * i;
+return 1.05 / (n + 0.05) > (n + 0.05) / 0.05 ? "#ffffff" : "#000000";
+};
+const p = (t) => {
 const e = t.map(d),
 s = e.length - 1;
 return (t) => {
 const i = Math.min(1, Math.max(0, t)) * s,
 n = Math.min(s - 1, Math.floor(i)),
-a = i - n;
-return e[n].map((t, s) => t + a * (e[n + 1][s] - t));
+o = i - n;
+return e[n].map((t, s) => t + o * (e[n + 1][s] - t));
 };
 };
-const p = {
+const g = {
 light: {
-diverging: f(["#0a3a75", "#2f7fc1", "#a6cdec", "#f9f9f7", "#fbc98f", "#dd7f1d", "#853703"]),
-single: f(["#f9f9f7", "#b9d8ee", "#5a9fd4", "#1f62a6", "#08264f"]),
+diverging: p(["#0a3a75", "#2f7fc1", "#a6cdec", "#f9f9f7", "#fbc98f", "#dd7f1d", "#853703"]),
+single: p(["#f9f9f7", "#b9d8ee", "#5a9fd4", "#1f62a6", "#08264f"]),
 missing: [214, 214, 214],
 ink: "#1c1c1c",
 },
 dark: {
-diverging: f(["#a9d6ff", "#4a9be0", "#22507d", "#202328", "#7a4515", "#dd8430", "#ffd0a0"]),
-single: f(["#202328", "#1d4a73", "#2f7fc1", "#7cbcf0", "#e6f4ff"]),
+diverging: p(["#a9d6ff", "#4a9be0", "#22507d", "#202328", "#7a4515", "#dd8430", "#ffd0a0"]),
+single: p(["#202328", "#1d4a73", "#2f7fc1", "#7cbcf0", "#e6f4ff"]),
 missing: [78, 82, 88],
 ink: "#f2f2f2",
 },
 };
-const g = (e) => {
+const w = (e) => {
 const s = getComputedStyle(e.closest(".mnemoscope") ?? e);
 const i = (t, e) => s.getPropertyValue(t).trim() || e;
 const n = t("canvas", { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
 n.fillStyle = "#ffffff";
 n.fillStyle = s.backgroundColor;
 n.fillRect(0, 0, 1, 1);
-const a = [...n.getImageData(0, 0, 1, 1).data].slice(0, 3),
-o = m(a) < 0.4;
-const l = o ? p.dark : p.light;
+const o = [...n.getImageData(0, 0, 1, 1).data].slice(0, 3),
+a = m(o) < 0.4;
+const l = a ? g.dark : g.light;
 return {
-dark: o,
+dark: a,
 ...l,
-page: a,
+page: o,
 text: s.color,
 muted: i("--mn-muted", "#666"),
 accent: i("--mn-accent", "#0b6bcb"),
@@ -124,7 +129,7 @@ font: i("--mn-font", "system-ui, sans-serif"),
 mono: i("--mn-mono", "monospace"),
 };
 };
-const w = (t) => {
+const v = (t) => {
 const e = new MutationObserver(() => requestAnimationFrame(t));
 for (const t of [document.documentElement, document.body])
 e.observe(t, {
@@ -138,7 +143,7 @@ e.disconnect();
 s.removeEventListener("change", t);
 };
 };
-const v = (t) => {
+const x = (t) => {
 if (t === "") return "∅";
 return t
 .replace(/ /g, "·")
@@ -149,8 +154,8 @@ return t
 (t) => `‹${t.codePointAt(0).toString(16).padStart(4, "0")}›`,
 );
 };
-const x = (t, e) => ([...t].length > e ? [...t].slice(0, e - 1).join("") + "…" : t);
-const b = (t) => {
+const b = (t, e) => ([...t].length > e ? [...t].slice(0, e - 1).join("") + "…" : t);
+const y = (t) => {
 if (t === null || t === undefined || Number.isNaN(t)) return "no value";
 if (!Number.isFinite(t)) return t > 0 ? "∞" : "−∞";
 const e = Math.abs(t);
@@ -166,31 +171,31 @@ e === 0
 : e.toFixed(3);
 return (t < 0 && Number(s) !== 0 ? "−" : "") + s;
 };
-const y = (t) =>
+const k = (t) =>
 t.map((t) => (typeof t === "string" ? `"${t.replace(/"/g, '""')}"` : Number.isNaN(t) ? "" : String(t))).join(",") +
 "\r\n";
-const k = (t, { title: e, subtitle: s, bar: i, limit: n, low: a = b(-n) }) => {
-const o = "http://www.w3.org/2000/svg",
-l = p.light;
+const M = (t, { title: e, subtitle: s, bar: i, limit: n, low: o = y(-n) }) => {
+const a = "http://www.w3.org/2000/svg",
+l = g.light;
 const r = (t, e, s) => {
-const i = document.createElementNS(o, t);
+const i = document.createElementNS(a, t);
 for (const [t, s] of Object.entries(e)) i.setAttribute(t, s);
 if (s !== undefined) i.textContent = s;
 return i;
 };
-const h = t.columnLabels.map((t) => x(t.text, 24)),
+const h = t.columnLabels.map((t) => b(t.text, 24)),
 c = Math.max(4, Math.min(26, 900 / t.columns)),
 d = Math.max(4, Math.min(14, 600 / t.rows));
 const m = Math.max(1, Math.ceil(11 / c)),
 f = Math.max(1, Math.ceil(11 / d)),
-g = Math.max(1, ...h.map((t) => [...t].length)) * 6.1,
-w = g + 4 > c;
+p = Math.max(1, ...h.map((t) => [...t].length)) * 6.1,
+w = p + 4 > c;
 const v = 46,
-y = 48,
-k = v + c * t.columns + Math.max(20, g * 0.55) + 70,
-M = y + d * t.rows + g * 0.87 + 36;
+x = 48,
+k = v + c * t.columns + Math.max(20, p * 0.55) + 70,
+M = x + d * t.rows + p * 0.87 + 36;
 const $ = r("svg", {
-xmlns: o,
+xmlns: a,
 width: Math.ceil(k),
 height: Math.ceil(M),
 viewBox: `0 0 ${Math.ceil(k)} ${Math.ceil(M)}`,
@@ -202,7 +207,7 @@ r("rect", { width: "100%", height: "100%", fill: "#ffffff" }),
 r("text", { x: v, y: 18, "font-size": 12, "font-weight": "bold" }, e),
 r("text", { x: v, y: 34, fill: "#555555" }, s),
 );
-const T = (e) => y + (t.flip ? t.rows - 1 - e : e) * d;
+const T = (e) => x + (t.flip ? t.rows - 1 - e : e) * d;
 for (let e = 0; e < t.rows; e++)
 for (let s = 0; s < t.columns; s++)
 $.append(
@@ -217,7 +222,7 @@ fill: u(t.colour(e, s, l) ?? l.missing),
 $.append(
 r("rect", {
 x: v,
-y: y,
+y: x,
 width: c * t.columns,
 height: d * t.rows,
 fill: "none",
@@ -227,7 +232,7 @@ stroke: "#888888",
 );
 for (let e = 0; e < t.rows; e += f)
 $.append(r("text", { x: v - 4, y: T(e) + d / 2 + 3.5, "text-anchor": "end" }, t.rowLabels[e]));
-const C = y + d * t.rows;
+const C = x + d * t.rows;
 for (let e = 0; e < t.columns; e += m) {
 const s = v + (e + 0.5) * c - (w ? 2 : 0);
 $.append(
@@ -246,7 +251,7 @@ h[e],
 $.append(
 r(
 "text",
-{ transform: `translate(12 ${y + (d * t.rows) / 2}) rotate(-90)`, "text-anchor": "middle", fill: "#555555" },
+{ transform: `translate(12 ${x + (d * t.rows) / 2}) rotate(-90)`, "text-anchor": "middle", fill: "#555555" },
 t.rowTitle,
 ),
 r("text", { x: v, y: M - 8, fill: "#555555" }, t.columnTitle),
@@ -256,37 +261,37 @@ L = 60,
 S = Math.min(160, d * t.rows);
 for (let t = 0; t < L; t++)
 $.append(
-r("rect", { x: A, y: y + (S * t) / L, width: 9, height: S / L + 0.3, fill: u(l.diverging(1 - t / (L - 1))) }),
+r("rect", { x: A, y: x + (S * t) / L, width: 9, height: S / L + 0.3, fill: u(l.diverging(1 - t / (L - 1))) }),
 );
 for (const [t, e] of [
-[b(n), 0],
+[y(n), 0],
 ["0", 0.5],
-[a, 1],
+[o, 1],
 ])
-$.append(r("text", { x: A + 13, y: y + S * e + 4 }, t));
+$.append(r("text", { x: A + 13, y: x + S * e + 4 }, t));
 $.append(
 r(
 "text",
-{ transform: `translate(${A + 50} ${y + S / 2}) rotate(90)`, "text-anchor": "middle", fill: "#555555" },
+{ transform: `translate(${A + 50} ${x + S / 2}) rotate(90)`, "text-anchor": "middle", fill: "#555555" },
 i,
 ),
 );
 return { text: new XMLSerializer().serializeToString($), width: Math.ceil(k), height: Math.ceil(M) };
 };
-const M = (e, s = 3) =>
+const $ = (e, s = 3) =>
 new Promise((i, n) => {
-const a = new Image();
-a.onload = () => {
+const o = new Image();
+o.onload = () => {
 const n = t("canvas", { width: e.width * s, height: e.height * s });
-const o = n.getContext("2d");
-o.scale(s, s);
-o.drawImage(a, 0, 0);
+const a = n.getContext("2d");
+a.scale(s, s);
+a.drawImage(o, 0, 0);
 n.toBlob(i, "image/png");
 };
-a.onerror = () => n(new Error("the browser could not draw the figure"));
-a.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(e.text);
+o.onerror = () => n(new Error("the browser could not draw the figure"));
+o.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(e.text);
 });
-const $ = (s, a, { stem: l, figure: r, table: h, example: c }) => {
+const T = (s, o, { stem: l, figure: r, table: h, example: c }) => {
 const d = t("textarea", {
 class: "mn-code",
 readonly: true,
@@ -298,7 +303,7 @@ spellcheck: "false",
 const u = t("input", { type: "text", "data-testid": "path", placeholder: c, spellcheck: "false" });
 const m = t("div", { class: "mn-note", "data-testid": "saved", role: "status" }),
 f = t("input", { type: "checkbox", "data-testid": "overwrite" });
-const p = () => a("save", { path: u.value, overwrite: f.checked });
+const p = () => o("save", { path: u.value, overwrite: f.checked });
 u.onkeydown = (t) => {
 if (t.key === "Enter") p();
 };
@@ -317,13 +322,13 @@ t(
 "div",
 { class: "mn-buttons" },
 g("svg", "Figure (SVG)", () => i(`${l()}.svg`, "image/svg+xml", r().text)),
-g("png", "Figure (PNG)", async () => i(`${l()}.png`, "image/png", await M(r()))),
+g("png", "Figure (PNG)", async () => i(`${l()}.png`, "image/png", await $(r()))),
 g("csv", "Data (CSV)", () => i(`${l()}.csv`, "text/csv", h())),
 ),
 t(
 "div",
 { class: "mn-saverow" },
-o("Save the labelled data on the kernel’s machine as", u),
+a("Save the labelled data on the kernel’s machine as", u),
 g("save", "Save", p),
 t("label", { class: "mn-check" }, f, "replace what is there"),
 ),
@@ -347,13 +352,14 @@ const t = s.get("saved");
 e(m, t.text ?? "");
 m.classList.toggle("mn-bad", t.ok === false);
 d.value = s.get("code");
+d.rows = d.value.split("\n").length + 1;
 };
 return { element: x, files: v, draw: b };
 };
-const T = { minWidth: 3, maxWidth: 46, minHeight: 3, maxHeight: 22, label: 11 };
-class C {
-constructor({ label: e, testid: s, name: i, hover: n = () => {}, select: a = () => {}, key: o = () => false }) {
-Object.assign(this, { name: i, onHover: n, onSelect: a, onKey: o });
+const C = { minWidth: 3, maxWidth: 46, minHeight: 3, maxHeight: 22, label: 11 };
+class A {
+constructor({ label: e, testid: s, name: i, hover: n = () => {}, select: o = () => {}, key: a = () => false }) {
+Object.assign(this, { name: i, onHover: n, onSelect: o, onKey: a });
 this.focus = { row: 0, column: 0 };
 this.hovered = null;
 this.selected = null;
@@ -426,22 +432,22 @@ this.draw();
 layout() {
 const { rows: t, columns: e, rowLabels: s, columnLabels: i } = this.grid,
 n = this.base.getContext("2d");
-n.font = `${T.label}px ${this.theme.mono}`;
-const a = (t) => Math.max(0, ...t.slice(0, 2e3).map((t) => n.measureText(t).width));
-this.left = Math.ceil(a(s)) + (this.grid.rowTitle ? 26 : 10);
-const o = Math.max(60, this.width - this.left - 4);
+n.font = `${C.label}px ${this.theme.mono}`;
+const o = (t) => Math.max(0, ...t.slice(0, 2e3).map((t) => n.measureText(t).width));
+this.left = Math.ceil(o(s)) + (this.grid.rowTitle ? 26 : 10);
+const a = Math.max(60, this.width - this.left - 4);
 const l = e * t > 2e4;
-this.cw = this.grid.cellWidth ?? Math.max(l ? 1 : T.minWidth, Math.min(T.maxWidth, Math.floor(o / e)));
-if (!this.grid.cellWidth && e <= 400) this.cw = Math.max(this.cw, Math.min(12, T.maxWidth));
+this.cw = this.grid.cellWidth ?? Math.max(l ? 1 : C.minWidth, Math.min(C.maxWidth, Math.floor(a / e)));
+if (!this.grid.cellWidth && e <= 400) this.cw = Math.max(this.cw, Math.min(12, C.maxWidth));
 this.cw = Math.max(1, Math.min(this.cw, Math.floor(12e3 / e)));
 const r = this.grid.height ?? 430;
-this.ch = this.grid.cellHeight ?? Math.max(l ? 1 : T.minHeight, Math.min(T.maxHeight, Math.floor(r / t)));
+this.ch = this.grid.cellHeight ?? Math.max(l ? 1 : C.minHeight, Math.min(C.maxHeight, Math.floor(r / t)));
 this.ch = Math.max(1, Math.min(this.ch, Math.floor(12e3 / t)));
-const h = i.map((t) => x(t.text, 20)),
-c = a(h);
+const h = i.map((t) => b(t.text, 20)),
+c = o(h);
 this.turned = c + 6 > this.cw;
-this.every = this.turned ? Math.max(1, Math.ceil((T.label + 2) / this.cw)) : 1;
-this.rowEvery = Math.max(1, Math.ceil((T.label + 2) / this.ch));
+this.every = this.turned ? Math.max(1, Math.ceil((C.label + 2) / this.cw)) : 1;
+this.rowEvery = Math.max(1, Math.ceil((C.label + 2) / this.ch));
 this.plotWidth = this.cw * e;
 this.plotHeight = this.ch * t;
 this.lean = this.turned ? Math.ceil(c * 0.5) + 8 : 0;
@@ -464,84 +470,84 @@ return (this.grid.flip ? this.grid.rows - 1 - t : t) * this.ch;
 }
 draw() {
 if (!this.grid || !this.element.isConnected) return;
-this.theme = g(this.element);
+this.theme = w(this.element);
 this.layout();
 const { rows: t, columns: e, columnLabels: s, rowLabels: i } = this.grid,
 { theme: n } = this;
-const a = this.size(this.base, this.plotWidth + this.lean, this.plotHeight + this.bottom);
+const o = this.size(this.base, this.plotWidth + this.lean, this.plotHeight + this.bottom);
 this.size(this.overlay, this.plotWidth, this.plotHeight);
 if (this.grid.image) {
-a.imageSmoothingEnabled = false;
-a.drawImage(this.grid.image(n), 0, 0, this.plotWidth, this.plotHeight);
-} else this.drawCells(a);
-a.strokeStyle = n.muted;
-a.globalAlpha = 0.5;
-a.lineWidth = 1;
-a.strokeRect(0.5, 0.5, this.plotWidth - 1, this.plotHeight - 1);
-a.globalAlpha = 1;
-a.textBaseline = "middle";
+o.imageSmoothingEnabled = false;
+o.drawImage(this.grid.image(n), 0, 0, this.plotWidth, this.plotHeight);
+} else this.drawCells(o);
+o.strokeStyle = n.muted;
+o.globalAlpha = 0.5;
+o.lineWidth = 1;
+o.strokeRect(0.5, 0.5, this.plotWidth - 1, this.plotHeight - 1);
+o.globalAlpha = 1;
+o.textBaseline = "middle";
 for (let t = 0; t < e; t += this.every) {
 const { strong: e } = s[t],
 i = (t + 0.5) * this.cw;
-a.font = `${e ? "bold " : ""}${T.label}px ${n.mono}`;
-a.fillStyle = e ? n.accent : n.text;
-a.save();
-if (this.turned) {
-a.translate(i - 2, this.plotHeight + 6);
-a.rotate(Math.PI / 3);
-a.textAlign = "left";
-} else {
-a.translate(i, this.plotHeight + 10);
-a.textAlign = "center";
-}
-a.fillText(this.turnedTexts[t], 0, 0);
-a.restore();
-}
-a.fillStyle = n.muted;
-a.font = `${T.label}px ${n.font}`;
-if (this.grid.columnTitle) {
-a.textAlign = "left";
-a.fillText(this.grid.columnTitle, 0, this.plotHeight + this.bottom - 8);
-}
-const o = this.size(this.rowLabels, this.left, this.plotHeight + this.bottom);
-o.textAlign = "right";
-o.textBaseline = "middle";
-o.fillStyle = n.text;
-o.font = `${T.label}px ${n.mono}`;
-for (let e = 0; e < t; e += this.rowEvery) o.fillText(i[e], this.left - 5, this.y(e) + this.ch / 2);
-if (this.grid.rowTitle) {
+o.font = `${e ? "bold " : ""}${C.label}px ${n.mono}`;
+o.fillStyle = e ? n.accent : n.text;
 o.save();
-o.translate(8, this.plotHeight / 2);
-o.rotate(-Math.PI / 2);
+if (this.turned) {
+o.translate(i - 2, this.plotHeight + 6);
+o.rotate(Math.PI / 3);
+o.textAlign = "left";
+} else {
+o.translate(i, this.plotHeight + 10);
 o.textAlign = "center";
-o.fillStyle = n.muted;
-o.font = `${T.label}px ${n.font}`;
-o.fillText(this.grid.rowTitle, 0, 0);
+}
+o.fillText(this.turnedTexts[t], 0, 0);
 o.restore();
+}
+o.fillStyle = n.muted;
+o.font = `${C.label}px ${n.font}`;
+if (this.grid.columnTitle) {
+o.textAlign = "left";
+o.fillText(this.grid.columnTitle, 0, this.plotHeight + this.bottom - 8);
+}
+const a = this.size(this.rowLabels, this.left, this.plotHeight + this.bottom);
+a.textAlign = "right";
+a.textBaseline = "middle";
+a.fillStyle = n.text;
+a.font = `${C.label}px ${n.mono}`;
+for (let e = 0; e < t; e += this.rowEvery) a.fillText(i[e], this.left - 5, this.y(e) + this.ch / 2);
+if (this.grid.rowTitle) {
+a.save();
+a.translate(8, this.plotHeight / 2);
+a.rotate(-Math.PI / 2);
+a.textAlign = "center";
+a.fillStyle = n.muted;
+a.font = `${C.label}px ${n.font}`;
+a.fillText(this.grid.rowTitle, 0, 0);
+a.restore();
 }
 this.drawOverlay();
 this.announce();
 }
 drawCells(e) {
 const { rows: s, columns: i, colour: n } = this.grid,
-a = t("canvas", { width: i, height: s }),
-o = a.getContext("2d");
-const l = o.createImageData(i, s),
+o = t("canvas", { width: i, height: s }),
+a = o.getContext("2d");
+const l = a.createImageData(i, s),
 r = [];
 for (let t = 0; t < s; t++)
 for (let e = 0; e < i; e++) {
-const a = n(t, e, this.theme),
-o = 4 * ((this.grid.flip ? s - 1 - t : t) * i + e),
-[h, c, d] = a ?? this.theme.missing;
-if (!a && r.length < 2e4) r.push([t, e]);
-l.data[o] = h;
-l.data[o + 1] = c;
-l.data[o + 2] = d;
-l.data[o + 3] = 255;
+const o = n(t, e, this.theme),
+a = 4 * ((this.grid.flip ? s - 1 - t : t) * i + e),
+[h, c, d] = o ?? this.theme.missing;
+if (!o && r.length < 2e4) r.push([t, e]);
+l.data[a] = h;
+l.data[a + 1] = c;
+l.data[a + 2] = d;
+l.data[a + 3] = 255;
 }
-o.putImageData(l, 0, 0);
+a.putImageData(l, 0, 0);
 e.imageSmoothingEnabled = false;
-e.drawImage(a, 0, 0, this.plotWidth, this.plotHeight);
+e.drawImage(o, 0, 0, this.plotWidth, this.plotHeight);
 if (this.cw < 5 || this.ch < 5) return;
 e.strokeStyle = this.theme.background;
 e.globalAlpha = 0.55;
@@ -562,27 +568,27 @@ const t = this.overlay.getContext("2d"),
 { cw: e, ch: s, theme: i } = this;
 t.clearRect(0, 0, this.plotWidth, this.plotHeight);
 if (this.cone) this.drawCone(t);
-const n = (n, a, o, l = []) => {
+const n = (n, o, a, l = []) => {
 if (!n) return;
 const r = n.column * e,
 h = this.y(n.row);
 t.setLineDash(l);
 for (const [n, l] of [
 [i.background, 2],
-[a, 0],
+[o, 0],
 ]) {
 t.strokeStyle = n;
-t.lineWidth = o + l;
+t.lineWidth = a + l;
 t.strokeRect(r + 1, h + 1, Math.max(e - 2, 1), Math.max(s - 2, 1));
 }
 t.setLineDash([]);
 };
 for (const n of this.marks) {
-const a = n.column * e + e / 2,
-o = this.y(n.row) + s / 2,
+const o = n.column * e + e / 2,
+a = this.y(n.row) + s / 2,
 l = Math.max(2, Math.min(4, e / 4, s / 4));
 t.beginPath();
-t.arc(a, o, l, 0, 7);
+t.arc(o, a, l, 0, 7);
 t.fillStyle = i.background;
 t.fill();
 t.lineWidth = 1.5;
@@ -597,9 +603,9 @@ n(this.selected, i.text, 2.5);
 drawCone(t) {
 const { rows: e, columns: s } = this.grid,
 i = (t, i) => t >= 0 && t < e && i >= 0 && i < s && this.cone(t, i),
-{ cw: n, ch: a } = this;
+{ cw: n, ch: o } = this;
 t.lineWidth = 1;
-const o = n >= 6 && a >= 6,
+const a = n >= 6 && o >= 6,
 l = new Path2D();
 for (let r = 0; r < e; r++)
 for (let e = 0; e < s; e++) {
@@ -608,26 +614,26 @@ const s = e * n,
 h = this.y(r),
 c = this.grid.flip ? r + 1 : r - 1,
 d = this.grid.flip ? r - 1 : r + 1;
-if (o) {
+if (a) {
 const i = this.grid.colour ? (this.grid.colour(r, e, this.theme) ?? this.theme.missing) : this.theme.missing;
 t.fillStyle = m(i) > 0.45 ? "rgba(0,0,0,.62)" : "rgba(255,255,255,.75)";
-t.fillRect(s + n / 2 - 1, h + a / 2 - 1, 2, 2);
+t.fillRect(s + n / 2 - 1, h + o / 2 - 1, 2, 2);
 }
 if (!i(c, e)) {
 l.moveTo(s, h + 0.5);
 l.lineTo(s + n, h + 0.5);
 }
 if (!i(d, e)) {
-l.moveTo(s, h + a - 0.5);
-l.lineTo(s + n, h + a - 0.5);
+l.moveTo(s, h + o - 0.5);
+l.lineTo(s + n, h + o - 0.5);
 }
 if (!i(r, e - 1)) {
 l.moveTo(s + 0.5, h);
-l.lineTo(s + 0.5, h + a);
+l.lineTo(s + 0.5, h + o);
 }
 if (!i(r, e + 1)) {
 l.moveTo(s + n - 0.5, h);
-l.lineTo(s + n - 0.5, h + a);
+l.lineTo(s + n - 0.5, h + o);
 }
 }
 t.strokeStyle = this.theme.background;
@@ -665,10 +671,10 @@ t("div", {}, e ? t("span", { class: "mn-tip-label", text: `${e} ` }) : null, t("
 this.tip.hidden = false;
 const i = this.element.getBoundingClientRect(),
 n = this.overlay.getBoundingClientRect();
-const a = n.left - i.left + (e.column + 1) * this.cw + 8,
-o = n.top - i.top + this.y(e.row) + this.ch + 6;
-const l = a + this.tip.offsetWidth > i.width ? a - this.cw - this.tip.offsetWidth - 16 : a;
-const r = o + this.tip.offsetHeight > i.height ? o - this.ch - this.tip.offsetHeight - 12 : o;
+const o = n.left - i.left + (e.column + 1) * this.cw + 8,
+a = n.top - i.top + this.y(e.row) + this.ch + 6;
+const l = o + this.tip.offsetWidth > i.width ? o - this.cw - this.tip.offsetWidth - 16 : o;
+const r = a + this.tip.offsetHeight > i.height ? a - this.ch - this.tip.offsetHeight - 12 : a;
 this.tip.style.left = `${Math.max(0, l)}px`;
 this.tip.style.top = `${Math.max(0, r)}px`;
 }
@@ -701,7 +707,7 @@ if (!this.grid || t.ctrlKey || t.altKey || t.metaKey) return;
 const e = this.grid.flip ? 1 : -1,
 { rows: s, columns: i } = this.grid,
 n = { ...this.focus };
-const a = {
+const o = {
 ArrowUp: [e, 0],
 ArrowDown: [-e, 0],
 ArrowLeft: [0, -1],
@@ -711,9 +717,9 @@ PageDown: [-5 * e, 0],
 Home: [0, -i],
 End: [0, i],
 };
-if (t.key in a) {
-n.row += a[t.key][0];
-n.column += a[t.key][1];
+if (t.key in o) {
+n.row += o[t.key][0];
+n.column += o[t.key][1];
 } else if (t.key === "Enter" || t.key === " ") {
 this.choose();
 } else if (t.key === "Escape") {
@@ -746,7 +752,7 @@ else if (s + this.ch > e.scrollTop + e.clientHeight && e.scrollHeight > e.client
 e.scrollTop = s + this.ch - e.clientHeight;
 }
 }
-class A {
+class L {
 constructor(e) {
 this.canvas = t("canvas", { width: 128, height: 8, "aria-hidden": "true" });
 this.low = t("span");
@@ -761,27 +767,27 @@ this.canvas,
 t("div", { class: "mn-bar-ends" }, this.low, this.middle, this.high),
 );
 }
-update({ ramp: t, low: s, middle: i = "", high: n, title: a }) {
-const o = this.canvas.getContext("2d");
+update({ ramp: t, low: s, middle: i = "", high: n, title: o }) {
+const a = this.canvas.getContext("2d");
 for (let e = 0; e < 128; e++) {
-o.fillStyle = u(t(e / 127));
-o.fillRect(e, 0, 1, 8);
+a.fillStyle = u(t(e / 127));
+a.fillRect(e, 0, 1, 8);
 }
 e(this.low, s);
 e(this.middle, i);
 e(this.high, n);
-e(this.title, a);
-this.element.setAttribute("aria-label", `Colour scale: ${a}, from ${s} to ${n}`);
+e(this.title, o);
+this.element.setAttribute("aria-label", `Colour scale: ${o}, from ${s} to ${n}`);
 }
 }
-const L = (t) => {
+const S = (t) => {
 if (!t) return new Float32Array(0);
 const e = t instanceof ArrayBuffer ? new DataView(t) : t;
 const s = e.byteOffset % 4 ? e.buffer.slice(e.byteOffset, e.byteOffset + e.byteLength) : e.buffer;
 return new Float32Array(s, e.byteOffset % 4 ? 0 : e.byteOffset, Math.floor(e.byteLength / 4));
 };
-const S = (t) => new Uint8Array(t.buffer ?? t, t.byteOffset ?? 0, t.byteLength);
-const E = (t) => {
+const E = (t) => new Uint8Array(t.buffer ?? t, t.byteOffset ?? 0, t.byteLength);
+const H = (t) => {
 const e = [];
 return {
 undo: e,
@@ -798,35 +804,35 @@ t.save_changes();
 },
 };
 };
-const H = (e, { send: s, listen: i }) => {
+const W = (e, { send: s, listen: i }) => {
 const n = t("select", {
 "data-testid": "examples",
 "aria-label": "Example shown",
 onchange: () => s("example", { number: Number(n.value) }),
 });
-const o = t("label", { class: "mn-examples" }, t("span", { class: "mn-note", text: "Example" }), n);
+const a = t("label", { class: "mn-examples" }, t("span", { class: "mn-note", text: "Example" }), n);
 const l = () => {
 const { names: t = [], own: s = false, chosen: i = null } = e.get("examples");
-o.hidden = t.length + s < 1 || (t.length === 1 && !s && i === 0);
+a.hidden = t.length + s < 1 || (t.length === 1 && !s && i === 0);
 n.replaceChildren(
-...(i === null ? [a("", "choose one …")] : []),
-...t.map((t, e) => a(String(e), t)),
-...(s ? [a("-1", "your last input")] : []),
+...(i === null ? [o("", "choose one …")] : []),
+...t.map((t, e) => o(String(e), t)),
+...(s ? [o("-1", "your last input")] : []),
 );
 n.value = i === null ? "" : String(i);
 };
 i(["examples"], l);
 l();
-return o;
+return a;
 };
-const W = (s, i, { send: n, listen: a }, { start: o, label: l, help: r, stop: h, unit: c }) => {
+const O = (s, i, { send: n, listen: o }, { start: a, label: l, help: r, stop: h, unit: c }) => {
 const d = t("button", {
 class: "mn-button mn-primary",
 type: "button",
 "data-testid": "run",
 text: l,
 title: `${r} (Ctrl+Enter)`,
-onclick: o,
+onclick: a,
 });
 const u = t("button", {
 class: "mn-button",
@@ -846,63 +852,63 @@ m,
 const g = t("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
 const w = () => {
 const n = s.get("status"),
-a = s.get("progress"),
-o = a.total ? Math.round((100 * a.done) / a.total) : 0,
+o = s.get("progress"),
+a = o.total ? Math.round((100 * o.done) / o.total) : 0,
 l = s.get("error");
 u.disabled = n !== "running";
 i.setAttribute("data-status", n);
 p.hidden = n !== "running" && n !== "stopping";
-m.style.width = `${o}%`;
-p.setAttribute("aria-valuenow", o);
-e(f, a.text ?? "");
+m.style.width = `${a}%`;
+p.setAttribute("aria-valuenow", a);
+e(f, o.text ?? "");
 g.hidden = !l.text;
 g.replaceChildren(...(l.text ? [t("strong", { text: l.title }), t("pre", { text: l.text })] : []));
 };
-a(["status", "progress", "error"], w);
+o(["status", "progress", "error"], w);
 w();
 const v = t("div", { class: "mn-run" }, d, u, t("div", { class: "mn-status" }, p, f));
 return { run: d, row: v, error: g };
 };
-const O = (
+const z = (
 e,
-{ title: i, testid: n, name: a, kind: o, data: l, start: r, label: d = "Run", help: u, stop: m, unit: f },
+{ title: i, testid: n, name: o, kind: a, data: l, start: r, label: d = "Run", help: u, stop: m, unit: f },
 ) => {
-const p = E(e);
-const v = t("span", { class: "mn-chip", "data-testid": "model", text: l ?? e.get("model_info").text });
+const p = H(e);
+const g = t("span", { class: "mn-chip", "data-testid": "model", text: l ?? e.get("model_info").text });
 const x = t("div", {
-class: `mnemoscope ${o}`,
+class: `mnemoscope ${a}`,
 "data-testid": n,
 "data-lm-suppress-shortcuts": "true",
 role: "region",
-"aria-label": a,
+"aria-label": o,
 });
-const { run: b, row: y, error: k } = W(e, x, p, { start: r, label: d, help: u, stop: m, unit: f });
+const { run: b, row: y, error: k } = O(e, x, p, { start: r, label: d, help: u, stop: m, unit: f });
 x.addEventListener("keydown", (t) => {
 if (t.key !== "Enter" || !(t.ctrlKey || t.metaKey)) return;
 t.preventDefault();
 t.stopPropagation();
 b.click();
 });
-const M = (n, { parts: a, drawer: o, box: l, draw: r }) => {
-const d = t("header", { class: "mn-header" }, t("h2", { text: i }), t("div", { class: "mn-about" }, H(e, p), v));
-x.append(d, ...a.filter((t) => t), o.element);
+const M = (n, { parts: o, drawer: a, box: l, draw: r }) => {
+const d = t("header", { class: "mn-header" }, t("h2", { text: i }), t("div", { class: "mn-about" }, W(e, p), g));
+x.append(d, ...o.filter((t) => t), a.element);
 h(n, x);
 const u = () => {
-x.setAttribute("data-dark", g(x).dark);
+x.setAttribute("data-dark", w(x).dark);
 r();
 };
-p.listen(["saved", "code"], o.draw);
-p.undo.push(w(u), s(x, l, u), c(e.get("static_key")));
-o.draw();
+p.listen(["saved", "code"], a.draw);
+p.undo.push(v(u), s(x, l, u), c(e.get("static_key")));
+a.draw();
 return () => {
 for (const t of p.undo) t();
 };
 };
-return { ...p, root: x, line: v, run: b, row: y, error: k, open: M };
+return { ...p, root: x, line: g, run: b, row: y, error: k, open: M };
 };
-const z = { full: (t) => t, root: (t) => Math.sign(t) * Math.sqrt(Math.abs(t)), head: (t, e) => (e ? t / e : 0) };
-function R({ model: s, el: i }) {
-const n = O(s, {
+const R = { full: (t) => t, root: (t) => Math.sign(t) * Math.sqrt(Math.abs(t)), head: (t, e) => (e ? t / e : 0) };
+function D({ model: s, el: i }) {
+const n = z(s, {
 title: "Attention",
 testid: "attention-view",
 name: "Attention view",
@@ -911,61 +917,61 @@ label: "Compute",
 help: "Compute the attention of this text",
 stop: "Leave what is under way; what is shown stays",
 unit: "Texts computed",
-start: () => l("run", { fields: { text: T.value } }),
+start: () => l("run", { fields: { text: $.value } }),
 });
-const { send: l, listen: h, set: c, root: d, row: f, error: p } = n,
+const { send: l, listen: h, set: c, root: d, row: m, error: p } = n,
 g = (t) => s.get(t);
 let w = null,
-M = null;
-const T = t("textarea", { rows: 2, spellcheck: "false", "data-testid": "text" });
-const E = () => {
-if (T.value !== g("text")) c({ text: T.value, which: "text" });
+v = null;
+const $ = t("textarea", { rows: 2, spellcheck: "false", "data-testid": "text" });
+const C = () => {
+if ($.value !== g("text")) c({ text: $.value, which: "text" });
 };
-T.onchange = E;
+$.onchange = C;
 const H = t(
 "select",
 { "data-testid": "which", onchange: () => c({ which: H.value }) },
-...g("choices").map((t) => a(t, t)),
+...g("choices").map((t) => o(t, t)),
 );
 const W = t("select", { "data-testid": "layer", onchange: () => c({ layer: Number(W.value) }) });
-const R = t("select", { "data-testid": "head", onchange: () => c({ head: Number(R.value) }) });
+const O = t("select", { "data-testid": "head", onchange: () => c({ head: Number(O.value) }) });
 const D = t(
 "select",
 { "data-testid": "scale", onchange: () => c({ scale: D.value }) },
-a("full", "0 to 1"),
-a("root", "square root (small weights visible)"),
-a("head", "each head's largest"),
+o("full", "0 to 1"),
+o("root", "square root (small weights visible)"),
+o("head", "each head's largest"),
 );
 const P = t("input", { type: "checkbox", "data-testid": "hide-first", onchange: () => c({ hide_first: P.checked }) });
 const F = t(
 "select",
 { "data-testid": "reverse", onchange: () => c({ reverse: F.value === "to" }) },
-a("from", "attends to"),
-a("to", "is attended by"),
+o("from", "attends to"),
+o("to", "is attended by"),
 );
-const I = (t, e) => M.values[t * M.size + e];
+const I = (t, e) => v.values[t * v.size + e];
 const N = (t, e) => e > t,
 j = (t) => t === 0 && g("hide_first");
-const q = (t) => v(M.tokens[t] ?? "");
-const _ = new C({
+const q = (t) => x(v.tokens[t] ?? "");
+const _ = new A({
 label: "All heads. Arrow keys move, Enter chooses a head.",
 testid: "heads",
 name: (t, e) => (w ? `layer ${w.layers[e]}, head ${w.heads[t]}` : ""),
 select: (t) => c({ layer: w.layers[t.column], head: w.heads[t.row] }),
 });
-const B = new C({
+const B = new A({
 label:
 "Attention of the chosen head: rows are queries, columns are keys. Arrow keys move, Enter chooses the token.",
 testid: "pattern",
 name: (t, e) =>
-!M
+!v
 ? ""
 : N(t, e)
 ? `query ${t} ${q(t)}, key ${e} ${q(e)}, later token, masked`
-: `query ${t} ${q(t)}, key ${e} ${q(e)}, ${b(I(t, e))}`,
+: `query ${t} ${q(t)}, key ${e} ${q(e)}, ${y(I(t, e))}`,
 select: (t) => c({ token: g("reverse") ? t.column : t.row }),
 });
-const K = new A("colour-bar"),
+const K = new L("colour-bar"),
 U = t("div", {
 class: "mn-strip",
 role: "listbox",
@@ -982,12 +988,12 @@ const G = (e) => {
 const s = w.size,
 i = 1,
 n = s + 2 * i,
-a = w.heads.length,
-o = w.layers.length,
-l = t("canvas", { width: o * n, height: a * n });
+o = w.heads.length,
+a = w.layers.length,
+l = t("canvas", { width: a * n, height: o * n });
 const r = l.getContext("2d"),
 h = r.createImageData(l.width, l.height),
-c = z[g("scale")],
+c = R[g("scale")],
 d = w.signed;
 for (let t = 0; t < h.data.length; t += 4) {
 h.data[t] = e.page[0];
@@ -995,17 +1001,17 @@ h.data[t + 1] = e.page[1];
 h.data[t + 2] = e.page[2];
 h.data[t + 3] = 255;
 }
-for (let t = 0; t < o; t++)
-for (let o = 0; o < a; o++) {
-const r = (t * a + o) * s * s;
+for (let t = 0; t < a; t++)
+for (let a = 0; a < o; a++) {
+const r = (t * o + a) * s * s;
 let u = 0;
 const m = (t) => (d ? (w.image[r + t] - 128) / 127 : w.image[r + t] / 255);
 if (g("scale") === "head") for (let t = 0; t < s * s; t++) u = Math.max(u, Math.abs(m(t)));
-for (let a = 0; a < s; a++)
-for (let r = 0; r <= a; r++) {
-const f = c(m(a * s + r), u),
+for (let o = 0; o < s; o++)
+for (let r = 0; r <= o; r++) {
+const f = c(m(o * s + r), u),
 [p, g, w] = d ? e.diverging(0.5 + f / 2) : e.single(f),
-v = 4 * ((o * n + i + a) * l.width + t * n + i + r);
+v = 4 * ((a * n + i + o) * l.width + t * n + i + r);
 h.data[v] = p;
 h.data[v + 1] = g;
 h.data[v + 2] = w;
@@ -1016,13 +1022,13 @@ return l;
 };
 const J = () => {
 if (!d.isConnected) return;
-const t = !!(w && M?.size);
-lt.hidden = _.element.hidden = ot.hidden = !t;
-at.hidden = t || !!g("error").text;
+const t = !!(w && v?.size);
+lt.hidden = _.element.hidden = at.hidden = !t;
+ot.hidden = t || !!g("error").text;
 dt.element.hidden = !t;
 if (!t) return;
 const s = d.clientWidth - 30 || 700,
-i = Math.max(14, Math.min(34, Math.floor((s - 50) / w.layers.length)));
+i = Math.max(10, Math.min(56, Math.floor((s - 50) / w.layers.length)));
 _.update(
 {
 rows: w.heads.length,
@@ -1043,21 +1049,21 @@ _.focus = { ..._.selected };
 _.drawOverlay();
 _.announce();
 let n = 0;
-for (let t = 0; t < M.size; t++) for (let e = 0; e <= t; e++) if (!j(e)) n = Math.max(n, Math.abs(I(t, e)));
-const a = z[g("scale")],
-o = M.signed,
-l = M.tokens.map((t) => ({ text: v(t) }));
+for (let t = 0; t < v.size; t++) for (let e = 0; e <= t; e++) if (!j(e)) n = Math.max(n, Math.abs(I(t, e)));
+const o = R[g("scale")],
+a = v.signed,
+l = v.tokens.map((t) => ({ text: x(t) }));
 Q = (t, e) => {
-const s = a(t, n);
-return o ? e.diverging(0.5 + s / 2) : e.single(s);
+const s = o(t, n);
+return a ? e.diverging(0.5 + s / 2) : e.single(s);
 };
 const r = Math.max(260, Math.min(s * 0.55, s - 330)),
-h = Math.floor((r - 130) / M.size);
+h = Math.floor((r - 130) / v.size);
 B.update(
 {
-rows: M.size,
-columns: M.size,
-rowLabels: l.map((t) => x(t.text, 16)),
+rows: v.size,
+columns: v.size,
+rowLabels: l.map((t) => b(t.text, 16)),
 columnLabels: l,
 rowTitle: "query",
 columnTitle: "key",
@@ -1068,18 +1074,18 @@ colour: (t, e, s) => (N(t, e) || j(e) ? s.page : Q(I(t, e), s)),
 tip: (t, e) => [
 ["query", `${t} ${q(t)}`],
 ["key", `${e} ${q(e)}`],
-N(t, e) ? ["", "later token: masked"] : ["attention", b(I(t, e))],
+N(t, e) ? ["", "later token: masked"] : ["attention", y(I(t, e))],
 ],
 },
 r,
 );
 const c = g("scale") === "head" ? n : 1;
 K.update({
-ramp: o ? B.theme.diverging : B.theme.single,
-low: o ? b(-c) : "0",
-middle: o ? "0" : g("scale") === "root" ? "0.25" : "",
-high: b(c),
-title: o ? "attention, clean minus corrupted" : "attention weight",
+ramp: a ? B.theme.diverging : B.theme.single,
+low: a ? y(-c) : "0",
+middle: a ? "0" : g("scale") === "root" ? "0.25" : "",
+high: y(c),
+title: a ? "attention, clean minus corrupted" : "attention weight",
 });
 e(Y, `Head ${g("layer")}.${g("head")}`);
 et();
@@ -1088,56 +1094,56 @@ let Q = () => [0, 0, 0];
 const Z = () => {
 const t = tt(),
 e = [];
-for (let s = 0; s < M.size; s++) {
+for (let s = 0; s < v.size; s++) {
 const [i, n] = g("reverse") ? [s, t] : [t, s];
 e.push(N(i, n) ? null : I(i, n));
 }
 return e;
 };
-const tt = () => Math.max(0, Math.min(M.size - 1, g("token") < 0 ? M.size + g("token") : g("token")));
+const tt = () => Math.max(0, Math.min(v.size - 1, g("token") < 0 ? v.size + g("token") : g("token")));
 const et = () => {
 const e = Z(),
 s = tt(),
 i = B.theme,
 n = U.dataset.id;
 U.replaceChildren(
-...M.tokens.map((a, o) => {
-const l = e[o] === null || (!g("reverse") && j(o)),
-r = l ? i.page : Q(e[o], i);
+...v.tokens.map((o, a) => {
+const l = e[a] === null || (!g("reverse") && j(a)),
+r = l ? i.page : Q(e[a], i);
 const h = t("span", {
-class: `mn-token${o === s ? " mn-chosen" : ""}`,
+class: `mn-token${a === s ? " mn-chosen" : ""}`,
 role: "option",
-id: `${n}-${o}`,
-"aria-selected": String(o === s),
-"data-index": o,
-text: v(a),
-"aria-label": `${o} ${v(a)}${o === s ? ", chosen" : ""}${l ? "" : `, ${b(e[o])}`}`,
+id: `${n}-${a}`,
+"aria-selected": String(a === s),
+"data-index": a,
+text: x(o),
+"aria-label": `${a} ${x(o)}${a === s ? ", chosen" : ""}${l ? "" : `, ${y(e[a])}`}`,
 onclick: () => {
 U.focus({ preventScroll: true });
-c({ token: o });
+c({ token: a });
 },
-onmouseenter: () => st(o),
+onmouseenter: () => st(a),
 onmouseleave: () => st(null),
 });
 h.style.backgroundColor = u(r);
-h.style.color = m(r) > 0.5 ? "#1c1c1c" : "#ffffff";
+h.style.color = f(r);
 return h;
 }),
 );
 U.setAttribute("aria-activedescendant", `${n}-${s}`);
-const a = e
+const o = e
 .map((t, e) => [t, e])
 .filter(([t, e]) => t !== null && (g("reverse") || !j(e)))
 .sort((t, e) => Math.abs(e[0]) - Math.abs(t[0]))
 .slice(0, 10);
 X.replaceChildren(
-...a.map(([e, s]) =>
+...o.map(([e, s]) =>
 t(
 "li",
 {},
 t("span", { class: "mn-p-bar", style: `width:${Math.min(100, 100 * Math.abs(e)).toFixed(1)}%` }),
-t("code", { text: `${s} ${x(q(s), 30)}` }),
-t("span", { class: "mn-p", text: b(e) }),
+t("code", { text: `${s} ${b(q(s), 30)}` }),
+t("span", { class: "mn-p", text: y(e) }),
 ),
 ),
 );
@@ -1152,12 +1158,12 @@ e(
 V,
 n[t] === null
 ? `${q(t)} comes ${g("reverse") ? "before" : "after"} ${q(s)}: masked`
-: `${q(s)} ${i} ${q(t)}: ${b(n[t])}`,
+: `${q(s)} ${i} ${q(t)}: ${y(n[t])}`,
 );
 return;
 }
-const a = !g("reverse") && g("hide_first") && !M.signed ? ` · the hidden first token takes ${b(I(s, 0))}` : "";
-e(V, `Token ${s}, ${q(s)}, ${i}:${a}`);
+const o = !g("reverse") && g("hide_first") && !v.signed ? ` · the hidden first token takes ${y(I(s, 0))}` : "";
+e(V, `Token ${s}, ${q(s)}, ${i}:${o}`);
 };
 U.onkeydown = (t) => {
 const e = tt(),
@@ -1167,42 +1173,42 @@ ArrowRight: e + 1,
 ArrowUp: e - 1,
 ArrowDown: e + 1,
 Home: 0,
-End: M.size - 1,
+End: v.size - 1,
 PageUp: e - 10,
 PageDown: e + 10,
 }[t.key];
 if (s === undefined || t.ctrlKey || t.metaKey || t.altKey) return;
 t.preventDefault();
 t.stopPropagation();
-c({ token: Math.max(0, Math.min(M.size - 1, s)) });
+c({ token: Math.max(0, Math.min(v.size - 1, s)) });
 };
 const it = (t, e, s) => {
-if (t.length !== e.length) t.replaceChildren(...e.map((t) => a(String(t), String(t))));
+if (t.length !== e.length) t.replaceChildren(...e.map((t) => o(String(t), String(t))));
 t.value = String(s);
 };
 const nt = () => {
 const t = g("overview"),
 e = g("pattern");
-w = t.image ? { ...t, image: S(t.image) } : null;
-M = e.values ? { ...e, values: L(e.values) } : null;
-if (document.activeElement !== T) T.value = g("text");
+w = t.image ? { ...t, image: E(t.image) } : null;
+v = e.values ? { ...e, values: S(e.values) } : null;
+if (document.activeElement !== $) $.value = g("text");
 H.value = g("which");
 D.value = g("scale");
 P.checked = g("hide_first");
 F.value = g("reverse") ? "to" : "from";
 if (w) {
 it(W, w.layers, g("layer"));
-it(R, w.heads, g("head"));
+it(O, w.heads, g("head"));
 }
 J();
 };
-const at = t(
+const ot = t(
 "div",
 { class: "mn-empty", "data-testid": "empty" },
 t("strong", { text: "No text yet" }),
 t("p", { text: "Write a text above and press Ctrl+Enter: every head's attention pattern appears here." }),
 );
-const ot = t("div", {
+const at = t("div", {
 class: "mn-caption",
 text: "All heads, each a small query × key map. Click one, or use the arrow keys and Enter.",
 });
@@ -1222,45 +1228,45 @@ X,
 F.setAttribute("aria-label", "Direction of reading");
 h(["overview", "pattern", "error", "layer", "head", "scale", "hide_first", "reverse", "which", "text"], nt);
 h(["token"], () => {
-if (M && d.isConnected) et();
+if (v && d.isConnected) et();
 });
 const rt = () => `attention_${g("layer")}_${g("head")}`;
 const ht = () => {
-let t = y(["query", "query_token", "key", "key_token", "attention"]);
-for (let e = 0; e < M.size; e++) for (let s = 0; s <= e; s++) t += y([e, M.tokens[e], s, M.tokens[s], I(e, s)]);
+let t = k(["query", "query_token", "key", "key_token", "attention"]);
+for (let e = 0; e < v.size; e++) for (let s = 0; s <= e; s++) t += k([e, v.tokens[e], s, v.tokens[s], I(e, s)]);
 return t;
 };
 const ct = () => {
 const t = B.grid,
 e = (t, e) => N(t, e) || j(e);
-return k(
+return M(
 { ...t, colour: (t, s, i) => (e(t, s) ? [255, 255, 255] : i.diverging(0.5 + I(t, s) / 2)) },
 {
 title: `${g("model_info").name}: attention of layer ${g("layer")}, head ${g("head")}`,
-subtitle: M.signed ? "clean minus corrupted" : "rows are queries, columns are keys",
+subtitle: v.signed ? "clean minus corrupted" : "rows are queries, columns are keys",
 bar: "attention",
 limit: 1,
 },
 );
 };
-const dt = $(s, l, { stem: rt, figure: ct, table: ht, example: "attention.zarr, attention.nc" });
+const dt = T(s, l, { stem: rt, figure: ct, table: ht, example: "attention.zarr, attention.nc" });
 const ut = g("choices").length > 1;
 const mt = n.open(i, {
 parts: [
-ut ? null : o("Text", T),
+ut ? null : a("Text", $),
 t(
 "div",
 { class: "mn-controls" },
-ut ? o("Prompt", H) : null,
-o("Layer", W),
-o("Head", R),
-o("Colour scale", D),
+ut ? a("Prompt", H) : null,
+a("Layer", W),
+a("Head", O),
+a("Colour scale", D),
 t("label", { class: "mn-check" }, P, "hide the first token (attention sink)"),
-f,
+m,
 ),
 p,
-at,
 ot,
+at,
 t("div", { class: "mn-heads" }, _.element),
 lt,
 ],
@@ -1271,5 +1277,5 @@ draw: J,
 nt();
 return mt;
 }
-var D = { render: R };
-export { D as default };
+var P = { render: D };
+export { P as default };

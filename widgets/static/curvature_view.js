@@ -1,4 +1,4 @@
-// Built by npm run build from 11 files, sha256 ee770600579483a2daf7c8a7e8ea5094b4de4fe6598bf824d9ebaf2d8a3fe97c
+// Built by npm run build from 11 files, sha256 9d2d43e964b1fc64eaeeae06e14aee130ac955d19274e9ecabcf6acf64ecc34d
 const e = (e, t = {}, ...n) => {
 const a = document.createElement(e);
 for (const [e, n] of Object.entries(t)) {
@@ -197,8 +197,8 @@ Array.isArray(t)
 ),
 );
 const S = (e) => [1, 3, 5].map((t) => parseInt(e.slice(t, t + 2), 16));
-const C = ([e, t, n]) => (0.2126 * e + 0.7152 * t + 0.0722 * n) / 255;
-const E = (e) => {
+const A = ([e, t, n]) => (0.2126 * e + 0.7152 * t + 0.0722 * n) / 255;
+const C = (e) => {
 const t = e.map(S),
 n = t.length - 1;
 return (e) => {
@@ -208,16 +208,16 @@ o = a - s;
 return t[s].map((e, n) => e + o * (t[s + 1][n] - e));
 };
 };
-const A = {
+const E = {
 light: {
-diverging: E(["#0a3a75", "#2f7fc1", "#a6cdec", "#f9f9f7", "#fbc98f", "#dd7f1d", "#853703"]),
-single: E(["#f9f9f7", "#b9d8ee", "#5a9fd4", "#1f62a6", "#08264f"]),
+diverging: C(["#0a3a75", "#2f7fc1", "#a6cdec", "#f9f9f7", "#fbc98f", "#dd7f1d", "#853703"]),
+single: C(["#f9f9f7", "#b9d8ee", "#5a9fd4", "#1f62a6", "#08264f"]),
 missing: [214, 214, 214],
 ink: "#1c1c1c",
 },
 dark: {
-diverging: E(["#a9d6ff", "#4a9be0", "#22507d", "#202328", "#7a4515", "#dd8430", "#ffd0a0"]),
-single: E(["#202328", "#1d4a73", "#2f7fc1", "#7cbcf0", "#e6f4ff"]),
+diverging: C(["#a9d6ff", "#4a9be0", "#22507d", "#202328", "#7a4515", "#dd8430", "#ffd0a0"]),
+single: C(["#202328", "#1d4a73", "#2f7fc1", "#7cbcf0", "#e6f4ff"]),
 missing: [78, 82, 88],
 ink: "#f2f2f2",
 },
@@ -230,8 +230,8 @@ s.fillStyle = "#ffffff";
 s.fillStyle = n.backgroundColor;
 s.fillRect(0, 0, 1, 1);
 const o = [...s.getImageData(0, 0, 1, 1).data].slice(0, 3),
-r = C(o) < 0.4;
-const i = r ? A.dark : A.light;
+r = A(o) < 0.4;
+const i = r ? E.dark : E.light;
 return {
 dark: r,
 ...i,
@@ -332,6 +332,7 @@ const e = n.get("saved");
 t(u, e.text ?? "");
 u.classList.toggle("mn-bad", e.ok === false);
 h.value = n.get("code");
+h.rows = h.value.split("\n").length + 1;
 };
 return { element: v, files: y, draw: x };
 };
@@ -341,7 +342,7 @@ const t = e instanceof ArrayBuffer ? new DataView(e) : e;
 const n = t.byteOffset % 4 ? t.buffer.slice(t.byteOffset, t.byteOffset + t.byteLength) : t.buffer;
 return new Float32Array(n, t.byteOffset % 4 ? 0 : t.byteOffset, Math.floor(t.byteLength / 4));
 };
-const T = (e) => {
+const q = (e) => {
 const t = [];
 return {
 undo: t,
@@ -358,7 +359,7 @@ e.save_changes();
 },
 };
 };
-const q = (t, n, a) => {
+const T = (t, n, a) => {
 const s = {},
 r = { range: true, number: true };
 const i = (e, n) => {
@@ -449,8 +450,8 @@ o,
 };
 return e("span", { class: "mn-tokens" }, ...n.flatMap((t, n) => [s(t, n), e("wbr")]));
 };
-const B = (e, t) => e.filter((e, n) => e !== t[n]).length;
-const P = (t, n, a, s) => {
+const P = (e, t) => e.filter((e, n) => e !== t[n]).length;
+const X = (t, n, a, s) => {
 const o = t.items[n],
 r = (t, n, a) =>
 e("tr", {}, e("th", { scope: "row", text: t }), e("td", {}, n), e("td", { class: "mn-why", text: a ?? "" }));
@@ -473,7 +474,7 @@ r("given", R(t, o.given)),
 r("in the data", R(t, o.gold)),
 ...a.map(([a, s]) => {
 const i = t.made(n, s),
-l = B(i, o.gold);
+l = P(i, o.gold);
 return l
 ? r(a, R(t, i, o.gold), `${l} of ${m(i.length, "token")} differ`)
 : r(a, e("span", { class: "mn-note", text: "as in the data, word for word" }));
@@ -482,7 +483,7 @@ return l
 ),
 );
 };
-const X = (e, t) =>
+const B = (e, t) =>
 e.strict === 0
 ? `The unedited model recites none of the ${m(e.n, "sequence")}${""} ` +
 `word for word${e.loose > 0 ? ` (loosely: ${f(e.loose)})` : ", nor loosely"}: what ` +
@@ -566,7 +567,7 @@ const I = (
 t,
 { title: a, testid: s, name: o, kind: r, data: c, start: d, label: h = "Run", help: m, stop: u, unit: f },
 ) => {
-const p = T(t);
+const p = q(t);
 const g = e("span", { class: "mn-chip", "data-testid": "model", text: c ?? t.get("model_info").text });
 const b = e("div", {
 class: `mnemoscope ${r}`,
@@ -649,18 +650,18 @@ title: "rank of the pair of eigenvectors, % of all pairs, largest mass first",
 y: { low: g * 0.7, high: p * 1.5, map: Math.log, marks: x, title: "mass of a pair, layer’s mean = 1" },
 });
 const S = M.X(Math.max(l, $)),
-C = M.X(c);
+A = M.X(c);
 M.root.append(
 v("rect", {
 x: S,
-width: Math.max(1, C - S),
+width: Math.max(1, A - S),
 y: M.top,
 height: M.bottom - M.top,
 style: `fill:${e.other};opacity:.16`,
 class: "mn-band",
 }),
 );
-for (const t of [S, C])
+for (const t of [S, A])
 M.root.append(
 v("line", {
 x1: t,
@@ -675,7 +676,7 @@ style: `stroke:${e.other}`,
 M.root.append(
 M.words(
 {
-x: Math.min(Math.max((S + C) / 2, M.left + 40), M.right - 40),
+x: Math.min(Math.max((S + A) / 2, M.left + 40), M.right - 40),
 y: M.top + 2,
 "text-anchor": "middle",
 "font-weight": 600,
@@ -684,7 +685,7 @@ style: `fill:${e.text};stroke:${e.page};stroke-width:3px;paint-order:stroke`,
 z(l, c),
 ),
 );
-const E = (e) => {
+const C = (e) => {
 let n = "",
 a = "M";
 t.density(e).forEach((e, t) => {
@@ -698,7 +699,7 @@ t.names.forEach((t, n) => {
 if (n !== w)
 M.root.append(
 v("path", {
-d: E(n),
+d: C(n),
 "data-layer": t,
 style: `fill:none;stroke:${i ? e.accent : e.muted};opacity:${i ? 0.75 : 0.45}`,
 "stroke-width": i ? 1.1 : 0.9,
@@ -706,7 +707,7 @@ style: `fill:none;stroke:${i ? e.accent : e.muted};opacity:${i ? 0.75 : 0.45}`,
 );
 });
 if (w >= 0)
-M.root.append(v("path", { d: E(w), "data-layer": r, style: `fill:none;stroke:${e.accent}`, "stroke-width": 2.4 }));
+M.root.append(v("path", { d: C(w), "data-layer": r, style: `fill:none;stroke:${e.accent}`, "stroke-width": 2.4 }));
 M.share = (e) => {
 const t = Math.max(0, Math.min(1, (e - M.left) / (M.right - M.left)));
 return d ? (t === 0 ? 0 : $ ** (1 - t)) : t;
@@ -769,7 +770,8 @@ m.root.append(f);
 });
 return m.root;
 };
-function J({ model: n, el: s }) {
+const J = 24;
+function H({ model: n, el: s }) {
 const i = I(n, {
 title: "Loss curvature",
 testid: "curvature-view",
@@ -779,29 +781,28 @@ label: "Take it out",
 help: "Take the band out, measure recitation and clean loss, and put it back",
 stop: "Stop after the measurement in progress; the weights are restored",
 unit: "Measurements",
-start: () => l("run", { fields: A() }),
+start: () => l("run", { fields: E() }),
 });
 const { send: l, listen: c, root: h, row: g, error: v } = i;
 const w = n.get("model_info"),
 k = n.get("ends"),
 $ = n.get("layers"),
 S = [0, ...k];
-const C = (e) => {
+const A = (e) => {
 for (const [t, a] of Object.entries(e)) n.set(t, a);
-l("move", { fields: { ...A(), ...e } });
-me();
+l("move", { fields: { ...E(), ...e } });
+pe();
 };
-const { bound: E } = q(n, c, C),
-A = () => Object.fromEntries(["layer", "everywhere", "low", "high", "seed"].map((e) => [e, n.get(e)]));
+const { bound: C } = T(n, c, A),
+E = () => Object.fromEntries(["layer", "everywhere", "low", "high", "seed"].map((e) => [e, n.get(e)]));
 const O = (e) => S.reduce((t, n) => (Math.abs(n - e) < Math.abs(t - e) ? n : t), 0),
 L = (e, t) => S[Math.max(0, Math.min(S.length - 1, S.indexOf(O(e)) + t))];
 let N = null,
 _ = null,
-T = null,
-R = false,
-B = "";
-const Y = e("div", { class: "mn-empty", "data-testid": "empty" }),
-W = e("div", {
+q = null,
+R = false;
+const P = e("div", { class: "mn-empty", "data-testid": "empty" }),
+Y = e("div", {
 class: "mn-chart mn-brush",
 tabindex: "0",
 role: "group",
@@ -810,8 +811,8 @@ role: "group",
 "Spectrum and band. Arrow keys left and right move the band, with Shift its end, with Alt its " +
 "beginning; up and down choose the layer.",
 });
-const K = e("div", { class: "mn-layers", role: "group", "aria-label": "Layers", "data-testid": "layers" }),
-J = e("p", { class: "mn-note", "data-testid": "facts" });
+const W = e("div", { class: "mn-layers", role: "group", "aria-label": "Layers", "data-testid": "layers" }),
+K = e("p", { class: "mn-note", "data-testid": "facts" });
 const H = (t, a) => {
 const s = e("input", {
 type: "number",
@@ -829,13 +830,13 @@ return s;
 };
 const Q = H("low", "Band begins at, %"),
 Z = H("high", "Band ends at, %"),
-ee = E("everywhere", e("input", { type: "checkbox" })),
+ee = C("everywhere", e("input", { type: "checkbox" })),
 te = e("input", {
 type: "checkbox",
 "data-testid": "log",
 onchange: () => {
 R = te.checked;
-de();
+ue();
 },
 });
 const ne = n
@@ -854,50 +855,50 @@ if (!(e < t)) {
 ce();
 return;
 }
-C({ low: e, high: t });
+A({ low: e, high: t });
 };
 const se = (e, t) => {
 if (e < t) {
 n.set("low", e);
 n.set("high", t);
-de();
+ue();
 }
 };
 const oe = (e) => {
-const t = W.querySelector("svg").getBoundingClientRect();
+const t = Y.querySelector("svg").getBoundingClientRect();
 return _.share((e.clientX - t.left) * (_.width / t.width));
 };
-W.addEventListener("pointerdown", (e) => {
+Y.addEventListener("pointerdown", (e) => {
 if (!_ || e.button) return;
 const t = oe(e),
 [a, s] = [n.get("low"), n.get("high")],
 o = 0.012,
 r = Math.abs(t - a) < o ? "low" : Math.abs(t - s) < o ? "high" : null;
-T = { from: r === "low" ? s : r === "high" ? a : O(t), moved: false, before: [a, s], at: e.clientX };
-W.setPointerCapture?.(e.pointerId);
-W.focus({ preventScroll: true });
+q = { from: r === "low" ? s : r === "high" ? a : O(t), moved: false, before: [a, s], at: e.clientX };
+Y.setPointerCapture?.(e.pointerId);
+Y.focus({ preventScroll: true });
 e.preventDefault();
 });
-W.addEventListener("pointermove", (e) => {
-if (!T) return;
-if (Math.abs(e.clientX - T.at) > 3) T.moved = true;
-if (T.moved) {
+Y.addEventListener("pointermove", (e) => {
+if (!q) return;
+if (Math.abs(e.clientX - q.at) > 3) q.moved = true;
+if (q.moved) {
 const t = O(oe(e));
-se(Math.min(T.from, t), Math.max(T.from, t));
+se(Math.min(q.from, t), Math.max(q.from, t));
 }
 });
 const re = (e) => {
-if (!T) return;
-const { moved: t, before: a } = T;
-T = null;
+if (!q) return;
+const { moved: t, before: a } = q;
+q = null;
 const s = [n.get("low"), n.get("high")];
 if (t && (s[0] !== a[0] || s[1] !== a[1])) {
-C({ low: s[0], high: s[1] });
+A({ low: s[0], high: s[1] });
 return;
 }
 if (e.type === "pointercancel") se(...a);
 if (t || e.type === "pointercancel") return;
-const o = W.querySelector("svg").getBoundingClientRect(),
+const o = Y.querySelector("svg").getBoundingClientRect(),
 r = (e.clientY - o.top) * (_.width / o.width),
 i = oe(e),
 l = Math.max(
@@ -910,10 +911,10 @@ const c = N.names
 .sort((e, t) => e[0] - t[0])[0];
 if (c && c[0] < 14) ie(c[1]);
 };
-W.addEventListener("pointerup", re);
-W.addEventListener("pointercancel", re);
-const ie = (e) => C({ layer: e });
-W.onkeydown = (e) => {
+Y.addEventListener("pointerup", re);
+Y.addEventListener("pointercancel", re);
+const ie = (e) => A({ layer: e });
+Y.onkeydown = (e) => {
 const t = { ArrowLeft: -1, ArrowRight: 1, PageDown: -10, PageUp: 10 }[e.key],
 a = { ArrowUp: -1, ArrowDown: 1 }[e.key],
 [s, o] = [n.get("low"), n.get("high")];
@@ -942,9 +943,9 @@ text:
 `a line to choose its layer`,
 }),
 ),
-Y,
-e("div", { class: "mn-spectrum" }, W, K),
-J,
+P,
+e("div", { class: "mn-spectrum" }, Y, W),
+K,
 e(
 "div",
 { class: "mn-controls" },
@@ -953,7 +954,7 @@ r("to, %", Z),
 e("div", {}, e("span", { class: "mn-label", text: "Bands of the paper" }), ...ne),
 e("label", { class: "mn-check" }, ee, "in all layers"),
 e("label", { class: "mn-check" }, te, "log rank"),
-r("Seed", E("seed", e("input", { type: "number", min: 0, step: 1 }))),
+r("Seed", C("seed", e("input", { type: "number", min: 0, step: 1 }))),
 ),
 );
 const ce = () => {
@@ -961,52 +962,58 @@ for (const [e, t] of [
 [Q, "low"],
 [Z, "high"],
 ])
-if (document.activeElement !== e || !T) e.value = Number((100 * n.get(t)).toFixed(2));
+if (document.activeElement !== e || !q) e.value = Number((100 * n.get(t)).toFixed(2));
 for (const [e, [, t, a]] of n.get("presets").entries())
 ne[e].setAttribute("aria-pressed", String(t === n.get("low") && a === n.get("high")));
-for (const e of K.children) e.setAttribute("aria-pressed", String(e.dataset.name === n.get("layer")));
-const e = n.get("layer"),
-t = [...K.children].find((t) => t.dataset.name === e),
-a = K.getBoundingClientRect();
-if (t && a.height && B !== e) {
-B = e;
-const n = t.getBoundingClientRect();
-if (n.top < a.top || n.bottom > a.bottom) K.scrollTop += n.top - a.top - (a.height - n.height) / 2;
-}
+for (const e of W.querySelectorAll("[data-name]"))
+e.setAttribute("aria-pressed", String(e.dataset.name === n.get("layer")));
 };
-K.replaceChildren(
-...$.map((t, n) =>
+const de = (t, n) =>
 e("button", {
 type: "button",
 class: "mn-plain",
 "data-name": t.name,
-text: `${n + 1}. ${t.block === null ? t.name : `block ${t.block}, ${t.matrix}`}`,
+text: n,
 title: t.name,
+"aria-label": n === String(t.block) ? `${n}, ${t.matrix}` : null,
 onclick: () => ie(t.name),
-}),
+});
+const he = $.length > J && $.every((e) => e.block !== null);
+le.classList.toggle("mn-many", he);
+const me = [...new Set($.map((e) => e.matrix))];
+W.replaceChildren(
+...(he
+? me.map((t) =>
+e(
+"div",
+{ class: "mn-line", role: "group", "aria-label": t },
+e("span", { class: "mn-note", text: t }),
+...$.filter((e) => e.matrix === t).map((e) => de(e, String(e.block))),
 ),
+)
+: $.map((e, t) => de(e, `${t + 1}. ${e.block === null ? e.name : `block ${e.block}, ${e.matrix}`}`))),
 );
-const de = () => {
+const ue = () => {
 if (!h.isConnected) return;
 ce();
-Y.hidden = !!N;
-W.parentElement.hidden = !N;
-Se.files.hidden = !N;
+P.hidden = !!N;
+Y.parentElement.hidden = !N;
+Ee.files.hidden = !N;
 if (!N) {
 const t = n.get("spectra").text;
 const a = { class: "mn-bad", role: "alert", text: t };
-Y.replaceChildren(e("strong", t ? a : { text: "Reading the spectrum …" }));
+P.replaceChildren(e("strong", t ? a : { text: "Reading the spectrum …" }));
 return;
 }
-const a = Math.max(280, W.clientWidth || 600),
+const a = Math.max(280, Y.clientWidth || 600),
 s = 300;
-_ = V(b, N, k, { ...A(), log: R }, a, s);
+_ = V(b, N, k, { ...E(), log: R }, a, s);
 _.width = a;
-W.replaceChildren(_.root);
+Y.replaceChildren(_.root);
 const o = N.names.indexOf(n.get("layer")),
 r = N.facts[o];
 t(
-J,
+K,
 r
 ? `${n.get("layer")}: ${r.d_out} × ${r.d_in}, ${m(r.pairs, "pair")}; half of the mass in ` +
 `${f(r.half)} of them, nine tenths in ${f(r.most)}. Rank of A ${r.rank_a}, of G ` +
@@ -1017,46 +1024,46 @@ r
 ? `${N.names.length} of ${N.of} layers read`
 : "",
 );
-ye();
+we();
 };
-let he;
-const me = () => {
-cancelAnimationFrame(he);
-he = requestAnimationFrame(() => {
-de();
-ke();
+let fe;
+const pe = () => {
+cancelAnimationFrame(fe);
+fe = requestAnimationFrame(() => {
+ue();
+Se();
 });
 };
-const ue = e("div", { "data-testid": "carries" }),
-fe = e("span", { class: "mn-note" }),
-pe = e(
+const ge = e("div", { "data-testid": "carries" }),
+be = e("span", { class: "mn-note" }),
+ye = e(
 "select",
-{ "data-testid": "side", "aria-label": "Side of the layer", onchange: () => ye() },
+{ "data-testid": "side", "aria-label": "Side of the layer", onchange: () => we() },
 o("output", "what it adds to the layer’s output"),
 o("input", "what the layer’s input has along it"),
 );
-const ge = e(
+const ve = e(
 "section",
 { class: "mn-section", "data-testid": "carries-box", "aria-label": "What the band carries" },
-e("div", { class: "mn-side-head" }, e("h3", { text: "What the band carries" }), fe),
-e("div", { class: "mn-controls" }, r("Activation measured as", pe)),
-ue,
+e("div", { class: "mn-side-head" }, e("h3", { text: "What the band carries" }), be),
+e("div", { class: "mn-controls" }, r("Activation measured as", ye)),
+ge,
 );
-const be = (e) => {
+const xe = (e) => {
 const t = N?.names.indexOf(n.get("layer")) ?? -1;
 if (t < 0) return null;
 const a = S.indexOf(O(n.get("low"))),
 s = S.indexOf(O(n.get("high")));
 return [...N[e](t).subarray(a, s)].reduce((e, t) => e + t, 0);
 };
-const ye = () => {
+const we = () => {
 const a = n.get("carries"),
-s = A(),
+s = E(),
 o = a.fields && Object.entries(a.fields).every(([e, t]) => s[e] === t);
-ge.setAttribute("data-status", o ? a.status : "stale");
-t(fe, `band ${z(s.low, s.high)} of ${s.everywhere ? `all ${$.length} layers` : s.layer}`);
+ve.setAttribute("data-status", o ? a.status : "stale");
+t(be, `band ${z(s.low, s.high)} of ${s.everywhere ? `all ${$.length} layers` : s.layer}`);
 if (o && a.status === "error") {
-ue.replaceChildren(
+ge.replaceChildren(
 e(
 "div",
 { class: "mn-error", role: "alert", "data-testid": "carries-error" },
@@ -1067,7 +1074,7 @@ e("pre", { text: a.text }),
 return;
 }
 const r = o && a.status === "ready" ? a.rows : [],
-i = pe.value,
+i = ye.value,
 l = (e) => (e ? [u(e[0]), p(e[1], e[2])] : ["…", ""]);
 const c = [
 "curvature mass",
@@ -1077,7 +1084,7 @@ const c = [
 "same, band of singular vectors",
 ],
 d = (e) => [[f(e.mass), ""], [f(e.energy), ""], ...["kfac", "random", "svd"].map((t) => l(e[`${t}_${i}`]))];
-const h = r[0] ?? { mass: be("mass"), energy: be("energy") },
+const h = r[0] ?? { mass: xe("mass"), energy: xe("energy") },
 m =
 r.length > 1
 ? M(
@@ -1100,7 +1107,7 @@ text:
 }),
 ];
 if (r.length > 1) {
-const t = Math.max(280, Math.round(ue.clientWidth || 700));
+const t = Math.max(280, Math.round(ge.clientWidth || 700));
 g.unshift(
 e("div", { class: "mn-chart", "data-testid": "ratios" }, G(b, r, i, t, 190)),
 e("div", { class: "mn-key" }, e("span", { text: "● curvature" }), e("span", { text: "□ random bases" })),
@@ -1115,27 +1122,27 @@ role: "status",
 text: `Reading the activations of both sets …${o && a.of > 1 ? ` ${a.done} of ${a.of} layers` : ""}`,
 }),
 );
-ue.replaceChildren(...g);
+ge.replaceChildren(...g);
 };
-const ve = e("div", { "data-testid": "taken" }),
-xe = e("span", { class: "mn-note" });
-const we = e(
+const ke = e("div", { "data-testid": "taken" }),
+$e = e("span", { class: "mn-note" });
+const Me = e(
 "section",
 { class: "mn-section", "aria-label": "Without the band" },
-e("div", { class: "mn-side-head" }, e("h3", { text: "Without the band" }), xe),
+e("div", { class: "mn-side-head" }, e("h3", { text: "Without the band" }), $e),
 e("div", { class: "mn-controls" }, g),
 v,
-ve,
+ke,
 );
-const ke = () => {
+const Se = () => {
 const a = n.get("taken"),
 s =
 a.fields &&
 Object.entries(a.fields).every(([e, t]) => (e === "layer" && a.fields.everywhere ? true : n.get(e) === t)),
 o = ["running", "stopping"].includes(n.get("status"));
-t(xe, a.tables ? a.what : "");
+t($e, a.tables ? a.what : "");
 if (!a.tables) {
-ve.replaceChildren(
+ke.replaceChildren(
 e("p", {
 class: "mn-note",
 text:
@@ -1151,8 +1158,8 @@ l = ["", "unedited", "without the band", "random bases, equal norm"],
 c = ["unedited", "removed", "control"].map((e) => a.tables[e]);
 const d = a.texts ? F(a.texts) : null,
 [h, g] = a.hashes;
-ve.replaceChildren(
-...(X(r) ? [e("div", { class: "mn-warning", "data-testid": "none-recited", text: X(r) })] : []),
+ke.replaceChildren(
+...(B(r) ? [e("div", { class: "mn-warning", "data-testid": "none-recited", text: B(r) })] : []),
 ...(s || o
 ? []
 : [
@@ -1196,7 +1203,7 @@ text:
 e("h4", { text: "Most changed texts" }),
 D(),
 ...d.items.map((e, t) =>
-P(
+X(
 d,
 t,
 [
@@ -1212,22 +1219,22 @@ e.what === "clean"
 : []),
 );
 };
-const $e = () => `curvature_${n.get("everywhere") ? "all" : n.get("layer")}`.replace(/[^\w-]+/g, "_");
-const Me = () => {
+const Ae = () => `curvature_${n.get("everywhere") ? "all" : n.get("layer")}`.replace(/[^\w-]+/g, "_");
+const Ce = () => {
 let e = "layer,from,to,mass_over_mean,share_of_mass,share_of_squared_weight\r\n";
 for (const [t, n] of N.names.entries())
 for (const [a, s] of k.entries()) e += d([n, S[a], s, N.density(t)[a], N.mass(t)[a], N.energy(t)[a]]);
 return e;
 };
-const Se = j(n, (e, t) => l(e, { ...t, fields: A() }), {
-stem: $e,
-figure: () => x(V(y, N, k, { ...A(), log: R }, 620, 340).root),
-table: Me,
+const Ee = j(n, (e, t) => l(e, { ...t, fields: E() }), {
+stem: Ae,
+figure: () => x(V(y, N, k, { ...E(), log: R }, 620, 340).root),
+table: Ce,
 example: "band.zarr, band.nc, band.csv, band.parquet",
 });
-t(Se.files.querySelector("[data-testid=csv]"), "Spectrum (CSV)");
-t(Se.files.querySelector(".mn-saverow .mn-label"), "Save on the kernel’s machine what the band’s removal did, as");
-Se.files
+t(Ee.files.querySelector("[data-testid=csv]"), "Spectrum (CSV)");
+t(Ee.files.querySelector(".mn-saverow .mn-label"), "Save on the kernel’s machine what the band’s removal did, as");
+Ee.files
 .querySelector(".mn-buttons")
 .append(
 e("button", {
@@ -1237,7 +1244,7 @@ class: "mn-button",
 text: "Band (JSON)",
 onclick: () =>
 a(
-`${$e()}.json`,
+`${Ae()}.json`,
 "application/json",
 JSON.stringify(
 {
@@ -1245,7 +1252,7 @@ model: w.name,
 by: w.by,
 fisher: w.fisher,
 level: w.level,
-...A(),
+...E(),
 carries: n.get("carries").rows ?? [],
 removal: n.get("taken").tables ?? null,
 },
@@ -1257,19 +1264,19 @@ null,
 );
 c(["spectra"], () => {
 N = U(n.get("spectra"), k.length);
-de();
+ue();
 });
-c(["layer", "everywhere", "low", "high", "seed"], me);
-c(["carries"], ye);
-c(["taken"], ke);
+c(["layer", "everywhere", "low", "high", "seed"], pe);
+c(["carries"], we);
+c(["taken"], Se);
 c(["status", "progress", "error"], () => {
-ke();
+Se();
 });
-const Ce = i.open(s, { parts: [le, ge, we], drawer: Se, box: le, draw: de });
+const Oe = i.open(s, { parts: [le, ve, Me], drawer: Ee, box: le, draw: ue });
 N = U(n.get("spectra"), k.length);
-de();
-ke();
-return Ce;
+ue();
+Se();
+return Oe;
 }
-var H = { render: J };
-export { H as default };
+var Q = { render: H };
+export { Q as default };

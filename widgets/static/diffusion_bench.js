@@ -1,4 +1,4 @@
-// Built by npm run build from 11 files, sha256 5335cb8929115e2e90a3f1d8d23b5d81a74c4bc30bec1ab52481040a6b868ae2
+// Built by npm run build from 11 files, sha256 227564f7e5fac42d4e181794c485b4a24b2caa6ca029e8cb62c8864aadceff2d
 const t = (t, e = {}, ...s) => {
 const n = document.createElement(t);
 for (const [t, s] of Object.entries(e)) {
@@ -86,8 +86,8 @@ return t
 (t) => `‹${t.codePointAt(0).toString(16).padStart(4, "0")}›`,
 );
 };
-const u = (t, e) => ([...t].length > e ? [...t].slice(0, e - 1).join("") + "…" : t);
-const m = (t) =>
+const m = (t, e) => ([...t].length > e ? [...t].slice(0, e - 1).join("") + "…" : t);
+const u = (t) =>
 t.map((t) => (typeof t === "string" ? `"${t.replace(/"/g, '""')}"` : Number.isNaN(t) ? "" : String(t))).join(",") +
 "\r\n";
 const p = (t) => t === null || t === undefined || Number.isNaN(t);
@@ -215,7 +215,7 @@ i.toBlob(n, "image/png");
 a.onerror = () => i(new Error("the browser could not draw the figure"));
 a.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(e.text);
 });
-const H = (s, a, { stem: r, figure: l, table: c, example: h }) => {
+const W = (s, a, { stem: r, figure: l, table: c, example: h }) => {
 const d = t("textarea", {
 class: "mn-code",
 readonly: true,
@@ -224,11 +224,11 @@ spellcheck: "false",
 "aria-label": "Python that reproduces this view",
 "data-testid": "code",
 });
-const u = t("input", { type: "text", "data-testid": "path", placeholder: h, spellcheck: "false" });
-const m = t("div", { class: "mn-note", "data-testid": "saved", role: "status" }),
+const m = t("input", { type: "text", "data-testid": "path", placeholder: h, spellcheck: "false" });
+const u = t("div", { class: "mn-note", "data-testid": "saved", role: "status" }),
 p = t("input", { type: "checkbox", "data-testid": "overwrite" });
-const f = () => a("save", { path: u.value, overwrite: p.checked });
-u.onkeydown = (t) => {
+const f = () => a("save", { path: m.value, overwrite: p.checked });
+m.onkeydown = (t) => {
 if (t.key === "Enter") f();
 };
 const g = (e, s, n, i = "") =>
@@ -252,11 +252,11 @@ g("csv", "Data (CSV)", () => n(`${r()}.csv`, "text/csv", c())),
 t(
 "div",
 { class: "mn-saverow" },
-o("Save the labelled data on the kernel’s machine as", u),
+o("Save the labelled data on the kernel’s machine as", m),
 g("save", "Save", f),
 t("label", { class: "mn-check" }, p, "replace what is there"),
 ),
-m,
+u,
 );
 const y = t(
 "details",
@@ -273,13 +273,14 @@ d,
 );
 const v = () => {
 const t = s.get("saved");
-e(m, t.text ?? "");
-m.classList.toggle("mn-bad", t.ok === false);
+e(u, t.text ?? "");
+u.classList.toggle("mn-bad", t.ok === false);
 d.value = s.get("code");
+d.rows = d.value.split("\n").length + 1;
 };
 return { element: y, files: b, draw: v };
 };
-const W = { minWidth: 3, maxWidth: 46, minHeight: 3, maxHeight: 22, label: 11 };
+const H = { minWidth: 3, maxWidth: 46, minHeight: 3, maxHeight: 22, label: 11 };
 class P {
 constructor({ label: e, testid: s, name: n, hover: i = () => {}, select: a = () => {}, key: o = () => false }) {
 Object.assign(this, { name: n, onHover: i, onSelect: a, onKey: o });
@@ -355,22 +356,22 @@ this.draw();
 layout() {
 const { rows: t, columns: e, rowLabels: s, columnLabels: n } = this.grid,
 i = this.base.getContext("2d");
-i.font = `${W.label}px ${this.theme.mono}`;
+i.font = `${H.label}px ${this.theme.mono}`;
 const a = (t) => Math.max(0, ...t.slice(0, 2e3).map((t) => i.measureText(t).width));
 this.left = Math.ceil(a(s)) + (this.grid.rowTitle ? 26 : 10);
 const o = Math.max(60, this.width - this.left - 4);
 const r = e * t > 2e4;
-this.cw = this.grid.cellWidth ?? Math.max(r ? 1 : W.minWidth, Math.min(W.maxWidth, Math.floor(o / e)));
-if (!this.grid.cellWidth && e <= 400) this.cw = Math.max(this.cw, Math.min(12, W.maxWidth));
+this.cw = this.grid.cellWidth ?? Math.max(r ? 1 : H.minWidth, Math.min(H.maxWidth, Math.floor(o / e)));
+if (!this.grid.cellWidth && e <= 400) this.cw = Math.max(this.cw, Math.min(12, H.maxWidth));
 this.cw = Math.max(1, Math.min(this.cw, Math.floor(12e3 / e)));
 const l = this.grid.height ?? 430;
-this.ch = this.grid.cellHeight ?? Math.max(r ? 1 : W.minHeight, Math.min(W.maxHeight, Math.floor(l / t)));
+this.ch = this.grid.cellHeight ?? Math.max(r ? 1 : H.minHeight, Math.min(H.maxHeight, Math.floor(l / t)));
 this.ch = Math.max(1, Math.min(this.ch, Math.floor(12e3 / t)));
-const c = n.map((t) => u(t.text, 20)),
+const c = n.map((t) => m(t.text, 20)),
 h = a(c);
 this.turned = h + 6 > this.cw;
-this.every = this.turned ? Math.max(1, Math.ceil((W.label + 2) / this.cw)) : 1;
-this.rowEvery = Math.max(1, Math.ceil((W.label + 2) / this.ch));
+this.every = this.turned ? Math.max(1, Math.ceil((H.label + 2) / this.cw)) : 1;
+this.rowEvery = Math.max(1, Math.ceil((H.label + 2) / this.ch));
 this.plotWidth = this.cw * e;
 this.plotHeight = this.ch * t;
 this.lean = this.turned ? Math.ceil(h * 0.5) + 8 : 0;
@@ -412,7 +413,7 @@ a.textBaseline = "middle";
 for (let t = 0; t < e; t += this.every) {
 const { strong: e } = s[t],
 n = (t + 0.5) * this.cw;
-a.font = `${e ? "bold " : ""}${W.label}px ${i.mono}`;
+a.font = `${e ? "bold " : ""}${H.label}px ${i.mono}`;
 a.fillStyle = e ? i.accent : i.text;
 a.save();
 if (this.turned) {
@@ -427,7 +428,7 @@ a.fillText(this.turnedTexts[t], 0, 0);
 a.restore();
 }
 a.fillStyle = i.muted;
-a.font = `${W.label}px ${i.font}`;
+a.font = `${H.label}px ${i.font}`;
 if (this.grid.columnTitle) {
 a.textAlign = "left";
 a.fillText(this.grid.columnTitle, 0, this.plotHeight + this.bottom - 8);
@@ -436,7 +437,7 @@ const o = this.size(this.rowLabels, this.left, this.plotHeight + this.bottom);
 o.textAlign = "right";
 o.textBaseline = "middle";
 o.fillStyle = i.text;
-o.font = `${W.label}px ${i.mono}`;
+o.font = `${H.label}px ${i.mono}`;
 for (let e = 0; e < t; e += this.rowEvery) o.fillText(n[e], this.left - 5, this.y(e) + this.ch / 2);
 if (this.grid.rowTitle) {
 o.save();
@@ -444,7 +445,7 @@ o.translate(8, this.plotHeight / 2);
 o.rotate(-Math.PI / 2);
 o.textAlign = "center";
 o.fillStyle = i.muted;
-o.font = `${W.label}px ${i.font}`;
+o.font = `${H.label}px ${i.font}`;
 o.fillText(this.grid.rowTitle, 0, 0);
 o.restore();
 }
@@ -744,11 +745,11 @@ a.setAttribute("data-testid", t);
 let c,
 h,
 d = 0;
-const u = () => {
+const m = () => {
 clearTimeout(h);
 const s = d - Date.now();
 if (s > 0) {
-h = setTimeout(u, s);
+h = setTimeout(m, s);
 return;
 }
 if (r(t, a) !== e.get(t)) {
@@ -756,23 +757,23 @@ l(a, e.get(t));
 a.dispatchEvent(new Event("pulled"));
 }
 };
-u();
-s([t], u);
-const m = () => {
+m();
+s([t], m);
+const u = () => {
 clearTimeout(c);
 const s = r(t, a);
 if (!Number.isNaN(s) && s !== e.get(t)) n({ [t]: s });
 };
-a.addEventListener("change", m);
+a.addEventListener("change", u);
 if (a.tagName !== "SELECT" && a.type !== "checkbox")
 a.addEventListener("input", () => {
 clearTimeout(c);
 if (o[a.type]) {
 d = Date.now() + 700;
-m();
-} else c = setTimeout(m, 350);
+u();
+} else c = setTimeout(u, 350);
 });
-a.flush = m;
+a.flush = u;
 return a;
 };
 return {
@@ -822,7 +823,7 @@ text: r,
 title: `${l} (Ctrl+Enter)`,
 onclick: o,
 });
-const u = t("button", {
+const m = t("button", {
 class: "mn-button",
 type: "button",
 "data-testid": "stop",
@@ -830,12 +831,12 @@ text: "Stop",
 title: c,
 onclick: () => i("stop"),
 });
-const m = t("div", { class: "mn-progress-fill" }),
+const u = t("div", { class: "mn-progress-fill" }),
 p = t("span", { class: "mn-note", "data-testid": "progress", role: "status" });
 const f = t(
 "div",
 { class: "mn-progress", role: "progressbar", "aria-label": h, "aria-valuemin": 0, "aria-valuemax": 100 },
-m,
+u,
 );
 const g = t("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
 const w = () => {
@@ -843,10 +844,10 @@ const i = s.get("status"),
 a = s.get("progress"),
 o = a.total ? Math.round((100 * a.done) / a.total) : 0,
 r = s.get("error");
-u.disabled = i !== "running";
+m.disabled = i !== "running";
 n.setAttribute("data-status", i);
 f.hidden = i !== "running" && i !== "stopping";
-m.style.width = `${o}%`;
+u.style.width = `${o}%`;
 f.setAttribute("aria-valuenow", o);
 e(p, a.text ?? "");
 g.hidden = !r.text;
@@ -854,12 +855,12 @@ g.replaceChildren(...(r.text ? [t("strong", { text: r.title }), t("pre", { text:
 };
 a(["status", "progress", "error"], w);
 w();
-const b = t("div", { class: "mn-run" }, d, u, t("div", { class: "mn-status" }, f, p));
+const b = t("div", { class: "mn-run" }, d, m, t("div", { class: "mn-status" }, f, p));
 return { run: d, row: b, error: g };
 };
 const K = (
 e,
-{ title: n, testid: i, name: a, kind: o, data: r, start: l, label: d = "Run", help: u, stop: m, unit: p },
+{ title: n, testid: i, name: a, kind: o, data: r, start: l, label: d = "Run", help: m, stop: u, unit: p },
 ) => {
 const f = D(e);
 const g = t("span", { class: "mn-chip", "data-testid": "model", text: r ?? e.get("model_info").text });
@@ -870,7 +871,7 @@ class: `mnemoscope ${o}`,
 role: "region",
 "aria-label": a,
 });
-const { run: b, row: y, error: v } = _(e, w, f, { start: l, label: d, help: u, stop: m, unit: p });
+const { run: b, row: y, error: v } = _(e, w, f, { start: l, label: d, help: m, stop: u, unit: p });
 w.addEventListener("keydown", (t) => {
 if (t.key !== "Enter" || !(t.ctrlKey || t.metaKey)) return;
 t.preventDefault();
@@ -881,12 +882,12 @@ const x = (i, { parts: a, drawer: o, box: r, draw: l }) => {
 const d = t("header", { class: "mn-header" }, t("h2", { text: n }), t("div", { class: "mn-about" }, U(e, f), g));
 w.append(d, ...a.filter((t) => t), o.element);
 c(i, w);
-const u = () => {
+const m = () => {
 w.setAttribute("data-dark", E(w).dark);
 l();
 };
 f.listen(["saved", "code"], o.draw);
-f.undo.push(O(u), s(w, r, u), h(e.get("static_key")));
+f.undo.push(O(m), s(w, r, m), h(e.get("static_key")));
 o.draw();
 return () => {
 for (const t of f.undo) t();
@@ -942,7 +943,7 @@ const t = s.at(-1);
 if (t && [...t].length + [...n].length + 1 > e) s.push(n);
 else s[s.length - 1] = t ? `${t} ${n}` : n;
 }
-return s.map((t) => u(t, e + 2));
+return s.map((t) => m(t, e + 2));
 };
 const G = [
 ["training", "Training picture", "training picture"],
@@ -979,19 +980,19 @@ for (const [e, n] of Object.entries(t)) s.set(e, n);
 r("move", { fields: t });
 ae();
 };
-const { bound: L, shown: O, flush: N, choose: W } = I(s, l, C);
+const { bound: L, shown: O, flush: N, choose: H } = I(s, l, C);
 const D = () => ({ ...O(), chosen: s.get("chosen"), sparsity: s.get("sparsity"), step: s.get("step") });
 const U = () => ["running", "stopping"].includes(s.get("status"));
 const _ = $.side <= 64,
 Q = _ ? Math.max(64, $.side) : 112;
 const Z = (t) => $.places[t] ?? Object.values($.places)[0],
 tt = () => Z(s.get("place"));
-const et = W("place", s.get("places"));
+const et = H("place", s.get("places"));
 et.title = "The layers of the U-Net that are watched and cut; statistics are run once for each choice";
 const st = (t) =>
-W(
+H(
 t,
-A[t].map(([t, e]) => [t, u(y(e), 60)]),
+A[t].map(([t, e]) => [t, m(y(e), 60)]),
 );
 const nt = t("div", { class: "mn-error", role: "alert", "data-testid": "refused", hidden: true });
 const it = t(
@@ -1003,7 +1004,7 @@ t(
 o("Memorised captions", st("memorised")),
 o("Reference captions", st("reference")),
 o("Layers to cut", et),
-o("Method", W("method", s.get("methods"))),
+o("Method", H("method", s.get("methods"))),
 ),
 t("div", { class: "mn-controls" }, h),
 nt,
@@ -1043,9 +1044,9 @@ step: 1,
 ),
 dt = t("output", { "data-testid": "first-now" });
 lt.oninput = () => C({ sparsity: ot[Number(lt.value)] });
-const ut = (e, s, n) =>
+const mt = (e, s, n) =>
 t("div", { class: "mn-field mn-slide" }, t("span", {}, t("span", { class: "mn-label", text: e }), s), n);
-const mt = t("p", { class: "mn-note", "data-testid": "edit", role: "status" });
+const ut = t("p", { class: "mn-note", "data-testid": "edit", role: "status" });
 const pt = t("p", { "data-testid": "force", role: "status" }),
 ft = t("button", {
 type: "button",
@@ -1063,10 +1064,10 @@ t("div", { class: "mn-side-head" }, t("h3", { text: "The edit" })),
 t(
 "div",
 { class: "mn-moves" },
-ut("Sparsity: share of each row’s weights, at one step ", ct, lt),
-ut("First denoising steps, masks united ", dt, ht),
+mt("Sparsity: share of each row’s weights, at one step ", ct, lt),
+mt("First denoising steps, masks united ", dt, ht),
 ),
-mt,
+ut,
 wt,
 );
 const yt = (t) => (t ? t.slice(0, 12) : "…");
@@ -1084,7 +1085,7 @@ ht.setAttribute("aria-valuetext", a ? dt.textContent : `${i} of ${$.steps} steps
 ht.disabled = a;
 ht.title = a ? "Keys and values read the caption’s words, the same at every step: so are the masks" : "";
 e(
-mt,
+ut,
 !t.weights
 ? ""
 : vt(t.key)
@@ -1192,19 +1193,19 @@ Math.max(90, 3e3 / S),
 a.undo.push(Et);
 const Nt =
 $.seeds.length > 1
-? W(
+? H(
 "seed",
 $.seeds.map((t, e) => [e, `seed ${t}`]),
 )
 : null;
-const Ht = t(
+const Wt = t(
 "div",
 { class: "mn-moves" },
-ut("Denoising step shown ", Tt, St),
+mt("Denoising step shown ", Tt, St),
 Ot,
 Nt ? o("Starting noise", Nt) : null,
 );
-const Wt = t("tr", { role: "row" }),
+const Ht = t("tr", { role: "row" }),
 Pt = t("tbody", { role: "rowgroup" }),
 jt = t(
 "table",
@@ -1214,7 +1215,7 @@ role: "grid",
 "data-testid": "grid",
 "aria-label": "Pictures: a row a state of the model, a column a caption",
 },
-t("thead", { role: "rowgroup" }, Wt),
+t("thead", { role: "rowgroup" }, Ht),
 Pt,
 );
 const zt = t("p", { class: "mn-note mn-readout", "data-testid": "readout", role: "status" }),
@@ -1245,7 +1246,7 @@ t(
 "div",
 { class: "mn-controls" },
 o("Updates", L("updates", t("input", { type: "number", min: 1, max: 1e4, step: 10 }))),
-o("starting from", W("start", s.get("starts"))),
+o("starting from", H("start", s.get("starts"))),
 Dt,
 ),
 );
@@ -1264,7 +1265,7 @@ t("div", { class: "mn-side-head" }, t("h3", { text: "Pictures" })),
 $t,
 Mt,
 At,
-Ht,
+Wt,
 t("div", { class: "mn-gridbox" }, jt),
 zt,
 _t,
@@ -1315,13 +1316,13 @@ type: "checkbox",
 onchange: () => ne(s),
 }),
 );
-Wt.replaceChildren(
+Ht.replaceChildren(
 t("th", { scope: "col", text: "Caption" }),
 ...qt.map((e, s) =>
 t(
 "th",
-{ scope: "col", title: y(e), style: `width:${Q + 8}px` },
-t("span", { text: u(y(e), 70) }),
+{ scope: "col", title: y(e), style: `min-width:${Q + 8}px` },
+t("span", { text: m(y(e), 70) }),
 t("br"),
 t("label", { class: "mn-tick" }, Ft[s], "located on"),
 ),
@@ -1331,9 +1332,9 @@ Bt = G.map(([e, s], n) => {
 const i = t("span", { class: "mn-row-note" }),
 a = t("tr", { role: "row", "data-state": e }, t("th", { scope: "row" }, t("span", { text: s }), i));
 const o = qt.map((s, i) => {
-const a = t("span", { class: "mn-said" }),
-o = t("span", { class: "mn-said" }),
-r = t("img", { class: "mn-pic", width: Q, height: Q, "data-sharp": _, draggable: "false" }),
+const a = t("span", { class: "mn-said", "aria-hidden": "true" }),
+o = t("span", { class: "mn-said", "aria-hidden": "true" }),
+r = t("img", { class: "mn-pic", style: `min-width:${Q}px`, "data-sharp": _, draggable: "false" }),
 l = t("td", { role: "gridcell", tabindex: n || i ? "-1" : "0", "data-testid": `cell-${e}-${i}` }, r, a, o);
 l.onfocus = () => {
 se(n, i, false);
@@ -1402,7 +1403,7 @@ t < S - 1
 );
 St.setAttribute("aria-valuetext", Tt.textContent);
 $t.hidden = !!a;
-for (const t of [Ht, Mt, At, Ut, _t, zt]) t.hidden = !a;
+for (const t of [Wt, Mt, At, Ut, _t, zt]) t.hidden = !a;
 Rt.hidden = !a?.ready;
 c.setAttribute("data-pictures", a?.ready ? "true" : "false");
 Ft.forEach((t, e) => {
@@ -1412,16 +1413,16 @@ Bt.forEach(({ row: t, notes: i, line: r }, l) => {
 const [c] = G[l],
 h = Gt[c],
 d = h?.memorised === n,
-u = d && c !== "before" && !vt(h.key);
+m = d && c !== "before" && !vt(h.key);
 t.hidden =
 c === "training"
 ? !(s.get("prompts").sizes ?? []).some((t) => t)
 : c === "attacked"
-? !o || u
+? !o || m
 : !a && c !== "before"
 ? true
 : !a && !d;
-t.setAttribute("data-old", String(u));
+t.setAttribute("data-old", String(m));
 e(
 i,
 c === "training"
@@ -1430,7 +1431,7 @@ c === "training"
 ? ""
 : !h.ready
 ? `step ${$.frames[Math.max(0, h.frames - 1)]} of ${$.steps} …`
-: u
+: m
 ? "of an earlier edit"
 : c === "after"
 ? `${s.get("place")}, ${s.get("method")}, ${g(s.get("sparsity"))}` +
@@ -1448,7 +1449,6 @@ if (o.file) {
 if (s.getAttribute("src") !== o.file) s.src = o.file;
 } else s.removeAttribute("src");
 s.alt = o.alt;
-t.setAttribute("aria-label", o.alt);
 e(n, o.said);
 e(i, Qt(o.copy));
 t.setAttribute("data-copy", o.copy === true);
@@ -1501,7 +1501,7 @@ let le = null;
 const ce = t("p", { class: "mn-note" }),
 he = t("p", { class: "mn-note mn-readout", "data-testid": "map-read", role: "status" }),
 de = new j("map-bar");
-const ue = (t, e) => {
+const me = (t, e) => {
 const n = t * le.steps + e,
 i = vt(s.get("edit").key) ? s.get("edit").layers?.[t] : null;
 return [
@@ -1512,18 +1512,18 @@ return [
 ...(p(i) ? [] : [["the edit takes", `${w(i)} of the layer`]]),
 ];
 };
-const me = new P({
+const ue = new P({
 label: "Layer-by-step map: how far layers tell the two sets apart; arrow keys read its cells",
 testid: "map",
 name: (t, e) =>
-ue(t, e)
+me(t, e)
 .map((t) => t.join(" "))
 .join(", "),
 hover: (t) => {
 if (t)
 e(
 he,
-`${le.layers[t.row]}: ${ue(t.row, t.column)
+`${le.layers[t.row]}: ${me(t.row, t.column)
 .slice(1)
 .map((t) => t.join(" "))
 .join(", ")}.`,
@@ -1535,7 +1535,7 @@ const pe = t(
 { class: "mn-section", "aria-label": "Layer-by-step map", "data-testid": "scores" },
 t("div", { class: "mn-side-head" }, t("h3", { text: "Where and when the two sets differ" }), de.element),
 ce,
-me.element,
+ue.element,
 he,
 );
 const fe = () => {
@@ -1548,7 +1548,7 @@ return;
 le = { ...t, share: z(t.share), largest: z(t.largest) };
 if (!c.isConnected) return;
 const n = Z(t.place),
-i = n.alike ? 1 : Math.max(0, ...le.share) || 0.01,
+i = Math.max(0, ...le.share) || 0.01,
 a = t.reference !== s.get("reference") || t.place !== s.get("place") || !B(t.chosen, s.get("chosen"));
 e(
 ce,
@@ -1558,11 +1558,14 @@ ce,
 `and attention` +
 (n.alike
 ? ", k: keys, v: values. All of them read the caption’s words, which no layer and no step changes: " +
-`the map holds one value, ${w(le.share[0])}.`
+`there is one value instead of a map, ${w(le.share[0])}.`
 : ", in the order in which they run; steps in bold are united in the mask."),
 );
+de.element.hidden = ue.element.hidden = he.hidden = n.alike;
+if (n.alike) return;
 de.update({ ramp: E(c).single, low: "0 %", middle: w(i / 2), high: w(i), title: `${n.unit} beyond z = 3` });
-me.update(
+const o = Math.max(240, (pe.clientWidth || 900) - 20);
+ue.update(
 {
 rows: le.layers.length,
 columns: le.steps,
@@ -1571,10 +1574,11 @@ columnLabels: Array.from({ length: le.steps }, (t, e) => ({ text: String(e + 1),
 rowTitle: "layer",
 columnTitle: "denoising step",
 cellHeight: 22,
+cellWidth: Math.max(12, Math.min(120, Math.floor((o - 120) / le.steps))),
 colour: (t, e, s) => s.single(le.share[t * le.steps + e] / i),
-tip: ue,
+tip: me,
 },
-Math.max(240, (pe.clientWidth || 900) - 20),
+o,
 );
 };
 const ge = () =>
@@ -1607,7 +1611,7 @@ l === null ? "" : String(l),
 ]);
 }
 }
-return t.map(m).join("");
+return t.map(u).join("");
 };
 const ye = () => {
 const t = we(),
@@ -1676,7 +1680,7 @@ d(r + e / 2, l + e + 12 * (s + 1), t, {
 });
 return k(h);
 };
-const ve = H(s, (t, e) => r(t, { ...e, fields: D() }), {
+const ve = W(s, (t, e) => r(t, { ...e, fields: D() }), {
 stem: ge,
 figure: ye,
 table: be,
@@ -1704,7 +1708,7 @@ le.largest[e * le.steps + n],
 ]),
 ),
 ]
-.map(m)
+.map(u)
 .join(""),
 );
 ve.files.querySelector(".mn-buttons").append(

@@ -1,4 +1,4 @@
-// Built by npm run build from 11 files, sha256 4d7bd129d6cc7fd779f038180040eb81518a3cfea33725b97bb6a43ff9a3414f
+// Built by npm run build from 11 files, sha256 3b4ea251e89149445ab9926cffca9a1f2318770355ba32b5c9e6b88306c1dd10
 const t = (t, e = {}, ...s) => {
 const n = document.createElement(t);
 for (const [t, s] of Object.entries(e)) {
@@ -376,6 +376,7 @@ const t = s.get("saved");
 e(u, t.text ?? "");
 u.classList.toggle("mn-bad", t.ok === false);
 d.value = s.get("code");
+d.rows = d.value.split("\n").length + 1;
 };
 return { element: v, files: b, draw: y };
 };

@@ -1,4 +1,4 @@
-// Built by npm run build from 11 files, sha256 229d1cfca2b49ab3623e78211291c6f97fc70ffeeab5a7c48e96de934ed6819c
+// Built by npm run build from 11 files, sha256 58b63757311a27fcec25c5c8c8757fc5e5bd89989f217d460f9c832d828ed358
 const t = (t, e = {}, ...n) => {
 const s = document.createElement(t);
 for (const [t, n] of Object.entries(e)) {
@@ -356,6 +356,7 @@ const t = n.get("saved");
 e(m, t.text ?? "");
 m.classList.toggle("mn-bad", t.ok === false);
 d.value = n.get("code");
+d.rows = d.value.split("\n").length + 1;
 };
 return { element: v, files: b, draw: x };
 };

@@ -1,4 +1,4 @@
-// Built by npm run build from 10 files, sha256 8d9ff10ba17924cd1c711a172f5753c330e381dd7c83326e4e1da8dcf328fbf5
+// Built by npm run build from 10 files, sha256 7e53e163931905cd4b2d449db6c541f03ad19def0062d3c6ae491d1de1c87fc9
 const t = (t, e = {}, ...n) => {
 const s = document.createElement(t);
 for (const [t, n] of Object.entries(e)) {
@@ -262,6 +262,7 @@ const t = n.get("saved");
 e(h, t.text ?? "");
 h.classList.toggle("mn-bad", t.ok === false);
 u.value = n.get("code");
+u.rows = u.value.split("\n").length + 1;
 };
 return { element: x, files: w, draw: v };
 };

@@ -1,4 +1,4 @@
-// Built by npm run build from 11 files, sha256 6e0e4d114c7faa15f069063bfbc1637dd74b0124d1514ae8bbff07d6d15b6ff2
+// Built by npm run build from 11 files, sha256 05dbfb1f9e26b0a5fd3b022c08260bc59098a91d68ac17dda3daffa239c79a7c
 const t = (t, e = {}, ...n) => {
 const s = document.createElement(t);
 for (const [t, n] of Object.entries(e)) {
@@ -64,7 +64,7 @@ document.addEventListener("pointerup", n, true);
 document.addEventListener("pointercancel", n, true);
 });
 };
-const c = (e) => {
+const l = (e) => {
 if (!e || !/^[\w-]+$/.test(e)) return () => {};
 const n = t("style", {
 text:
@@ -73,7 +73,7 @@ text:
 document.head.append(n);
 return () => n.remove();
 };
-const l = (t) => {
+const c = (t) => {
 if (t === "") return "∅";
 return t
 .replace(/ /g, "·")
@@ -90,14 +90,14 @@ t.map((t) => (typeof t === "string" ? `"${t.replace(/"/g, '""')}"` : Number.isNa
 "\r\n";
 const u = (t) => t === null || t === undefined || Number.isNaN(t);
 const m = (t, e) => `${t.toLocaleString("en")} ${e}${t === 1 ? "" : "s"}`;
-const p = (t) => {
+const f = (t) => {
 if (u(t)) return "–";
 const e = Math.abs(t);
 return (e && (e < 1e-4 || e >= 1e6) ? t.toExponential(1) : String(Number(t.toPrecision(3)))).replace(/-/g, "−");
 };
-const f = (t) => (u(t) ? "–" : `${p(100 * t)} %`);
-const g = (t, e, n = p) => (u(t) || u(e) ? "" : `${n(t)} to ${n(e)}`);
-const b = (t) => l(t).replace(/·/g, " ");
+const p = (t) => (u(t) ? "–" : `${f(100 * t)} %`);
+const g = (t, e, n = f) => (u(t) || u(e) ? "" : `${n(t)} to ${n(e)}`);
+const b = (t) => c(t).replace(/·/g, " ");
 const w = {
 text: "var(--mn-text)",
 muted: "var(--mn-muted)",
@@ -127,8 +127,8 @@ for (let n = Math.ceil(t / a - 1e-9); n * a <= e + 1e-9 * a; n++) r.push(Number(
 return r;
 };
 const k = (t, { width: e, height: n, title: s, label: o, x: a, y: r, left: i = 54 }) => {
-const c = e - 14,
-l = s ? 30 : 14,
+const l = e - 14,
+c = s ? 30 : 14,
 d = n - 38,
 h = (e, n) => v("text", { style: `fill:${t.muted}`, "font-size": 10.5, ...e }, n);
 const u = (t, e, n) => {
@@ -137,9 +137,9 @@ o = s(t.low),
 a = s(t.high);
 return (t) => e + ((s(t) - o) / (a - o || 1)) * (n - e);
 };
-const m = u(a, i, c),
-p = u(r, d, l);
-const f = v("svg", {
+const m = u(a, i, l),
+f = u(r, d, c);
+const p = v("svg", {
 xmlns: "http://www.w3.org/2000/svg",
 viewBox: `0 0 ${e} ${n}`,
 width: e,
@@ -149,11 +149,11 @@ role: "img",
 "font-family": "system-ui, DejaVu Sans, Arial, sans-serif",
 "font-size": 11,
 });
-if (s) f.append(h({ x: 2, y: 13, "font-size": 12, "font-weight": 600, style: `fill:${t.text}` }, s));
+if (s) p.append(h({ x: 2, y: 13, "font-size": 12, "font-weight": 600, style: `fill:${t.text}` }, s));
 for (const [e, n] of r.marks)
-f.append(
-v("line", { x1: i, x2: c, y1: p(e), y2: p(e), style: `stroke:${t.line}`, "stroke-width": 0.7 }),
-h({ x: i - 6, y: p(e) + 3.5, "text-anchor": "end" }, n),
+p.append(
+v("line", { x1: i, x2: l, y1: f(e), y2: f(e), style: `stroke:${t.line}`, "stroke-width": 0.7 }),
+h({ x: i - 6, y: f(e) + 3.5, "text-anchor": "end" }, n),
 );
 let g = -99;
 for (const [t, n] of a.marks) {
@@ -161,14 +161,14 @@ const s = m(t),
 o = n.length * 3 + 3;
 if (s - o < g) continue;
 g = s + o;
-f.append(h({ x: Math.min(s, e - o - 2), y: d + 14, "text-anchor": "middle" }, n));
+p.append(h({ x: Math.min(s, e - o - 2), y: d + 14, "text-anchor": "middle" }, n));
 }
-f.append(
-v("line", { x1: i, x2: c, y1: d, y2: d, style: `stroke:${t.muted}` }),
-h({ x: (i + c) / 2, y: n - 5, "text-anchor": "middle" }, a.title),
-h({ transform: `translate(11 ${(l + d) / 2}) rotate(-90)`, "text-anchor": "middle" }, r.title),
+p.append(
+v("line", { x1: i, x2: l, y1: d, y2: d, style: `stroke:${t.muted}` }),
+h({ x: (i + l) / 2, y: n - 5, "text-anchor": "middle" }, a.title),
+h({ transform: `translate(11 ${(c + d) / 2}) rotate(-90)`, "text-anchor": "middle" }, r.title),
 );
-return { root: f, X: m, Y: p, left: i, right: c, top: l, bottom: d, words: h };
+return { root: p, X: m, Y: f, left: i, right: l, top: c, bottom: d, words: h };
 };
 const M = (...e) => t("thead", {}, t("tr", {}, ...e.map((e) => t("th", { scope: "col", text: e }))));
 const C = (e, n, s) =>
@@ -201,6 +201,11 @@ const N = (t) => [1, 3, 5].map((e) => parseInt(t.slice(e, e + 2), 16));
 const S = ([t, e, n]) => `rgb(${Math.round(t)},${Math.round(e)},${Math.round(n)})`;
 const A = ([t, e, n]) => (0.2126 * t + 0.7152 * e + 0.0722 * n) / 255;
 const E = (t) => {
+const [e, n, s] = t.map((t) => (t <= 10.3 ? t / 3294.6 : ((t / 255 + 0.055) / 1.055) ** 2.4));
+const o = 0.2126 * e + 0.7152 * n + 0.0722 * s;
+return 1.05 / (o + 0.05) > (o + 0.05) / 0.05 ? "#ffffff" : "#000000";
+};
+const L = (t) => {
 const e = t.map(N),
 n = e.length - 1;
 return (t) => {
@@ -210,21 +215,21 @@ a = s - o;
 return e[o].map((t, n) => t + a * (e[o + 1][n] - t));
 };
 };
-const L = {
+const _ = {
 light: {
-diverging: E(["#0a3a75", "#2f7fc1", "#a6cdec", "#f9f9f7", "#fbc98f", "#dd7f1d", "#853703"]),
-single: E(["#f9f9f7", "#b9d8ee", "#5a9fd4", "#1f62a6", "#08264f"]),
+diverging: L(["#0a3a75", "#2f7fc1", "#a6cdec", "#f9f9f7", "#fbc98f", "#dd7f1d", "#853703"]),
+single: L(["#f9f9f7", "#b9d8ee", "#5a9fd4", "#1f62a6", "#08264f"]),
 missing: [214, 214, 214],
 ink: "#1c1c1c",
 },
 dark: {
-diverging: E(["#a9d6ff", "#4a9be0", "#22507d", "#202328", "#7a4515", "#dd8430", "#ffd0a0"]),
-single: E(["#202328", "#1d4a73", "#2f7fc1", "#7cbcf0", "#e6f4ff"]),
+diverging: L(["#a9d6ff", "#4a9be0", "#22507d", "#202328", "#7a4515", "#dd8430", "#ffd0a0"]),
+single: L(["#202328", "#1d4a73", "#2f7fc1", "#7cbcf0", "#e6f4ff"]),
 missing: [78, 82, 88],
 ink: "#f2f2f2",
 },
 };
-const _ = (e) => {
+const j = (e) => {
 const n = getComputedStyle(e.closest(".mnemoscope") ?? e);
 const s = (t, e) => n.getPropertyValue(t).trim() || e;
 const o = t("canvas", { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
@@ -233,7 +238,7 @@ o.fillStyle = n.backgroundColor;
 o.fillRect(0, 0, 1, 1);
 const a = [...o.getImageData(0, 0, 1, 1).data].slice(0, 3),
 r = A(a) < 0.4;
-const i = r ? L.dark : L.light;
+const i = r ? _.dark : _.light;
 return {
 dark: r,
 ...i,
@@ -246,7 +251,7 @@ font: s("--mn-font", "system-ui, sans-serif"),
 mono: s("--mn-mono", "monospace"),
 };
 };
-const j = (t) => {
+const O = (t) => {
 const e = new MutationObserver(() => requestAnimationFrame(t));
 for (const t of [document.documentElement, document.body])
 e.observe(t, {
@@ -260,7 +265,7 @@ e.disconnect();
 n.removeEventListener("change", t);
 };
 };
-const O = (e, n = 3) =>
+const T = (e, n = 3) =>
 new Promise((s, o) => {
 const a = new Image();
 a.onload = () => {
@@ -273,7 +278,7 @@ o.toBlob(s, "image/png");
 a.onerror = () => o(new Error("the browser could not draw the figure"));
 a.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(e.text);
 });
-const T = (t) => {
+const q = (t) => {
 const e = t.reduce((t, e) => t + e.width, 0),
 n = Math.max(...t.map((t) => t.height));
 let s = 0;
@@ -292,7 +297,7 @@ width: e,
 height: n,
 };
 };
-const q = (n, a, { stem: i, figure: c, table: l, example: d }) => {
+const P = (n, a, { stem: i, figure: l, table: c, example: d }) => {
 const h = t("textarea", {
 class: "mn-code",
 readonly: true,
@@ -303,10 +308,10 @@ spellcheck: "false",
 });
 const u = t("input", { type: "text", "data-testid": "path", placeholder: d, spellcheck: "false" });
 const m = t("div", { class: "mn-note", "data-testid": "saved", role: "status" }),
-p = t("input", { type: "checkbox", "data-testid": "overwrite" });
-const f = () => a("save", { path: u.value, overwrite: p.checked });
+f = t("input", { type: "checkbox", "data-testid": "overwrite" });
+const p = () => a("save", { path: u.value, overwrite: f.checked });
 u.onkeydown = (t) => {
-if (t.key === "Enter") f();
+if (t.key === "Enter") p();
 };
 const g = (e, n, s, o = "") =>
 t("button", { type: "button", class: `mn-button ${o}`, "data-testid": e, text: n, onclick: s });
@@ -322,16 +327,16 @@ const w = t(
 t(
 "div",
 { class: "mn-buttons" },
-g("svg", "Figure (SVG)", () => s(`${i()}.svg`, "image/svg+xml", c().text)),
-g("png", "Figure (PNG)", async () => s(`${i()}.png`, "image/png", await O(c()))),
-g("csv", "Data (CSV)", () => s(`${i()}.csv`, "text/csv", l())),
+g("svg", "Figure (SVG)", () => s(`${i()}.svg`, "image/svg+xml", l().text)),
+g("png", "Figure (PNG)", async () => s(`${i()}.png`, "image/png", await T(l()))),
+g("csv", "Data (CSV)", () => s(`${i()}.csv`, "text/csv", c())),
 ),
 t(
 "div",
 { class: "mn-saverow" },
 r("Save the labelled data on the kernel’s machine as", u),
-g("save", "Save", f),
-t("label", { class: "mn-check" }, p, "replace what is there"),
+g("save", "Save", p),
+t("label", { class: "mn-check" }, f, "replace what is there"),
 ),
 m,
 );
@@ -353,17 +358,18 @@ const t = n.get("saved");
 e(m, t.text ?? "");
 m.classList.toggle("mn-bad", t.ok === false);
 h.value = n.get("code");
+h.rows = h.value.split("\n").length + 1;
 };
 return { element: x, files: w, draw: v };
 };
-const P = (t) => {
+const z = (t) => {
 if (!t) return new Float32Array(0);
 const e = t instanceof ArrayBuffer ? new DataView(t) : t;
 const n = e.byteOffset % 4 ? e.buffer.slice(e.byteOffset, e.byteOffset + e.byteLength) : e.buffer;
 return new Float32Array(n, e.byteOffset % 4 ? 0 : e.byteOffset, Math.floor(e.byteLength / 4));
 };
-const z = (t) => new Uint8Array(t.buffer ?? t, t.byteOffset ?? 0, t.byteLength);
-const U = (t) => {
+const U = (t) => new Uint8Array(t.buffer ?? t, t.byteOffset ?? 0, t.byteLength);
+const R = (t) => {
 const e = [];
 return {
 undo: e,
@@ -380,21 +386,21 @@ t.save_changes();
 },
 };
 };
-const R = (e, n, s) => {
+const F = (e, n, s) => {
 const o = {},
 r = { range: true, number: true };
 const i = (t, n) => {
 const s = typeof e.get(t);
 return s === "boolean" ? n.checked : s !== "number" ? n.value : n.value === "" ? NaN : Number(n.value);
 };
-const c = (t, e) => {
+const l = (t, e) => {
 if (t.type === "checkbox") t.checked = e;
 else t.value = e;
 };
-const l = (t, a) => {
+const c = (t, a) => {
 o[t] = a;
 a.setAttribute("data-testid", t);
-let l,
+let c,
 d,
 h = 0;
 const u = () => {
@@ -405,32 +411,32 @@ d = setTimeout(u, n);
 return;
 }
 if (i(t, a) !== e.get(t)) {
-c(a, e.get(t));
+l(a, e.get(t));
 a.dispatchEvent(new Event("pulled"));
 }
 };
 u();
 n([t], u);
 const m = () => {
-clearTimeout(l);
+clearTimeout(c);
 const n = i(t, a);
 if (!Number.isNaN(n) && n !== e.get(t)) s({ [t]: n });
 };
 a.addEventListener("change", m);
 if (a.tagName !== "SELECT" && a.type !== "checkbox")
 a.addEventListener("input", () => {
-clearTimeout(l);
+clearTimeout(c);
 if (r[a.type]) {
 h = Date.now() + 700;
 m();
-} else l = setTimeout(m, 350);
+} else c = setTimeout(m, 350);
 });
 a.flush = m;
 return a;
 };
 return {
 inputs: o,
-bound: l,
+bound: c,
 shown: () =>
 Object.fromEntries(
 Object.entries(o)
@@ -440,14 +446,14 @@ Object.entries(o)
 flush: () => {
 for (const t of Object.values(o)) t.flush();
 },
-area: (e, n = {}) => l(e, t("textarea", { rows: 2, spellcheck: "false", autocapitalize: "off", ...n })),
-line: (e, n) => l(e, t("input", { type: "text", spellcheck: "false", autocomplete: "off", placeholder: n })),
-choose: (e, n) => l(e, t("select", {}, ...n.map(([t, e]) => a(t, e)))),
+area: (e, n = {}) => c(e, t("textarea", { rows: 2, spellcheck: "false", autocapitalize: "off", ...n })),
+line: (e, n) => c(e, t("input", { type: "text", spellcheck: "false", autocomplete: "off", placeholder: n })),
+choose: (e, n) => c(e, t("select", {}, ...n.map(([t, e]) => a(t, e)))),
 };
 };
-const F = (t) => {
+const W = (t) => {
 if (!t?.items) return { tokens: [], items: [], made: () => [] };
-const e = P(t.made),
+const e = z(t.made),
 n = t.items.map((t) => t.gold.length),
 s = n.reduce((t, e) => t + e, 0),
 o = s ? e.length / s : 0;
@@ -458,20 +464,20 @@ return t + e * o;
 }, 0);
 return { ...t, made: (t, s) => [...e.subarray(a[t] + s * n[t], a[t] + (s + 1) * n[t])] };
 };
-const W = (e, n, s) => {
+const D = (e, n, s) => {
 const o = (n, o) => {
-const a = l(e.tokens[n]);
+const a = c(e.tokens[n]);
 if (!s || s[o] === n) return t("span", { text: a });
 return t(
 "mark",
-{ title: `differs: in the data ${l(e.tokens[s[o]])}` },
+{ title: `differs: in the data ${c(e.tokens[s[o]])}` },
 t("span", { class: "mn-hidden", text: "differs: " }),
 a,
 );
 };
 return t("span", { class: "mn-tokens" }, ...n.flatMap((e, n) => [o(e, n), t("wbr")]));
 };
-const D = (t, e) => t.filter((t, n) => t !== e[n]).length;
+const B = (t, e) => t.filter((t, n) => t !== e[n]).length;
 const X = (e, n, s, o) => {
 const a = e.items[n],
 r = (e, n, s) =>
@@ -491,27 +497,27 @@ t(
 t(
 "tbody",
 {},
-r("given", W(e, a.given)),
-r("in the data", W(e, a.gold)),
+r("given", D(e, a.given)),
+r("in the data", D(e, a.gold)),
 ...s.map(([s, o]) => {
 const i = e.made(n, o),
-c = D(i, a.gold);
-return c
-? r(s, W(e, i, a.gold), `${c} of ${m(i.length, "token")} differ`)
+l = B(i, a.gold);
+return l
+? r(s, D(e, i, a.gold), `${l} of ${m(i.length, "token")} differ`)
 : r(s, t("span", { class: "mn-note", text: "as in the data, word for word" }));
 }),
 ),
 ),
 );
 };
-const B = (t, e) =>
+const I = (t, e) =>
 t.strict === 0
 ? `The unedited model recites none of the ${m(t.n, "sequence")}${e ? ` “${e}”` : ""} ` +
-`word for word${t.loose > 0 ? ` (loosely: ${f(t.loose)})` : ", nor loosely"}: what ` +
+`word for word${t.loose > 0 ? ` (loosely: ${p(t.loose)})` : ", nor loosely"}: what ` +
 `an edit takes away cannot be seen there. Choose text that it knows, a longer prefix or a shorter ` +
 `suffix.`
 : "";
-const I = () =>
+const V = () =>
 t(
 "p",
 { class: "mn-note" },
@@ -519,7 +525,7 @@ t(
 t("span", { class: "mn-tokens" }, t("mark", { text: "boxed and underlined" })),
 ".",
 );
-const V = (e, { send: n, listen: s }) => {
+const Y = (e, { send: n, listen: s }) => {
 const o = t("select", {
 "data-testid": "examples",
 "aria-label": "Example shown",
@@ -540,13 +546,13 @@ s(["examples"], i);
 i();
 return r;
 };
-const Y = (n, s, { send: o, listen: a }, { start: r, label: i, help: c, stop: l, unit: d }) => {
+const G = (n, s, { send: o, listen: a }, { start: r, label: i, help: l, stop: c, unit: d }) => {
 const h = t("button", {
 class: "mn-button mn-primary",
 type: "button",
 "data-testid": "run",
 text: i,
-title: `${c} (Ctrl+Enter)`,
+title: `${l} (Ctrl+Enter)`,
 onclick: r,
 });
 const u = t("button", {
@@ -554,12 +560,12 @@ class: "mn-button",
 type: "button",
 "data-testid": "stop",
 text: "Stop",
-title: l,
+title: c,
 onclick: () => o("stop"),
 });
 const m = t("div", { class: "mn-progress-fill" }),
-p = t("span", { class: "mn-note", "data-testid": "progress", role: "status" });
-const f = t(
+f = t("span", { class: "mn-note", "data-testid": "progress", role: "status" });
+const p = t(
 "div",
 { class: "mn-progress", role: "progressbar", "aria-label": d, "aria-valuemin": 0, "aria-valuemax": 100 },
 m,
@@ -572,24 +578,24 @@ r = a.total ? Math.round((100 * a.done) / a.total) : 0,
 i = n.get("error");
 u.disabled = o !== "running";
 s.setAttribute("data-status", o);
-f.hidden = o !== "running" && o !== "stopping";
+p.hidden = o !== "running" && o !== "stopping";
 m.style.width = `${r}%`;
-f.setAttribute("aria-valuenow", r);
-e(p, a.text ?? "");
+p.setAttribute("aria-valuenow", r);
+e(f, a.text ?? "");
 g.hidden = !i.text;
 g.replaceChildren(...(i.text ? [t("strong", { text: i.title }), t("pre", { text: i.text })] : []));
 };
 a(["status", "progress", "error"], b);
 b();
-const w = t("div", { class: "mn-run" }, h, u, t("div", { class: "mn-status" }, f, p));
+const w = t("div", { class: "mn-run" }, h, u, t("div", { class: "mn-status" }, p, f));
 return { run: h, row: w, error: g };
 };
-const G = (
+const J = (
 e,
-{ title: s, testid: o, name: a, kind: r, data: l, start: d, label: h = "Run", help: u, stop: m, unit: p },
+{ title: s, testid: o, name: a, kind: r, data: c, start: d, label: h = "Run", help: u, stop: m, unit: f },
 ) => {
-const f = U(e);
-const g = t("span", { class: "mn-chip", "data-testid": "model", text: l ?? e.get("model_info").text });
+const p = R(e);
+const g = t("span", { class: "mn-chip", "data-testid": "model", text: c ?? e.get("model_info").text });
 const b = t("div", {
 class: `mnemoscope ${r}`,
 "data-testid": o,
@@ -597,42 +603,42 @@ class: `mnemoscope ${r}`,
 role: "region",
 "aria-label": a,
 });
-const { run: w, row: x, error: v } = Y(e, b, f, { start: d, label: h, help: u, stop: m, unit: p });
+const { run: w, row: x, error: v } = G(e, b, p, { start: d, label: h, help: u, stop: m, unit: f });
 b.addEventListener("keydown", (t) => {
 if (t.key !== "Enter" || !(t.ctrlKey || t.metaKey)) return;
 t.preventDefault();
 t.stopPropagation();
 w.click();
 });
-const y = (o, { parts: a, drawer: r, box: l, draw: d }) => {
-const h = t("header", { class: "mn-header" }, t("h2", { text: s }), t("div", { class: "mn-about" }, V(e, f), g));
+const y = (o, { parts: a, drawer: r, box: c, draw: d }) => {
+const h = t("header", { class: "mn-header" }, t("h2", { text: s }), t("div", { class: "mn-about" }, Y(e, p), g));
 b.append(h, ...a.filter((t) => t), r.element);
 i(o, b);
 const u = () => {
-b.setAttribute("data-dark", _(b).dark);
+b.setAttribute("data-dark", j(b).dark);
 d();
 };
-f.listen(["saved", "code"], r.draw);
-f.undo.push(j(u), n(b, l, u), c(e.get("static_key")));
+p.listen(["saved", "code"], r.draw);
+p.undo.push(O(u), n(b, c, u), l(e.get("static_key")));
 r.draw();
 return () => {
-for (const t of f.undo) t();
+for (const t of p.undo) t();
 };
 };
-return { ...f, root: b, line: g, run: w, row: x, error: v, open: y };
+return { ...p, root: b, line: g, run: w, row: x, error: v, open: y };
 };
-const J = {
+const K = {
 strict: "recited word for word",
 loose: "recited loosely (75 % right)",
 lev: "edit distance, share of tokens",
 exact_prefix: "right tokens from the start",
 nll: "loss of the suffix, nats/token",
 };
-const K = {
+const H = {
 sparsity: { title: "share of weights set to 0", unit: "sparsity", taken: "weights" },
 kept: { title: "curvature mass kept", unit: "mass kept", taken: "coefficients" },
 };
-const H = (t, e, n, s, o = 4) =>
+const Q = (t, e, n, s, o = 4) =>
 e === "edit"
 ? v("circle", { cx: n, cy: s, r: o, style: `fill:${t.accent};stroke:${t.page}`, "stroke-width": 1 })
 : v("rect", {
@@ -643,16 +649,16 @@ height: 2 * o - 1,
 style: `fill:${t.page};stroke:${t.other}`,
 "stroke-width": 1.6,
 });
-const Q = (t, e) => {
+const Z = (t, e) => {
 const n = 0.06 * (e - t) || 0.05;
 return [t - n, e + n];
 };
-const Z = (t, e, n, s, o, a, r, i) => {
-for (const c of ["random", "edit"]) {
-const l = [n.unedited, ...n[c]].map((t, e) => [t[s], e]),
-d = c === "edit" ? "edit" : "control",
-h = c === "edit" ? t.accent : t.other;
-const m = l
+const tt = (t, e, n, s, o, a, r, i) => {
+for (const l of ["random", "edit"]) {
+const c = [n.unedited, ...n[l]].map((t, e) => [t[s], e]),
+d = l === "edit" ? "edit" : "control",
+h = l === "edit" ? t.accent : t.other;
+const m = c
 .map(([t, n]) => {
 const [s, o, i] = r(t);
 return { x: e.X(a(t, n)), y: e.Y(s), low: o, high: i, value: s, i: n, row: t };
@@ -664,7 +670,7 @@ v("path", {
 d: `M${m.map((t) => `${t.x.toFixed(1)} ${t.y.toFixed(1)}`).join("L")}`,
 style: `fill:none;stroke:${h}`,
 "stroke-width": 1.6,
-"stroke-dasharray": c === "edit" ? null : "5 4",
+"stroke-dasharray": l === "edit" ? null : "5 4",
 }),
 );
 for (const s of m) {
@@ -675,20 +681,20 @@ r = v(
 v(
 "title",
 {},
-`${s.i ? `${d === "edit" ? n.method : n.control}, ${p(n.strengths[s.i - 1])}` : "unedited"}` +
-`: ${p(s.value)} ${g(s.low, s.high)}`,
+`${s.i ? `${d === "edit" ? n.method : n.control}, ${f(n.strengths[s.i - 1])}` : "unedited"}` +
+`: ${f(s.value)} ${g(s.low, s.high)}`,
 ),
 );
 if (!u(s.low) && !u(s.high))
 r.append(
 v("line", { x1: s.x, x2: s.x, y1: e.Y(s.low), y2: e.Y(s.high), "stroke-width": 1.2, opacity: a ? 1 : 0.45 }),
 );
-const c = i?.(s.row);
-if (c && !u(c[0]))
+const l = i?.(s.row);
+if (l && !u(l[0]))
 r.append(
-v("line", { x1: e.X(c[0]), x2: e.X(c[1]), y1: s.y, y2: s.y, "stroke-width": 1.2, opacity: a ? 1 : 0.45 }),
+v("line", { x1: e.X(l[0]), x2: e.X(l[1]), y1: s.y, y2: s.y, "stroke-width": 1.2, opacity: a ? 1 : 0.45 }),
 );
-r.append(H(t, d, s.x, s.y));
+r.append(Q(t, d, s.x, s.y));
 if (a)
 r.append(
 v("circle", {
@@ -704,26 +710,26 @@ e.root.append(r);
 }
 }
 };
-const tt = (t) => Math.asinh(t / 0.1);
-const et = (t, e, n, s, o, a, r) => {
+const et = (t) => Math.asinh(t / 0.1);
+const nt = (t, e, n, s, o, a, r) => {
 const i = [e.unedited, ...e.edit, ...e.random].map((t) => t[n]),
-c = i.flatMap((t) => [t.rise, t.rise_low, t.rise_high]).filter((t) => !u(t)),
-l = Math.max(0.02, ...c),
-d = l > 1;
-const h = Math.min(0, ...c),
-f = d ? [-1, -0.1, 0, 0.1, 0.3, 1, 3, 10, 30].filter((t) => t <= l && t >= h) : $(h, l, a / 110);
+l = i.flatMap((t) => [t.rise, t.rise_low, t.rise_high]).filter((t) => !u(t)),
+c = Math.max(0.02, ...l),
+d = c > 1;
+const h = Math.min(0, ...l),
+p = d ? [-1, -0.1, 0, 0.1, 0.3, 1, 3, 10, 30].filter((t) => t <= c && t >= h) : $(h, c, a / 110);
 const g = k(t, {
 width: a,
 height: r,
 title: "Recitation against what it costs",
 label:
-`Trade-off: ${J[s]} against the rise of the clean loss; ` +
+`Trade-off: ${K[s]} against the rise of the clean loss; ` +
 `${m(e.strengths.length, "point")} of ${e.method}, beside ${e.control}.`,
 x: {
-low: h - 0.04 * l,
-high: l * 1.05,
-map: d ? tt : null,
-marks: f.map((t) => [t, p(t)]),
+low: h - 0.04 * c,
+high: c * 1.05,
+map: d ? et : null,
+marks: p.map((t) => [t, f(t)]),
 title:
 a < 360
 ? `rise, nats per token${d ? " (compressed)" : ""}`
@@ -736,7 +742,7 @@ marks: [0, 0.25, 0.5, 0.75, 1].map((t) => [t, `${100 * t} %`]),
 title: s === "strict" ? "recited word for word" : "recited loosely",
 },
 });
-Z(
+tt(
 t,
 g,
 e,
@@ -748,17 +754,17 @@ o,
 );
 return g.root;
 };
-const nt = (t, e, n, s, o, a, { title: r, read: i, y: c }) => {
-const l = ["none", ...e.strengths.map(p)],
+const st = (t, e, n, s, o, a, { title: r, read: i, y: l }) => {
+const c = ["none", ...e.strengths.map(f)],
 d = k(t, {
 width: o,
 height: a,
 title: r,
 label:
-`${r} by ${K[e.kind].title}: ` +
-`${e.edit.map((t, s) => `${p(e.strengths[s])}: ${p(i(t[n])[0])}`).join(", ")}.`,
-x: { low: -0.4, high: l.length - 0.6, marks: l.map((t, e) => [e, t]), title: K[e.kind].title },
-y: c,
+`${r} by ${H[e.kind].title}: ` +
+`${e.edit.map((t, s) => `${f(e.strengths[s])}: ${f(i(t[n])[0])}`).join(", ")}.`,
+x: { low: -0.4, high: c.length - 0.6, marks: c.map((t, e) => [e, t]), title: H[e.kind].title },
+y: l,
 });
 d.root.append(
 v("line", {
@@ -771,75 +777,75 @@ style: `stroke:${t.muted}`,
 "stroke-dasharray": "2 3",
 }),
 );
-Z(t, d, e, n, s, (t, e) => e, i);
+tt(t, d, e, n, s, (t, e) => e, i);
 return d.root;
 };
-const st = (t, e, n, s, o, a, r) =>
-nt(t, e, n, o, a, r, {
-title: J[s][0].toUpperCase() + J[s].slice(1),
+const ot = (t, e, n, s, o, a, r) =>
+st(t, e, n, o, a, r, {
+title: K[s][0].toUpperCase() + K[s].slice(1),
 read: (t) => [t[s], t[`${s}_low`], t[`${s}_high`]],
 y: { low: -0.04, high: 1.04, marks: [0, 0.5, 1].map((t) => [t, `${100 * t} %`]), title: "share of sequences" },
 });
-const ot = (t, e, n, s, o, a) => {
+const at = (t, e, n, s, o, a) => {
 const r = [...e.edit, ...e.random].flatMap((t) => [t[n].rise, t[n].rise_low, t[n].rise_high]).filter((t) => !u(t)),
-[i, c] = Q(Math.min(0, ...r), Math.max(0.01, ...r)),
-l = c > 1;
-return nt(t, e, n, s, o, a, {
+[i, l] = Z(Math.min(0, ...r), Math.max(0.01, ...r)),
+c = l > 1;
+return st(t, e, n, s, o, a, {
 title: "Clean loss over the unedited model",
 read: (t) => [t.rise, t.rise_low, t.rise_high],
 y: {
 low: i,
-high: c,
-map: l ? tt : null,
-marks: (l ? [-1, 0, 0.1, 0.3, 1, 3, 10, 30].filter((t) => t >= i && t <= c) : $(i, c, 5)).map((t) => [t, p(t)]),
+high: l,
+map: c ? et : null,
+marks: (c ? [-1, 0, 0.1, 0.3, 1, 3, 10, 30].filter((t) => t >= i && t <= l) : $(i, l, 5)).map((t) => [t, f(t)]),
 title: "rise, nats per token",
 },
 });
 };
-const at = (t, e, n, s, o, a) => {
-const { matrices: r, blocks: i, names: c } = e.grid,
-l = i.length,
+const rt = (t, e, n, s, o, a) => {
+const { matrices: r, blocks: i, names: l } = e.grid,
+c = i.length,
 d = e.cellsAt(n),
 h = Math.max(1e-9, ...d.filter((t) => !u(t))),
 m = Math.max(40, ...r.map((t) => t.length * 6.4 + 10));
-const g = Math.max(7, Math.min(46, (o - m - 6) / l)),
+const g = Math.max(7, Math.min(150, (o - m - 6) / c)),
 b = 22,
 w = v("svg", {
 xmlns: "http://www.w3.org/2000/svg",
-width: Math.ceil(m + g * l + 6),
+width: Math.ceil(m + g * c + 6),
 height: b * r.length + 18,
 role: "img",
 "font-family": "system-ui, DejaVu Sans, Arial, sans-serif",
 "font-size": 10.5,
-viewBox: `0 0 ${Math.ceil(m + g * l + 6)} ${b * r.length + 18}`,
+viewBox: `0 0 ${Math.ceil(m + g * c + 6)} ${b * r.length + 18}`,
 "aria-label":
-`Share of each layer’s ${K[e.kind].taken} taken, ${r.length} matrices by ${l} ` + `blocks, at most ${f(h)}.`,
+`Share of each layer’s ${H[e.kind].taken} taken, ${r.length} matrices by ${c} ` + `blocks, at most ${p(h)}.`,
 });
 const x = Math.ceil(20 / g),
 y = (e, n, s, o = {}) => v("text", { x: e, y: n, style: `fill:${t.muted}`, ...o }, s);
 r.forEach((e, n) => {
 w.append(y(m - 6, n * b + 15, e, { "text-anchor": "end" }));
 i.forEach((e, o) => {
-const r = d[n * l + o];
-if (!c[n][o]) return;
+const r = d[n * c + o];
+if (!l[n][o]) return;
 const i = s.single(u(r) ? 0 : r / h),
 x = { x: m + o * g, y: n * b, width: g - 1, height: b - 1 };
 w.append(
 v(
 "rect",
-{ ...x, "data-cell": n * l + o, style: `fill:${S(i)};stroke:${t.line}`, "stroke-width": 0.5 },
-v("title", {}, `${c[n][o]}: ${f(r)}`),
+{ ...x, "data-cell": n * c + o, style: `fill:${S(i)};stroke:${t.line}`, "stroke-width": 0.5 },
+v("title", {}, `${l[n][o]}: ${p(r)}`),
 ),
 );
 if (g >= 34)
 w.append(
-y(m + o * g + g / 2, n * b + 15, p(100 * r), {
+y(m + o * g + g / 2, n * b + 15, f(100 * r), {
 "text-anchor": "middle",
 "pointer-events": "none",
-style: `fill:${A(i) > 0.45 ? "#1c1c1c" : "#f7f7f7"}`,
+style: `fill:${E(i)}`,
 }),
 );
-if (a === n * l + o) w.append(v("rect", { ...x, style: `fill:none;stroke:${t.text}`, "stroke-width": 2.4 }));
+if (a === n * c + o) w.append(v("rect", { ...x, style: `fill:none;stroke:${t.text}`, "stroke-width": 2.4 }));
 });
 });
 i.forEach((t, e) => {
@@ -847,13 +853,13 @@ if (e % x === 0) w.append(y(m + (e + 0.5) * g, b * r.length + 13, String(t), { "
 });
 return w;
 };
-const rt = (t) => {
+const it = (t) => {
 if (!t?.unedited) return null;
-const e = P(t.cells),
+const e = z(t.cells),
 n = t.grid.matrices.length * t.grid.blocks.length;
-return { ...t, texts: F(t.texts), cellsAt: (t) => [...e.subarray((t - 1) * n, t * n)] };
+return { ...t, texts: W(t.texts), cellsAt: (t) => [...e.subarray((t - 1) * n, t * n)] };
 };
-const it = [
+const lt = [
 "strict",
 "strict_low",
 "strict_high",
@@ -882,11 +888,11 @@ strength: n,
 share_taken: s,
 sequences: t,
 n: o[t].n,
-...Object.fromEntries(it.map((e) => [e, o[t][e] ?? NaN])),
+...Object.fromEntries(lt.map((e) => [e, o[t][e] ?? NaN])),
 })),
 );
-function lt({ model: n, el: o }) {
-const i = G(n, {
+function dt({ model: n, el: o }) {
+const i = J(n, {
 title: "Subspace bench",
 testid: "subspace-bench",
 name: "Subspace bench",
@@ -896,66 +902,66 @@ help: "Compute the curve; points that are there are not computed again",
 stop: "Stop after the point in progress; finished points stay, and the weights are restored",
 unit: "Points computed",
 start: () => {
-j();
-c("run", { fields: U() });
+_();
+l("run", { fields: z() });
 },
 });
-const { send: c, listen: l, root: $, row: k, error: M } = i;
+const { send: l, listen: c, root: $, row: k, error: M } = i;
 const N = n.get("model_info"),
 S = n.get("names");
 const A = (t) => {
 for (const [e, s] of Object.entries(t)) n.set(e, s);
-c("move", { fields: t });
+l("move", { fields: t });
 Tt();
 };
-const { bound: E, shown: L, flush: j, choose: O, line: P } = R(n, l, A);
-const U = () => {
+const { bound: E, shown: L, flush: _, choose: O, line: T } = F(n, c, A);
+const z = () => {
 const t = L();
 t.at = n.get("at");
 return t;
 };
-const F = (t) =>
+const R = (t) =>
 O(
 t,
 S[t].map(([t, e]) => [t, d(b(e), 60)]),
 );
-const W = P("sparsities", "0.005, 0.01, 0.02"),
-D = P("kept", "0.9, 0.8, 0.7"),
-V = r("Points: share of weights set to 0", W),
+const W = T("sparsities", "0.005, 0.01, 0.02"),
+D = T("kept", "0.9, 0.8, 0.7"),
+B = r("Points: share of weights set to 0", W),
 Y = r("Points: curvature mass kept", D);
-V.classList.add("mn-grow");
+B.classList.add("mn-grow");
 Y.classList.add("mn-grow");
-const Q = t("div", { class: "mn-error", role: "alert", "data-testid": "refused", hidden: true });
+const G = t("div", { class: "mn-error", role: "alert", "data-testid": "refused", hidden: true });
 const Z = t(
 "div",
 {},
 t(
 "div",
 { class: "mn-controls" },
-r("Memorised text", F("memorised")),
-r("Reference text", F("reference")),
+r("Memorised text", R("memorised")),
+r("Reference text", R("reference")),
 r("Method", O("method", n.get("methods"))),
 r("Seed", E("seed", t("input", { type: "number", min: 0, step: 1 }))),
 ),
-t("div", { class: "mn-controls" }, V, Y, k),
-Q,
+t("div", { class: "mn-controls" }, B, Y, k),
+G,
 M,
 );
 const tt = () => (n.get("method") === "curvature" ? "kept" : "sparsity");
-const nt = () => {
-V.hidden = tt() !== "sparsity";
+const et = () => {
+B.hidden = tt() !== "sparsity";
 Y.hidden = tt() !== "kept";
 const e = n.get("doubts"),
 s = ["memorised", "reference", "seed"].every((t) => e[t] === n.get(t));
-Q.hidden = !s || !e.refused;
-Q.replaceChildren(
-...(Q.hidden
+G.hidden = !s || !e.refused;
+G.replaceChildren(
+...(G.hidden
 ? []
 : [t("strong", { text: "These sets overlap: nothing is run with them" }), t("pre", { text: e.refused })]),
 );
-if (!Q.hidden && n.get("error").text === e.refused) M.hidden = true;
+if (!G.hidden && n.get("error").text === e.refused) M.hidden = true;
 };
-let it = null,
+let st = null,
 lt = -1;
 const dt = t(
 "div",
@@ -971,7 +977,7 @@ text:
 const ht = t("span", { class: "mn-note", "data-testid": "what" }),
 ut = t("div", { class: "mn-warning", "data-testid": "stale", hidden: true }),
 mt = t("div", { class: "mn-warning", "data-testid": "notes", hidden: true });
-const pt = t("input", {
+const ft = t("input", {
 type: "range",
 min: 0,
 max: 1,
@@ -979,7 +985,7 @@ step: 1,
 "data-testid": "at",
 "aria-label": "Point of the curve",
 }),
-ft = t("output", { "data-testid": "here" }),
+pt = t("output", { "data-testid": "here" }),
 gt = t("span", { class: "mn-label" });
 const bt = O("measure", [
 ["strict", "word for word"],
@@ -1004,7 +1010,7 @@ const St = t("p", { class: "mn-note", "data-testid": "unchanged" });
 const At = t(
 "div",
 { class: "mn-moves" },
-t("div", { class: "mn-field mn-slide" }, t("span", {}, gt, ft), pt),
+t("div", { class: "mn-field mn-slide" }, t("span", {}, gt, pt), ft),
 r("Recitation", bt),
 r("of the sequences", wt),
 );
@@ -1017,25 +1023,25 @@ ut,
 dt,
 Et,
 );
-const _t = () => (it ? Math.max(0, Math.min(n.get("at"), it.strengths.length)) : 0);
+const _t = () => (st ? Math.max(0, Math.min(n.get("at"), st.strengths.length)) : 0);
 const jt = (t) => {
-const e = Math.max(0, Math.min(t, it.strengths.length));
+const e = Math.max(0, Math.min(t, st.strengths.length));
 n.set("at", e);
-c("move", { fields: { at: e } });
+l("move", { fields: { at: e } });
 It();
 };
-pt.oninput = () => {
-if (it) jt(Number(pt.value));
+ft.oninput = () => {
+if (st) jt(Number(ft.value));
 };
 for (const t of [vt, yt, $t])
 t.addEventListener("click", (t) => {
 const e = t.target.closest("[data-point]");
-if (e && it) jt(Number(e.dataset.point));
+if (e && st) jt(Number(e.dataset.point));
 });
 wt.onchange = () => It();
 const Ot = () =>
-it
-? Object.entries(it.fields)
+st
+? Object.entries(st.fields)
 .filter(([t, e]) => String(n.get(t)) !== String(e))
 .map(([t]) => t)
 : [];
@@ -1047,7 +1053,7 @@ e(
 ut,
 ut.hidden
 ? ""
-: `The fields have changed (${t.join(", ")}). What stands here is of ${it.what}; press ` +
+: `The fields have changed (${t.join(", ")}). What stands here is of ${st.what}; press ` +
 `“Compute curve” for the new question.`,
 );
 };
@@ -1058,9 +1064,9 @@ Ut = t("button", {
 type: "button",
 class: "mn-button",
 "data-testid": "put",
-onclick: () => c("put", { fields: { at: _t() } }),
+onclick: () => l("put", { fields: { at: _t() } }),
 }),
-Rt = t("button", { type: "button", class: "mn-button", "data-testid": "undo", onclick: () => c("undo") });
+Rt = t("button", { type: "button", class: "mn-button", "data-testid": "undo", onclick: () => l("undo") });
 const Ft = t("div", { class: "mn-weights", "data-testid": "weights" }, Ut, Rt, zt),
 Wt = t(
 "div",
@@ -1076,16 +1082,16 @@ t(
 "section",
 { class: "mn-section", "aria-label": "Texts before and after" },
 t("div", { class: "mn-side-head" }, t("h3", { text: "Texts before and after" }), Pt),
-I(),
+V(),
 qt,
 ),
 );
 const Dt = (t) => (t ? t.slice(0, 12) : "…");
-const Xt = () => {
+const Bt = () => {
 const s = n.get("force"),
 o = _t(),
 a = ["running", "stopping"].includes(n.get("status")),
-r = o ? `${K[it.kind].unit} ${p(it.strengths[o - 1])}` : "";
+r = o ? `${H[st.kind].unit} ${f(st.strengths[o - 1])}` : "";
 Ft.setAttribute("data-state", s.state);
 Ut.disabled = a || !o || !!s.doing;
 e(Ut, o ? `Put ${r} in force` : "Put an edit in force");
@@ -1112,49 +1118,49 @@ s.state === "in force"
 "force, to try the edited model in the notebook.";
 zt.replaceChildren(s.doing ?? i, ...(s.text ? [t("strong", { class: "mn-bad", text: ` ${s.text}` })] : []));
 };
-const Bt = (t, e, n) => [n(t[e]), g(t[`${e}_low`], t[`${e}_high`], n)];
+const Xt = (t, e, n) => [n(t[e]), g(t[`${e}_low`], t[`${e}_high`], n)];
 const It = () => {
-if (!it || !$.isConnected) {
-Xt();
+if (!st || !$.isConnected) {
+Bt();
 return;
 }
 const s = _t(),
-o = it,
+o = st,
 a = wt.value || o.sets[0],
 r = o.unedited[a],
 i = s ? o.edit[s - 1][a] : null,
-c = s ? o.random[s - 1][a] : null,
-l = K[o.kind],
-d = `${p(100 * N.level)} %`;
-pt.max = o.strengths.length;
-pt.value = s;
-e(gt, `${l.title[0].toUpperCase() + l.title.slice(1)}: `);
-e(ft, s ? `${p(o.strengths[s - 1])} (${f(o.shares[s - 1])} of all ${l.taken} taken)` : "none, the unedited model");
-pt.setAttribute(
+l = s ? o.random[s - 1][a] : null,
+c = H[o.kind],
+d = `${f(100 * N.level)} %`;
+ft.max = o.strengths.length;
+ft.value = s;
+e(gt, `${c.title[0].toUpperCase() + c.title.slice(1)}: `);
+e(pt, s ? `${f(o.strengths[s - 1])} (${p(o.shares[s - 1])} of all ${c.taken} taken)` : "none, the unedited model");
+ft.setAttribute(
 "aria-valuetext",
 s
-? `${l.unit} ${p(o.strengths[s - 1])}: ${f(i[n.get("measure")])} recited, clean ` +
-`loss ${p(i.rise)} nats higher`
+? `${c.unit} ${f(o.strengths[s - 1])}: ${p(i[n.get("measure")])} recited, clean ` +
+`loss ${f(i.rise)} nats higher`
 : "unedited",
 );
 Lt.setAttribute("data-at", s);
 kt.replaceChildren(
 C(
 "point",
-["", `unedited, n = ${r.n}`, s ? `${l.unit} ${p(o.strengths[s - 1])}` : "–", s ? o.control : "–"],
+["", `unedited, n = ${r.n}`, s ? `${c.unit} ${f(o.strengths[s - 1])}` : "–", s ? o.control : "–"],
 [
 ...["strict", "loose", "lev", "exact_prefix", "nll"].map((t) => {
-const e = t === "strict" || t === "loose" || t === "lev" ? f : p;
-return [J[t], Bt(r, t, e), i ? Bt(i, t, e) : "–", c ? Bt(c, t, e) : "–"];
+const e = t === "strict" || t === "loose" || t === "lev" ? p : f;
+return [K[t], Xt(r, t, e), i ? Xt(i, t, e) : "–", l ? Xt(l, t, e) : "–"];
 }),
 [
 `clean loss, nats/token (${m(r.texts, "text")})`,
-[p(r.loss), ""],
-i ? [p(i.loss), ""] : "–",
-c ? [p(c.loss), ""] : "–",
+[f(r.loss), ""],
+i ? [f(i.loss), ""] : "–",
+l ? [f(l.loss), ""] : "–",
 ],
-["its rise over unedited", "–", i ? Bt(i, "rise", p) : "–", c ? Bt(c, "rise", p) : "–"],
-["nDCG@10 to unedited, clean text", [p(r.ndcg), ""], i ? [p(i.ndcg), ""] : "–", c ? [p(c.ndcg), ""] : "–"],
+["its rise over unedited", "–", i ? Xt(i, "rise", f) : "–", l ? Xt(l, "rise", f) : "–"],
+["nDCG@10 to unedited, clean text", [f(r.ndcg), ""], i ? [f(i.ndcg), ""] : "–", l ? [f(l.ndcg), ""] : "–"],
 ],
 ),
 t("p", {
@@ -1171,7 +1177,7 @@ text:
 const h = s
 ? [
 ["before", 0],
-[`after, ${p(o.strengths[s - 1])}`, s],
+[`after, ${f(o.strengths[s - 1])}`, s],
 ]
 : [["before", 0]];
 qt.replaceChildren(
@@ -1184,36 +1190,43 @@ Pt,
 e(
 Nt,
 s
-? `What the edit takes from each layer, ${l.unit} ${p(o.strengths[s - 1])}`
+? `What the edit takes from each layer, ${c.unit} ${f(o.strengths[s - 1])}`
 : "What the edit takes from each layer: nothing yet",
 );
-Xt();
+Bt();
 Gt();
 };
 const Vt = (t, e) => {
 const s = _t(),
-o = wt.value || it.sets[0],
+o = wt.value || st.sets[0],
 a = n.get("measure");
-return [et(t, it, o, a, s, e[0], 330), st(t, it, o, a, s, e[1], 168), ot(t, it, o, s, e[1], 168)];
+return [nt(t, st, o, a, s, e[0], 330), ot(t, st, o, a, s, e[1], 168), at(t, st, o, s, e[1], 168)];
 };
 const Yt = () => {
 const t = _t(),
-n = it;
+n = st;
 Mt.hidden = Ct.hidden = !t || !n.grid.matrices.length;
 if (Mt.hidden) return;
-Mt.replaceChildren(at(w, n, t, _($), ($.clientWidth || 900) - 30, document.activeElement === Mt ? lt : -1));
-const s = n.grid.blocks.length,
-o = lt >= 0 ? n.grid.names[Math.floor(lt / s)]?.[lt % s] : "";
-const a = K[n.kind].taken;
+Mt.replaceChildren(rt(w, n, t, j($), ($.clientWidth || 900) - 30, document.activeElement === Mt ? lt : -1));
+const s = n.grid.names.flat().filter(Boolean);
+if (s.length === 1) {
+Mt.hidden = true;
+const o = n.cellsAt(t).find((t) => !u(t));
+e(Ct, `The edit is in one layer, ${s[0]}: it takes ${p(o)} of its ${H[n.kind].taken}.`);
+return;
+}
+const o = n.grid.blocks.length,
+a = lt >= 0 ? n.grid.names[Math.floor(lt / o)]?.[lt % o] : "";
+const r = H[n.kind].taken;
 e(
 Ct,
-`A column a block; % of the layer’s ${a}, strongest shade ` +
-`${f(Math.max(...n.cellsAt(t).filter((t) => !u(t))))}.` +
-`${o ? ` ${o}: ${f(n.cellsAt(t)[lt])}.` : ""}`,
+`A column a block; % of the layer’s ${r}, strongest shade ` +
+`${p(Math.max(...n.cellsAt(t).filter((t) => !u(t))))}.` +
+`${a ? ` ${a}: ${p(n.cellsAt(t)[lt])}.` : ""}`,
 );
 };
 const Gt = () => {
-if (!it || !$.isConnected) return;
+if (!st || !$.isConnected) return;
 const t = Et.clientWidth || 900,
 e = Math.max(260, Math.round(t > 780 ? (t - 24) / 2 : t)),
 [n, s, o] = Vt(w, [e, e]);
@@ -1223,21 +1236,21 @@ $t.replaceChildren(o);
 Yt();
 };
 Mt.onkeydown = (t) => {
-const e = it?.grid.blocks.length,
+const e = st?.grid.blocks.length,
 n = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -e, ArrowDown: e }[t.key];
-if (!n || !it) return;
+if (!n || !st) return;
 t.preventDefault();
 t.stopPropagation();
 const s = lt < 0 ? 0 : lt + n;
-if (s >= 0 && s < e * it.grid.matrices.length) lt = s;
+if (s >= 0 && s < e * st.grid.matrices.length) lt = s;
 Yt();
 };
 Mt.onfocus = () => {
 if (lt < 0) lt = 0;
-if (it) Yt();
+if (st) Yt();
 };
 Mt.onblur = () => {
-if (it) Yt();
+if (st) Yt();
 };
 Mt.addEventListener("click", (t) => {
 const e = t.target.closest("[data-cell]");
@@ -1247,22 +1260,22 @@ Yt();
 }
 });
 const Jt = () => {
-it = rt(n.get("found"));
-for (const t of [Et, Wt, Zt.files]) t.hidden = !it;
-dt.hidden = !!it;
-e(ht, it?.what ?? "");
+st = it(n.get("found"));
+for (const t of [Et, Wt, Zt.files]) t.hidden = !st;
+dt.hidden = !!st;
+e(ht, st?.what ?? "");
 Tt();
-nt();
-if (!it) {
-Xt();
+et();
+if (!st) {
+Bt();
 return;
 }
-const s = it,
+const s = st,
 o = wt.value;
 wt.replaceChildren(...s.sets.map((t) => a(t, `${t} (${s.unedited[t].n})`)));
 wt.value = s.sets.includes(o) ? o : s.sets[0];
 Lt.setAttribute("data-points", s.strengths.length);
-const r = B(s.unedited[s.sets[0]], s.sets[0]),
+const r = I(s.unedited[s.sets[0]], s.sets[0]),
 i = [
 ...(r ? [r] : []),
 ...s.notes,
@@ -1290,31 +1303,31 @@ style: `stroke:var(${e === "edit" ? "--mn-accent" : "--mn-other"})`,
 "stroke-width": 1.6,
 "stroke-dasharray": e === "edit" ? null : "5 4",
 }),
-H(w, e, 13, 6),
+Q(w, e, 13, 6),
 ),
 n,
 ),
 ),
 t("span", { text: "◯ the point chosen" }),
 );
-const [c, l] = s.hashes;
+const [l, c] = s.hashes;
 e(
 St,
-!c
+!l
 ? ""
-: c === l
-? `Weight hash before and after all points: ${Dt(c)}, unchanged.`
-: `Weight hash ${Dt(c)} before, ${Dt(l)} after: the model was changed meanwhile.`,
+: l === c
+? `Weight hash before and after all points: ${Dt(l)}, unchanged.`
+: `Weight hash ${Dt(l)} before, ${Dt(c)} after: the model was changed meanwhile.`,
 );
 It();
 };
-const Kt = () => `subspace_${it.fields.method}_${it.fields.memorised}`.replace(/[^\w-]+/g, "_");
+const Kt = () => `subspace_${st.fields.method}_${st.fields.memorised}`.replace(/[^\w-]+/g, "_");
 const Ht = () => {
-const t = ct(it);
+const t = ct(st);
 return [Object.keys(t[0]), ...t.map((t) => Object.values(t))].map(h).join("");
 };
-const Qt = () => T(Vt(x, [470, 430]).map(y));
-const Zt = q(n, (t, e) => c(t, { ...e, fields: U() }), {
+const Qt = () => q(Vt(x, [470, 430]).map(y));
+const Zt = P(n, (t, e) => l(t, { ...e, fields: z() }), {
 stem: Kt,
 figure: Qt,
 table: Ht,
@@ -1337,14 +1350,14 @@ s(
 "application/json",
 JSON.stringify(
 {
-...it.fields,
-kind: it.kind,
-control: it.control,
+...st.fields,
+kind: st.kind,
+control: st.control,
 level: N.level,
-layers: it.grid.names.flat().filter(Boolean),
+layers: st.grid.names.flat().filter(Boolean),
 model: N.name,
-weights: it.hashes[0],
-points: ct(it),
+weights: st.hashes[0],
+points: ct(st),
 },
 (t, e) => (typeof e === "number" && !Number.isFinite(e) ? null : e),
 1,
@@ -1356,7 +1369,7 @@ type: "button",
 class: "mn-button",
 "data-testid": "npz",
 text: "Mask shown (npz)",
-onclick: () => c("document", { kind: "npz", fields: U() }),
+onclick: () => l("document", { kind: "npz", fields: z() }),
 }),
 );
 let te = n.get("document").number ?? 0;
@@ -1364,26 +1377,26 @@ const ee = () => {
 const t = n.get("document");
 if (!t.number || t.number === te) return;
 te = t.number;
-s(`${Kt()}.${t.kind}`, t.type, z(t.data));
+s(`${Kt()}.${t.kind}`, t.type, U(t.data));
 };
-l(["found"], Jt);
-l(["at", "measure"], It);
-l(["doubts"], nt);
-l(["force"], Xt);
-l(["memorised", "reference", "method", "seed"], () => {
-nt();
+c(["found"], Jt);
+c(["at", "measure"], It);
+c(["doubts"], et);
+c(["force"], Bt);
+c(["memorised", "reference", "method", "seed"], () => {
+et();
 Tt();
 });
-l(["status", "progress", "error"], () => {
+c(["status", "progress", "error"], () => {
 Tt();
-nt();
-Xt();
+et();
+Bt();
 });
-l(["document"], ee);
+c(["document"], ee);
 const ne = i.open(o, { parts: [Z, Lt, Wt], drawer: Zt, box: Lt, draw: Gt });
 Jt();
-nt();
+et();
 return ne;
 }
-var dt = { render: lt };
-export { dt as default };
+var ht = { render: dt };
+export { ht as default };

@@ -1,4 +1,4 @@
-// Built by npm run build from 11 files, sha256 9c8d6d3ad820a91ca90501cb65ab9cc529a5e87f457afbb478c286d15a806e08
+// Built by npm run build from 11 files, sha256 954793246a61932cff448abeb0a1eca24cba9bacc2942260942d92f8fb64ad98
 const t = (t, e = {}, ...s) => {
 const n = document.createElement(t);
 for (const [t, s] of Object.entries(e)) {
@@ -377,6 +377,7 @@ const t = s.get("saved");
 e(u, t.text ?? "");
 u.classList.toggle("mn-bad", t.ok === false);
 d.value = s.get("code");
+d.rows = d.value.split("\n").length + 1;
 };
 return { element: v, files: b, draw: x };
 };
@@ -1452,7 +1453,7 @@ t("button", {
 type: "button",
 text: `${e}.${s}`,
 title: `Leave out layer ${e}, head ${s}`,
-"aria-label": `Leave out layer ${e}, head ${s}`,
+"aria-label": `${e}.${s}: leave out layer ${e}, head ${s}`,
 onclick: () => lt([e, s]),
 }),
 ),

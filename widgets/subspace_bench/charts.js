@@ -1,7 +1,7 @@
 // SubspaceBench's charts: trade-off, curves by strength, layer map.
 
 import { axes, svg, ticks } from "../base/charts.js";
-import { css, luminance } from "../base/colour.js";
+import { css, inkOn } from "../base/colour.js";
 import { readTexts } from "../base/passages.js";
 import { absent, between, many, share, short } from "../base/text.js";
 import { floats } from "../base/traits.js";
@@ -221,7 +221,7 @@ export const layerMap = (c, f, point, theme, width, cursor) => {
     cells = f.cellsAt(point),
     top = Math.max(1e-9, ...cells.filter((v) => !absent(v))),
     left = Math.max(40, ...matrices.map((m) => m.length * 6.4 + 10));
-  const cw = Math.max(7, Math.min(46, (width - left - 6) / columns)),
+  const cw = Math.max(7, Math.min(150, (width - left - 6) / columns)),
     ch = 22,
     root = svg("svg", {
       xmlns: "http://www.w3.org/2000/svg",
@@ -261,7 +261,7 @@ export const layerMap = (c, f, point, theme, width, cursor) => {
           text(left + k * cw + cw / 2, r * ch + 15, short(100 * v), {
             "text-anchor": "middle",
             "pointer-events": "none",
-            style: `fill:${luminance(colour) > 0.45 ? "#1c1c1c" : "#f7f7f7"}`,
+            style: `fill:${inkOn(colour)}`,
           }),
         );
       if (cursor === r * columns + k)

@@ -386,6 +386,13 @@ function render({ model, el }) {
         document.activeElement === map ? cursor : -1,
       ),
     );
+    const layers = f.grid.names.flat().filter(Boolean);
+    if (layers.length === 1) {
+      map.hidden = true;
+      const taken = f.cellsAt(at).find((v) => !absent(v));
+      setText(cell, `The edit is in one layer, ${layers[0]}: it takes ${share(taken)} of its ${KINDS[f.kind].taken}.`);
+      return;
+    }
     const size = f.grid.blocks.length,
       name = cursor >= 0 ? f.grid.names[Math.floor(cursor / size)]?.[cursor % size] : "";
     const taken_ = KINDS[f.kind].taken;

@@ -250,7 +250,7 @@ function render({ model, el }) {
             type: "button",
             text: `${l}.${x}`,
             title: `Leave out layer ${l}, head ${x}`,
-            "aria-label": `Leave out layer ${l}, head ${x}`,
+            "aria-label": `${l}.${x}: leave out layer ${l}, head ${x}`,
             onclick: () => toggle([l, x]),
           }),
         ),

@@ -1,6 +1,7 @@
 """The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`,
 `... injection`, `... vectors`, `... provenance`, `... subspace`, `... diffusion`, `... latency`, `... truth [--part
-NAME]`, `... stress [--part NAME]`, `... models [--part NAME] [--only TYPE ...] [--methods NAME ...]`, or `... load`.
+NAME]`, `... stress [--part NAME]`, `... house [--part NAME]`, `... models [--part NAME] [--only TYPE ...] [--methods
+NAME ...]`, or `... load`.
 """
 
 from __future__ import annotations
@@ -89,6 +90,13 @@ PARTED = {
     "stress": (
         "is anything left behind: bad inputs, interruptions, kills, two workers, times beside an earlier build",
         ("inputs", "interruptions", "kills", "ray", "before"),
+    ),
+    "house": (
+        (
+            "is the house in order: long lines and files, walls, what the tools say, how quickly the start page and the"
+            " views answer, the first call beside an earlier build"
+        ),
+        ("files", "walls", "types", "docs", "door", "views", "before"),
     ),
     "models": (
         (

@@ -210,7 +210,8 @@ def build(out: Path, source: Path, fresh: bool = False) -> dict[str, float]:
     with patch_docutils(source), docutils_namespace():
         app = Sphinx(source, source, out, source.with_name("docs-doctrees"), "html", freshenv=fresh, keep_going=True,
                      warningiserror=True, parallel=1, status=None)  # fmt: skip
-        app.build()
+        # all pages, since each shows the list of them
+        app.build(force_all=True)
     return {
         "docs_warnings": app._warncount,
         "pages": len(app.project.docnames),

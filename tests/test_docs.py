@@ -62,8 +62,48 @@ def test_the_network_is_really_refused(tmp_path):
     assert "there is no network here" in done.stderr and (tmp_path / "asked").read_text()
 
 
+needs_sphinx = pytest.mark.skipif(
+    bool(build.missing()), reason=f"for the documentation, not installed: {', '.join(build.missing())}"
+)
+
+
+@needs_sphinx
+@pytest.mark.parametrize(
+    ("lines", "ready"),
+    [
+        (["Returns: as `patch`,", "    with more."], ["Returns:", "    as `patch`,", "    with more."]),
+        (["Args: ``k``: how", "    many."], ["Args:", "    ``k``: how", "        many."]),
+        (["Raises: E: no.", "    F: none."], ["Raises:", "    E: no.", "    F: none."]),
+        (
+            ["Raises: E for another shape. Cost: n", "    numbers."],
+            ["Raises: E for another shape. Cost: n", "numbers."],
+        ),
+        (["A sentence", "    that is indented.", "", "- a list", "  of two"], None),
+    ],
+)
+def test_docstrings_as_this_project_writes_them_become_sections(lines, ready, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_extensions"))
+    docstrings = importlib.import_module("docstrings")
+    ready = ready or ["A sentence", "that is indented.", "", "- a list", "  of two"]
+    assert docstrings.sections(docstrings.straight(lines)) == ready
+
+
+@needs_sphinx
+def test_signatures_name_the_kinds_of_arguments(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_extensions"))
+    docstrings = importlib.import_module("docstrings")
+    from sphinx.util.typing import stringify_annotation
+
+    from lens.arguments import Count
+
+    spelled = stringify_annotation(Count, "smart")
+    assert "Annotated" in spelled and docstrings.bare(f"(k: {spelled} = 5)") == "(k: Count = 5)"
+    other = "(x: ~typing.Annotated[list[int], <lens.arguments.kinds.Filled object at 0x7f>] | None)"
+    assert docstrings.bare(other) == "(x: list[int] | None)"
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(bool(build.missing()), reason=f"for the documentation, not installed: {', '.join(build.missing())}")
+@needs_sphinx
 def test_the_site_builds_without_a_network_and_asks_for_nothing(tmp_path):
     done, asked = without_network(tmp_path, "--out", tmp_path / "site")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -78,6 +118,7 @@ def test_the_site_builds_without_a_network_and_asks_for_nothing(tmp_path):
         loaded = [tag.get("src") for tag in soup.find_all(["script", "img", "iframe", "source"])]
         loaded += [tag.get("href") for tag in soup.find_all("link") if "canonical" not in (tag.get("rel") or ())]
         assert not [address for address in loaded if re.match(r"(https?:)?//", address or "")], page
+        assert " object at 0x" not in soup.get_text() or page.parent.name == "_modules", page
     reference = (tmp_path / "site" / "reference" / "lens.html").read_text(encoding="utf-8")
     assert not [name for name in lens.__all__ if name != "__version__" and f'id="lens.{name}"' not in reference]
 

@@ -31,6 +31,7 @@ def both_sides(names: dict) -> bool:
 @pytest.mark.parametrize("name", PAGES)
 def test_the_examples_of_a_page_run_and_print_what_it_says(name, models, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    assert not [one.code.line for one in docs.read(PAGES[name]).examples if one.prints and not one.prints.text.strip()]
     page, names, wrong, left_out, compared = docs.read(PAGES[name]), {}, [], 0, 0
     with docs.shared_models(models):
         for example in page.examples:

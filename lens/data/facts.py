@@ -38,26 +38,34 @@ RELATIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "country-continent": (
         ("The country of {s} is on the continent of", "On a map of the world, {s} lies in"),
-        """France: Europe; Italy: Europe; Germany: Europe; Spain: Europe; Poland: Europe; Sweden: Europe; Norway: Europe;
+        """France: Europe; Italy: Europe; Germany: Europe; Spain: Europe; Poland: Europe; Sweden: Europe;
+        Norway: Europe;
         Austria: Europe; Belgium: Europe; Hungary: Europe; Portugal: Europe; Finland: Europe; Greece: Europe;
-        Japan: Asia; China: Asia; India: Asia; Thailand: Asia; Vietnam: Asia; Pakistan: Asia; Nepal: Asia; Mongolia: Asia;
+        Japan: Asia; China: Asia; India: Asia; Thailand: Asia; Vietnam: Asia; Pakistan: Asia; Nepal: Asia;
+        Mongolia: Asia;
         Bangladesh: Asia; Cambodia: Asia; Malaysia: Asia; Laos: Asia; Myanmar: Asia;
-        Kenya: Africa; Nigeria: Africa; Ghana: Africa; Ethiopia: Africa; Uganda: Africa; Tanzania: Africa; Sudan: Africa;
-        Zimbabwe: Africa; Zambia: Africa; Senegal: Africa; Mali: Africa; Rwanda: Africa; Somalia: Africa; Angola: Africa;
+        Kenya: Africa; Nigeria: Africa; Ghana: Africa; Ethiopia: Africa; Uganda: Africa; Tanzania: Africa;
+        Sudan: Africa;
+        Zimbabwe: Africa; Zambia: Africa; Senegal: Africa; Mali: Africa; Rwanda: Africa; Somalia: Africa;
+        Angola: Africa;
         Botswana: Africa; Namibia: Africa; Morocco: Africa; Algeria: Africa""",
     ),
     "country-currency": (
         ("The currency of {s} is the", "Shops in {s} want to be paid in the local currency, the"),
-        """Japan: yen; China: yuan; India: rupee; Pakistan: rupee; Nepal: rupee; Mexico: peso; Chile: peso; Colombia: peso;
+        """Japan: yen; China: yuan; India: rupee; Pakistan: rupee; Nepal: rupee; Mexico: peso; Chile: peso;
+        Colombia: peso;
         Cuba: peso; Argentina: peso; Russia: ruble; Canada: dollar; Australia: dollar; Jamaica: dollar;
-        France: euro; Germany: euro; Italy: euro; Spain: euro; Greece: euro; Ireland: euro; Austria: euro; Portugal: euro;
+        France: euro; Germany: euro; Italy: euro; Spain: euro; Greece: euro; Ireland: euro; Austria: euro;
+        Portugal: euro;
         Finland: euro; Belgium: euro; England: pound; Egypt: pound; Scotland: pound; Iraq: dinar; Libya: dinar""",
     ),
     "element-symbol": (
         ("The chemical symbol for {s} is", "In the periodic table, the element {s} is written as"),
-        """gold: Au; silver: Ag; iron: Fe; copper: Cu; lead: Pb; tin: Sn; mercury: Hg; sodium: Na; potassium: K; carbon: C;
+        """gold: Au; silver: Ag; iron: Fe; copper: Cu; lead: Pb; tin: Sn; mercury: Hg; sodium: Na; potassium: K;
+        carbon: C;
         oxygen: O; hydrogen: H; nitrogen: N; helium: He; calcium: Ca; sulfur: S; phosphorus: P; zinc: Zn; nickel: Ni;
-        aluminum: Al; silicon: Si; magnesium: Mg; chlorine: Cl; fluorine: F; iodine: I; uranium: U; tungsten: W; neon: Ne;
+        aluminum: Al; silicon: Si; magnesium: Mg; chlorine: Cl; fluorine: F; iodine: I; uranium: U; tungsten: W;
+        neon: Ne;
         argon: Ar; lithium: Li; cobalt: Co; titanium: Ti; platinum: Pt; barium: Ba; bromine: Br; boron: B; radium: Ra;
         chromium: Cr; manganese: Mn; arsenic: As""",
     ),
@@ -70,7 +78,8 @@ RELATIONS: dict[str, tuple[tuple[str, ...], str]] = {
         Alexandria: Egypt; Vienna: Austria; Salzburg: Austria; Dublin: Ireland; Lisbon: Portugal; Porto: Portugal;
         Stockholm: Sweden; Oslo: Norway; Copenhagen: Denmark; Helsinki: Finland; Warsaw: Poland; Krakow: Poland;
         Budapest: Hungary; Istanbul: Turkey; Ankara: Turkey; Tehran: Iran; Baghdad: Iraq; Toronto: Canada;
-        Montreal: Canada; Vancouver: Canada; Ottawa: Canada; Sydney: Australia; Melbourne: Australia; Brisbane: Australia;
+        Montreal: Canada; Vancouver: Canada; Ottawa: Canada; Sydney: Australia; Melbourne: Australia;
+        Brisbane: Australia;
         Perth: Australia; Delhi: India; Mumbai: India; Chennai: India; Kolkata: India; Nairobi: Kenya; Lima: Peru;
         Lagos: Nigeria; Karachi: Pakistan; Lahore: Pakistan; Kabul: Afghanistan; Bangkok: Thailand; Hanoi: Vietnam;
         Brussels: Belgium; Antwerp: Belgium; Geneva: Switzerland; Zurich: Switzerland; Amsterdam: Netherlands;
@@ -78,30 +87,37 @@ RELATIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "landmark-country": (
         ("The famous landmark {s} is located in", "Tourists who want to see {s} have to travel to"),
-        """the Eiffel Tower: France; the Louvre: France; Notre Dame: France; the Colosseum: Italy; the Leaning Tower of Pisa: Italy;
-        the Taj Mahal: India; the Red Fort: India; the Great Wall: China; the Forbidden City: China; Tiananmen Square: China;
+        """the Eiffel Tower: France; the Louvre: France; Notre Dame: France; the Colosseum: Italy;
+        the Leaning Tower of Pisa: Italy;
+        the Taj Mahal: India; the Red Fort: India; the Great Wall: China; the Forbidden City: China;
+        Tiananmen Square: China;
         the Great Pyramid: Egypt; the Sphinx: Egypt; the Valley of the Kings: Egypt; the Acropolis: Greece;
         the Parthenon: Greece; Mount Olympus: Greece; the Kremlin: Russia; Red Square: Russia; the Hermitage: Russia;
         the Alhambra: Spain; the Sagrada Familia: Spain; Machu Picchu: Peru; Mount Fuji: Japan; Angkor Wat: Cambodia;
         the Brandenburg Gate: Germany; the Black Forest: Germany; Neuschwanstein Castle: Germany; Chichen Itza: Mexico;
         the Sydney Opera House: Australia; Ayers Rock: Australia; Hagia Sophia: Turkey; the Blue Mosque: Turkey;
-        Table Mountain: South Africa; the Matterhorn: Switzerland; Petra: Jordan; Mount Vesuvius: Italy; Versailles: France""",
+        Table Mountain: South Africa; the Matterhorn: Switzerland; Petra: Jordan; Mount Vesuvius: Italy;
+        Versailles: France""",
     ),
     "person-country": (
         ("The home country of {s} was", "History books say that {s} came from"),
-        """Mozart: Austria; Freud: Austria; Picasso: Spain; Cervantes: Spain; Gandhi: India; Nehru: India; Shakespeare: England;
+        """Mozart: Austria; Freud: Austria; Picasso: Spain; Cervantes: Spain; Gandhi: India; Nehru: India;
+        Shakespeare: England;
         Newton: England; Darwin: England; Dickens: England; Churchill: England; Napoleon: France; Voltaire: France;
         Descartes: France; Monet: France; Pasteur: France; Rousseau: France; Einstein: Germany; Bach: Germany;
         Beethoven: Germany; Goethe: Germany; Nietzsche: Germany; Luther: Germany; Bismarck: Germany; Hegel: Germany;
         Tolstoy: Russia; Dostoevsky: Russia; Lenin: Russia; Pushkin: Russia; Tchaikovsky: Russia; Chekhov: Russia;
         Dante: Italy; Galileo: Italy; Michelangelo: Italy; Verdi: Italy; Machiavelli: Italy; Vivaldi: Italy;
-        Confucius: China; Mao: China; Aristotle: Greece; Plato: Greece; Socrates: Greece; Homer: Greece; Pericles: Greece;
-        Chopin: Poland; Copernicus: Poland; Cleopatra: Egypt; Ramses: Egypt; Ibsen: Norway; Nobel: Sweden; Linnaeus: Sweden""",
+        Confucius: China; Mao: China; Aristotle: Greece; Plato: Greece; Socrates: Greece; Homer: Greece;
+        Pericles: Greece;
+        Chopin: Poland; Copernicus: Poland; Cleopatra: Egypt; Ramses: Egypt; Ibsen: Norway; Nobel: Sweden;
+        Linnaeus: Sweden""",
     ),
     "person-work": (
         ("In his time, {s} was a famous", "The great {s} was by profession a"),
         """Mozart: composer; Bach: composer; Beethoven: composer; Chopin: composer; Verdi: composer; Haydn: composer;
-        Vivaldi: composer; Handel: composer; Brahms: composer; Schubert: composer; Wagner: composer; Tchaikovsky: composer;
+        Vivaldi: composer; Handel: composer; Brahms: composer; Schubert: composer; Wagner: composer;
+        Tchaikovsky: composer;
         Picasso: painter; Monet: painter; Rembrandt: painter; Renoir: painter; Matisse: painter; Vermeer: painter;
         Raphael: painter; Titian: painter; Gauguin: painter; Plato: philosopher; Aristotle: philosopher;
         Socrates: philosopher; Kant: philosopher; Nietzsche: philosopher; Hegel: philosopher; Descartes: philosopher;
@@ -115,10 +131,13 @@ RELATIONS: dict[str, tuple[tuple[str, ...], str]] = {
         """Michael Jordan: basketball; LeBron James: basketball; Kobe Bryant: basketball; Stephen Curry: basketball;
         Larry Bird: basketball; Magic Johnson: basketball; Tim Duncan: basketball; Kevin Durant: basketball;
         Tiger Woods: golf; Jack Nicklaus: golf; Arnold Palmer: golf; Phil Mickelson: golf; Rory McIlroy: golf;
-        Roger Federer: tennis; Rafael Nadal: tennis; Serena Williams: tennis; Andre Agassi: tennis; Pete Sampras: tennis;
-        Novak Djokovic: tennis; Andy Murray: tennis; Maria Sharapova: tennis; Babe Ruth: baseball; Derek Jeter: baseball;
+        Roger Federer: tennis; Rafael Nadal: tennis; Serena Williams: tennis; Andre Agassi: tennis;
+        Pete Sampras: tennis;
+        Novak Djokovic: tennis; Andy Murray: tennis; Maria Sharapova: tennis; Babe Ruth: baseball;
+        Derek Jeter: baseball;
         Willie Mays: baseball; Hank Aaron: baseball; Mickey Mantle: baseball; Jackie Robinson: baseball;
-        Lou Gehrig: baseball; Tom Brady: football; Peyton Manning: football; Joe Montana: football; Eli Manning: football;
+        Lou Gehrig: baseball; Tom Brady: football; Peyton Manning: football; Joe Montana: football;
+        Eli Manning: football;
         Wayne Gretzky: hockey; Sidney Crosby: hockey; Bobby Orr: hockey; Gordie Howe: hockey""",
     ),
     "company-country": (
@@ -127,20 +146,24 @@ RELATIONS: dict[str, tuple[tuple[str, ...], str]] = {
         Mitsubishi: Japan; Yamaha: Japan; Hitachi: Japan; BMW: Germany; Siemens: Germany; Volkswagen: Germany;
         Bayer: Germany; Mercedes: Germany; Porsche: Germany; Audi: Germany; Bosch: Germany; Adidas: Germany;
         Ferrari: Italy; Fiat: Italy; Gucci: Italy; Prada: Italy; Lamborghini: Italy; Renault: France; Peugeot: France;
-        Michelin: France; Chanel: France; IKEA: Sweden; Volvo: Sweden; Ericsson: Sweden; Spotify: Sweden; Nokia: Finland;
+        Michelin: France; Chanel: France; IKEA: Sweden; Volvo: Sweden; Ericsson: Sweden; Spotify: Sweden;
+        Nokia: Finland;
         Philips: Netherlands; Heineken: Netherlands; Lego: Denmark; Carlsberg: Denmark; Alibaba: China; Huawei: China;
-        Tencent: China; Lenovo: China; Infosys: India; Tata: India; Qantas: Australia; Rolex: Switzerland; Nestle: Switzerland""",
+        Tencent: China; Lenovo: China; Infosys: India; Tata: India; Qantas: Australia; Rolex: Switzerland;
+        Nestle: Switzerland""",
     ),
     "animal-young": (
         ("A young {s} is called a", "The usual word for a baby {s} is"),
-        """dog: puppy; cat: kitten; cow: calf; horse: foal; sheep: lamb; goat: kid; pig: piglet; bear: cub; lion: cub; tiger: cub;
+        """dog: puppy; cat: kitten; cow: calf; horse: foal; sheep: lamb; goat: kid; pig: piglet; bear: cub; lion: cub;
+        tiger: cub;
         fox: cub; wolf: pup; seal: pup; deer: fawn; duck: duckling; goose: gosling; chicken: chick; hen: chick;
         kangaroo: joey; frog: tadpole; whale: calf; elephant: calf; giraffe: calf; swan: cygnet; bat: pup; shark: pup;
         leopard: cub; panda: cub; rabbit: kit; beaver: kit; penguin: chick; robin: chick; donkey: foal; zebra: foal""",
     ),
     "thing-kind": (
         ("A {s} is a kind of", "In a dictionary, a {s} is described as a type of"),
-        """salmon: fish; trout: fish; tuna: fish; cod: fish; shark: fish; carp: fish; sparrow: bird; robin: bird; hawk: bird;
+        """salmon: fish; trout: fish; tuna: fish; cod: fish; shark: fish; carp: fish; sparrow: bird; robin: bird;
+        hawk: bird;
         pigeon: bird; penguin: bird; parrot: bird; rose: flower; tulip: flower; daisy: flower; lily: flower; pine: tree;
         maple: tree; willow: tree; birch: tree; cedar: tree; poodle: dog; beagle: dog; terrier: dog; bulldog: dog;
         beetle: insect; mosquito: insect; butterfly: insect; moth: insect; cricket: insect; wasp: insect; banana: fruit;
@@ -151,7 +174,8 @@ RELATIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "thing-color": (
         ("The usual color of {s} is", "If you ask a child to paint {s}, the child takes the color"),
         """grass: green; spinach: green; broccoli: green; cucumbers: green; emeralds: green; frogs: green; moss: green;
-        snow: white; milk: white; salt: white; flour: white; polar bears: white; rice: white; cotton: white; coal: black;
+        snow: white; milk: white; salt: white; flour: white; polar bears: white; rice: white; cotton: white;
+        coal: black;
         crows: black; ravens: black; panthers: black; tar: black; blood: red; tomatoes: red; strawberries: red;
         cherries: red; rubies: red; fire engines: red; the sky: blue; sapphires: blue; the sea: blue; blueberries: blue;
         lemons: yellow; bananas: yellow; the sun: yellow; corn: yellow; school buses: yellow; canaries: yellow;
@@ -164,14 +188,17 @@ RELATIONS: dict[str, tuple[tuple[str, ...], str]] = {
         young: old; hard: soft; wet: dry; high: low; open: closed; full: empty; early: late; up: down; left: right;
         black: white; day: night; war: peace; love: hate; win: lose; buy: sell; push: pull; begin: end; true: false;
         inside: outside; above: below; north: south; east: west; male: female; king: queen; victory: defeat;
-        success: failure; life: death; friend: enemy; clean: dirty; loud: quiet; thick: thin; wide: narrow; deep: shallow;
+        success: failure; life: death; friend: enemy; clean: dirty; loud: quiet; thick: thin; wide: narrow;
+        deep: shallow;
         first: last; before: after; always: never; positive: negative; maximum: minimum; increase: decrease;
         ancient: modern; odd: even; husband: wife; heaven: hell; simple: complex; cheap: expensive; near: far""",
     ),
     "time-next": (
         ("The one that comes right after {s} is", "Right after {s} comes"),
-        """Monday: Tuesday; Tuesday: Wednesday; Wednesday: Thursday; Thursday: Friday; Friday: Saturday; Saturday: Sunday;
-        Sunday: Monday; January: February; February: March; March: April; April: May; May: June; June: July; July: August;
+        """Monday: Tuesday; Tuesday: Wednesday; Wednesday: Thursday; Thursday: Friday; Friday: Saturday;
+        Saturday: Sunday;
+        Sunday: Monday; January: February; February: March; March: April; April: May; May: June; June: July;
+        July: August;
         August: September; September: October; October: November; November: December; December: January; spring: summer;
         summer: autumn""",
     ),

@@ -25,24 +25,38 @@ class Ability:
     texts: tuple[str, str, str]
 
 
-IRREGULAR_PAST = """become became; begin began; bite bit; blow blew; break broke; bring brought; build built; buy bought; catch caught; choose chose;
-come came; dig dug; do did; draw drew; drink drank; drive drove; eat ate; fall fell; feed fed; feel felt; fight fought; find found; fly flew; forget forgot;
-forgive forgave; freeze froze; get got; give gave; go went; grow grew; hang hung; have had; hear heard; hide hid; hold held; keep kept; kneel knelt; know knew;
-leave left; lend lent; lose lost; make made; mean meant; meet met; pay paid; ride rode; ring rang; rise rose; run ran; say said; see saw; seek sought; sell sold;
-send sent; shake shook; shine shone; shoot shot; sing sang; sink sank; sit sat; sleep slept; speak spoke; spend spent; spin spun; stand stood; steal stole;
-stick stuck; strike struck; swear swore; sweep swept; swim swam; swing swung; take took; teach taught; tear tore; tell told; think thought; throw threw;
+IRREGULAR_PAST = """become became; begin began; bite bit; blow blew; break broke; bring brought; build built;
+buy bought; catch caught; choose chose;
+come came; dig dug; do did; draw drew; drink drank; drive drove; eat ate; fall fell; feed fed; feel felt;
+fight fought; find found; fly flew; forget forgot;
+forgive forgave; freeze froze; get got; give gave; go went; grow grew; hang hung; have had; hear heard; hide hid;
+hold held; keep kept; kneel knelt; know knew;
+leave left; lend lent; lose lost; make made; mean meant; meet met; pay paid; ride rode; ring rang; rise rose; run ran;
+say said; see saw; seek sought; sell sold;
+send sent; shake shook; shine shone; shoot shot; sing sang; sink sank; sit sat; sleep slept; speak spoke; spend spent;
+spin spun; stand stood; steal stole;
+stick stuck; strike struck; swear swore; sweep swept; swim swam; swing swung; take took; teach taught; tear tore;
+tell told; think thought; throw threw;
 understand understood; wake woke; wear wore; weep wept; win won; write wrote"""
-REGULAR_VERBS = """ask call answer open close help work play talk walk look jump laugh smile paint climb cook clean wash push pull kick count knock land pack
-pick plant point print reach rest return roll row sail save shout start stay thank touch travel turn visit vote wait warn watch wish carry study hurry try cry dry
-marry bury copy stop plan drop grab hug step beg rob dance bake close hope move smoke taste use waste wave gather murmur borrow follow"""
+REGULAR_VERBS = """ask call answer open close help work play talk walk look jump laugh smile paint climb cook clean
+wash push pull kick count knock land pack
+pick plant point print reach rest return roll row sail save shout start stay thank touch travel turn visit vote wait
+warn watch wish carry study hurry try cry dry
+marry bury copy stop plan drop grab hug step beg rob dance bake close hope move smoke taste use waste wave gather
+murmur borrow follow"""
 #: regular verbs that double their last letter
 _DOUBLED = {"stop", "plan", "drop", "grab", "hug", "step", "beg", "rob", "occur", "prefer"}
 
-IRREGULAR_PLURAL = """child children; foot feet; tooth teeth; goose geese; mouse mice; man men; woman women; ox oxen; person people; knife knives; wife wives;
-life lives; leaf leaves; loaf loaves; wolf wolves; shelf shelves; half halves; calf calves; thief thieves; scarf scarves; elf elves; potato potatoes; tomato tomatoes;
-hero heroes; echo echoes; cactus cacti; crisis crises; oasis oases; analysis analyses; gentleman gentlemen; policeman policemen; grandchild grandchildren"""
-REGULAR_NOUNS = """apple book box brush bus car cat church city class coin cup desk dish dog dream driver dress engine eye farm fence finger flag flower fox friend
-game girl glass hand hat horse house idea kiss lady lake letter match nurse party peach pen phone picture plane poppy road rock rose school ship shoe shop
+IRREGULAR_PLURAL = """child children; foot feet; tooth teeth; goose geese; mouse mice; man men; woman women; ox oxen;
+person people; knife knives; wife wives;
+life lives; leaf leaves; loaf loaves; wolf wolves; shelf shelves; half halves; calf calves; thief thieves;
+scarf scarves; elf elves; potato potatoes; tomato tomatoes;
+hero heroes; echo echoes; cactus cacti; crisis crises; oasis oases; analysis analyses; gentleman gentlemen;
+policeman policemen; grandchild grandchildren"""
+REGULAR_NOUNS = """apple book box brush bus car cat church city class coin cup desk dish dog dream driver dress engine
+eye farm fence finger flag flower fox friend
+game girl glass hand hat horse house idea kiss lady lake letter match nurse party peach pen phone picture plane poppy
+road rock rose school ship shoe shop
 song star story street tax train tree truck wall watch week wish witch year"""
 _NO_PLURAL = {
     "butter",
@@ -59,27 +73,46 @@ _NO_PLURAL = {
     "breakfast",
 }
 
-ANTONYMS = """hot cold; big small; tall short; up down; left right; day night; black white; happy sad; rich poor; fast slow; old new; good bad; hard soft; high low;
-in out; on off; open closed; early late; full empty; strong weak; light dark; clean dirty; wet dry; near far; first last; begin end; buy sell; come go;
-push pull; win lose; love hate; laugh cry; live die; give take; ask answer; sit stand; rise fall; remember forget; arrive depart; accept refuse; add subtract;
-agree disagree; alive dead; always never; ancient modern; appear disappear; asleep awake; attack defend; beautiful ugly; before after; best worst; bitter sweet;
-brave cowardly; bright dim; broad narrow; build destroy; calm stormy; careful careless; cheap expensive; clever stupid; combine separate; comedy tragedy;
-create destroy; deep shallow; difficult easy; east west; enemy friend; enter leave; even odd; everything nothing; export import; fact fiction; famous unknown;
-fat thin; female male; find lose; float sink; foolish wise; forward backward; freedom slavery; front back; future past; generous selfish; gentle rough;
-guilty innocent; heaven hell; heavy light; horizontal vertical; increase decrease; inside outside; interesting boring; junior senior; king queen; lead follow;
-lend borrow; long short; loose tight; loud quiet; major minor; maximum minimum; more less; noisy silent; north south; optimist pessimist; over under;
-peace war; permanent temporary; polite rude; positive negative; praise blame; public private; question answer; raise lower; receive send; reward punish;
-simple complex; sharp blunt; smooth rough; summer winter; sunrise sunset; success failure; teacher student; thick thin; top bottom; true false;
+ANTONYMS = """hot cold; big small; tall short; up down; left right; day night; black white; happy sad; rich poor;
+fast slow; old new; good bad; hard soft; high low;
+in out; on off; open closed; early late; full empty; strong weak; light dark; clean dirty; wet dry; near far;
+first last; begin end; buy sell; come go;
+push pull; win lose; love hate; laugh cry; live die; give take; ask answer; sit stand; rise fall; remember forget;
+arrive depart; accept refuse; add subtract;
+agree disagree; alive dead; always never; ancient modern; appear disappear; asleep awake; attack defend;
+beautiful ugly; before after; best worst; bitter sweet;
+brave cowardly; bright dim; broad narrow; build destroy; calm stormy; careful careless; cheap expensive;
+clever stupid; combine separate; comedy tragedy;
+create destroy; deep shallow; difficult easy; east west; enemy friend; enter leave; even odd; everything nothing;
+export import; fact fiction; famous unknown;
+fat thin; female male; find lose; float sink; foolish wise; forward backward; freedom slavery; front back;
+future past; generous selfish; gentle rough;
+guilty innocent; heaven hell; heavy light; horizontal vertical; increase decrease; inside outside; interesting boring;
+junior senior; king queen; lead follow;
+lend borrow; long short; loose tight; loud quiet; major minor; maximum minimum; more less; noisy silent; north south;
+optimist pessimist; over under;
+peace war; permanent temporary; polite rude; positive negative; praise blame; public private; question answer;
+raise lower; receive send; reward punish;
+simple complex; sharp blunt; smooth rough; summer winter; sunrise sunset; success failure; teacher student;
+thick thin; top bottom; true false;
 victory defeat; visible invisible; warm cool; wide narrow; young old; yes no"""
 
-MORE_CAPITALS = """Albania: Tirana; Algeria: Algiers; Angola: Luanda; Argentina: Buenos Aires; Armenia: Yerevan; Azerbaijan: Baku; Bahrain: Manama; Belarus: Minsk;
-Belize: Belmopan; Bhutan: Thimphu; Botswana: Gaborone; Brazil: Brasilia; Cambodia: Phnom Penh; Cameroon: Yaounde; Chad: N'Djamena; Colombia: Bogota;
-Croatia: Zagreb; Cyprus: Nicosia; Ecuador: Quito; Eritrea: Asmara; Estonia: Tallinn; Ethiopia: Addis Ababa; Fiji: Suva; Gabon: Libreville; Georgia: Tbilisi;
-Guinea: Conakry; Guyana: Georgetown; Haiti: Port-au-Prince; Honduras: Tegucigalpa; India: New Delhi; Jamaica: Kingston; Jordan: Amman; Kazakhstan: Astana;
-Kosovo: Pristina; Kyrgyzstan: Bishkek; Laos: Vientiane; Latvia: Riga; Liberia: Monrovia; Lithuania: Vilnius; Madagascar: Antananarivo; Malawi: Lilongwe;
-Malaysia: Kuala Lumpur; Mali: Bamako; Malta: Valletta; Moldova: Chisinau; Mongolia: Ulaanbaatar; Morocco: Rabat; Mozambique: Maputo; Namibia: Windhoek;
-Nepal: Kathmandu; Nicaragua: Managua; Niger: Niamey; Oman: Muscat; Paraguay: Asuncion; Qatar: Doha; Rwanda: Kigali; Senegal: Dakar; Slovakia: Bratislava;
-Slovenia: Ljubljana; Somalia: Mogadishu; Sudan: Khartoum; Taiwan: Taipei; Tajikistan: Dushanbe; Tunisia: Tunis; Uganda: Kampala; Uruguay: Montevideo;
+MORE_CAPITALS = """Albania: Tirana; Algeria: Algiers; Angola: Luanda; Argentina: Buenos Aires; Armenia: Yerevan;
+Azerbaijan: Baku; Bahrain: Manama; Belarus: Minsk;
+Belize: Belmopan; Bhutan: Thimphu; Botswana: Gaborone; Brazil: Brasilia; Cambodia: Phnom Penh; Cameroon: Yaounde;
+Chad: N'Djamena; Colombia: Bogota;
+Croatia: Zagreb; Cyprus: Nicosia; Ecuador: Quito; Eritrea: Asmara; Estonia: Tallinn; Ethiopia: Addis Ababa;
+Fiji: Suva; Gabon: Libreville; Georgia: Tbilisi;
+Guinea: Conakry; Guyana: Georgetown; Haiti: Port-au-Prince; Honduras: Tegucigalpa; India: New Delhi;
+Jamaica: Kingston; Jordan: Amman; Kazakhstan: Astana;
+Kosovo: Pristina; Kyrgyzstan: Bishkek; Laos: Vientiane; Latvia: Riga; Liberia: Monrovia; Lithuania: Vilnius;
+Madagascar: Antananarivo; Malawi: Lilongwe;
+Malaysia: Kuala Lumpur; Mali: Bamako; Malta: Valletta; Moldova: Chisinau; Mongolia: Ulaanbaatar; Morocco: Rabat;
+Mozambique: Maputo; Namibia: Windhoek;
+Nepal: Kathmandu; Nicaragua: Managua; Niger: Niamey; Oman: Muscat; Paraguay: Asuncion; Qatar: Doha; Rwanda: Kigali;
+Senegal: Dakar; Slovakia: Bratislava;
+Slovenia: Ljubljana; Somalia: Mogadishu; Sudan: Khartoum; Taiwan: Taipei; Tajikistan: Dushanbe; Tunisia: Tunis;
+Uganda: Kampala; Uruguay: Montevideo;
 Uzbekistan: Tashkent; Yemen: Sanaa; Zambia: Lusaka; Zimbabwe: Harare"""
 
 #: rows whose next item follows; a row ending in its own first item is a circle

@@ -69,13 +69,14 @@ _METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "n
 
 def cells(text: str) -> list[dict[str, Any]]:
     """The cells of a template, in order."""
-    found = []
+    notebook: list[dict[str, Any]] = []
+    code: dict[str, Any] = {"cell_type": "code", "execution_count": None, "outputs": []}
     for number, part in enumerate(_CODE.split(text)):
         if part.strip():
-            cell = {"id": f"cell-{len(found):02d}", "metadata": {}, "source": part.strip().splitlines(keepends=True)}
-            code = {"cell_type": "code", "execution_count": None, "outputs": []}
-            found.append(cell | (code if number % 2 else {"cell_type": "markdown"}))
-    return found
+            source = part.strip().splitlines(keepends=True)
+            cell: dict[str, Any] = {"id": f"cell-{len(notebook):02d}", "metadata": {}, "source": source}
+            notebook.append(cell | (code if number % 2 else {"cell_type": "markdown"}))
+    return notebook
 
 
 def require_model(name: str) -> None:

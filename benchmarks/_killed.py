@@ -157,7 +157,7 @@ class Reproduction:
     """A published experiment run again, preset tiny: a family of models is trained, tables are made, claims judged."""
 
     def __init__(self, small: bool):
-        from lens.reproduce import palimpsest
+        from lens.reproduce.palimpsest import study as palimpsest
 
         self.paper, self.preset = palimpsest, palimpsest.PRESETS["tiny"]
         if small:

@@ -73,41 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     again = commands.add_parser(
         "reproduce", help="run a published experiment again, with intervals and controls; the same command resumes it"
     )
-    again.add_argument(
-        "name",
-        help=(
-            "which: memory-injections, function-vectors, instruction-vectors, palimpsest, subspace-language,"
-            " loss-curvature or memory-subspace"
-        ),
-    )
-    again.add_argument(
-        "--model", default="smollm2", help="smollm2, organism:<name>, a folder or a hub name (default: smollm2)"
-    )
-    again.add_argument(
-        "--data",
-        default="own",
-        help="memory-injections: own, hand, 2wmh or a file; function-vectors: own or a folder of tasks (default: own)",
-    )
-    again.add_argument(
-        "--preset", default="quick", help="quick, medium or full; palimpsest: quick, full or paper (default: quick)"
-    )
-    again.add_argument(
-        "--limit", type=int, help="so many items (memory-injections) or tasks (function-vectors) at most"
-    )
-    again.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
-    again.add_argument("--seed", type=int, default=0, help="of controls, splits and resampling (default: 0)")
-    again.add_argument(
-        "--models",
-        type=Path,
-        help=(
-            "loss-curvature, subspace-language, memory-subspace: a folder with organisms, into which those that are"
-            " nowhere are trained"
-        ),
-    )
-    again.add_argument(
-        "--out", type=Path, help="folder for results and figures (default: build/<name>/[<model>-]<data>-<preset>)"
-    )
-    again.set_defaults(run=_reproduce)
+    from lens.reproduce.command import add_arguments
+
+    add_arguments(again)
 
     from lens.provenance.command import add_parsers
 
@@ -156,52 +124,10 @@ def _patch(arguments: argparse.Namespace) -> int:
         (lens.save if arguments.out.suffix == ".zarr" else lens.export)(trace, arguments.out)
         print(f"saved: {arguments.out}")
     if arguments.figure is not None:
-        import matplotlib
-
-        matplotlib.use("Agg")
         from lens.figures import patch_map
 
         patch_map(trace, arguments.figure)
         print(f"figure: {arguments.figure}")
-    return 0
-
-
-def _reproduce(arguments: argparse.Namespace) -> int:
-    from lens.reproduce import reproduction
-
-    module = reproduction(arguments.name)
-    if arguments.preset not in module.PRESETS:
-        raise ValueError(f"--preset {arguments.preset!r} is not known; expected one of {', '.join(module.PRESETS)}")
-    if arguments.models is not None and not getattr(module, "TAKES_MODELS", False):
-        raise ValueError(f"--models {arguments.models}: {arguments.name} takes no folder of models; leave it out")
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import lens
-
-    # one folder for each model, data and preset: a reproduction refuses a folder of another configuration
-    words = [arguments.model.rsplit(":", 1)[-1].strip("/").rsplit("/", 1)[-1]] * (arguments.model != "smollm2") + [
-        Path(arguments.data).stem,
-        arguments.preset,
-    ]
-    out = arguments.out or Path("build") / arguments.name / "-".join(words)
-    model = lens.load(arguments.model, device=arguments.device) if getattr(module, "NEEDS_MODEL", True) else None
-    made = module.run(
-        model,
-        data=arguments.data,
-        preset=arguments.preset,
-        limit=arguments.limit,
-        out=out,
-        seed=arguments.seed,
-        say=lambda line: print(line, flush=True),
-        **({} if arguments.models is None else {"models": arguments.models}),
-    )
-    for row in made.table.to_dict("records"):
-        print(
-            f"\n{row['claim']}\n  paper:   {row['paper']}\n  here:    {row['here']}\n  n:       {row['n']}\n  looks:  "
-            f" {row['multiplicity']}\n  verdict: {row['verdict']}"
-        )
-    print(f"\nresults and {len(made.figures)} figures: {out.absolute()}")
     return 0
 
 

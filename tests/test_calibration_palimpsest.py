@@ -18,12 +18,10 @@ from lens.measure.retrain import published_size
 from lens.measure.statistics import StatisticsError, proportion
 from lens.organisms.micro import BigramPlan, MicroPlan, corpus, draw_keys, train
 from lens.provenance import ProvenanceError, Reference, Transcript, query_scores
-from lens.reproduce import palimpsest_calibration as study
-from lens.reproduce import palimpsest_models as models
-from lens.reproduce import palimpsest_redrawn as redrawn
-from lens.reproduce import palimpsest_sizes as sizes
-from lens.reproduce import palimpsest_traps as traps
-from lens.reproduce.palimpsest_sizes import CONSERVATIVE, GUARANTEED, INSIDE, PUBLISHED, TOO_SMALL, Checked
+from lens.reproduce.palimpsest import calibration as study
+from lens.reproduce.palimpsest import micro_models as models
+from lens.reproduce.palimpsest import redrawn, sizes, traps
+from lens.reproduce.palimpsest.sizes import CONSERVATIVE, GUARANTEED, INSIDE, PUBLISHED, TOO_SMALL, Checked
 from lens.results.errors import ResultError
 
 SMALL = replace(

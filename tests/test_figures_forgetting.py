@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lens import figures
+from lens.reproduce.instruction_vectors import figures
 
 TASKS = ("table_1", "pick_last", "step_1")
 

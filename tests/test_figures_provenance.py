@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lens.figures import provenance as draw
+from lens.reproduce.palimpsest import figures as draw
 
 
 def positions():

@@ -339,7 +339,7 @@ def test_long_and_foreign_names_have_room_for_their_sibling(tmp_path):
 
 def test_a_user_that_is_not_known_is_left_as_a_name_of_a_folder(tmp_path, monkeypatch):
     from lens import cache
-    from lens.reproduce.function_vectors import PRESETS, load_tasks
+    from lens.reproduce.function_vectors.study import PRESETS, load_tasks
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))

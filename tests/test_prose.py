@@ -85,7 +85,7 @@ SMOLLM2 = {
 DOTS = "scale: the level of the map's dots"
 WINDOWS = "scale: windows of the stored table power"
 SECONDARY = "paper: Jiang et al. 2024, from a secondary source"
-STUDY, CURVATURE = "lens.reproduce.memory_subspace_bench", "lens.reproduce.loss_curvature_bench"
+STUDY, CURVATURE = "lens.reproduce.memory_subspace.bench", "lens.reproduce.loss_curvature.bench"
 SOURCES = {
     "01": {
         "26": "paper: Wang et al. 2023, abstract",
@@ -104,24 +104,24 @@ SOURCES = {
         "106": "= stored('memory_injections/hand/prompts.nc').sizes['item']",
         **SMOLLM2,
     },
-    "03": {**SMOLLM2, ".05": "= of('lens.reproduce.vector_claims', 'MARGIN')"},
+    "03": {**SMOLLM2, ".05": "= of('lens.reproduce.function_vectors.verdicts', 'MARGIN')"},
     "04": {
         **dict.fromkeys(("10.24", "1.93", ".95"), SECONDARY),
         ".873": "paper: Jiang et al. 2025, Hellaswag",
         ".08": "paper: Jiang et al. 2025, the weight in its code",
         "7": "paper: Llama-2-7B-chat, its name",
         "135": SMOLLM2["135"],
-        "8": "= of('lens.reproduce.instruction_vectors', 'PRESETS')['quick']['language'].rank",
+        "8": "= of('lens.reproduce.instruction_vectors.study', 'PRESETS')['medium']['language'].rank",
         ".25": "= 2 * 0.5 ** 3",
         "32": "= stored('instruction_vectors/symbols/seed-0/start.nc').effect.isel(old=0).size",
     },
     "05": {
         "0.4": "= parameters('organism:palimpsest')",
         "4,000": "= of('lens.organisms.palimpsest', 'Recipe')().rows",
-        "99": "= 100 * of('lens.reproduce.palimpsest_sizes', 'LEVEL')",
+        "99": "= 100 * of('lens.reproduce.palimpsest.sizes', 'LEVEL')",
         "64": "scale: triples of the stored calibration, sizes.csv",
         "25": "scale: the name of a derivative, tune-25",
-        ".01": "= of('lens.reproduce.palimpsest_frames', 'LEVEL')",
+        ".01": "= of('lens.reproduce.palimpsest.tables', 'LEVEL')",
         **dict.fromkeys(("8", "16", "32"), WINDOWS),
         ".1": "= 1 / (9 + 1)",
         "9": "paper: Kuditipudi et al. 2025, the authors' repository",
@@ -130,8 +130,8 @@ SOURCES = {
         "1.1": "= parameters('organism:canaries')",
         "32": "= canaries('main').prefix - 1",
         "8": "= canaries('second').ids.shape[1] - canaries('second').prefix",
-        "24": "= of('lens.reproduce.subspace_smollm2', 'PREFIX')",
-        "12": "= max(of('lens.reproduce.subspace_smollm2', 'SUFFIXES'))",
+        "24": "= of('lens.reproduce.subspace_language.smollm2', 'PREFIX')",
+        "12": "= max(of('lens.reproduce.subspace_language.smollm2', 'SUFFIXES'))",
         ".05": "= default('alpha')",
         ".15": "= default('margin')",
     },
@@ -141,7 +141,7 @@ SOURCES = {
         ".05": f"= of('{CURVATURE}', 'RISE')",
         "5": f"= round(100 * math.expm1(of('{CURVATURE}', 'RISE')))",
         "95": "scale: the level of every interval",
-        ".1": "= of('lens.reproduce.loss_curvature_frames', 'LEAST_ABOVE_CHANCE')",
+        ".1": "= of('lens.reproduce.loss_curvature.tables', 'LEAST_ABOVE_CHANCE')",
     },
     "08": {
         "1.1": "= parameters('organism:cards', 'unet')",
@@ -149,7 +149,7 @@ SOURCES = {
         "64": "= of('lens.organisms.cards', 'Recipe')().duplicates",
         "5": f"= 100 * of('{STUDY}', 'RISE')",
         "25": "scale: the thresholds' table, printed above",
-        "50": "= of('lens.reproduce.memory_subspace_attacks', 'UPDATES')",
+        "50": "= of('lens.reproduce.memory_subspace.attacks', 'UPDATES')",
         ".05": "= default('alpha')",
         ".15": "= default('margin')",
     },

@@ -220,12 +220,12 @@ def test_a_pair_of_another_form_names_its_line(tmp_path, other):
 
 @pytest.mark.parametrize("content", ["", '{"preset": {"a', "[]", "{}", DEEP])
 def test_a_record_of_a_run_that_is_cut_or_of_another_form_says_which_file_and_what_to_do(tmp_path, content):
-    from lens.reproduce import again, common
+    from lens.reproduce import again, records
     from lens.results.errors import ResultError
 
     file = write(tmp_path, "reproduction.json", content)
     with pytest.raises(ResultError, match=r"reproduction.json .*run `python -m lens reproduce some --out .*again"):
-        common.read_record(tmp_path, "some")
+        records.read_record(tmp_path, "some")
     if content != "{}":
         with pytest.raises(ResultError, match="reproduction.json cannot be read"):
             again.again(tmp_path)

@@ -11,16 +11,10 @@ import pytest
 import lens
 from lens import figures, injection
 from lens.injection.items import FOLDER
-from lens.reproduce import (
-    REPRODUCTIONS,
-    ReproduceError,
-    common,
-    palimpsest_calibration,
-    reproduction,
-)
-from lens.reproduce import (
-    memory_injections as paper,
-)
+from lens.reproduce import REPRODUCTIONS, ReproduceError, common, reproduction
+from lens.reproduce.memory_injections import published, steps, verdicts
+from lens.reproduce.memory_injections import study as paper
+from lens.reproduce.palimpsest import calibration as palimpsest_calibration
 from tests.models import speaking
 
 PRESET = paper.Preset(
@@ -52,9 +46,9 @@ def data(tmp_path):
 @pytest.fixture
 def known_words(monkeypatch):
     """Everyday text, the memory's full stop and the factual prompts in the words that the tiny model knows."""
-    monkeypatch.setattr(paper, "TEXTS", ("w1 w2 w3 w4", "w5 w6 w7"))
+    monkeypatch.setattr(steps, "TEXTS", ("w1 w2 w3 w4", "w5 w6 w7"))
     monkeypatch.setattr(
-        paper, "load_pairs", lambda *a, **k: [lens.Pair("w1 w2", corrupted="w3 w2", answer=" w4", foil=" w5")] * 2
+        steps, "load_pairs", lambda *a, **k: [lens.Pair("w1 w2", corrupted="w3 w2", answer=" w4", foil=" w5")] * 2
     )
 
 
@@ -62,7 +56,7 @@ def test_a_run_is_stored_resumed_and_loaded_with_the_same_table(model, data, kno
     out = tmp_path / "out"
     made = paper.run(model, data=data, preset=PRESET, out=out, progress=False)
     assert list(made.table.columns) == common.COLUMNS and len(made.table) == 9 and made.table.notna().all().all()
-    assert all(f.stat().st_size > 5000 for f in made.figures) and {f.name for f in out.glob("*.png")} >= {
+    assert all(f.stat().st_size > 5000 for f in made.figures) and {f.name for f in (out / "figures").glob("*.png")} >= {
         "unembed_mean.png",
         "activation_trimmed_percent.png",
         "unembed_dose.png",
@@ -82,13 +76,13 @@ def test_that_single_hop_prompts_are_answered_better_is_not_judged_on_items_chos
 ):
     made = paper.run(model, data=data, preset=PRESET, progress=False)
     given = (made.prompts, made.grids, made.summaries, made.chosen, made.damage)
-    assert paper.verdicts(*given, by_outcome=True)[0].verdict[0].startswith("not judged") and not paper.verdicts(
+    assert verdicts.verdicts(*given, by_outcome=True)[0].verdict[0].startswith("not judged") and not verdicts.verdicts(
         *given
     )[0].verdict[0].startswith("not judged")
     assert set(made.chosen.against[made.chosen.encoder == "activation"].dropna()) == {
         "shuffled",
         "random_direction",
-        paper.RIVAL,
+        steps.RIVAL,
     }
 
 
@@ -169,24 +163,24 @@ def test_published_cells_are_a_summary_that_the_same_figure_draws(tmp_path):
         "frac_up",
     ]
     pd.DataFrame(rows, columns=names).to_csv(tmp_path / "cells.csv", index=False)
-    ds = paper.published_cells(path=tmp_path / "cells.csv")
+    ds = published.published_cells(path=tmp_path / "cells.csv")
     at = ds.sel(condition="unembed", strength=2, layer=1)
     assert at.trimmed_percent == 9 and at["mean"] == pytest.approx(np.log(1.5)) and ds.attrs["n"] == 106
     figures.injection_map(ds, tmp_path / "cells.png", variable="trimmed_percent")
     assert (tmp_path / "cells.png").stat().st_size > 5000
     with pytest.raises(injection.InjectionError, match="gpt3.*curated/hand/gpt2-small"):
-        paper.published_cells(model="gpt3", path=tmp_path / "cells.csv")
+        published.published_cells(model="gpt3", path=tmp_path / "cells.csv")
     with pytest.raises(injection.InjectionError, match="no nothing.csv"):
-        paper.published_cells(path=tmp_path / "nothing.csv")
+        published.published_cells(path=tmp_path / "nothing.csv")
 
 
 def test_the_published_numbers_that_the_table_quotes(monkeypatch):
     """The paper's figures in the table, from the authors' own result files, where these are at hand."""
-    file = Path(os.environ.get(FOLDER, "nowhere")) / paper.CELLS
+    file = Path(os.environ.get(FOLDER, "nowhere")) / published.CELLS
     if not file.is_file():  # anything else that goes wrong with it is a failure
-        pytest.skip(f"the authors' result files are not here: {FOLDER} names no folder with {paper.CELLS}")
-    cells = paper.published_cells(data="2wmh").sel(condition="unembed")
-    by_encoder = paper.published_cells(data="hand")
+        pytest.skip(f"the authors' result files are not here: {FOLDER} names no folder with {published.CELLS}")
+    cells = published.published_cells(data="2wmh").sel(condition="unembed")
+    by_encoder = published.published_cells(data="hand")
     assert round(float(by_encoder.geometric.sel(condition="layer_encoding", layer=9, strength=3))) == 52
     hand = by_encoder.sel(condition="unembed")
     at = cells.sel(layer=5, strength=5)

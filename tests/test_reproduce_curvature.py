@@ -14,25 +14,19 @@ from scipy import stats
 
 import lens
 from lens import cli
-from lens.figures import curvature as draw
 from lens.reproduce import (
     canaries_models,
     common,
+    records,
     reproduction,
 )
-from lens.reproduce import (
-    loss_curvature as paper,
-)
-from lens.reproduce import (
-    loss_curvature_bench as bench_module,
-)
-from lens.reproduce import (
-    loss_curvature_claims as claims,
-)
-from lens.reproduce import (
-    loss_curvature_frames as frames,
-)
-from lens.reproduce import loss_curvature_steps as steps
+from lens.reproduce.claims import Rows
+from lens.reproduce.loss_curvature import bench as bench_module
+from lens.reproduce.loss_curvature import figures as draw
+from lens.reproduce.loss_curvature import steps
+from lens.reproduce.loss_curvature import study as paper
+from lens.reproduce.loss_curvature import tables as frames
+from lens.reproduce.loss_curvature import verdicts as claims
 from lens.reproduce.over_models import words
 from lens.results import dataset as results
 from lens.results.errors import ResultError
@@ -73,7 +67,7 @@ def test_a_run_is_stored_drawn_and_loaded_with_the_same_table(made):
     assert {f.stem for f in out.glob("figures/*.png")} == set(draw.FIGURES) and all(
         f.stat().st_size > 5000 for f in result.figures
     )
-    record = json.loads((out / common.RECORD).read_text())
+    record = json.loads((out / records.RECORD).read_text())
     assert (
         record["fingerprint"] == result.fingerprint
         and record["config"]["preset"]["rows"] == 4
@@ -90,7 +84,7 @@ def test_a_run_is_stored_drawn_and_loaded_with_the_same_table(made):
         steps.file_of(name, 0) + ".nc" in {str(f.relative_to(out)) for f in out.rglob("*.nc")}
         for name in result.parts[0]
     )
-    assert reproduction("loss-curvature") is paper and not paper.NEEDS_MODEL
+    assert reproduction("loss-curvature") is paper.STUDY and not paper.STUDY.needs_model
 
 
 def test_a_finished_run_computes_nothing_again_and_another_configuration_is_refused(made, monkeypatch, tmp_path):
@@ -157,11 +151,9 @@ def test_the_command_takes_a_folder_of_models_and_others_refuse_it(monkeypatch, 
     seen = []
     monkeypatch.setattr(lens, "load", lambda *a, **k: pytest.fail("a model was loaded"))
     monkeypatch.setattr(
-        paper,
+        paper.STUDY,
         "run",
-        lambda model, **k: (
-            seen.append(k) or paper.Reproduction({}, {}, common.table_of([("c", "p", "h", 1, "holds")]), {})
-        ),
+        lambda model, **k: seen.append(k) or paper.Reproduction(table=common.table_of([("c", "p", "h", 1, "holds")])),
     )
     assert (
         cli.main(["reproduce", "loss-curvature", "--preset", "tiny", "--models", str(tmp_path), "--out", str(tmp_path)])
@@ -298,10 +290,10 @@ def test_differences_are_paired_and_verdicts_follow_their_intervals():
         and found["p"] == pytest.approx(stats.ttest_1samp(runs, 0).pvalue)
         and found["n"] == 180
     )
-    rows, numbers = [], {}
-    claims._against(rows, numbers, parts, ("random bases", "not there"), "claim", "paper", 0)
-    claims._against(rows, numbers, parts, ("inputs alone", "gradients alone"), "claim", "paper", 0)
-    claims._against(rows, numbers, parts, ("SVD",), "claim", "paper", 0)
+    rows, numbers = Rows(claims.CLAIMS), {}
+    claims._against(rows, numbers, parts, ("random bases", "not there"), "directions", 0)
+    claims._against(rows, numbers, parts, ("inputs alone", "gradients alone"), "both_sides", 0)
+    claims._against(rows, numbers, parts, ("SVD",), "bottom", 0)
     assert [r[4].split(";")[0] for r in rows] == [
         "holds",
         "holds in part",

@@ -24,19 +24,11 @@ from lens.reproduce import (
     common,
     reproduction,
 )
-from lens.reproduce import (
-    forgetting_claims as claims,
-)
-from lens.reproduce import (
-    forgetting_frames as frames,
-)
-from lens.reproduce import (
-    forgetting_steps as steps,
-)
-from lens.reproduce import (
-    forgetting_studies as studies,
-)
-from lens.reproduce import instruction_vectors as paper
+from lens.reproduce.instruction_vectors import steps
+from lens.reproduce.instruction_vectors import study as paper
+from lens.reproduce.instruction_vectors import tables as frames
+from lens.reproduce.instruction_vectors import tasks as studies
+from lens.reproduce.instruction_vectors import verdicts as claims
 from lens.results.errors import ResultError
 
 PLAN = paper.Preset(
@@ -124,7 +116,7 @@ def test_a_run_is_stored_drawn_and_loaded_with_the_same_table(model, stored):
     )
     assert (
         set(made.seconds) == {(s, m) for s in (0, 1) for m in PLAN.methods}
-        and reproduction("instruction-vectors") is paper
+        and reproduction("instruction-vectors") is paper.STUDY
     )
 
 
@@ -216,16 +208,16 @@ def test_another_configuration_other_data_and_other_weights_are_refused(model, s
 
 def test_similarity_and_distance_are_those_of_plain_forwards(model, stored):
     """The watched numbers against vectors extracted anew from a model that was changed by hand."""
-    bench = steps.Bench(studies.study_of(model, PLAN, 0), PLAN, common.Steps(None, {}), False)
+    bench = steps.Bench(studies.course_of(model, PLAN, 0), PLAN, common.Steps(None, {}), False)
     heads = [(0, 1), (1, 2), (1, 3)]
     of, far = steps.similarities(bench, heads), steps.distances(bench)
-    assert np.allclose(of(bench.study.make_model()), 1) and np.allclose(far(bench.study.make_model()), 0)
-    moved = bench.study.make_model()
+    assert np.allclose(of(bench.course.make_model()), 1) and np.allclose(far(bench.course.make_model()), 0)
+    moved = bench.course.make_model()
     with torch.no_grad():
         for p in moved.parameters():
             p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(3)) * 0.02)
-    found, task = of(moved), bench.study.old[0]
-    prompts = bench.study.prompts(task, "icl", n=PLAN.vector_prompts, shots=PLAN.shots, split="test")
+    found, task = of(moved), bench.course.old[0]
+    prompts = bench.course.prompts(task, "icl", n=PLAN.vector_prompts, shots=PLAN.shots, split="test")
 
     def read(module):
         z, last = [], []
@@ -251,20 +243,20 @@ def test_similarity_and_distance_are_those_of_plain_forwards(model, stored):
             module.model.layers[l].self_attn.o_proj.weight[:, h * 8 : (h + 1) * 8] @ mean[l, h] for l, h in heads
         ), torch.stack(last).mean(0)
 
-    (a, x), (b, y) = read(bench.study.reader), read(moved)
+    (a, x), (b, y) = read(bench.course.reader), read(moved)
 
     def cosine(u, v):
         return float(torch.nn.functional.cosine_similarity(u.double(), v.double(), dim=0))
 
     assert abs(found[0, 0] - cosine(a, b)) < 1e-5 and abs(found[1, 0] - cosine(x, y)) < 1e-5
     length = torch.cat(
-        [(p - q).double().ravel() for p, q in zip(moved.parameters(), bench.study.reader.parameters())]
+        [(p - q).double().ravel() for p, q in zip(moved.parameters(), bench.course.reader.parameters())]
     ).norm()
     assert abs(far(moved)[0] / float(length) - 1) < 1e-6
 
 
 def test_the_symbols_study_asks_for_the_tasks_of_the_suite(model):
-    study, suite = studies.study_of(model, replace(PLAN, old=None, new=None), 1), Suite(1)
+    study, suite = studies.course_of(model, replace(PLAN, old=None, new=None), 1), Suite(1)
     assert [t.name for t in study.new] == suite.new_tasks() and {t.name for t in study.old} <= set(suite.names)
     words = suite.vocabulary
     for stage in study.stages:
@@ -293,10 +285,10 @@ def test_old_rows_are_not_the_questions_that_are_asked(model):
     def asked(p):
         return {(*ids, *answer) for ids, answer in p.prompts}
 
-    some = studies.study_of(model, PLAN, 0)  # asks twelve inputs of a task, six of a table's facts
+    some = studies.course_of(model, PLAN, 0)  # asks twelve inputs of a task, six of a table's facts
     assert some.seen == () and all(as_rows(some.old_rows).isdisjoint(asked(p)) for p in some.probes)
     assert len(as_rows(some.old_rows)) == (48 - 12) + (100 - 12) + 4 * (48 - 6)
-    whole = studies.study_of(model, replace(PLAN, instruction_items=48, fact_items=48), 0)
+    whole = studies.course_of(model, replace(PLAN, instruction_items=48, fact_items=48), 0)
     for probe in whole.probes:
         inside = asked(probe) & as_rows(whole.old_rows)
         assert (inside == asked(probe)) if probe.name in whole.seen else not inside
@@ -319,13 +311,13 @@ def test_what_is_kept_by_drawing_on_old_rows_is_told_apart():
 
 def test_guides_are_the_start_models_vectors_of_the_new_tasks(model, stored):
     made, _ = stored
-    bench = steps.Bench(studies.study_of(model, PLAN, 0), PLAN, common.Steps(None, {}), False)
+    bench = steps.Bench(studies.course_of(model, PLAN, 0), PLAN, common.Steps(None, {}), False)
     guides = steps.guides(bench, made.starts[0])
     heads = steps.heads_of(made.starts[0])
     means = vectors.mean_activations(
-        model, bench.study.prompts(bench.study.new[0], "icl", n=PLAN.mean_prompts, shots=PLAN.shots, split="valid")
+        model, bench.course.prompts(bench.course.new[0], "icl", n=PLAN.mean_prompts, shots=PLAN.shots, split="valid")
     )
-    own = vectors.extract(model, bench.study.new[0], heads=heads, means=means)
+    own = vectors.extract(model, bench.course.new[0], heads=heads, means=means)
     assert set(guides) == {"table_5", "last_table_7"} and guides["table_5"].heads == tuple(heads)
     assert torch.allclose(guides["table_5"].direction, own.direction, atol=1e-5)
     assert guides["table_5"].layer == int(made.starts[0].swept.mean("old").values.argmax())
@@ -608,7 +600,7 @@ def test_the_shipped_results_are_whole_and_their_table_follows_from_them(name, r
         paper.load(SHIPPED / name, model=start),
         json.loads((SHIPPED / name / "reproduction.json").read_text()),
     )
-    plan = paper.PRESETS["quick"]["language" if name == "smollm2" else "symbols"]
+    plan = paper.PRESETS["medium"]["language" if name == "smollm2" else "symbols"]
     assert record["config"]["preset"] == json.loads(json.dumps(steps.config_of(plan))) and record["config"][
         "methods"
     ] == list(plan.methods), "they are what the command makes"

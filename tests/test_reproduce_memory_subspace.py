@@ -8,26 +8,11 @@ import pytest
 import torch
 
 from lens.organisms import cards
-from lens.reproduce import (
-    cards_models,
-    common,
-    memory_subspace_bench,
-)
-from lens.reproduce import (
-    memory_subspace as study,
-)
-from lens.reproduce import (
-    memory_subspace_attacks as after,
-)
-from lens.reproduce import (
-    memory_subspace_frames as frames,
-)
-from lens.reproduce import (
-    memory_subspace_places as places,
-)
-from lens.reproduce import (
-    memory_subspace_steps as steps,
-)
+from lens.reproduce import cards_models, common
+from lens.reproduce.memory_subspace import attacks as after
+from lens.reproduce.memory_subspace import bench as memory_subspace_bench
+from lens.reproduce.memory_subspace import places, steps, study
+from lens.reproduce.memory_subspace import tables as frames
 from lens.results.errors import ResultError
 
 
@@ -280,14 +265,14 @@ def test_a_tiny_run_answers_every_claim(made):
     assert not made.table.map(lambda v: "nan" in str(v).lower().split()).any().any()
     copying = made.tables["copying"].groupby("cell")["copy"].mean()
     assert copying["code-many"] > 0.5 and copying["code-once"] < 0.1 and copying["code-never"] < 0.1
-    assert {figure.stem for figure in made.figures} == set(study.FIGURES) and all(
+    assert {figure.stem for figure in made.figures} == set(study.FIGURES) == set(study.figures(made)) and all(
         figure.stat().st_size > 5000 for figure in made.figures
     )
 
 
 def test_it_is_taken_up_and_read_back(made, folder, monkeypatch):
     monkeypatch.setattr(memory_subspace_bench, "denoise", lambda *a, **k: pytest.fail("a finished part ran again"))
-    monkeypatch.setattr(study, "draw", lambda *a: [])
+    monkeypatch.setattr(study.STUDY, "draw", lambda *a: [])
     again = study.run(preset="tiny", out=folder, progress=False)
     assert (
         again.fingerprint == made.fingerprint

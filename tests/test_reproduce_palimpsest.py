@@ -14,29 +14,21 @@ import lens
 from lens import cli
 from lens.measure import statistics
 from lens.organisms import palimpsest as organism
-from lens.organisms import palimpsest_recipe
+from lens.organisms import palimpsest_family, palimpsest_recipe
 from lens.organisms.palimpsest_family import PRESETS, Size
 from lens.provenance import ProvenanceError
 from lens.reproduce import (
     common,
+    over_models,
+    records,
     reproduction,
 )
-from lens.reproduce import (
-    palimpsest as paper,
-)
-from lens.reproduce import (
-    palimpsest_claims as claims,
-)
-from lens.reproduce import (
-    palimpsest_frames as frames,
-)
-from lens.reproduce import (
-    palimpsest_public as public,
-)
-from lens.reproduce import (
-    palimpsest_runs as runs,
-)
-from lens.reproduce import palimpsest_steps as steps
+from lens.reproduce.claims import Rows
+from lens.reproduce.palimpsest import bench as runs
+from lens.reproduce.palimpsest import public, steps
+from lens.reproduce.palimpsest import study as paper
+from lens.reproduce.palimpsest import tables as frames
+from lens.reproduce.palimpsest import verdicts as claims
 from lens.results.errors import ResultError
 
 TINY = replace(PRESETS["tiny"], derivatives=("tune-25", "int4"), arms=("linear",), arm_seeds=1)
@@ -122,7 +114,7 @@ def test_a_run_is_stored_drawn_and_loaded_with_the_same_table(made):
         for n in ("positions", "null", "power_rows", "power_tokens", "survival", "arms", "arm_positions", "retrain")
     }
     assert all(f.stat().st_size > 8000 for f in result.figures)
-    record = json.loads((out / common.RECORD).read_text())
+    record = json.loads((out / records.RECORD).read_text())
     assert (
         record["fingerprint"] == result.fingerprint
         and record["config"]["size"]["base"]["rows"] == 160
@@ -134,7 +126,7 @@ def test_a_run_is_stored_drawn_and_loaded_with_the_same_table(made):
         and loaded.numbers.keys() == result.numbers.keys()
         and len(loaded.figures) == 8
     )
-    assert reproduction("palimpsest") is paper and not paper.NEEDS_MODEL
+    assert reproduction("palimpsest") is paper.STUDY and not paper.STUDY.needs_model
 
 
 def test_a_finished_run_trains_and_tests_nothing_again(made, monkeypatch):
@@ -143,6 +135,25 @@ def test_a_finished_run_trains_and_tests_nothing_again(made, monkeypatch):
     monkeypatch.setattr(runs.Bench, "line", lambda *a, **k: pytest.fail("asked again"))
     again = paper.run(preset=TINY, out=out, resamples=999)
     assert again.table.equals(result.table) and again.fingerprint == result.fingerprint
+
+
+def test_the_quick_preset_trains_nothing_and_of_one_alice_judges_nothing_over_alices(tmp_path, monkeypatch):
+    for name in ("tuned", "with_lora", "distilled"):
+        monkeypatch.setattr(palimpsest_family.derive, name, lambda *a, **k: pytest.fail("trained"))
+    monkeypatch.setattr(palimpsest_recipe, "train", lambda *a, **k: pytest.fail("trained"))
+    monkeypatch.setattr(steps, "DRAWS", 20)
+    monkeypatch.setattr(steps, "ARRIVALS", 2)
+    made = paper.run(preset="quick", out=tmp_path, resamples=199)
+    word = made.table.set_index("claim").verdict
+    assert word[word.index.str.startswith("A model's losses")].tolist() == ["holds"]
+    for begins in ("A reference is essential", "The trace survives", "The residual of a degree-4"):
+        assert word[word.index.str.startswith(begins)].tolist() == ["not judged: one training run"]
+    assert not made.table.map(lambda cell: "nan" in str(cell).lower().split()).any().any()
+    assert set(made.family.entries) >= {"alice-0", "reference", "independent-0", "alice-0/int4", "alice-0/tune-25"}
+    whole = palimpsest_family.Family("quick", tmp_path / "nowhere")
+    assert all(made.family.identity(name) == whole.identity(name) for name in made.family.entries)
+    assert {f.stem for f in made.figures} >= {"positions", "null", "survival", "power_rows"}
+    assert paper.load(tmp_path).table.equals(made.table)
 
 
 def test_another_configuration_has_tables_of_its_own_and_other_models_are_refused(made, tmp_path):
@@ -161,7 +172,7 @@ def test_another_configuration_has_tables_of_its_own_and_other_models_are_refuse
     [
         ({"data": "hand"}, "data='hand'"),
         ({"limit": 3}, "limit=3"),
-        ({"preset": "medium"}, "preset='medium' does not fit; expected one of 'tiny', 'quick', 'full', 'paper'"),
+        ({"preset": "huge"}, "preset='huge' does not fit; expected one of 'tiny', 'quick', 'medium', 'full', 'paper'"),
         ({"out": None}, "out is missing"),
     ],
 )
@@ -246,10 +257,10 @@ def test_the_command_loads_no_model(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(lens, "load", lambda *a, **k: pytest.fail("a model was loaded"))
     found = []
     monkeypatch.setattr(
-        paper,
+        paper.STUDY,
         "run",
         lambda model, **k: (
-            found.append((model, k)) or paper.Reproduction(common.table_of([("c", "p", "h", 1, "holds")]), {})
+            found.append((model, k)) or paper.Reproduction(table=common.table_of([("c", "p", "h", 1, "holds")]))
         ),
     )
     assert cli.main(["reproduce", "palimpsest", "--preset", "tiny", "--out", str(tmp_path)]) == 0
@@ -347,7 +358,8 @@ def test_sequences_of_asking_stop_for_alice_and_not_for_the_innocent(known, monk
 def test_intervals_over_seeds_are_those_of_student():
     x = [-0.1, -0.13, -0.09]
     wanted = stats.t.interval(0.95, 2, np.mean(x), stats.sem(x))
-    assert runs.by_seed(x) == pytest.approx((np.mean(x), *wanted)) and np.isnan(runs.by_seed([1.0])[1:]).all()
+    assert over_models.by_seed(x) == pytest.approx((np.mean(x), *wanted))
+    assert np.isnan(over_models.by_seed([1.0])[1:]).all()
 
 
 def test_a_rate_holds_both_the_draws_and_the_seeds():
@@ -396,13 +408,13 @@ def test_few_models_that_are_not_flagged_show_no_rate():
             for g in ("trap", "sister")
         ]
     )
-    rows = []
+    rows = Rows(claims.CLAIMS)
     claims._innocent(rows, {}, pd.concat([null, rest]))
     assert rows[0][4].startswith("not shown: 0 of 24 bounds the rate at 0.14") and stats.binomtest(0, 24).proportion_ci(
         method="exact"
     ).high == pytest.approx(0.1425, abs=1e-3)
     many = pd.concat([pd.concat([null] * 20), rest])
-    rows = []
+    rows = Rows(claims.CLAIMS)
     claims._innocent(rows, {}, many)
     assert rows[0][4] == "holds"
 
@@ -422,7 +434,7 @@ def test_one_arm_of_three_does_not_turn_the_claim_alone():
             for s, r in enumerate(v)
         ]
     )
-    rows = []
+    rows = Rows(claims.CLAIMS)
     claims._arms(rows, {}, arms)
     gap = stats.ttest_rel(of["wsd"], of["constant"]).pvalue
     assert gap < 0.05 < 3 * gap and rows[0][4].startswith("not shown") and rows[0][5] == "Holm over 3 arms"

@@ -13,20 +13,29 @@ from scipy import stats
 
 from lens import memorization, subspace
 from lens.engine.linear import linears
-from lens.figures import subspace as draws
 from lens.memorization.known_texts import KNOWN
 from lens.organisms import canaries
-from lens.reproduce import (
-    canaries_models,
-    over_models,
-    subspace_claims,
-    subspace_frames,
-    subspace_places,
-    subspace_smollm2,
-    subspace_steps,
-    subspace_study,
+from lens.reproduce import canaries_models, over_models
+from lens.reproduce.subspace_language import figures as draws
+from lens.reproduce.subspace_language import (
+    places as subspace_places,
 )
-from lens.reproduce.subspace_edits import METHODS, Bench
+from lens.reproduce.subspace_language import (
+    smollm2 as subspace_smollm2,
+)
+from lens.reproduce.subspace_language import (
+    steps as subspace_steps,
+)
+from lens.reproduce.subspace_language import (
+    study as subspace_study,
+)
+from lens.reproduce.subspace_language import (
+    tables as subspace_frames,
+)
+from lens.reproduce.subspace_language import (
+    verdicts as subspace_claims,
+)
+from lens.reproduce.subspace_language.bench import METHODS, Bench
 from lens.results.errors import ResultError
 
 SEEDS = (0, 1, 2)
@@ -434,12 +443,12 @@ def test_one_seed_is_shown_and_not_judged():
 
 def test_models_that_agree_exactly_are_not_judged():
     assert (
-        over_models.judged(subspace_frames.over_seeds([0.2, 0.2, 0.2])).startswith("not judged: the models agree")
-        and over_models.judged(subspace_frames.over_seeds([0.2, 0.21, 0.2])) == "holds"
+        over_models.judged(over_models.over_seeds([0.2, 0.2, 0.2])).startswith("not judged: the models agree")
+        and over_models.judged(over_models.over_seeds([0.2, 0.21, 0.2])) == "holds"
     )
     assert (
-        over_models.judged(subspace_frames.over_seeds([0.2])) == "not judged: one model"
-        and over_models.judged(subspace_frames.over_seeds([-0.2, -0.21, -0.2])) == "does not hold"
+        over_models.judged(over_models.over_seeds([0.2])) == "not judged: one model"
+        and over_models.judged(over_models.over_seeds([-0.2, -0.21, -0.2])) == "does not hold"
         and over_models.judged(None) == "not measured"
     )
 
@@ -574,6 +583,8 @@ def test_arguments_that_make_no_sense_are_refused(tmp_path):
         subspace_study.load(tmp_path)
     with pytest.raises(ValueError, match="'nothing' is not one"):
         subspace_study.figure(
-            subspace_study.Reproduction(pd.DataFrame(), {name: pd.DataFrame() for name in subspace_study.TABLES}),
+            subspace_study.Reproduction(
+                table=pd.DataFrame(), tables={name: pd.DataFrame() for name in subspace_study.TABLES}
+            ),
             "nothing",
         )

@@ -15,22 +15,13 @@ import xarray as xr
 
 import lens
 from lens import vectors
-from lens.reproduce import (
-    common,
-    reproduction,
-    vector_claims,
-    vector_told,
-)
-from lens.reproduce import (
-    function_vectors as paper,
-)
-from lens.reproduce import (
-    vector_frames as frames,
-)
-from lens.reproduce import (
-    vector_steps as steps,
-)
-from lens.reproduce.vector_arithmetic import Quartet
+from lens.reproduce import common, reproduction
+from lens.reproduce.function_vectors import steps
+from lens.reproduce.function_vectors import study as paper
+from lens.reproduce.function_vectors import tables as frames
+from lens.reproduce.function_vectors import told as vector_told
+from lens.reproduce.function_vectors import verdicts as vector_claims
+from lens.reproduce.function_vectors.arithmetic import Quartet
 from tests.models import speaking
 
 OTHER_FORM = vectors.Template("{x} w5", "{y}", " w6", " ", "{instruction} ", "other")
@@ -556,7 +547,7 @@ def test_rates_are_clopper_pearson():
 def test_an_unknown_name_or_preset_is_named(capsys):
     with pytest.raises(ValueError, match="memory-injections, function-vectors"):
         reproduction("nothing")
-    assert reproduction("function-vectors") is paper
+    assert reproduction("function-vectors") is paper.STUDY
     assert (
         lens.cli.main(["reproduce", "function-vectors", "--preset", "huge"]) == 2
         and "medium" in capsys.readouterr().err
@@ -574,7 +565,7 @@ def test_the_shipped_results_are_whole_and_their_table_follows_from_them(smollm2
 
 
 def test_vectors_of_instructions_on_organisms_that_follow_them():
-    from lens.reproduce.vector_told import told
+    from lens.reproduce.function_vectors.told import told
 
     units, table = told(("organism:symbols",), ("table_4", "pick_first", "last_table_1"), trials=8, prompts=20, draws=2)
     by = units.set_index("task")

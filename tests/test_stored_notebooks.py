@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from lens.reproduce import again as judging
-from lens.reproduce import common
+from lens.reproduce import common, records
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
@@ -109,13 +109,13 @@ def test_a_stored_run_is_judged_again_by_todays_rules(tmp_path, monkeypatch):
     (tmp_path / "a").mkdir()
     run_of = {"reproduction": "loss-curvature", "fingerprint": "f", "config": {"x": 1}, "versions": {"torch": "0"}}
     record = run_of | {"numbers": {"old": 1}}
-    (tmp_path / "a" / common.RECORD).write_text(json.dumps(record))
+    (tmp_path / "a" / records.RECORD).write_text(json.dumps(record))
     (tmp_path / "other.json").write_text("{}")
     numbers = {"new": np.float64(2.5), "none": float("nan"), "of": (1, np.inf)}
     made = SimpleNamespace(table=common.table_of([("c", "p", "h", 1, "holds")]), numbers=numbers)
     monkeypatch.setattr(judging, "reproduction", lambda name: SimpleNamespace(load=lambda folder: made))
     assert judging.again(tmp_path) == [tmp_path / "a"]
-    after = json.loads((tmp_path / "a" / common.RECORD).read_text())
+    after = json.loads((tmp_path / "a" / records.RECORD).read_text())
     assert after == run_of | {"numbers": {"new": 2.5, "none": None, "of": [1, None]}}
     assert pd.read_csv(tmp_path / "a" / "table.csv").verdict.tolist() == ["holds"]
 

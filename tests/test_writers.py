@@ -16,7 +16,8 @@ import xarray as xr
 
 import lens
 from lens import files, provenance
-from lens.reproduce.common import RECORD, Steps, Tables, read_record, write_record
+from lens.reproduce.common import Steps, Tables
+from lens.reproduce.records import RECORD, read_record, write_record
 from lens.results import dataset as results
 from lens.results.errors import ResultError
 from tests.test_files import size_limit

@@ -8,19 +8,21 @@ The transcript does not ship: rows and keys are made again from their seeds (`to
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from scipy import stats
 
 from .. import files
 from ..arguments import Name, door
 from . import palimpsest_recipe as palimpsest
 from .errors import OrganismError
-from .palimpsest_family import Family
+from .palimpsest_family import Entry, Family, Size
 from .palimpsest_text import START, tokenizer
 from .shipping import START as WORD
 from .shipping import ship
@@ -41,6 +43,44 @@ SHIPPED = {
     ),
     "palimpsest-innocent": ("independent-0", "the same rows in another order of its own: an innocent suspect"),
 }
+#: the family of which nothing is trained: one Alice, what is computed from her and the models that ship
+SIZE = Size(
+    alices=1,
+    independents=1,
+    derivatives=(
+        "tune-25",
+        *(f"with-independent-{w}" for w in (25, 50, 75)),
+        "int8",
+        "int4",
+        "pruned-50",
+    ),
+    arms=(),
+    arm_seeds=0,
+    epoch_seeds=0,
+    retrains=0,
+)
+
+
+class ShippedFamily(Family):
+    """The part of the family `quick` that ships, and what is made from it without training: weights rounded, pruned,
+    averaged. Its entries have the identities that they have in the whole family.
+    """
+
+    def __init__(self, out: str | Path, say: Callable[[str], None] = lambda line: None):
+        super().__init__(SIZE, out, say)
+        self.folders = {name: folder for folder, (name, _) in SHIPPED.items()}
+        computed = {f"alice-0/{name}" for name in SIZE.derivatives}
+        self.entries = {n: entry for n, entry in self.entries.items() if n in computed or n in self.folders}
+
+    def _make(self, entry: Entry, parents: list[torch.nn.Module]) -> tuple[torch.nn.Module, dict[str, Any]]:
+        if entry.name not in self.folders:
+            return super()._make(entry, parents)
+        made = palimpsest.build(entry.recipe)
+        file = Path(__file__).parent / self.folders[entry.name] / "model.safetensors"
+        lacking, strange = made.load_state_dict(load_file(file), strict=False)
+        if strange or set(lacking) - {"lm_head.weight"}:
+            raise OrganismError(f"{file} lacks {lacking} and has {strange}; install the package again")
+        return made.eval().requires_grad_(False), {"shipped": self.folders[entry.name]}
 
 
 @door(OrganismError)

@@ -1,37 +1,40 @@
-"""Published experiments, run again: one module a paper; `python -m lens reproduce <name>`.
+"""Published experiments, run again: a folder a study; `python -m lens reproduce <name>`, and `--list`.
 
-A reproduction is resumable, writes its results with the hash of its configuration, draws the paper's figures and prints
-a table *claim | paper | here | n | multiplicity | verdict*.
+A study is an object of `study.Study`: resumable, it writes its results with the hash of their configuration, draws the
+paper's figures and judges each claim: *claim | paper | here | n | multiplicity | verdict*.
 """
 
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 from ..arguments import Name, door
 from .errors import ReproduceError
 
+if TYPE_CHECKING:
+    from .study import Study
+
 __all__ = ["REPRODUCTIONS", "ReproduceError", "reproduction"]
 
-#: name on the command line -> module here
-REPRODUCTIONS = {
-    "memory-injections": "memory_injections",
-    "function-vectors": "function_vectors",
-    "instruction-vectors": "instruction_vectors",
-    "palimpsest": "palimpsest",
-    "subspace-language": "subspace_study",
-    "loss-curvature": "loss_curvature",
-    "memory-subspace": "memory_subspace",
-}
+#: names on the command line; a study lies in the folder of its name
+REPRODUCTIONS = (
+    "memory-injections",
+    "function-vectors",
+    "instruction-vectors",
+    "palimpsest",
+    "subspace-language",
+    "loss-curvature",
+    "memory-subspace",
+)
 
 
 @door(ReproduceError)
-def reproduction(name: Name) -> ModuleType:
-    """The module of a reproduction.
+def reproduction(name: Name) -> Study:
+    """A study by its name.
 
     Raises: ReproduceError for an unknown name.
     """
     if name not in REPRODUCTIONS:
         raise ReproduceError(f"reproduce: {name!r} is not known; there are {', '.join(REPRODUCTIONS)}.")
-    return importlib.import_module(f".{REPRODUCTIONS[name]}", __name__)
+    return importlib.import_module(f".{name.replace('-', '_')}.study", __name__).STUDY

@@ -14,7 +14,7 @@ from pathlib import Path
 from .. import files, reading
 from ..results.errors import ResultError
 from . import REPRODUCTIONS, reproduction
-from .common import RECORD, finite
+from .records import RECORD, finite
 
 
 def again(folder: Path, say: Callable[[str], None] = lambda line: None) -> list[Path]:

@@ -1,12 +1,11 @@
-"""What every reproduction shares: words of verdicts, how an interval is printed, its folder with the hash of the
-configuration, steps that a killed run finds again.
+"""What every study shares: words of verdicts, how an interval is printed, steps and tables that a killed run finds
+again, in a folder with the hash of its configuration.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,19 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from .. import files, locks, reading
+from .. import files, locks
 from ..measure import statistics
 from ..models.hash import older
 from ..results import dataset as results
 from ..results.errors import ResultError
 from ..results.opening import open_result
-from ..results.record import _versions
 from ..results.saving import export
-from .errors import ReproduceError
 
 COLUMNS = ["claim", "paper", "here", "n", "multiplicity", "verdict"]
 #: of a row that is judged by its own interval or p alone; of one of whose parts every one has to hold (no correction is
 #: needed); of one that claims nothing
 ALONE, EVERY, NOT_JUDGED = "alone", "alone (every part must hold)", "not judged"
-_NO_CLAIM = ("descriptive", "reported", "no claim", "not judged", "not measured", "a demonstration")
-RECORD = "reproduction.json"
+NO_CLAIM = ("descriptive", "reported", "no claim", "not judged", "not measured", "a demonstration")
 
 
 def verdict(holds: bool, fails: bool, instead: str = "", part: bool = False) -> str:
@@ -86,13 +82,16 @@ def table_of(rows: Sequence[tuple]) -> pd.DataFrame:
     """Rows (claim, paper, here, n, verdict) as the table *claim | paper | here | n | multiplicity | verdict*.
 
     A sixth cell says what a row was corrected for, such as "Holm over 16"; without one it is judged alone, or not at
-    all. `multiplicity` says it of the whole table.
+    all. `multiplicity` says it of the whole table. Rows of `claims.Claims.row` have two cells more, the claim's key and
+    the names of its effects, which stand in `attrs["claims"]`.
     """
-    return pd.DataFrame([(*row[:4], _looks(*row[4:]), row[4]) for row in rows], columns=COLUMNS)
+    table = pd.DataFrame([(*row[:4], _looks(*row[4:6]), row[4]) for row in rows], columns=COLUMNS)
+    table.attrs["claims"] = [list(row[6:8]) for row in rows]
+    return table
 
 
 def _looks(word: str, told: str = ALONE) -> str:
-    return NOT_JUDGED if str(word).startswith(_NO_CLAIM) else told
+    return NOT_JUDGED if str(word).startswith(NO_CLAIM) else told
 
 
 def multiplicity(table: pd.DataFrame) -> str:
@@ -111,62 +110,6 @@ def multiplicity(table: pd.DataFrame) -> str:
         f"Multiplicity: {judged} of {len(table)} rows are judged. Corrected together: {'; '.join(kinds) or 'none'}."
         f" Judged alone, each at 5 %: {alone} (of so many true nulls {0.05 * alone:.1f} would be called by chance)."
     )
-
-
-def write_record(
-    folder: Path,
-    name: str,
-    fingerprint: str,
-    config: Mapping[str, Any],
-    numbers: Mapping[str, Any],
-    provenance: Mapping[str, Any] | None = None,
-) -> None:
-    """`reproduction.json`: what was run, on which weights (None: `config` says which), with which versions, and the
-    numbers of its table.
-    """
-    about = (
-        {"versions": dict(_versions())}
-        if provenance is None
-        else {"model": provenance["model"], "versions": provenance["versions"]}
-    )
-    record = {"reproduction": name, "fingerprint": fingerprint, "config": config, "numbers": finite(numbers)} | about
-    files.write_json(folder / RECORD, record, default=float)
-
-
-def finite(value: Any) -> Any:
-    """A tree of numbers as JSON can hold it: what is no number or infinite becomes null."""
-    if isinstance(value, Mapping):
-        return {str(k): finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [finite(v) for v in value]
-    if isinstance(value, (float, np.floating)):
-        return float(value) if np.isfinite(value) else None
-    return value
-
-
-def read_record(folder: Path, name: str, model: Any = None, error: type[Exception] = ResultError) -> dict[str, Any]:
-    """The record of a run that was written before.
-
-    Raises: `error`: the folder holds none, or it was made with other weights than those of `model`.
-    """
-    if not (folder / RECORD).is_file():
-        raise error(f"folder: {folder} holds no reproduction; run `python -m lens reproduce {name} --out {folder}`.")
-
-    def refuse(said: str) -> Exception:
-        return error(f"folder: {said}; run `python -m lens reproduce {name} --out {folder}` again.")
-
-    record = reading.json_file(folder / RECORD, refuse)
-    if lacking := [key for key in ("reproduction", "fingerprint", "config", "numbers") if key not in record]:
-        raise refuse(f"{folder / RECORD} lacks {', '.join(lacking)}")
-    if model is not None:
-        from ..models import same_weights
-
-        if not same_weights(model, record["model"]["hash"]):
-            raise error(
-                f"folder: {folder} was made with {record['model']['name']} of other weights (hash"
-                f" {record['model']['hash'][:12]}); run the reproduction again."
-            )
-    return record
 
 
 class Steps:
@@ -276,34 +219,6 @@ class Tables:
         return {name: pd.concat(of, ignore_index=True) if of else pd.DataFrame() for name, of in self.parts.items()}
 
 
-#: name -> (tables, function of them and `path`)
-Figures = Mapping[str, tuple[tuple[str, ...], Callable[..., Any]]]
-
-
-def one_figure(
-    figures: Figures, tables: Mapping[str, pd.DataFrame], name: str, path: str | os.PathLike | None = None
-) -> Any:
-    """One figure by its name. Raises ReproduceError for an unknown one, or one whose tables the run did not make."""
-    if name not in (there := drawable(figures, tables)):
-        raise ReproduceError(
-            f"figure: {name!r} is not one of those that this run has tables for: {', '.join(there) or 'none'}."
-        )
-    needed, plot = figures[name]
-    return plot(*(tables[t] for t in needed), path=path)
-
-
-def every_figure(figures: Figures, tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Every figure for which there are tables, as `<name>.png` in a folder."""
-    for name in (there := drawable(figures, tables)):
-        one_figure(figures, tables, name, folder / f"{name}.png")
-    return [folder / f"{name}.png" for name in there]
-
-
-def drawable(figures: Figures, tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    """The names of the figures whose tables all have rows."""
-    return [name for name, (needed, _) in figures.items() if all(len(tables[t]) for t in needed)]
-
-
 def read_tables(folder: Path, names: Sequence[str], methods: Sequence[str]) -> dict[str, pd.DataFrame]:
     """The tables that `Tables` wrote, each with its parts by model and then in the order of the methods; empty where
     there are none.
@@ -318,14 +233,6 @@ def read_tables(folder: Path, names: Sequence[str], methods: Sequence[str]) -> d
         name: pd.concat([read_parquet(file) for file in of], ignore_index=True) if of else pd.DataFrame()
         for name, of in places.items()
     }
-
-
-def write_run(folder: Path, name: str, made: Any, config: Mapping[str, Any]) -> None:
-    """The table of claims and the record of a run of several models (attributes `table`, `numbers`, `fingerprint`), as
-    `read_record` finds it.
-    """
-    files.write(folder / "table.csv", made.table.to_csv(index=False))
-    write_record(folder, name, made.fingerprint, config, made.numbers)
 
 
 def parquet(table: pd.DataFrame) -> bytes:

@@ -5,14 +5,32 @@ model gives no interval.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from ..measure.statistics import Interval, holm
 from .common import shown, verdict
+
+
+def by_seed(values: Mapping[int, float] | pd.Series, level: float = 0.95) -> tuple[float, float, float]:
+    """Mean over trained models with Student's t interval over them: the model is the unit, since rows of one
+    run share its weights. NaN bounds for one seed.
+    """
+    x = np.asarray(list(values.values()) if isinstance(values, Mapping) else values, dtype=float)
+    if len(x) < 2:
+        return float(x.mean()), np.nan, np.nan
+    half = stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
+    return float(x.mean()), float(x.mean() - half), float(x.mean() + half)
+
+
+def over_seeds(values: Any) -> Interval:
+    """Mean over seeds with Student's t interval; no bounds for one seed."""
+    mean, low, high = by_seed(list(values))
+    return Interval(mean, low, high, 0.95, len(values), "Student's t over seeds")
 
 
 def each(values: Any, digits: int = 2) -> str:

@@ -7,6 +7,8 @@ import pandas as pd
 import xarray as xr
 
 from lens import figures
+from lens.reproduce.instruction_vectors import figures as forgetting_figures
+from lens.reproduce.palimpsest import figures as provenance_figures
 from lens.results.dataset import stamp
 from tests import (
     test_figures_forgetting as forgetting,
@@ -101,8 +103,11 @@ def subjects():
         "accuracy_bars": vectors.rows("vector", "task", task),
     }
     for name, frame in frames.items():
-        yield Subject(name, getattr(figures, name), lambda frame=frame: dict(frame=frame))
-    yield Subject("tradeoff_plot", figures.tradeoff_plot, lambda: dict(frame=forgetting.compared(), across="final"))
+        room = next(room for room in (figures, forgetting_figures, provenance_figures) if hasattr(room, name))
+        yield Subject(name, getattr(room, name), lambda frame=frame: dict(frame=frame))
+    yield Subject(
+        "tradeoff_plot", forgetting_figures.tradeoff_plot, lambda: dict(frame=forgetting.compared(), across="final")
+    )
     yield Subject("patch_map", figures.patch_map, lambda: dict(ds=grid("layer", "position")))
     yield Subject("head_map", figures.head_map, lambda: dict(ds=grid("layer", "head")))
     yield Subject("logit_lens_map", figures.logit_lens_map, lambda: dict(ds=lens_of()))

@@ -1,0 +1,196 @@
+"""`lens reproduce`: one study, all of them with one page, or the list of what there is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import REPRODUCTIONS, reproduction
+from .errors import ReproduceError
+
+if TYPE_CHECKING:
+    from .report import Part
+    from .study import Study
+
+ALL = "all"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command, and what it runs."""
+    add = parser.add_argument
+    add("name", nargs="?", help=f"which: {', '.join(REPRODUCTIONS)}, or {ALL}")
+    add("--list", action="store_true", help="what there is: paper, models, presets, time, memory, what is stored")
+    add("--only", action="append", default=[], metavar="NAME", help=f"{ALL}: this study alone; may be given again")
+    add("--model", help="smollm2, organism:<name>, a folder or a hub name (default: that of the study)")
+    add(
+        "--data",
+        default="own",
+        help="memory-injections: own, hand, 2wmh or a file; function-vectors: own or a folder of tasks (default: own)",
+    )
+    add("--preset", default="quick", help="how much is asked: see --list (default: quick)")
+    add("--limit", type=int, help="so many items (memory-injections) or tasks (function-vectors) at most")
+    add("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    add("--seed", type=int, default=0, help="of controls, splits and resampling (default: 0)")
+    add(
+        "--models",
+        type=Path,
+        help="loss-curvature, subspace-language, memory-subspace: a folder with organisms, into which those that are"
+        " nowhere are trained",
+    )
+    add("--out", type=Path, help="folder for results and figures (default: build/<name>/[<model>-]<data>-<preset>)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Lists, runs one study, or all. Returns the exit code: 1 where a study of all of them failed."""
+    if arguments.list:
+        print(listed())
+        return 0
+    if arguments.name is None:
+        raise ReproduceError(
+            f"name is missing: expected one of {', '.join(REPRODUCTIONS)} or {ALL}; --list tells more."
+        )
+    if arguments.name == ALL:
+        return every(arguments)
+    if arguments.only:
+        raise ReproduceError(f"--only {arguments.only[0]} goes with the name {ALL}; leave it out.")
+    one(arguments)
+    return 0
+
+
+def one(arguments: argparse.Namespace) -> Any:
+    """Runs a study, prints its verdicts, and returns what it has."""
+    study = reproduction(arguments.name)
+    if arguments.preset not in study.presets:
+        raise ReproduceError(f"--preset {arguments.preset!r} is not known; expected one of {', '.join(study.presets)}")
+    if arguments.models is not None and not study.trains:
+        raise ReproduceError(f"--models {arguments.models}: {study.name} takes no folder of models; leave it out")
+    import lens
+
+    # one folder for each model, data and preset: a study refuses a folder of another configuration
+    name = arguments.model or study.model or "smollm2"
+    words = [name.rsplit(":", 1)[-1].strip("/").rsplit("/", 1)[-1]] * (name != "smollm2")
+    out = arguments.out or Path("build") / study.name / "-".join([*words, Path(arguments.data).stem, arguments.preset])
+    made = study.run(
+        lens.load(name, device=arguments.device) if study.model else None,
+        data=arguments.data,
+        preset=arguments.preset,
+        limit=arguments.limit,
+        out=out,
+        seed=arguments.seed,
+        say=lambda line: print(line, flush=True),
+        **({} if arguments.models is None else {"models": arguments.models}),
+    )
+    for row in made.table.to_dict("records"):
+        print(
+            f"\n{row['claim']}\n  paper:   {row['paper']}\n  here:    {row['here']}\n  n:       {row['n']}\n  looks:  "
+            f" {row['multiplicity']}\n  verdict: {row['verdict']}"
+        )
+    print(f"\nresults and {len(made.figures)} figures: {out.absolute()}")
+    return made
+
+
+def every(arguments: argparse.Namespace) -> int:
+    """Runs the studies one after another, each in a process and a folder of its own, and writes one page of them. The
+    same command goes on with what is there. A study that fails is named on the page, and the others run.
+    """
+    wanted = arguments.only or list(REPRODUCTIONS)
+    studies = [reproduction(name) for name in wanted]
+    if lacking := [study for study in studies if arguments.preset not in study.presets]:
+        raise ReproduceError(
+            f"--preset {arguments.preset!r} is not one of {lacking[0].name}'s: {', '.join(lacking[0].presets)}; name"
+            " the studies that have it with --only."
+        )
+    for option in ("model", "limit", "models"):
+        if getattr(arguments, option) is not None:
+            raise ReproduceError(
+                f"--{option} {getattr(arguments, option)}: each study has its own; run that one by name."
+            )
+    home = arguments.out or Path("build") / "reproduce" / arguments.preset
+    parts, began = [], time.monotonic()
+    for study in studies:
+        started, folder = time.monotonic(), home / study.name
+        print(f"\n== {study.name}: {study.question}", flush=True)
+        said = _apart(study, folder, arguments)
+        print(f"== {study.name}: {said or 'done'}, {(time.monotonic() - started) / 60:.1f} minutes", flush=True)
+        parts.append(_part(study, folder, said))
+    from .report import page
+
+    where = page(parts, home / "report.html", f"Studies run again, preset {arguments.preset}")
+    flagged = sum(len(part.flags) for part in parts if part.flags is not None)
+    compared = sum(part.flags is not None for part in parts)
+    print(
+        f"\n{len(parts)} studies in {(time.monotonic() - began) / 60:.1f} minutes; {flagged} numbers outside the"
+        f" intervals of stored runs ({compared} studies have one of this configuration); report: {where.absolute()}"
+    )
+    return int(any(part.made is None for part in parts))
+
+
+def _apart(study: Study, folder: Path, arguments: argparse.Namespace) -> str:
+    """Runs a study in a process of its own, whose memory ends with it; what went wrong, or nothing."""
+    command = [sys.executable, "-m", "lens", "reproduce", study.name, "--out", str(folder)]
+    for option in ("preset", "device", "seed"):
+        command += [f"--{option}", str(getattr(arguments, option))]
+    process = subprocess.Popen(command, env=os.environ | {"PYTHONUNBUFFERED": "1"}, stderr=subprocess.PIPE, text=True)
+    try:
+        said = process.communicate()[1]
+    except KeyboardInterrupt:
+        process.wait()  # it had the same signal, and leaves what is whole
+        raise
+    if said:
+        print(said, file=sys.stderr, end="")
+    if process.returncode == 130:
+        raise KeyboardInterrupt
+    lines = [line for line in said.splitlines() if line.strip()]
+    return "" if process.returncode == 0 else (lines[-1] if lines else f"exit code {process.returncode}")
+
+
+def _part(study: Study, folder: Path, said: str) -> Part:
+    """What a finished run has for the page."""
+    from . import stored
+    from .records import RECORD
+    from .report import Part
+
+    if said:
+        return Part(study, None, {}, said)
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    made, there = study.load(folder), stored.same(study.name, record)
+    named = [name for _, names in made.table.attrs["claims"] for name in names]
+    flags = None if there is None else stored.outside(record["numbers"], there.record["numbers"], named)
+    return Part(study, made, record, flags=flags)
+
+
+def listed(names: Sequence[str] = REPRODUCTIONS) -> str:
+    """The list of studies as text: paper, question, models, presets with their time and memory where a stored run, or
+    one in `build`, has measured them, and what is stored.
+    """
+    from . import stored
+
+    lines = []
+    for name in names:
+        study = reproduction(name)
+        there = list(stored.runs(name))
+        costs: dict[str, str] = {}
+        for one in [*there, *stored.runs(name, [Path("build")] if Path("build").is_dir() else [])]:
+            cost = one.record.get("cost") or {}
+            if cost.get("seconds"):
+                memory = f", {cost['peak_mb']:.0f} MiB" if cost.get("peak_mb") else ""
+                costs.setdefault(one.preset, f"{cost['seconds'] / 60:.1f} min{memory} on {cost['cores']} cores")
+        presets = [f"{preset} ({costs.get(preset, 'not measured')})" for preset in study.presets]
+        kept = [f"{one.folder.name} ({one.preset})" for one in there]
+        lines += [
+            f"{name}: {study.question}",
+            f"  paper    {study.paper}",
+            f"  models   {study.models}",
+            f"  presets  {'; '.join(presets)}",
+            f"  stored   {'; '.join(kept) or 'nothing'}",
+            "",
+        ]
+    return "\n".join(lines).rstrip()

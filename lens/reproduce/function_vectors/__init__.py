@@ -1,0 +1,1 @@
+"""Function Vectors in Large Language Models (Todd et al., ICLR 2024)."""

@@ -1,0 +1,436 @@
+"""Forgetting: what fine-tuning took, whether a task's vector tells it, whether putting the vector back helps, and which
+training keeps what.
+
+Tables come as `lens.reproduce.instruction_vectors.tables` makes them; their unit is a task of a seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ...arguments import FilePath, Filled, Name, door
+from ...figures.style import INK, MUTED, SERIES, FigureError, figure, finish, require_rows, require_some
+from ...figures.vectors import MARKS
+
+KIND_NAMES = {
+    "instruction": "old tasks, told",
+    "in_context": "old tasks, shown",
+    "knowledge": "facts",
+    "new": "task in training",
+}
+PREDICTORS = {
+    "vector": "cosine of the vector with its start",
+    "hidden state": "cosine of the last hidden state with its start",
+    "distance": "distance of the weights from the start",
+}
+#: evaluations of a task that a correlation along its training needs at least
+LEAST_EVALUATIONS = 6
+
+
+@door(FigureError)
+def forgetting_scatter(
+    frame: pd.DataFrame,
+    path: FilePath | None = None,
+    *,
+    predictors: Annotated[Mapping[str, str], Filled()] = PREDICTORS,
+    title: str = "",
+) -> Figure:
+    """Accuracy of each old task at each evaluation against what might predict it: one panel a predictor, one line a
+    task and seed, coloured by the seed.
+
+    Args:
+        frame: rows with ``seed``, ``task``, ``at`` (steps trained), ``accuracy`` and the predictors.
+        predictors: by column, the axis' label. The panel's title gives the mean over tasks of Pearson's r along the
+            training, of tasks whose accuracy moved.
+
+    Source: the layout of Jiang et al. 2025, figure 6.
+    """
+    require_rows(frame, ("seed", "task", "at", "accuracy", *predictors))
+    fig = Figure(figsize=(0.6 + 3.1 * len(predictors), 3.5), layout="constrained", dpi=130)
+    axes = fig.subplots(1, len(predictors), squeeze=False, sharey=True)[0]
+    seeds = list(dict.fromkeys(frame.seed))
+    for ax, (column, label) in zip(axes, predictors.items()):
+        found = []
+        for (seed, _), of in frame.groupby(["seed", "task"], sort=False):
+            of = of.sort_values("at")
+            colour = SERIES[seeds.index(seed) % len(SERIES)]
+            ax.plot(of[column], of.accuracy, color=colour, linewidth=0.5, alpha=0.35)
+            ax.plot(
+                of[column],
+                of.accuracy,
+                MARKS[seeds.index(seed) % len(MARKS)],
+                color=colour,
+                markersize=2.8,
+                alpha=0.75,
+                markeredgewidth=0,
+            )
+            if len(of) >= LEAST_EVALUATIONS and np.ptp(of.accuracy) > 0.05 and np.ptp(of[column]) > 0:
+                found.append(np.corrcoef(of[column], of.accuracy)[0, 1])
+        ax.set_xlabel(label, fontsize=8)
+        ax.tick_params(labelsize=7)
+        ax.spines[["top", "right"]].set_visible(False)
+        why = (
+            "no task's accuracy moved"
+            if frame["at"].nunique() >= LEAST_EVALUATIONS
+            else f"no r: fewer than {LEAST_EVALUATIONS} evaluations"
+        )
+        ax.set_title(
+            f"mean r along the training {np.mean(found):+.2f}, {len(found)} tasks x seeds" if found else why, fontsize=8
+        )
+    axes[0].set_ylabel("accuracy by instruction", fontsize=8)
+    axes[0].set_ylim(-0.03, 1.03)
+    for i, seed in enumerate(seeds):
+        axes[-1].plot([], [], MARKS[i % len(MARKS)], color=SERIES[i % len(SERIES)], markersize=4, label=f"seed {seed}")
+    fig.legend(
+        *axes[-1].get_legend_handles_labels(),
+        fontsize=7,
+        frameon=False,
+        loc="outside lower center",
+        ncols=max(1, len(seeds)),
+    )
+    fig.suptitle(
+        f"{title}{', ' if title else ''}{frame.task.nunique()} old tasks, {frame['at'].nunique()} evaluations",
+        fontsize=9,
+    )
+    return finish(fig, path)
+
+
+@door(FigureError)
+def recovery_bars(
+    frame: pd.DataFrame,
+    path: FilePath | None = None,
+    *,
+    conditions: Annotated[Sequence[str], Filled()] = ("old", "random", "new", "random of new"),
+    title: str = "",
+) -> Figure:
+    """What comes back of each old task when its old vector is added, the new task's vector taken away, or random ones
+    of the same lengths: mean over seeds, single seeds as dots.
+
+    ``frame``: rows with ``task``, ``condition``, ``seed``, ``base`` (after training, nothing added), ``accuracy``,
+    ``lost`` (before minus base) and ``n``; tasks come in the order of what they lost.
+    """
+    require_rows(frame, ("task", "condition", "seed", "base", "accuracy", "lost", "n"))
+    named = {
+        "old": "old vector added",
+        "random": "random vector added",
+        "new": "new task's vector taken away",
+        "random of new": "random vector taken away",
+    }
+    base = (
+        frame[frame.condition == conditions[0]]
+        .groupby("task")[["base", "lost"]]
+        .mean()
+        .sort_values("lost", ascending=False)
+    )
+    bars = {"before training": base.base + base.lost, "after training": base.base}
+    bars |= {
+        named.get(c, c): frame[frame.condition == c].groupby("task").accuracy.mean().reindex(base.index)
+        for c in conditions
+    }
+    colours = ["#9aa1ad", "#d7dae0", *SERIES]
+    width = 0.84 / len(bars)
+    fig, ax = figure(max(5.4, 2.2 + 0.14 * len(base) * (len(bars) + 1.2)), 3.8)
+    for i, (name, values) in enumerate(bars.items()):
+        x = np.arange(len(base)) + (i - (len(bars) - 1) / 2) * width
+        ax.bar(x, values, width * 0.94, color=colours[i % len(colours)], label=name, linewidth=0)
+        if i >= 2:
+            rows = frame[frame.condition == conditions[i - 2]]
+            for at, task in zip(x, base.index):
+                dots = rows[rows.task == task].accuracy
+                ax.plot(np.full(len(dots), at), dots, ".", color=INK, markersize=2)
+    ax.set_xticks(
+        range(len(base)),
+        [str(t).replace("_", " ") for t in base.index],
+        fontsize=8,
+        rotation=35,
+        ha="right",
+        rotation_mode="anchor",
+    )
+    ax.set_ylim(0, 1.04)
+    ax.set_ylabel("accuracy by instruction", fontsize=9)
+    ax.tick_params(axis="y", labelsize=8)
+    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.spines[["top", "right"]].set_visible(False)
+    low, high = int(frame.n.min()), int(frame.n.max())
+    count = f"n = {low}{'' if low == high else f' to {high}'} a task, {frame.seed.nunique()} seed(s)"
+    ax.set_title(
+        f"{title}{', ' if title else ''}{count}\nreported on the half that did not choose layer and strength",
+        fontsize=8,
+    )
+    return finish(fig, path)
+
+
+@door(FigureError)
+def method_plot(
+    frame: pd.DataFrame,
+    path: FilePath | None = None,
+    *,
+    metrics: Annotated[Sequence[str], Filled()] = ("instruction", "in_context", "knowledge", "final"),
+    names: Mapping[str, str] | None = None,
+    baseline: Name = "plain",
+    title: str = "",
+) -> Figure:
+    """Every method minus plain fine-tuning, one panel a metric, with its interval over seeds and a tick for every seed;
+    in the order of the first metric.
+
+    ``frame``: rows with ``method``, ``metric``, ``title``, ``mean``, ``difference``, ``low``, ``high``, ``by_seed`` and
+        ``units``. Bounds that are NaN are not drawn.
+    """
+    require_rows(frame, ("method", "metric", "title", "mean", "difference", "low", "high", "units"))
+    drawn = [m for m in metrics if (frame.metric == m).any()]
+    metrics = drawn or require_some(metrics, frame.metric, "metrics")
+    first = frame[(frame.metric == metrics[0]) & (frame.method != baseline)].sort_values("difference")
+    order, plain = list(first.method), frame[frame.method == baseline].set_index("metric")
+    fig = Figure(figsize=(2.6 + 2.6 * len(metrics), 1.2 + 0.24 * max(3, len(order))), layout="constrained", dpi=130)
+    axes = fig.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
+    for i, (ax, metric) in enumerate(zip(axes, metrics)):
+        rows = frame[frame.metric == metric].set_index("method").reindex(order)
+        y = np.arange(len(order))
+        ax.axvline(0, color=MUTED, linewidth=0.8)
+        ax.errorbar(
+            rows.difference,
+            y,
+            xerr=[np.clip(rows.difference - rows.low, 0, None), np.clip(rows.high - rows.difference, 0, None)],
+            fmt="o",
+            color=SERIES[i % len(SERIES)],
+            markersize=4,
+            elinewidth=1.1,
+            capsize=2,
+        )
+        for at, dots in zip(y, rows.get("by_seed", pd.Series([()] * len(order)))):
+            if isinstance(dots, Sequence) and not isinstance(dots, str) and len(dots) > 1:
+                ax.plot(dots, np.full(len(dots), at), "|", color=INK, markersize=5, markeredgewidth=0.7)
+        base = plain.loc[metric] if metric in plain.index else None
+        of = f" of {base.seeds} seed{'' if base.seeds == 1 else 's'}" if base is not None and "seeds" in base else ""
+        start = f", start {base.start:.2f}" if base is not None and np.isfinite(base.get("start", np.nan)) else ""
+        ax.set_title(
+            f"{rows.title.iloc[0] if len(rows) else metric}"
+            + ("" if base is None else f"\nplain {base['mean']:.2f}{start}, {int(base.units)} units{of}"),
+            fontsize=8,
+        )
+        ax.set_xlabel(f"minus {baseline}", fontsize=8)
+        ax.tick_params(labelsize=7)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(axis="y", color="#e5e7eb", linewidth=0.5)
+        ax.set_ylim(-0.6, len(order) - 0.4)
+    axes[0].set_yticks(range(len(order)), [(names or {}).get(m, m) for m in order], fontsize=8)
+    several = any(isinstance(dots, Sequence) and len(dots) > 1 for dots in frame.get("by_seed", ()))
+    bars = (
+        "bars: 95 % t interval over seeds, ticks: seeds"
+        if several
+        else "one seed: bars are 95 % over its tasks, none where these are fewer than six"
+    )
+    fig.suptitle(f"{title}{', ' if title else ''}{bars}", fontsize=9)
+    return finish(fig, path)
+
+
+@door(FigureError)
+def tradeoff_plot(
+    frame: pd.DataFrame,
+    path: FilePath | None = None,
+    *,
+    across: Name = "own",
+    up: Name = "instruction",
+    names: Mapping[str, str] | None = None,
+    baseline: Name = "plain",
+    title: str = "",
+) -> Figure:
+    """What a method keeps against what it learns: one point a method, means over units; up and to the right is better.
+
+    A method that keeps old tasks because it learns the new ones less lies on the way from plain fine-tuning to the
+    start model, which is drawn.
+
+    ``frame``: rows with ``method``, ``metric``, ``title``, ``mean`` and ``start``.
+    """
+    require_rows(frame, ("method", "metric", "title", "mean", "start"))
+    x, y = (frame[frame.metric == m].set_index("method") for m in (across, up))
+    if x.empty or y.empty:
+        raise FigureError(
+            f"across={across!r}, up={up!r}: frame has the metrics {', '.join(dict.fromkeys(frame.metric))}; name two of"
+            " them."
+        )
+    fig, ax = figure(7.2, 4.4)
+    if baseline in y.index and np.isfinite(y.start[baseline]):
+        ax.plot(
+            [0, x["mean"][baseline]],
+            [y.start[baseline], y["mean"][baseline]],
+            color=MUTED,
+            linewidth=0.8,
+            linestyle="--",
+            zorder=0,
+        )
+        ax.plot(0, y.start[baseline], "*", color=INK, markersize=9, label="start model (new tasks unknown)")
+    for i, method in enumerate(y.sort_values("mean", ascending=False).index):
+        ax.plot(
+            x["mean"][method],
+            y["mean"][method],
+            MARKS[i % len(MARKS)],
+            color=INK if method == baseline else SERIES[i % len(SERIES)],
+            markersize=6,
+            label=f"{(names or {}).get(method, method)}  {x['mean'][method]:.2f}, {y['mean'][method]:.2f}",
+        )
+    ax.set_xlabel(str(x.title.iloc[0]), fontsize=9)
+    ax.set_ylabel(str(y.title.iloc[0]), fontsize=9)
+    ax.set_xlim(-0.03, 1.03)
+    ax.set_ylim(-0.03, 1.03)
+    ax.tick_params(labelsize=8)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.set_title(title, fontsize=9)
+    return finish(fig, path)
+
+
+@door(FigureError)
+def curve_plot(
+    frame: pd.DataFrame,
+    path: FilePath | None = None,
+    *,
+    methods: Sequence[str] | None = None,
+    names: Mapping[str, str] | None = None,
+    kinds: Annotated[Mapping[str, str], Filled()] = KIND_NAMES,
+    title: str = "",
+) -> Figure:
+    """Accuracy along the whole training, one panel a kind of question, one line a method: mean over seeds, with their
+    range; stages are told apart by vertical lines.
+
+    ``frame``: rows with ``seed``, ``method``, ``kind``, ``stage``, ``step``, ``at`` and ``accuracy``. What dips after a
+        stage begins and comes back is the stability gap.
+    """
+    require_rows(frame, ("seed", "method", "kind", "stage", "step", "at", "accuracy"))
+    methods = list(methods) if methods is not None else list(dict.fromkeys(frame.method))
+    drawn = {k: v for k, v in kinds.items() if (frame["kind"] == k).any()}
+    if not drawn:
+        require_some(list(kinds), frame["kind"], "kinds")
+    kinds = drawn
+    fig = Figure(figsize=(0.8 + 2.6 * len(kinds), 3.4), layout="constrained", dpi=130)
+    axes = fig.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
+    starts = frame[frame.step == 0].drop_duplicates("stage")[["stage", "at"]]
+    for ax, (kind, label) in zip(axes, kinds.items()):
+        for i, method in enumerate(methods):
+            of = frame[(frame["kind"] == kind) & (frame.method == method)]
+            if of.empty:
+                continue
+            colour, named = SERIES[i % len(SERIES)], (names or {}).get(method, method)
+            for k, (_, part) in enumerate(of.groupby("stage", sort=False)):
+                by = part.groupby("at").accuracy.agg(["mean", "min", "max"])
+                ax.plot(
+                    by.index,
+                    by["mean"],
+                    marker=MARKS[i % len(MARKS)],
+                    markersize=2.6,
+                    linewidth=1.2,
+                    color=colour,
+                    label=named if k == 0 else None,
+                )
+                ax.fill_between(by.index, by["min"], by["max"], color=colour, alpha=0.12, linewidth=0)
+        for row in starts.itertuples():
+            ax.axvline(row.at, color=MUTED, linewidth=0.5, linestyle=":")
+            ax.text(row.at, 1.05, f" {row.stage}", fontsize=6, color=MUTED, rotation=30, ha="left", va="bottom")
+        ax.set_title(label, fontsize=9, pad=8 + 2.2 * max(len(str(n)) for n in starts.stage))
+        ax.set_xlabel("steps trained", fontsize=8)
+        ax.tick_params(labelsize=7)
+        ax.set_ylim(-0.03, 1.05)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("accuracy", fontsize=9)
+    fig.legend(
+        *axes[0].get_legend_handles_labels(),
+        fontsize=7,
+        frameon=False,
+        loc="outside lower center",
+        ncols=min(4, len(methods)),
+    )
+    fig.suptitle(
+        f"{title}{', ' if title else ''}mean over {frame.seed.nunique()} seed(s), band: their range", fontsize=9
+    )
+    return finish(fig, path)
+
+
+@door(FigureError)
+def set_plot(
+    frame: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None, title: str = ""
+) -> Figure:
+    """How many of the strongest heads are the same after training, by task (Jaccard), beside what chance would give;
+    single seeds as dots.
+
+    ``frame``: rows with ``seed``, ``method``, ``task``, ``jaccard``, ``chance``, ``k`` and ``heads``.
+
+    Source: figure 10 of Jiang et al. 2025 shows the lists; the chance line is ours.
+    """
+    require_rows(frame, ("seed", "method", "task", "jaccard", "chance", "k", "heads"))
+    tasks, methods = list(dict.fromkeys(frame.task)), list(dict.fromkeys(frame.method))
+    width = 0.8 / len(methods)
+    fig, ax = figure(max(4.6, 1.8 + 0.3 * len(tasks) * max(1, 0.6 * len(methods))), 3.4)
+    for i, method in enumerate(methods):
+        of = frame[frame.method == method]
+        x = np.arange(len(tasks)) + (i - (len(methods) - 1) / 2) * width
+        ax.bar(
+            x,
+            of.groupby("task").jaccard.mean().reindex(tasks),
+            width * 0.92,
+            color=SERIES[i % len(SERIES)],
+            label=(names or {}).get(method, method),
+        )
+        for at, task in zip(x, tasks):
+            dots = of[of.task == task].jaccard
+            ax.plot(np.full(len(dots), at), dots, ".", color=INK, markersize=2.5)
+    ax.axhline(frame.chance.mean(), color=MUTED, linestyle="--", linewidth=1, label="by chance")
+    ax.set_xticks(
+        range(len(tasks)),
+        [str(t).replace("_", " ") for t in tasks],
+        fontsize=8,
+        rotation=35,
+        ha="right",
+        rotation_mode="anchor",
+    )
+    ax.set_ylim(0, 1.03)
+    ax.set_ylabel(f"Jaccard of the {int(frame.k.iloc[0])} strongest heads", fontsize=9)
+    ax.tick_params(axis="y", labelsize=8)
+    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_title(
+        f"{title}\nbefore and after training, of {int(frame['heads'].iloc[0])} heads, {frame.seed.nunique()} seed(s)",
+        fontsize=8,
+    )
+    return finish(fig, path)
+
+
+@door(FigureError)
+def drift_plot(
+    frame: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None, title: str = ""
+) -> Figure:
+    """Relative change of the weights by part, one row a method: mean over seeds, their range as a line.
+
+    ``frame``: rows with ``seed``, ``method``, ``part`` and ``drift``; parts that no method moves are left out.
+    """
+    require_rows(frame, ("seed", "method", "part", "drift"))
+    moved = frame.groupby("part").drift.max()
+    parts = [p for p in ("attention", "mlp", "embedding", "norm", "other") if moved.get(p, 0) > 0]
+    order = list(frame[frame.part == "all"].groupby("method").drift.mean().sort_values().index)
+    fig, ax = figure(6.4, 1.1 + 0.26 * max(3, len(order)))
+    for i, part in enumerate(parts):
+        by = frame[frame.part == part].groupby("method").drift.agg(["mean", "min", "max"]).reindex(order)
+        y = np.arange(len(order)) + (i - (len(parts) - 1) / 2) * 0.16
+        ax.errorbar(
+            by["mean"],
+            y,
+            xerr=[by["mean"] - by["min"], by["max"] - by["mean"]],
+            fmt=MARKS[i],
+            color=SERIES[i % len(SERIES)],
+            markersize=3.6,
+            elinewidth=0.9,
+            label=part,
+        )
+    ax.set_yticks(range(len(order)), [(names or {}).get(m, m) for m in order], fontsize=8)
+    ax.set_xlabel("length of the change over length of the weights", fontsize=8)
+    ax.set_xlim(left=0)
+    ax.tick_params(axis="x", labelsize=8)
+    ax.grid(axis="y", color="#e5e7eb", linewidth=0.5)
+    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_title(f"{title}\nweights at the end, mean and range over {frame.seed.nunique()} seed(s)", fontsize=8)
+    return finish(fig, path)

@@ -1,0 +1,428 @@
+"""What the forgetting experiment computes for one seed: vectors and heads of the start model, then one sequence a
+method; each is a Dataset kept under the seed by `common.Steps`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ... import forgetting, vectors
+from ...engine.model import Model
+from ...forgetting import ForgettingError, Guide
+from ...results import dataset as results
+from ...results.record import record_of
+from ...training import Recipe
+from ...vectors import Vector
+from ...vectors.mediation import task_means
+from ..common import Steps
+from .tasks import TITLES, VARIANTS, Course, Preset
+
+#: what is read of each old task at every evaluation, as cosine with what it was at the start
+READINGS = ("vector", "hidden state", "vector from instruction", "hidden state of instruction")
+#: parts whose relative change of weights is followed; the first entry is the plain distance of all
+DISTANCES = ("distance", "all", "attention", "mlp")
+_MISSING = -1
+
+
+@dataclass
+class Bench:
+    """One seed of a run: its course, the plan and where steps are kept."""
+
+    course: Course
+    plan: Preset
+    steps: Steps
+    progress: bool | None = None
+    memory_mb: float = 500
+    say: Callable[[str], None] = lambda line: None
+
+    def kept(self, name: str, make: Callable[[], xr.Dataset]) -> xr.Dataset:
+        """A step of this seed."""
+        return self.steps.kept(f"seed-{self.course.seed}/{name}", make)
+
+    def stamped(self, ds: xr.Dataset, kind: str, **call: Any) -> xr.Dataset:
+        """A Dataset made here, with its record."""
+        reader = self.course.reader
+        return results.stamp(
+            ds, record_of(reader, Model.of(reader), kind, call, seed=self.course.seed, status="complete")
+        )
+
+    @property
+    def layers(self) -> list[int]:
+        """Layers at whose output vectors are tried."""
+        return list(range(0, Model.of(self.course.reader).n_layers, self.plan.every))
+
+    @property
+    def walk(self) -> dict[str, Any]:
+        """Arguments that every measurement of vectors takes."""
+        return {
+            "template": self.course.template,
+            "seed": self.course.seed,
+            "shots": self.plan.shots,
+            "progress": self.progress,
+        }
+
+
+def effects_of(bench: Bench, model: Any, task: vectors.Task) -> xr.Dataset:
+    """The exact indirect effect of every head on one task."""
+    return vectors.head_effects(
+        model,
+        task,
+        trials=bench.plan.trials,
+        mean_prompts=bench.plan.mean_prompts,
+        memory_mb=bench.memory_mb,
+        **bench.walk,
+    )
+
+
+def vector_of(bench: Bench, model: Any, task: vectors.Task, heads: Any) -> Vector:
+    """A task's vector from demonstrations, validation questions."""
+    walk = {k: v for k, v in bench.walk.items() if k != "progress"}
+    return vectors.extract(model, task, heads=heads, means=task_means(model, task, n=bench.plan.mean_prompts, **walk))
+
+
+def start(bench: Bench) -> xr.Dataset:
+    """The start model: effects of heads, the universal set, every task's vector, and the layer where vectors of old
+    tasks do most (zero-shot, validation questions).
+
+    ``effect`` old x layer x head; ``heads`` place x (layer, head); ``vector`` task x d_model; ``swept`` old x at,
+    ``bare`` old; ``layer`` of the guides.
+    """
+
+    def make() -> xr.Dataset:
+        course, plan, reader = bench.course, bench.plan, bench.course.reader
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="the model answers none")
+            effects = {t.name: effects_of(bench, reader, t) for t in course.old}
+            heads = vectors.universal(effects, plan.heads)
+            made = {t.name: vector_of(bench, reader, t, heads) for t in (*course.old, *course.new)}
+        swept, bare = [], []
+        for t in course.old:
+            ds = vectors.evaluate(
+                reader,
+                t,
+                {"vector": made[t.name]},
+                layers=bench.layers,
+                split="valid",
+                n=min(16, len(t.valid)),
+                memory_mb=bench.memory_mb,
+                **bench.walk,
+            )
+            swept.append(ds.correct.isel(condition=0, vector=0, strength=0).mean("item").values.astype(float))
+            bare.append(float(ds.base_correct.mean()))
+        grid = next(iter(effects.values()))
+        ds = xr.Dataset(
+            {
+                "effect": (
+                    ("old", "layer", "head"),
+                    np.stack([e.effect.mean("prompt").values for e in effects.values()]),
+                ),
+                "heads": (("place", "which"), np.array(heads)),
+                "vector": (("task", "d_model"), np.stack([v.direction.numpy() for v in made.values()])),
+                "swept": (("old", "at"), np.stack(swept)),
+                "bare": ("old", bare),
+                "guide_layer": bench.layers[int(np.mean(swept, 0).argmax())],
+            },
+            coords={
+                "old": [t.name for t in course.old],
+                "task": list(made),
+                "layer": grid.layer.values,
+                "head": grid["head"].values,
+                "at": bench.layers,
+                "which": ["layer", "head"],
+            },
+        )
+        return bench.stamped(
+            ds,
+            "forgetting start",
+            trials=plan.trials,
+            mean_prompts=plan.mean_prompts,
+            shots=plan.shots,
+            new=[t.name for t in course.new],
+        )
+
+    return bench.kept("start", make)
+
+
+def heads_of(begun: xr.Dataset) -> list[tuple[int, int]]:
+    """The universal head set of a start."""
+    return [(int(l), int(h)) for l, h in begun["heads"].values]
+
+
+def guides(bench: Bench, begun: xr.Dataset) -> dict[str, Guide]:
+    """By stage, the start model's vector of that stage's task (from demonstrations), at the layer where vectors do
+    most.
+
+    Source: Jiang et al. 2025 (theta^0 of the trained task; there layer 9 of 32).
+    """
+    return {
+        t.name: Guide(
+            torch.tensor(begun.vector.sel(task=t.name).values), int(begun.guide_layer), tuple(heads_of(begun))
+        )
+        for t in bench.course.new
+    }
+
+
+# -- what is followed while a model is trained
+# -----------------------------------------------------------------------------
+
+
+def _directions(model: Any, prompts: Mapping[str, list], heads: Any) -> np.ndarray:
+    """By task, the vector and the mean last hidden state at the prompts' last token, ``[2, task, d_model]``."""
+    means = [vectors.mean_activations(model, p) for p in prompts.values()]
+    from ...vectors.vector import head_parts
+
+    return np.stack(
+        [
+            np.stack([head_parts(model, m.z, heads).sum(0).numpy() for m in means]),
+            np.stack([m.resid[-1].float().cpu().numpy() for m in means]),
+        ]
+    ).astype(np.float64)
+
+
+def _adapted(model: Any) -> bool:
+    return any(".lora_" in name for name, _ in model.named_parameters())
+
+
+def similarities(bench: Bench, heads: Any) -> Callable[[Any], np.ndarray]:
+    """A function of a model in training: cosines with the start model, ``[reading, old]`` in the order of `READINGS`;
+    NaN while adapters are on, whose weights the vectors are not read through.
+
+    Source: Jiang et al. 2025 (similarity of a task's vector; the last hidden state as the control).
+    """
+    n = bench.plan.vector_prompts
+    sets = [
+        {t.name: bench.course.prompts(t, "icl", n=n, shots=bench.plan.shots, split="test") for t in bench.course.old},
+        {
+            t.name: bench.course.prompts(t, bench.course.told, n=min(2 * n, len(t.test)), split="test")
+            for t in bench.course.old
+        },
+    ]
+
+    def read(model):
+        return np.concatenate([_directions(model, s, heads) for s in sets])
+
+    before = read(bench.course.reader)
+
+    def of(model: Any) -> np.ndarray:
+        if _adapted(model):
+            return np.full(before.shape[:2], np.nan)
+        now = read(model)
+        return (now * before).sum(-1) / np.linalg.norm(now, axis=-1) / np.linalg.norm(before, axis=-1)
+
+    return of
+
+
+def distances(bench: Bench) -> Callable[[Any], np.ndarray]:
+    """A function of a model in training: how far its weights are from the start's, in the order of `DISTANCES`; NaN
+    while adapters are on.
+    """
+
+    def of(model: Any) -> np.ndarray:
+        if _adapted(model):
+            return np.full(len(DISTANCES), np.nan)
+        table = drift_of(bench.course.reader, model)
+        return np.array([table["all"][1], *(table.get(p, (np.nan, 0))[0] for p in DISTANCES[1:])])
+
+    return of
+
+
+def drift_of(before: Any, after: Any) -> dict[str, tuple[float, float]]:
+    """By part, the relative change of the weights and its plain length."""
+    table = forgetting.weight_drift(before, after)
+    return {r.part: (float(r.drift), float(r.distance)) for r in table[table.layer.isna()].itertuples()}
+
+
+# -- a sequence
+# --------------------------------------------------------------------------------------------------------------
+
+
+def recipe_of(plan: Preset) -> Recipe:
+    """The training of every stage; a run that is cut goes on from its last checkpoint."""
+    return Recipe(
+        steps=plan.steps,
+        batch=plan.batch,
+        learning_rate=plan.learning_rate,
+        weight_decay=0.01,
+        warmup=max(1, plan.steps // 10),
+        checkpoint_every=max(1, plan.steps // 4),
+    )
+
+
+def sequence(bench: Bench, label: str) -> xr.Dataset:
+    """One method's whole sequence: what `lens.forgetting.sequential` measured, with similarities, distances, and what
+    was measured on the model at its end.
+
+    Beside ``accuracy`` and ``correct``: ``similarity`` stage x step x reading x old, ``distance`` stage x step x part,
+    ``loss`` stage x trained; where asked ``effect_after`` old x layer x head and ``put_back`` old x condition x at x
+    strength x item (right with a vector added or taken away), ``bare_after`` old x item. Methods that draw on old rows
+    have ``seen`` probe: whether a probe's own questions are among these rows, since it asks all that there are.
+
+    Raises: ForgettingError: training diverged.
+    """
+
+    def make() -> xr.Dataset:
+        course, plan = bench.course, bench.plan
+        begun, began = start(bench), time.perf_counter()
+        heads = heads_of(begun)
+        name, options = VARIANTS[label]
+        watch = {"distance": distances(bench)} | (
+            {"similarity": similarities(bench, heads)} if label in plan.watched else {}
+        )
+        folder = None if bench.steps.folder is None else bench.steps.folder / "training" / f"seed-{course.seed}" / label
+        made = forgetting.sequential(
+            course.make_model,
+            course.stages,
+            course.probes,
+            forgetting.method(name, **options),
+            recipe=recipe_of(plan),
+            guides=guides(bench, begun),
+            lora=course.lora,
+            evaluate_at=plan.evaluate_at,
+            watch=watch,
+            old_rows=course.old_rows,
+            folder=folder,
+            seed=course.seed,
+            progress=bench.progress,
+        )
+        if made.status != "complete":
+            if made.status == "stopped":
+                raise KeyboardInterrupt(f"stopped in {label}; run the same command again to go on")
+            raise ForgettingError(f"method {label!r}: {made.about}.")
+        made.model.tokenizer = course.reader.tokenizer
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="the model answers none")
+            ds = _gathered(bench, label, made, begun, heads)
+        record = results.provenance(made.result) | {
+            "status": "complete",
+            "label": label,
+            "title": TITLES[label],
+            "seconds": round(time.perf_counter() - began, 2),
+            "notes": made.notes,
+        }
+        return results.stamp(ds, record)
+
+    ds = bench.kept(label, make)
+    if bench.steps.folder is not None:  # its measurements are stored; its checkpoints have done their work
+        shutil.rmtree(bench.steps.folder / "training" / f"seed-{bench.course.seed}" / label, ignore_errors=True)
+    return ds
+
+
+def _gathered(bench: Bench, label: str, made: Any, begun: xr.Dataset, heads: Any) -> xr.Dataset:
+    course, plan, names = bench.course, bench.plan, [t.name for t in bench.course.old]
+    held = made.result.drop_attrs()
+    parts = drift_of(course.reader, made.model)
+    longest = int(made.losses.groupby("stage").size().max())
+    loss = np.full((len(course.stages), longest), np.nan)
+    for i, s in enumerate(course.stages):
+        of = made.losses[made.losses.stage == s.name].lm.values
+        loss[i, : len(of)] = of
+    ds = held.assign(correct=held.correct.where(held.correct.notnull(), _MISSING).astype("int8"))
+    ds = ds.assign(
+        distance=(("stage", "step", "part"), made.watched["distance"]),
+        loss=(("stage", "trained"), loss),
+        drift=("group", [v[0] for v in parts.values()]),
+    )
+    ds = ds.assign_coords(part=list(DISTANCES), group=list(parts), old=names)
+    if "old_rows" in forgetting.METHODS[VARIANTS[label][0]].needs:
+        ds = ds.assign(seen=("probe", [str(p) in course.seen for p in ds.probe.values]))
+    if "similarity" in made.watched:
+        ds = ds.assign(similarity=(("stage", "step", "reading", "old"), made.watched["similarity"])).assign_coords(
+            reading=list(READINGS)
+        )
+    if label in plan.effects:
+        after = [effects_of(bench, made.model, t).effect.mean("prompt").values for t in course.old]
+        ds = ds.assign(effect_after=(("old", "layer", "head"), np.stack(after))).assign_coords(
+            layer=begun.layer.values, head=begun["head"].values
+        )
+    if label in plan.recover:
+        ds = ds.merge(put_back(bench, made.model, begun, heads))
+    return ds
+
+
+def put_back(bench: Bench, model: Any, begun: xr.Dataset, heads: Any) -> xr.Dataset:
+    """Every old task by instruction in the trained model: its start vector added, the last trained task's new vector
+    taken away, five random vectors of the same lengths for each, which every task and seed draws anew; all layers and
+    strengths.
+
+    Source: Jiang et al. 2025.
+    """
+    course = bench.course
+    new = vector_of(bench, model, course.new[-1], heads)
+    grids, bare, longest = [], [], 0
+    for t in course.old:
+        probe = next(p for p in course.probes if p.name == t.name)
+        ds = forgetting.recover(
+            model,
+            probe,
+            torch.tensor(begun.vector.sel(task=t.name).values),
+            new,
+            layers=bench.layers,
+            strengths=bench.plan.strengths,
+            seed=course.seed,
+        )
+        grids.append(ds.correct.transpose("condition", "layer", "strength", "prompt").values)
+        bare.append(ds.base.values)
+        longest = max(longest, len(probe.prompts))
+
+    def wide(x):
+        return np.concatenate([x.astype("int8"), np.full((*x.shape[:-1], longest - x.shape[-1]), _MISSING, "int8")], -1)
+
+    return xr.Dataset(
+        {
+            "put_back": (("old", "condition", "at", "strength", "item"), np.stack([wide(g) for g in grids])),
+            "bare_after": (("old", "item"), np.stack([wide(b) for b in bare])),
+        },
+        coords={
+            "old": [t.name for t in course.old],
+            "condition": ds.condition.values,
+            "at": bench.layers,
+            "strength": list(bench.plan.strengths),
+        },
+    )
+
+
+def whole(ds: xr.Dataset) -> xr.Dataset:
+    """A stored sequence as `lens.forgetting.metrics` reads it: NaN where a probe has no such prompt."""
+    return ds.assign(
+        {n: ds[n].where(ds[n] != _MISSING).astype("float32") for n in ("correct", "put_back", "bare_after") if n in ds}
+    )
+
+
+def cost(bench: Bench, begun: xr.Dataset) -> xr.Dataset:
+    """Seconds of a training step, plain and guided, in turn."""
+
+    def make() -> xr.Dataset:
+        course, stage = bench.course, bench.course.stages[0]
+        found = forgetting.step_cost(
+            course.make_model(),
+            stage.rows,
+            "guided",
+            guide=guides(bench, begun)[stage.name],
+            lora=course.lora,
+            batch=bench.plan.batch,
+            steps=3,
+            repeats=4,
+        )
+        return bench.stamped(
+            xr.Dataset({"plain": found["plain"], "guided": found["method"], "ratios": ("repeat", found["ratios"])}),
+            "training cost",
+            batch=bench.plan.batch,
+        )
+
+    return bench.kept("cost", make)
+
+
+def config_of(plan: Preset) -> dict[str, Any]:
+    """What stored steps depend on; seeds and methods can be added to a folder later."""
+    return {
+        k: v for k, v in asdict(plan).items() if k not in ("seeds", "methods", "watched", "effects", "recover", "once")
+    }

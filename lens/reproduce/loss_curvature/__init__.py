@@ -1,0 +1,1 @@
+"""From Memorization to Reasoning in the Spectrum of Loss Curvature (Merullo et al. 2025)."""

@@ -1,0 +1,439 @@
+"""Loss curvature: who uses which band of the spectrum, trade-off curves, what is left of each kind of task, extraction
+by duplicates, relearning.
+
+Tables come as `lens.reproduce.loss_curvature.tables` makes them: `estimate` with `low` and `high` (95 %, Student's t
+over runs), `seeds` (each training run's value) and `n`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ...arguments import FilePath, Name, NonNegative, Positive, door
+from ...figures.style import INK, MUTED, SERIES, FigureError, figure, finish, require_rows
+from ...figures.vectors import MARKS
+
+_OWN = ("estimate", "low", "high", "seeds", "n")
+SETS = {"val": "held-out codes and stories", "verse": "verse, never chosen on"}
+BASES = {"kfac": "eigenvectors of curvature", "svd": "singular vectors", "random": "random bases"}
+
+
+@door(FigureError)
+def spectrum_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title: str = "") -> Figure:
+    """Share of the curvature mass (left) and of the squared weight (right) in each band of pairs, one line a layer:
+    mean over training runs.
+
+    ``frame``: rows with ``seed``, ``layer``, ``band``, ``mass`` and ``energy``.
+    """
+    require_rows(frame, ("seed", "layer", "band", "mass", "energy"))
+    fig = Figure(figsize=(7.4, 3.4), layout="constrained", dpi=130)
+    axes = fig.subplots(1, 2, sharey=True)
+    bands = list(dict.fromkeys(frame.band))
+    parts = ("gate", "up", "down")
+    for ax, (column, label) in zip(
+        axes, {"mass": "share of the curvature mass", "energy": "share of the squared weight"}.items()
+    ):
+        mean = frame.groupby(["layer", "band"], sort=False)[column].mean()
+        for layer in dict.fromkeys(frame.layer):
+            block, part = (
+                int(layer.split(".")[2]) if layer.split(".")[2].isdigit() else 0,
+                next((p for p in parts if p in layer), ""),
+            )
+            style = ("-", "--", ":")[parts.index(part) if part in parts else 0]
+            ax.plot(
+                range(len(bands)),
+                [mean[layer, b] for b in bands],
+                style,
+                color=SERIES[block % len(SERIES)],
+                linewidth=1.1,
+                label=f"block {block}, {part or layer}",
+            )
+        ax.set_xticks(range(len(bands)), bands, fontsize=8)
+        ax.set_xlabel("pairs of eigenvectors, by mass", fontsize=9)
+        ax.set_title(label, fontsize=9)
+        _bare(ax)
+    axes[0].set_ylim(-0.02, 1.02)
+    axes[1].legend(fontsize=6, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    fig.suptitle(
+        f"{title}{', ' if title else ''}mean of {frame.seed.nunique()} training run{'s' * (frame.seed.nunique() > 1)}",
+        fontsize=9,
+    )
+    return finish(fig, path)
+
+
+@door(FigureError)
+def activation_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title: str = "") -> Figure:
+    """Memorised over clean activation in each band, a panel a side of the layer and a line a basis; dots are training
+    runs. ``frame``: ``basis``, ``side``, ``band``.
+    """
+    require_rows(frame, ("basis", "side", "band", *_OWN))
+    frame = frame[frame.band != "last over first"]
+    sides, bands = list(dict.fromkeys(frame.side)), list(dict.fromkeys(frame.band))
+    fig = Figure(figsize=(0.8 + 3.4 * len(sides), 3.4), layout="constrained", dpi=130)
+    axes = fig.subplots(1, len(sides), squeeze=False, sharey=True)[0]
+    for ax, side in zip(axes, sides):
+        ax.axhline(1, color=MUTED, linewidth=0.8)
+        for i, (basis, of) in enumerate(frame[frame.side == side].groupby("basis", sort=False)):
+            x = np.arange(len(of)) + 0.12 * (i - 1)
+            _bars(ax, x, of, SERIES[i], MARKS[i], BASES.get(basis, basis), line=True)
+        ax.set_xticks(range(len(bands)), bands, fontsize=8)
+        ax.set_title(f"{side} of the layer", fontsize=9)
+        ax.set_xlabel("band, by curvature (singular value)", fontsize=8)
+        _bare(ax)
+    axes[0].set_ylabel("activation, memorised over clean", fontsize=9)
+    axes[0].legend(fontsize=7, frameon=False)
+    fig.suptitle(
+        f"{title}{', ' if title else ''}mean over layers; bars 95 %, {int(frame.n.max())} sequences; dots: training"
+        " runs",
+        fontsize=8,
+    )
+    return finish(fig, path)
+
+
+@door(FigureError)
+def curve_panels(
+    frame: pd.DataFrame,
+    path: FilePath | None = None,
+    *,
+    methods: Sequence[str] | None = None,
+    measure: Name = "estimate",
+    rise: NonNegative | None = 0.05,
+    most: Positive = 0.5,
+    title: str = "",
+) -> Figure:
+    """Recitation against the rise of the clean loss, one panel a set and one line a method; points are means over
+    training runs, small dots the runs.
+
+    Args:
+        frame: rows with ``method``, ``set``, ``strength``, ``rise``, ``rise_seeds`` and the interval's columns.
+            methods: which, in this order.
+        measure: "estimate" (strict, with runs and intervals), "loose" or "lev". rise: where methods are compared, a
+            line. most: end of the axis.
+    """
+    require_rows(frame, ("method", "set", "strength", "rise", "rise_seeds", *_OWN))
+    chosen = [m for m in methods or dict.fromkeys(frame.method) if m in set(frame.method)]
+    sets = list(dict.fromkeys(frame["set"]))
+    fig = Figure(figsize=(1.9 + 3.3 * len(sets), 3.6), layout="constrained", dpi=130)
+    axes = fig.subplots(1, len(sets), squeeze=False, sharey=True)[0]
+    for ax, where in zip(axes, sets):
+        for i, method in enumerate(chosen):
+            of = frame[(frame.method == method) & (frame["set"] == where)].sort_values("rise")
+            colour, mark, style = SERIES[i % len(SERIES)], MARKS[i % len(MARKS)], ("-", "--", ":")[i // len(SERIES) % 3]
+            ax.plot(of.rise, of[measure], mark + style, color=colour, markersize=3.5, linewidth=1.2, label=method)
+            if measure == "estimate":
+                ax.vlines(of.rise, of.low, of.high, color=colour, alpha=0.3, linewidth=0.8)
+                for row in of.itertuples():
+                    ax.plot(row.rise_seeds, row.seeds, mark, color=colour, markersize=1.6, alpha=0.5, markeredgewidth=0)
+        if rise is not None:
+            ax.axvline(rise, color=MUTED, linewidth=0.8, linestyle="--")
+        ax.set_xscale("symlog", linthresh=0.004, linscale=0.6)  # most happens where the loss has hardly risen
+        ticks = [t for t in (0, 0.004, 0.01, 0.03, 0.1, 0.3, 1, 3) if t <= most]
+        ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        ax.minorticks_off()
+        ax.set_xlim(-0.0005, most)
+        ax.set_title(f"{SETS.get(where, where)} (n = {int(frame[frame['set'] == where].n.max())})", fontsize=8)
+        ax.set_xlabel("rise of the clean loss (nats a token)", fontsize=9)
+        _bare(ax)
+    axes[0].set_ylim(-0.03, 1.03)
+    axes[0].set_ylabel(
+        {
+            "estimate": "recited without fault (strict)",
+            "loose": "recited, 3 tokens in 4 (loose)",
+            "lev": "edit distance over length",
+        }[measure],
+        fontsize=9,
+    )
+    axes[-1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if title:
+        fig.suptitle(title, fontsize=9)
+    return finish(fig, path)
+
+
+@door(FigureError)
+def matched_bars(
+    frame: pd.DataFrame, path: FilePath | None = None, *, measure: Name = "strict", title: str = ""
+) -> Figure:
+    """Recitation of every method where the clean loss has risen equally, on both sets; dots are training runs.
+    ``frame``: ``method``, ``set``, ``measure``.
+    """
+    require_rows(frame, ("method", "set", "measure", "rise", *_OWN))
+    frame = frame[(frame.measure == measure) & (frame.method != "unedited") & frame["set"].isin(SETS)]
+    names = list(dict.fromkeys(frame.method))
+    fig, ax = figure(6.4, 1.1 + 0.36 * len(names))
+    for i, (where, of) in enumerate(frame.groupby("set", sort=False)):
+        at = -np.array([names.index(m) for m in of.method]) - 0.16 * (2 * i - 1)
+        _bars(ax, at, of, SERIES[i], MARKS[i], SETS.get(where, where), across=True)
+    rises = frame.drop_duplicates("method").set_index("method").rise
+    ax.set_yticks(-np.arange(len(names)), [f"{m}  ({rises[m]:+.3f})" for m in names], fontsize=8)
+    ax.set_xlim(-0.03, 1.03)
+    ax.set_xlabel(f"{measure} (in brackets: rise of the loss on the reporting half)", fontsize=8)
+    ax.legend(fontsize=7, frameon=False)
+    ax.set_title(f"{title}{', ' if title else ''}bars 95 %, dots: training runs", fontsize=8)
+    _bare(ax)
+    return finish(fig, path)
+
+
+@door(FigureError)
+def retention_bars(
+    frame: pd.DataFrame, path: FilePath | None = None, *, methods: Sequence[str] | None = None, title: str = ""
+) -> Figure:
+    """Share kept of every task, of facts by exposure, and of recitation; a group a task and a bar a method, dots are
+    training runs. Tasks that no run does are left out.
+
+    ``frame``: rows with ``method``, ``task``, ``bin``, ``kept``, ``low``, ``high``, ``seeds``, ``n`` and ``able``.
+    """
+    require_rows(frame, ("method", "task", "bin", "kept", "low", "high", "seeds", "n", "able"))
+    frame = frame[(frame.n > 0) & (frame.bin != "never")].assign(
+        label=lambda t: (t.task + " " + t.bin).str.replace("_", "-").str.strip()
+    )
+    chosen = [m for m in methods or dict.fromkeys(frame.method) if m in set(frame.method)]
+    order = {
+        "recitation": 0,
+        "arithmetic": 1,
+        "closed-book": 2,
+        "open-book": 3,
+        "open-book-false": 4,
+        "copy": 5,
+        "rule": 6,
+    }
+
+    def size(label):
+        return int(label.rsplit(" ", 1)[-1]) + label.count("over") if label.rsplit(" ", 1)[-1].isdigit() else -1
+
+    labels = sorted(dict.fromkeys(frame.label), key=lambda x: (order.get(x.split()[0].rstrip(","), 9), size(x)))
+    fig, ax = figure(1.6 + 0.19 * len(labels) * (len(chosen) + 1), 3.7)
+    width = 0.84 / len(chosen)
+    for i, method in enumerate(chosen):
+        of = frame[frame.method == method].set_index("label").reindex(labels)
+        x = np.arange(len(labels)) + (i - (len(chosen) - 1) / 2) * width
+        ax.bar(x, of.kept, width * 0.94, color=SERIES[i % len(SERIES)], label=method, linewidth=0)
+        ax.vlines(x, of.low, of.high, color=INK, linewidth=0.9)
+        for at, seeds in zip(x, of.seeds):
+            if isinstance(seeds, list):
+                ax.plot(
+                    [at] * len(seeds),
+                    seeds,
+                    "o",
+                    color="white",
+                    markeredgecolor=INK,
+                    markersize=2.2,
+                    markeredgewidth=0.5,
+                )
+    ax.axhline(1, color=MUTED, linewidth=0.8)
+    runs = frame.drop_duplicates("label").set_index("label").able.map(len)
+    ax.set_xticks(
+        range(len(labels)),
+        [f"{x} ({runs[x]})" for x in labels],
+        fontsize=7.5,
+        rotation=35,
+        ha="right",
+        rotation_mode="anchor",
+    )
+    ax.set_ylabel("kept (after / before)", fontsize=9)
+    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.set_title(f"{title}{', ' if title else ''}in brackets: training runs that do the task; lines 95 %", fontsize=8)
+    _bare(ax)
+    return finish(fig, path)
+
+
+@door(FigureError)
+def duplicates_plot(
+    frame: pd.DataFrame, path: FilePath | None = None, *, column: Name = "estimate", by: Name = "kind", title: str = ""
+) -> Figure:
+    """Extraction (or another column) by the number of duplicates, a panel for each of `by` and a line a state of the
+    model. ``frame``: ``state``, `by`, ``duplicates``.
+    """
+    require_rows(frame, ("state", by, "duplicates", column, "low", "high", "n"))
+    groups = list(frame.groupby(by, sort=False))
+    fig = Figure(figsize=(1.9 + 2.3 * len(groups), 3.1), layout="constrained", dpi=130)
+    axes = fig.subplots(1, len(groups), squeeze=False, sharey=True)[0]
+    for ax, (name, part) in zip(axes, groups):
+        counts = sorted(part.duplicates.unique())
+        for i, (state, of) in enumerate(part.groupby("state", sort=False)):
+            of = of.sort_values("duplicates")
+            x = np.array([counts.index(d) for d in of.duplicates]) + 0.09 * (i - 1.5)
+            ax.plot(
+                x,
+                of[column],
+                MARKS[i % len(MARKS)] + "-",
+                color=INK if state == "unedited" else SERIES[(i - 1) % len(SERIES)],
+                markersize=3.2,
+                linewidth=1,
+                label=state,
+            )
+            ax.vlines(
+                x,
+                of.low,
+                of.high,
+                color=INK if state == "unedited" else SERIES[(i - 1) % len(SERIES)],
+                alpha=0.4,
+                linewidth=0.9,
+            )
+        ax.set_xticks(range(len(counts)), counts, fontsize=7)
+        ax.set_title(
+            f"{name} (n = {int(part.groupby(['state', 'duplicates']).n.sum().iloc[0])} or more a point)", fontsize=8
+        )
+        ax.set_xlabel("duplicates", fontsize=8)
+        _bare(ax)
+    axes[0].set_ylim(-0.03, 1.05)
+    if column == "auc":
+        for ax in axes:
+            ax.axhline(0.5, color=MUTED, linewidth=0.8, linestyle="--")
+    axes[0].set_ylabel(
+        {"estimate": "extracted (strict)", "auc": "AUC against never-planted", "tpr": "TPR at 1 % FPR"}.get(
+            column, column
+        ),
+        fontsize=9,
+    )
+    axes[-1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if title:
+        fig.suptitle(title, fontsize=9)
+    return finish(fig, path)
+
+
+@door(FigureError)
+def relearning_plot(
+    frame: pd.DataFrame, path: FilePath | None = None, *, names: Mapping[str, str] | None = None, title: str = ""
+) -> Figure:
+    """Recitation of untouched sequences by step of training, a panel a thing trained on and a line a method, with its
+    interval; the twin never had them.
+
+    ``frame``: rows with ``method``, ``on`` and ``step``.
+    """
+    require_rows(frame, ("method", "on", "step", *_OWN))
+    groups = list(frame.groupby("on", sort=False))
+    fig = Figure(figsize=(1.8 + 2.2 * len(groups), 3.1), layout="constrained", dpi=130)
+    axes = fig.subplots(1, len(groups), squeeze=False, sharey=True)[0]
+    for ax, (name, part) in zip(axes, groups):
+        steps = sorted(part.step.unique())
+        for i, (method, of) in enumerate(part.groupby("method", sort=False)):
+            of = of.sort_values("step")
+            colour = MUTED if method == "twin" else SERIES[i % len(SERIES)]
+            x = [steps.index(s) for s in of.step]
+            ax.plot(
+                x,
+                of.estimate,
+                MARKS[i % len(MARKS)] + ("--" if method == "twin" else "-"),
+                color=colour,
+                markersize=3.2,
+                linewidth=1.1,
+                label="twin that never had it" if method == "twin" else method,
+            )
+            ax.fill_between(x, of.low, of.high, color=colour, alpha=0.12, linewidth=0)
+        ax.set_xticks(range(len(steps)), steps, fontsize=7)
+        ax.set_title(f"on {(names or {}).get(name, name)}", fontsize=8)
+        ax.set_xlabel("steps", fontsize=8)
+        _bare(ax)
+    axes[0].set_ylim(-0.03, 1.03)
+    axes[0].set_ylabel("recited without fault (strict)", fontsize=9)
+    axes[-1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    fig.suptitle(f"{title}{', ' if title else ''}{int(frame.n.max())} held-out sequences, bands 95 %", fontsize=9)
+    return finish(fig, path)
+
+
+def _bars(
+    ax,
+    at: np.ndarray,
+    of: pd.DataFrame,
+    colour: str,
+    mark: str,
+    label: str,
+    *,
+    across: bool = False,
+    line: bool = False,
+) -> None:
+    """Estimates with intervals, and training runs as small dots."""
+    span = [of.estimate - of.low, of.high - of.estimate]
+    x, y, error = (of.estimate, at, {"xerr": span}) if across else (at, of.estimate, {"yerr": span})
+    ax.errorbar(
+        x,
+        y,
+        fmt=mark + ("-" if line else ""),
+        color=colour,
+        markersize=4.5,
+        linewidth=1,
+        elinewidth=1.1,
+        capsize=2,
+        label=label,
+        **error,
+    )
+    for place, seeds in zip(at, of.seeds):
+        ax.plot(
+            *((seeds, [place] * len(seeds)) if across else ([place] * len(seeds), seeds)),
+            ".",
+            color=colour,
+            markersize=3,
+            alpha=0.6,
+        )
+
+
+def _bare(ax) -> None:
+    ax.tick_params(labelsize=8)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+#: file name -> (function, table of the run, options)
+FIGURES = {
+    "spectrum": (spectrum_plot, "spectrum", {}),
+    "activation": (activation_plot, "activation", {}),
+    "curves": (
+        curve_panels,
+        "curves",
+        {
+            "methods": (
+                "K-FAC",
+                "SVD",
+                "random bases",
+                "inputs alone",
+                "BalancedSubnet",
+                "gradient ascent",
+                "contrast mask",
+            )
+        },
+    ),
+    "curves_controls": (
+        curve_panels,
+        "curves",
+        {
+            "methods": (
+                "K-FAC",
+                "random bases",
+                "random bases, equal count",
+                "inputs alone",
+                "gradients alone",
+                "magnitude",
+                "keep bottom",
+            )
+        },
+    ),
+    "curves_statistics": (
+        curve_panels,
+        "curves",
+        {"methods": ("K-FAC", "K-FAC, text's labels", "EKFAC", "K-FAC, natural mix")},
+    ),
+    "curves_distance": (
+        curve_panels,
+        "curves",
+        {
+            "methods": (
+                "K-FAC",
+                "SVD",
+                "random bases",
+                "inputs alone",
+                "BalancedSubnet",
+                "gradient ascent",
+                "contrast mask",
+            ),
+            "measure": "lev",
+        },
+    ),
+    "matched": (matched_bars, "matched", {}),
+    "retention": (retention_bars, "retention", {}),
+    "duplicates": (duplicates_plot, "duplicates", {}),
+    "membership": (duplicates_plot, "membership", {"column": "auc", "by": "score"}),
+    "relearning": (relearning_plot, "relearning", {}),
+}

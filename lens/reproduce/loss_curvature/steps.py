@@ -1,0 +1,337 @@
+"""The steps of the loss-curvature experiment on one model, each a Dataset that a killed run finds again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ... import curvature, memorization
+from ...engine.stopping import Stopped
+from ...memorization import Sequences
+from ...results import dataset as results
+from ...training import Recipe, Rows
+from .bench import CANDIDATES, RISE, Bench, kind_of
+
+SEARCHED = ("K-FAC", "SVD")
+UNEDITED = "unedited"
+#: names of the attacks that train
+ITSELF, CLEAN = "the memory itself", "clean text"
+AT = (0, 1, 2, 5, 10, 25)
+
+
+def everything(bench: Bench) -> dict[str, xr.Dataset]:
+    """Every step of one model, in order."""
+    made = {"choice": choice(bench)}
+    bench.held["layers"] = {str(m): str(c) for m, c in zip(made["choice"].search.values, made["choice"].chosen.values)}
+    made |= {"spectrum": spectrum(bench), "activation": activation(bench), "matched": matched(bench)}
+    made |= {f"curve {m}": curve(bench, m) for m in bench.plan.methods}
+    made |= {"retention": retention(bench), "duplicates": duplicates(bench), "gone twin": gone(bench, None)}
+    return made | {f"gone {m}": gone(bench, m) for m in bench.plan.attacked if m in bench.plan.methods}
+
+
+def names(preset: Mapping[str, Any]) -> list[str]:
+    """The steps of one model under a preset (its fields), as `everything` names them."""
+    return [
+        "choice",
+        "spectrum",
+        "activation",
+        "matched",
+        *(f"curve {m}" for m in preset["methods"]),
+        "retention",
+        "duplicates",
+        "gone twin",
+        *(f"gone {m}" for m in preset["attacked"] if m in preset["methods"]),
+    ]
+
+
+def file_of(name: str, seed: int) -> str:
+    """Where a step is kept, without its suffix."""
+    return f"seed-{seed}/{name.replace(', ', '-').replace(' ', '_').replace(chr(39), '')}"
+
+
+def _kept(
+    bench: Bench, name: str, make: Callable[[], xr.Dataset], light: Callable[[xr.Dataset], xr.Dataset] = lambda ds: ds
+) -> xr.Dataset:
+    def told() -> xr.Dataset:
+        bench.say(f"seed {bench.recipe.seed}: {name}")
+        return make()
+
+    return bench.steps.kept(file_of(name, bench.recipe.seed), told, light)
+
+
+def _stamped(bench: Bench, ds: xr.Dataset, kind: str, like: xr.Dataset, **call: Any) -> xr.Dataset:
+    record = {k: v for k, v in results.provenance(like).items() if k in ("model", "versions", "schema")}
+    return results.stamp(ds, record | {"kind": kind, "status": "complete", "seed": bench.draw, "call": call})
+
+
+def choice(bench: Bench) -> xr.Dataset:
+    """For K-FAC and for SVD: the candidate layers, each at the strength that costs `RISE` on the choosing half, and
+    what of the tune split is still recited; the least wins (ties: the farthest from the text).
+    """
+
+    def make() -> xr.Dataset:
+        names, tune = list(bench.plan.candidates), bench.sets["tune"]
+        of: dict[str, list] = {name: [] for name in ("removed", "rise", "strict", "loose", "lev")}
+        for search in SEARCHED:
+            for name in names:
+                layers = CANDIDATES[name]
+
+                def make_edit(s, m=search, where=layers):
+                    return bench.edit(m, s, where)
+
+                removed, rise = bench.matched(make_edit, "curvature")
+                with make_edit(removed).applied(bench.model):
+                    found = memorization.extract(bench.model, tune, progress=False)
+                for key, value in {
+                    "removed": removed,
+                    "rise": rise,
+                    **{m: float(found[m].mean()) for m in ("strict", "loose", "lev")},
+                }.items():
+                    of[key].append(value)
+        shape = (len(SEARCHED), len(names))
+        ds = xr.Dataset(
+            {k: (("search", "layers"), np.reshape(v, shape)) for k, v in of.items()},
+            coords={"search": list(SEARCHED), "layers": names},
+        )
+        best = [
+            min(range(len(names)), key=list(zip(row.strict.values, -row.lev.values)).__getitem__)
+            for row in (ds.sel(search=s) for s in SEARCHED)
+        ]
+        ds["chosen"] = ("search", np.array([names[i] for i in best]))
+        return _stamped(bench, ds, "choice of layers", found, rise=RISE, n=len(tune))
+
+    return _kept(bench, "choice", make)
+
+
+def spectrum(bench: Bench) -> xr.Dataset:
+    """How curvature mass and the weights' energy are spread over pairs."""
+
+    def light(ds):
+        return ds.drop_vars(["mu", "lam", "index"])
+
+    return _kept(bench, "spectrum", lambda: curvature.spectrum(bench.decomposition()), light)
+
+
+def activation(bench: Bench) -> xr.Dataset:
+    """How strongly recited (val) and clean sequences use each band; per sequence relative to the mean of clean ones,
+    averaged over layers.
+    """
+    val = bench.sets["val"]
+
+    def light(ds: xr.Dataset) -> xr.Dataset:
+        mean = ds.of_clean.mean("clean_sequence")
+        relative = {
+            kind: (ds[f"of_{kind}"] / mean).mean("layer").transpose(f"{kind}_sequence", ...)
+            for kind in ("memorised", "clean")
+        }
+        return ds.drop_vars(["of_memorised", "of_clean"]).assign({f"relative_{k}": v for k, v in relative.items()})
+
+    def make():
+        return curvature.activation_ratio(
+            bench.model,
+            bench.decomposition(),
+            val.ids,
+            bench.rows["report"][:, : val.length],
+            seed=bench.draw,
+            progress=False,
+        )
+
+    return _kept(bench, "activation", make, light)
+
+
+def _light(ds: xr.Dataset) -> xr.Dataset:
+    """A trade-off without the texts, nDCG as its mean over texts."""
+    ds = ds.drop_vars(
+        [v for v in ("generated", "gold", "right", "nll", "rouge_l", "hits", "copy_loss", "exact_prefix") if v in ds]
+        + [c for c in ("token",) if c in ds.coords]
+    )
+    return ds.assign(ndcg=ds.ndcg.mean("text"), nll_text=ds.nll_text.astype("float32"))
+
+
+def _tradeoff(bench: Bench, edits: Mapping[Any, Any]) -> xr.Dataset:
+    both = {name: bench.sets[name] for name in ("val", "verse")}
+    if "before" not in bench.held:
+        bench.held["before"] = memorization.performance(
+            bench.model, bench.rows["report"], copying=0, heads=False, progress=False
+        )
+    return memorization.tradeoff(
+        bench.model,
+        edits,
+        both,
+        bench.rows["report"],
+        before=bench.held["before"],
+        copying=0,
+        heads=False,
+        progress=False,
+    )
+
+
+def matched(bench: Bench) -> xr.Dataset:
+    """Every method at the strength that costs `RISE` on the choosing half of clean text: recitation, loss and nDCG on
+    the reporting half.
+    """
+
+    def make() -> xr.Dataset:
+        found = {m: bench.matched(partial(bench.edit, m), kind_of(m)) for m in bench.plan.methods}
+        ds = _tradeoff(bench, {m: bench.edit(m, s) for m, (s, _) in found.items()})
+
+        def at(i, start):
+            return ("edit", np.array([start, *(found[m][i] for m in bench.plan.methods)]))
+
+        return results.stamp(
+            ds.assign(strength=at(0, 0.0), chosen_rise=at(1, 0.0)), results.provenance(ds) | {"kind": "matched"}
+        )
+
+    return _kept(bench, "matched", make, _light)
+
+
+def strength(bench: Bench, method: str) -> float:
+    """The strength of a method at the clean loss at which methods are compared."""
+    return float(matched(bench).strength.sel(edit=method))
+
+
+def curve(bench: Bench, method: str) -> xr.Dataset:
+    """The trade-off curve of a method on val and verse."""
+
+    def make() -> xr.Dataset:
+        points = list(bench.points(method, strength(bench, method)))
+        ds = _tradeoff(bench, {f"{s:g}": _lazily(build) for s, build in points})
+        return results.stamp(
+            ds.assign(strength=("edit", np.array([0.0, *(s for s, _ in points)]))),
+            results.provenance(ds) | {"method": method},
+        )
+
+    return _kept(bench, f"curve {method}", make, _light)
+
+
+def _lazily(build: Callable[[], Any]) -> Callable[[Any], Any]:
+    return lambda model: build().applied(model)
+
+
+def retention(bench: Bench) -> xr.Dataset:
+    """Tasks, ranking, copying and prefix matching under the matched edits; over `edit`."""
+
+    def make() -> xr.Dataset:
+        tasks = {name: task for name, task in bench.corpus.tasks(bench.plan.tasks).items()}
+        options = {"progress": False, "repeats": 3}
+        before = memorization.performance(bench.model, bench.rows["report"], tasks, **options)
+        names = [m for m in bench.plan.kept if m in bench.plan.methods]
+        parts = [
+            memorization.damage(
+                bench.model, bench.edit(m, strength(bench, m)), bench.rows["report"], tasks, before=before, **options
+            )
+            for m in names
+        ]
+        parts = [p.drop_vars(["answer_nll_before", "answer_nll_after"]) for p in parts]
+        own = [v for v in parts[0] if str(v).endswith("_after") or v == "ndcg"]
+        ds = xr.concat(
+            parts, "edit", data_vars=own, coords="minimal", compat="override", join="override", combine_attrs="drop"
+        ).assign_coords(edit=names)
+        return results.stamp(ds, results.provenance(before) | {"kind": "retention"})
+
+    return _kept(bench, "retention", make)
+
+
+def duplicates(bench: Bench) -> xr.Dataset:
+    """Extraction and membership scores of every planted sequence, before and after the matched edits; over `state,
+    sequence`.
+    """
+
+    def make() -> xr.Dataset:
+        names = [UNEDITED, *(m for m in bench.plan.kept if m in bench.plan.methods)]
+        parts = []
+        for family, of in bench.families.items():
+            of = of.subset(
+                pd.DataFrame({"kind": of.kind, "count": of.duplicates}).groupby(["kind", "count"]).cumcount().to_numpy()
+                < bench.plan.planted
+            )
+            columns: dict[str, list] = {"strict": [], "loose": [], "value": []}
+            for name in names:
+                edit = None if name == UNEDITED else bench.edit(name, strength(bench, name))
+                with memorization.edited(bench.model, edit) as now:
+                    found = memorization.extract(now, of, progress=False)
+                    scores = memorization.membership_scores(now, of, reference=bench.twin)
+                columns["strict"].append(found.strict.values)
+                columns["loose"].append(found.loose.values)
+                columns["value"].append(np.stack(list(scores.values())))
+            parts.append(
+                xr.Dataset(
+                    {
+                        **{k: (("state", "sequence"), np.stack(columns[k])) for k in ("strict", "loose")},
+                        "value": (("state", "score", "sequence"), np.stack(columns["value"])),
+                    },
+                    coords={
+                        "state": names,
+                        "score": list(scores),
+                        **of.coords(),
+                        "family": ("sequence", np.full(len(of), family)),
+                    },
+                )
+            )
+        return _stamped(
+            bench,
+            xr.concat(parts, "sequence").reset_coords(drop=False).set_coords(["name", "kind", "duplicates", "family"]),
+            "duplicates",
+            found,
+        )
+
+    return _kept(bench, "duplicates", make)
+
+
+def others(bench: Bench) -> dict[str, Sequences]:
+    """Memorised sequences that are trained on while the val split is probed: k of the tune split, drawn by the seed."""
+    tune = bench.sets["tune"]
+    order = np.random.default_rng(bench.draw).permutation(len(tune))
+    return {f"{k} others": tune.subset(order[:k]) for k in sorted({min(k, len(tune)) for k in bench.plan.others})}
+
+
+def gone(bench: Bench, method: str | None) -> xr.Dataset:
+    """Attacks on the val split under the matched edit of a method, or (None) on the twin that never had it: training on
+    other memorised ones, on clean text and on the memory itself; stretched and worn prefixes.
+    """
+
+    def make() -> xr.Dataset:
+        plan, val = bench.plan, bench.sets["val"]
+        model, edit = (
+            (bench.twin, None) if method is None else (bench.model, bench.edit(method, strength(bench, method)))
+        )
+        recipe = Recipe(
+            steps=plan.relearn_steps,
+            batch=8,
+            learning_rate=plan.relearn_rate,
+            weight_decay=0.0,
+            schedule="constant",
+            seed=bench.draw,
+        )
+        arms: dict[str, Sequences | np.ndarray | Rows] = {
+            **others(bench),
+            CLEAN: bench.rows["training"][160:],
+            ITSELF: val,
+        }
+        trained = memorization.relearning(
+            model, val, arms, edit=edit, recipe=recipe, at=[a for a in AT if a <= plan.relearn_steps], progress=False
+        )
+        if set(trained.status.values.ravel()) != {"complete"}:
+            raise Stopped(f"relearning after {method} was stopped")
+        trained = trained.isel(model=0, drop=True)[["strict", "loose", "nll"]].drop_vars(["set"])
+        with memorization.edited(model, edit) as now:
+            asked = memorization.stretch(now, val, shifts=plan.shifts, seed=bench.draw, progress=False)
+        for name in ("strict", "loose", "exact_prefix"):
+            trained[f"asked_{name}"] = (("variant", "sequence"), asked[name].values)
+        trained = trained.assign_coords(variant=asked.variant.values).assign(nll=trained.nll.astype("float32"))
+        return _stamped(
+            bench,
+            trained,
+            "is it gone",
+            asked,
+            method=method or "twin",
+            recipe=recipe.sha256(),
+            arms={k: len(v) for k, v in arms.items()},
+        )
+
+    return _kept(bench, f"gone {method or 'twin'}", make)

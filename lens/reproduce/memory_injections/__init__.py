@@ -1,0 +1,1 @@
+"""Memory Injections (Sakarvadia et al., BlackboxNLP 2023)."""

@@ -1,0 +1,424 @@
+"""Memorised pictures in a diffusion model: what is copied, how it is told, and where masks overlap.
+
+Tables come as the study's steps make them. White dots are trained models; titles say what
+an interval is over: for several models Student's t, for one the bootstrap over its captions. The figures of edits and
+attacks are in `diffusion_edits`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from ...arguments import FilePath, door
+from ...figures.panels import GREY, dots, grid, plain
+from ...figures.style import INK, MUTED, SEQUENTIAL, SERIES, FigureError, finish, require_rows
+from ...figures.vectors import MARKS
+from . import tables as frames
+from .edit_figures import (
+    attack_plot,
+    families_plot,
+    grid_plot,
+    over,
+    p_text,
+    relearning_plot,
+    span,
+    tradeoff_plot,
+    utility_plot,
+)
+from .place_figures import places_plot
+from .tables import short
+
+__all__ = [
+    "attack_plot",
+    "copying_plot",
+    "detection_plot",
+    "families_plot",
+    "grid_plot",
+    "map_plot",
+    "overlap_plot",
+    "places_plot",
+    "relearning_plot",
+    "step_layer_plot",
+    "tradeoff_plot",
+    "utility_plot",
+]
+KINDS = {"code": "caption with a code", "generic": "caption without a code", "digit": "digit"}
+PAIRS = {"memorised": "both memorised", "other": "both seen once", "mixed": "one of each"}
+TEMPLATES = {"same template": "same template", "other template": "two templates"}
+METHODS = {
+    "published": "published:\nempty caption",
+    "ordinary": "published:\nordinary captions",
+    "corrected": "corrected:\nits own kind",
+}
+TOLD = {"code": "code", "generic": "no code", "digit": "digit", "code, seen once": "code, seen\nonce (control)"}
+
+
+@door(FigureError)
+def copying_plot(copying: pd.DataFrame, thresholds: pd.DataFrame, path: FilePath | None = None) -> Figure:
+    """Share of the seeds that give a copy: left by number of copies with and without a code, right digits, templates
+    and pictures with two captions.
+    """
+    require_rows(copying, ("cell", "copies", "copy", "caption", "seed"), "copying")
+    require_rows(thresholds, ("family", "threshold"), "thresholds")
+    table = frames.cells(copying).set_index("cell")
+    count = copying.groupby("cell").copies.max()
+    fig = Figure(figsize=(8.6, 3.5), layout="constrained", dpi=130)
+    axes = fig.subplots(1, 2, sharey=True, width_ratios=(3, 2.6))
+    for i, kind in enumerate(("code", "generic")):
+        for x, seen in enumerate(("many", "once", "never")):
+            _bar(
+                axes[0], x + 0.36 * (i - 0.5), 0.34, table, f"{kind}-{seen}", SERIES[i], KINDS[kind] if not x else None
+            )
+    axes[0].set_xticks(range(3), [_times(count, f"code-{seen}") for seen in ("many", "once", "never")], fontsize=8)
+    axes[0].set_xlabel("how often the picture was in the training data", fontsize=8)
+    axes[0].legend(fontsize=7.5, frameon=False, loc="upper right")
+    others = {
+        "digit-many": "digit",
+        "digit-once": "digit",
+        "digit-never": "digit",
+        "template": "template",
+        "two-captions": "two\ncaptions",
+    }
+    others = {cell: name for cell, name in others.items() if cell in table.index}
+    for x, cell in enumerate(others):
+        _bar(axes[1], x, 0.6, table, cell, SERIES[2])
+    axes[1].set_xticks(
+        range(len(others)), [f"{name},\n{_times(count, cell)}" for cell, name in others.items()], fontsize=7.5
+    )
+    for ax, cells in zip(axes, (("code-many", "generic-many"), others)):
+        n = table.captions.reindex(list(cells)).dropna()
+        ax.set_title(f"{span(n)} captions a cell and model" if len(n) else "", fontsize=8)
+        plain(ax)
+    axes[0].set_ylim(0, 1.06)
+    axes[0].set_ylabel("share of seeds that give a copy", fontsize=9)
+    limit = thresholds.groupby("family").threshold.agg(["min", "max"])
+    said = [f"background correlation above {_range(*limit.loc['cards'])}"] if "cards" in limit.index else []
+    said += [f"distance of a digit below {_range(*sorted(-limit.loc['digits']))}"] if "digits" in limit.index else []
+    fig.suptitle(f"What is copied: {over(copying)}\na copy: {', '.join(said)}", fontsize=9)
+    return finish(fig, path)
+
+
+@door(FigureError)
+def detection_plot(copying: pd.DataFrame, path: FilePath | None = None) -> Figure:
+    """Norm of the caption's part of the predicted noise by denoising step, a panel a kind of caption; right how well it
+    tells memorised captions from never-trained ones.
+    """
+    require_rows(copying, ("cell", "by_step", "seed"), "copying")
+    steps, told = frames.by_step(copying), frames.told(copying)
+    kinds = [kind for kind in KINDS if f"{kind}-many" in set(copying.cell)]
+    fig = Figure(figsize=(1.0 + 2.5 * len(kinds) + 3.2, 3.5), layout="constrained", dpi=130)
+    axes = fig.subplots(1, len(kinds) + 1, width_ratios=(*[2.5] * len(kinds), 3.0))
+    count = copying.groupby("cell").size() / copying.seed.nunique()
+    for ax, kind in zip(axes, kinds):
+        for i, (seen, style) in enumerate({"many": "-", "once": "--", "never": ":"}.items()):
+            of = steps[steps.cell == f"{kind}-{seen}"].sort_values("step")
+            if len(of):
+                ax.plot(
+                    of.step,
+                    of.difference,
+                    style,
+                    color=SERIES[i],
+                    linewidth=1.6,
+                    label={"many": "many copies", "once": "seen once", "never": "never trained"}[seen],
+                )
+                ax.fill_between(
+                    of.step,
+                    of.low.clip(lower=steps.difference.min() / 2),
+                    of.high,
+                    color=SERIES[i],
+                    alpha=0.18,
+                    linewidth=0,
+                )
+        ax.set_yscale("log")
+        ax.set_ylim(steps.difference.min() / 1.6, 1.6 * steps.difference.max())
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.set_xlabel("denoising step (0: from pure noise)", fontsize=8)
+        ax.set_title(f"{KINDS[kind]}, n = {count[f'{kind}-many']:.0f} a model", fontsize=8)
+        plain(ax)
+        if ax is not axes[0]:
+            ax.tick_params(labelleft=False)
+    axes[0].set_ylabel("norm of the caption's part of the noise", fontsize=8)
+    axes[0].legend(fontsize=7, frameon=False, loc="upper left")
+    _told(axes[-1], told)
+    fig.suptitle(f"Are memorised captions told by the noise? Bands: {over(copying)}", fontsize=9)
+    return finish(fig, path)
+
+
+@door(FigureError)
+def overlap_plot(specificity: pd.DataFrame, path: FilePath | None = None) -> Figure:
+    """IoU of the masks of disjoint prompt sets: above every pair of sets of the first model (captions with codes),
+    below means by kind of caption, method and pair, beside chance.
+    """
+    require_rows(specificity, ("kind", "method", "pair", "mean", "chance", "matrix", "seed"), "specificity")
+    table = specificity[specificity["mean"].notna()]
+    methods, kinds = list(dict.fromkeys(table.method)), list(dict.fromkeys(table.kind))
+    first = (
+        table[(table.seed == table.seed.min()) & (table.kind == "code") & table.matrix.notna()]
+        .set_index("method")
+        .matrix
+    )
+    fig = Figure(figsize=(1.4 + 2.9 * max(len(methods), len(kinds)), 6.2), layout="constrained", dpi=130)
+    halves: Any = fig.subfigures(2, 1, height_ratios=(1, 1.0))
+    above, below = halves
+    axes = above.subplots(1, max(len(methods), 1), squeeze=False)[0]
+    squares = {method: _square(first[method]) for method in methods if method in first.index}
+    top = max((float(np.nanmax(m)) for m in squares.values()), default=1.0)
+    for ax, method in zip(axes, methods):
+        ax.set_title(_flat(METHODS.get(method, method)), fontsize=8)
+        if method in squares:
+            image = _matrix(ax, squares[method], top)
+        else:
+            ax.set_axis_off()
+    if squares:
+        bar = above.colorbar(image, ax=list(axes), shrink=0.85)
+        bar.set_label("IoU", fontsize=8)
+        bar.ax.tick_params(labelsize=8)
+    above.suptitle(f"Every pair of prompt sets with codes, model {int(table.seed.min())}", fontsize=9)
+    lines = frames.specificity(table)
+    axes = below.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
+    for ax, kind in zip(axes, kinds):
+        _overlaps(ax, table[table.kind == kind], methods, lines[lines.kind == kind] if len(lines) else lines)
+    axes[0].set_ylim(0, 1.3 * max(table["mean"].max(), 0.1))
+    axes[0].set_ylabel("mean IoU of two sets' masks", fontsize=9)
+    count, chance = table.seed.nunique(), table.chance.dropna()
+    dashes = f" (dashes: chance, {chance.min():.3f} to {chance.max():.3f})" if len(chance) else ""
+    below.suptitle(
+        f"Means of {count} model{'s' * (count > 1)}{dashes}; p: {_kinds(lines)} label permutation, both memorised"
+        " against both seen once,\nlargest over models after Holm",
+        fontsize=8,
+    )
+    return finish(fig, path)
+
+
+@door(FigureError)
+def map_plot(maps: pd.DataFrame, path: FilePath | None = None) -> Figure:
+    """Layer by denoising step: share of the neurons that tell a set from never-trained captions of the same kind;
+    memorised beside seen once on one colour scale, means of models.
+    """
+    require_rows(maps, ("set", "step", "layer", "share", "seed"), "maps")
+    sets, layers = list(dict.fromkeys(maps["set"])), list(dict.fromkeys(maps.layer))
+    names = short(layers)
+    fig, axes = grid(1, len(sets), 3.9, 1.4 + 0.26 * len(layers), sharey=True)
+    mean = maps.groupby(["set", "layer", "step"]).share.mean()
+    for ax, name in zip(axes[0], sets):
+        plane = mean[name].unstack("step").loc[layers]
+        image = ax.imshow(
+            plane, aspect="auto", cmap=SEQUENTIAL, vmin=0, vmax=max(float(mean.max()), 1e-6), interpolation="nearest"
+        )
+        ax.set_xticks(range(0, plane.shape[1], 5), plane.columns[::5])
+        ax.set_yticks(range(len(layers)), names)
+        ax.set_xlabel("denoising step (0: from pure noise)", fontsize=8)
+        ax.set_title(f"{name}: {plane.to_numpy().mean():.2f} on average", fontsize=8)
+        ax.tick_params(labelsize=8)
+    axes[0][0].set_ylabel("feed-forward layer", fontsize=9)
+    bar = fig.colorbar(image, ax=list(axes[0]))
+    bar.set_label("share of neurons beyond\n3 standard errors", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    count = maps.seed.nunique()
+    fig.suptitle(
+        f"Where captions with codes differ from never-trained ones: mean of {count} model{'s' * (count > 1)}; by chance"
+        " .003",
+        fontsize=9,
+    )
+    return finish(fig, path)
+
+
+@door(FigureError)
+def step_layer_plot(specificity: pd.DataFrame, path: FilePath | None = None) -> Figure:
+    """The overlap by layer (above) and by denoising step (below), a panel a method: pairs of memorised sets and of sets
+    seen once; thick the mean, thin each model.
+    """
+    require_rows(specificity, ("kind", "method", "pair", "layers", "steps", "seed"), "specificity")
+    table = specificity[specificity.layers.notna() & specificity.pair.isin(("memorised", "other"))]
+    require_rows(table, ("layers", "steps"), "table")
+    methods, kinds = list(dict.fromkeys(table.method)), list(dict.fromkeys(table.kind))
+    fig, axes = grid(2, len(methods), 2.7, 2.4, sharey=True)
+    for r, (column, label) in enumerate(
+        {"layers": "layer, from input to output", "steps": "denoising step (0: from pure noise)"}.items()
+    ):
+        for ax, method in zip(axes[r], methods):
+            for k, kind in enumerate(kinds):
+                for i, pair in enumerate(("memorised", "other")):
+                    of = table[(table.method == method) & (table.kind == kind) & (table.pair == pair)]
+                    if of.empty:
+                        continue
+                    runs = np.array([list(map(float, v)) for v in of[column]])
+                    x = np.arange(runs.shape[1]) + (column == "layers")
+                    if len(runs) > 1:
+                        ax.plot(x, runs.T, color=SERIES[i], linewidth=0.5, alpha=0.45)
+                    ax.plot(
+                        x,
+                        runs.mean(0),
+                        MARKS[i] + ("-", "--")[k % 2],
+                        color=SERIES[i],
+                        markersize=4,
+                        linewidth=1.5,
+                        markerfacecolor=SERIES[i] if k == 0 else "white",
+                        label=f"{PAIRS[pair]}, {KINDS.get(kind, kind).removeprefix('caption ')}",
+                    )
+            ax.set_xlabel(label, fontsize=8)
+            ax.set_title(_flat(METHODS.get(method, method)), fontsize=8)
+            plain(ax)
+        axes[r][0].set_ylabel("mean IoU of two sets' masks", fontsize=8)
+    axes[0][0].set_ylim(0, 1.02)
+    handles = axes[0][0].get_legend_handles_labels()
+    fig.legend(*handles, fontsize=7.5, frameon=False, loc="outside lower center", ncols=4)
+    count = table.seed.nunique()
+    fig.suptitle(
+        (
+            f"Overlap by layer and by step: {count} model{'s' * (count > 1)}, {span(table.n)} pairs of sets each"
+            if "n" in table
+            else "Overlap by layer and by step"
+        ),
+        fontsize=9,
+    )
+    return finish(fig, path)
+
+
+# -- parts ----------------------------------------------------------------------------------------------------------
+
+
+def _bar(ax, x: float, width: float, table: pd.DataFrame, cell: str, colour: str, label: str | None = None) -> None:
+    if cell not in table.index:
+        return
+    row = table.loc[cell]
+    ax.bar(x, row["copy"], width, color=colour, alpha=0.85, linewidth=0, label=label)
+    ax.plot([x, x], [row.low, row.high], color=INK, linewidth=1)
+    dots(ax, np.full(len(row.runs), x), row.runs)
+
+
+def _times(count: pd.Series, cell: str) -> str:
+    n = int(count.get(cell, -1))
+    return {0: "never", 1: "once", -1: ""}.get(n, f"{n} times")
+
+
+def _range(low: float, high: float) -> str:
+    a, b = f"{low:.2f}", f"{high:.2f}"
+    return a if a == b else f"{a} to {b}"
+
+
+def _told(ax, told: pd.DataFrame) -> None:
+    """AUC by kind of caption and number of steps, each model with its interval (DeLong)."""
+    names = [name for name in TOLD if name in set(told.pair)]
+    counts, seeds = sorted(told.steps.unique()), sorted(told.seed.unique())
+    ax.axvline(0.5, color=MUTED, linewidth=0.8, linestyle="--")
+    for y, name in enumerate(names):
+        for i, steps in enumerate(counts):
+            of = told[(told.pair == name) & (told.steps == steps)].sort_values("seed")
+            at = -y + 0.2 * (0.5 - i) * 2 + 0.08 * (np.arange(len(of)) - (len(of) - 1) / 2) * -1
+            ax.errorbar(
+                of.auc,
+                at,
+                xerr=[of.auc - of.low, of.high - of.auc],
+                fmt=MARKS[i],
+                color=(SERIES[4], SERIES[3])[i % 2],
+                markersize=3.6,
+                elinewidth=0.9,
+                linewidth=0,
+                label=("first step" if steps == 1 else f"all {steps} steps") if not y else None,
+            )
+    ax.set_yticks(-np.arange(len(names)), [TOLD[name] for name in names], fontsize=8)
+    ax.set_ylim(-len(names) + 0.45, 0.95)
+    ax.set_xlim(min(0.3, float(told.low.min()) - 0.03), 1.02)
+    ax.set_xlabel("AUC against never trained (dashed: chance)", fontsize=8)
+    ax.set_title(
+        f"{f'each of {len(seeds)} models' if len(seeds) > 1 else '1 model'}, 95 % DeLong over captions", fontsize=8
+    )
+    ax.legend(fontsize=7, framealpha=1, edgecolor="none", loc="upper left", ncols=2, columnspacing=1)
+    plain(ax)
+
+
+def _square(values: Sequence[float]) -> np.ndarray:
+    """A stored matrix with the diagonal, which says nothing, left out."""
+    side = round(len(values) ** 0.5)
+    square = np.array(values, float).reshape(side, side)
+    np.fill_diagonal(square, np.nan)
+    return square
+
+
+def _matrix(ax, square: np.ndarray, top: float) -> Any:
+    side = len(square)
+    image = ax.imshow(square, cmap=SEQUENTIAL, vmin=0, vmax=top, interpolation="nearest")
+    ax.set_facecolor("#d1d5db")
+    for i, j in np.argwhere(np.isfinite(square)):
+        ax.text(
+            j,
+            i,
+            f"{square[i, j]:.2f}".removeprefix("0"),
+            ha="center",
+            va="center",
+            fontsize=6,
+            color="white" if square[i, j] < 0.6 * top else INK,
+        )
+    middle = [side / 4 - 0.5, 3 * side / 4 - 0.5]
+    ax.set_xticks(middle, ["memorised", "seen once"], fontsize=8)
+    ax.set_yticks(middle, ["memorised", "seen once"], fontsize=8, rotation=90, va="center")
+    ax.tick_params(length=0)
+    for draw in (ax.axhline, ax.axvline):
+        draw(side / 2 - 0.5, color="white", linewidth=2)
+    return image
+
+
+def _overlaps(ax, table: pd.DataFrame, methods: Sequence[str], lines: pd.DataFrame) -> None:
+    """One kind of caption: bars by method and pair, dots models, p above."""
+    kind = table.kind.iloc[0]
+    pairs = TEMPLATES if kind == "template" else PAIRS
+    for x, method in enumerate(methods):
+        of = table[table.method == method]
+        for i, pair in enumerate(pairs):
+            values = of[of.pair == pair]["mean"]
+            at = x + 0.26 * (i - (len(pairs) - 1) / 2)
+            if len(values):
+                ax.bar(
+                    at,
+                    values.mean(),
+                    0.24,
+                    color=(SERIES[:3] if kind != "template" else (SERIES[5], GREY))[i],
+                    linewidth=0,
+                    label=pairs[pair] if x == 0 else None,
+                )
+                dots(ax, np.full(len(values), at), values)
+        if of.chance.notna().any():
+            ax.plot([x - 0.42, x + 0.42], [of.chance.mean()] * 2, color=INK, linewidth=1.2, linestyle="--")
+        test = lines[lines.method == method] if len(lines) else lines
+        if len(test):
+            ax.annotate(
+                p_text(max(test.holm_other.iloc[0])),
+                (x, of["mean"].max()),
+                xytext=(0, 5),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7,
+            )
+    ax.set_xticks(range(len(methods)), [METHODS.get(m, m) for m in methods])
+    n = table.dropna(subset=["prompts"]) if "prompts" in table else table.iloc[:0]
+    sets = table.groupby("pair").sets.max().max() if "sets" in table else np.nan
+    size = f", sets of {int(n.prompts.iloc[0])} prompts" if len(n) else ""
+    many = (
+        ""
+        if not np.isfinite(sets)
+        else f", {int(sets)} halves"
+        if kind == "template"
+        else f", {int(sets)} + {int(sets)}"
+    )
+    called = {"code": "with a code", "generic": "without a code", "template": "templates"}.get(kind, kind)
+    ax.set_title(f"{called}{many}{size}", fontsize=8)
+    ax.legend(fontsize=6.5, frameon=False, loc="upper right", ncols=1)
+    plain(ax)
+    ax.tick_params(axis="x", labelsize=7)
+
+
+def _kinds(lines: pd.DataFrame) -> str:
+    return " and ".join(dict.fromkeys(map(str, lines.p_kind))) if len(lines) else "exact"
+
+
+def _flat(text: str) -> str:
+    return text.replace("\n", " ")

@@ -1,0 +1,432 @@
+"""The claims about memorised pictures against what was measured on the organism `cards`; each row states the rule of
+its verdict.
+
+The published work is on Stable Diffusion 1.4, so that its numbers are named as of another model. Its result tables were
+not at hand: what is quoted was computed from the output of its notebook (IoU), or comes from later work that checked it
+(Kowalczuk et al. 2025, Finding DoRI; Wen et al. 2024). The unit is the model; where captions of the same models are
+compared, both levels are in interval and p (`lens.measure.units.nested`). Rows that ask the same of several methods are
+one family (Holm).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ...measure.statistics import Interval, bootstrap_comparison
+from ...measure.units import Nested, nested_difference, nested_holm
+from ..claims import Rows
+from ..common import EVERY, shown, table_of, verdict
+from ..over_models import each, holm_over_models, judged, keep, over, over_seeds
+from . import places
+from . import tables as frames
+from .bench import RISE
+from .claims import CLAIMS
+
+#: Controls of equal density beside which a located mask is read.
+CONTROLS = ("unmemorised", "random rows", "random columns", "wanda")
+LOCATED = ("published", "ordinary", "corrected", "attention", "attention published")
+
+
+def verdicts(tables: Mapping[str, pd.DataFrame], *, seed: int = 0) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The table *claim | paper | here | n | multiplicity | verdict* and every number in it."""
+    rows = Rows(CLAIMS)
+    numbers: dict[str, Any] = {}
+    _copying(rows, numbers, tables["copying"])
+    _told(rows, numbers, tables["copying"])
+    _specific(rows, numbers, tables["specificity"])
+    _dose(rows, numbers, tables["curves"])
+    _transfer(rows, numbers, tables["curves"])
+    if len(tables["places"]):
+        _places(rows, numbers, tables["places"])
+    if len(tables["families"]):
+        _families(rows, numbers, tables["families"])
+    if len(tables["utility"]):
+        _utility(rows, numbers, tables["utility"])
+    if len(tables["attacks"]):
+        _gone(rows, numbers, tables["attacks"], seed)
+    if len(tables["triggers"]):
+        _triggers(rows, numbers, tables["triggers"], seed)
+    return table_of(rows), numbers
+
+
+def _p(p: float, count: int) -> str:
+    return "" if np.isnan(p) else f"; nested p (approximate), Holm over {count}: {p:.2g}"
+
+
+def _both(found: Nested, p: float) -> str:
+    """The word of a comparison within models: its interval, held back where Holm's p does not bear it out."""
+    if len(found.tops) < 2:
+        return "not judged: one model"
+    low, high = found.interval.low > 0, found.interval.high < 0
+    if (low or high) and p > 0.05:
+        return f"not shown: taken alone it {'holds' if low else 'does not hold'}, Holm's p is above .05"
+    return verdict(low, high)
+
+
+def _told_of(found: Nested, digits: int = 2) -> str:
+    return over(found.interval, digits) if len(found.tops) > 1 else f"{found.interval.estimate:+.{digits}f} (one model)"
+
+
+def _gaps(rows: Rows, numbers: dict, table: pd.DataFrame, curves: pd.DataFrame, name: str, models: int) -> None:
+    """Every located method against every control at equal cost; nested p (approximate), Holm over all of these
+    comparisons.
+    """
+    of = table.set_index("method")
+    found = {
+        (m, c): gap
+        for m in LOCATED
+        for c in CONTROLS
+        if {m, c} <= set(of.index) and (gap := frames.gap(curves, name == "own", m, c)) is not None
+    }
+    for ((method, control), one), p in zip(found.items(), nested_holm(list(found.values())) if found else ()):
+        keep(numbers, f"{name}_{method}_{control}", one.interval)
+        rows.add(
+            f"{name}_more",
+            f"leaves {_told_of(one)} less{_p(p, len(found))}",
+            f"{models} models x {one.n // max(1, len(one.tops))} captions",
+            _both(one, p),
+            f"Holm over {len(found)}",
+            effects=f"{name}_{method}_{control}",
+            method=frames.title(method),
+            control=frames.title(control),
+        )
+
+
+def _copying(rows: Rows, numbers: dict, copying: pd.DataFrame) -> None:
+    runs = copying.groupby(["cell", "seed"])["copy"].mean().unstack("seed")
+    count = copying.groupby(["cell", "seed"]).size().iloc[0]
+    models = runs.shape[1]
+
+    def of(cell):
+        return f"{cell} {each(runs.loc[cell])}"
+
+    for name, a, b in (("duplication", "code-many", "code-once"), ("codes", "code-many", "generic-many")):
+        one = nested_difference(
+            *([v["copy"].to_numpy(float) for _, v in copying[copying.cell == cell].groupby("seed")] for cell in (a, b))
+        )
+        keep(numbers, name, one.interval)
+        rows.add(
+            name,
+            f"share of seeds that give a copy, by model: {of(a)}; {of(b)}; never trained"
+            f" {each(runs.loc['code-never'])}; difference {_told_of(one)}",
+            f"{models} models x {count} captions a cell",
+            ("not judged: one model" if models < 2 else judged(one.interval))
+            + " (rule: the difference is above 0, models and captions in the interval)",
+            effects=name,
+        )
+    numbers["copy"] = {str(cell): list(map(float, line)) for cell, line in runs.iterrows()}
+
+
+def _told(rows: Rows, numbers: dict, copying: pd.DataFrame) -> None:
+    table = frames.told(copying)
+    whole = table[table.steps == table.steps.max()]
+    numbers["detection"] = table.drop(columns=["p_kind"]).to_dict("records")
+    for pair, key in (
+        ("code", "told_code"),
+        ("generic", "told_generic"),
+        ("digit", "told_digit"),
+        ("code, seen once", "told_once"),
+    ):
+        of = whole[whole.pair == pair]
+        sure = bool((of.holm <= 0.05).all())
+        rows.add(
+            key,
+            f"AUC by model {each(of.auc)}, true positives at {of.fpr.max():.3f} false positives {each(of.tpr)};"
+            f" {of.p_kind.iloc[0]} p, Holm, at most {of.holm.max():.2g}",
+            f"{len(of)} models x {int(of.memorised.iloc[0])} and {int(of.never.iloc[0])} captions",
+            (
+                "holds"
+                if sure and bool((of.auc > 0.5).all())
+                else f"not shown: p above .05 in {int((of.holm > 0.05).sum())} of {len(of)} models"
+            )
+            + " (rule: AUC above .5 in every model, p at most .05 after Holm)",
+            f"Holm over {len(table)}",
+        )
+
+
+def _specific(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
+    lines = frames.specificity(table)
+    numbers["iou"] = {
+        f"{line.kind}, {line.method}": {p: list(getattr(line, p)) for p in ("memorised", "other", "mixed")}
+        for line in lines.itertuples()
+    }
+    published = lines[(lines.method == "published") & (lines.kind == "code")].iloc[0]
+    rows.add(
+        "overlap",
+        f"IoU by model {each(published.memorised)}; chance {published.chance:.3f}",
+        f"{published.seeds} models x {published.sets} sets of {published.prompts} prompts",
+        ("holds" if min(published.memorised) > 3 * published.chance else "not shown")
+        + " (rule: above three times chance in every model)",
+        EVERY,
+    )
+    for line in lines.itertuples():
+        found = Interval(
+            line.more_other, line.more_other_low, line.more_other_high, 0.95, int(line.seeds), "Student's t over models"
+        )
+        keep(numbers, f"specific_{line.kind}_{line.method}", found)
+        names = {
+            "published": "as published",
+            "ordinary": "as published, against ordinary captions",
+            "corrected": "corrected, against captions of its own kind",
+        }
+        sure = max(line.holm_other) <= 0.05
+        word = (
+            "not judged: one model" + ("; p at most .05 in it" if sure else "")
+            if not np.isfinite(found.low)
+            else verdict(found.low > 0 and sure, found.high < 0, part=found.low > 0 or sure)
+        )
+        rows.add(
+            "specific",
+            f"memorised minus seen once {over(found, 3)}; IoU by model {each(line.memorised)} against"
+            f" {each(line.other)}, one of each {each(line.mixed)}; {line.p_kind} p by permuted labels"
+            f" {each(line.p_other, 3)}",
+            f"{line.seeds} models x 2 x {line.sets} sets of {line.prompts} prompts",
+            word + " (rule: interval over models above 0, and p at most .05 in each after Holm)",
+            f"Holm over {line.seeds} models",
+            effects=f"specific_{line.kind}_{line.method}",
+            method=names[line.method],
+            kind=line.kind,
+        )
+    of = table[table.kind == "template"].pivot_table(index=["method", "seed"], columns="pair", values="mean")
+    if len(of):
+        found = over_seeds((of["same template"] - of["other template"]).loc["published"])
+        keep(numbers, "template", found)
+        rows.add(
+            "template",
+            f"{over(found, 3)}; {each(of['same template'].loc['published'])} against"
+            f" {each(of['other template'].loc['published'])}",
+            f"{found.n} models",
+            judged(found),
+            effects="template",
+        )
+
+
+def _dose(rows: Rows, numbers: dict, curves: pd.DataFrame) -> None:
+    own = frames.at_rise(curves, True)
+    numbers["own"] = {line.method: list(line.runs) for line in own.itertuples()}
+    best, models = own.iloc[0], curves.seed.nunique()
+    before = each(best.before)
+    listed = "; ".join(
+        f"{line.title} {line.copy:.2f} [{line.low:.2f},"
+        f" {line.high:.2f}]{'' if line.reached else ' (its cost ends lower)'}"
+        for line in own.itertuples()
+    )
+    rows.add(
+        "own",
+        f"share copied, {before} before by model; {listed}",
+        f"{models} models, {best.n} captions",
+        "reported; the differences are judged below",
+        rise=f"{RISE:.0%}",
+    )
+    _gaps(rows, numbers, own, curves, "own", models)
+    pairs = [
+        (m, o)
+        for m, o in (("kfac", "published"), ("eigen", "published"), ("block", "published"), ("block", "attention"))
+        if {m, o} <= set(own.method)
+    ]
+    found = {(m, o): gap for m, o in pairs if (gap := frames.gap(curves, True, o, m)) is not None}
+    for ((method, other), one), p in zip(found.items(), nested_holm(list(found.values())) if found else ()):
+        keep(numbers, f"own_{other}_{method}", one.interval)
+        word = _both(one, p)
+        rows.add(
+            "as_well",
+            f"leaves {_told_of(one)} more than the located mask{_p(p, len(found))}",
+            f"{models} models",
+            {"holds": "does not hold", "does not hold": "holds, it removes more"}.get(
+                word, word.replace("it holds,", "it removes less,").replace("it does not hold,", "it removes more,")
+            ),
+            f"Holm over {len(found)}",
+            effects=f"own_{other}_{method}",
+            method=frames.title(method),
+            other=frames.title(other),
+        )
+
+
+def _transfer(rows: Rows, numbers: dict, curves: pd.DataFrame) -> None:
+    other = frames.at_rise(curves, False)
+    numbers["others"] = {line.method: list(line.runs) for line in other.itertuples()}
+    models = curves.seed.nunique()
+    listed = "; ".join(f"{line.title} {line.copy:.2f} [{line.low:.2f}, {line.high:.2f}]" for line in other.itertuples())
+    rows.add(
+        "others",
+        f"share of the other sets copied: {listed}",
+        f"{models} models, {int(other.n.max())} captions",
+        "reported; the differences are judged below",
+        rise=f"{RISE:.0%}",
+    )
+    _gaps(rows, numbers, other, curves, "others", models)
+
+
+def _places(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
+    """One place of the U-Net at a time, at equal cost; the place is chosen on the tune set, so that no number of places
+    is paid for.
+    """
+    found = places.carried(table)
+    numbers["places"] = found.drop(columns=["chosen_by"]).to_dict("records")
+    asked = [
+        (*row, one)
+        for row in places.claims(found)
+        if (one := places.differences(table, found, row[0], row[1])) is not None
+    ]
+    for (method, against, claim, n, _, said, one), p in zip(
+        asked, nested_holm([row[-1] for row in asked]) if asked else ()
+    ):
+        keep(numbers, f"places_{method}_{against}", one.interval)
+        rows.add(
+            "place",
+            f"leaves {_told_of(one)} less{_p(p, len(asked))}; {said}",
+            n,
+            _both(one, p),
+            f"Holm over {len(asked)}",
+            effects=f"places_{method}_{against}",
+            method=frames.title(method),
+            rise=f"{RISE:.0%}",
+            claim=claim,
+        )
+
+
+def _families(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
+    wide = table.pivot_table(index=["cell", "seed", "caption"], columns="method", values="copy")
+    made = []
+    for cell in dict.fromkeys(table.cell):
+        of = wide.loc[cell]
+
+        def taken(a, b, of=of):
+            return frames.within_models(
+                {int(s): (v[a] - v[b]).dropna() for s, v in of.groupby("seed") if {a, b} <= set(v.columns)}
+            )
+
+        lines = {m: taken("unedited", m) for m in of.columns if m != "unedited" and of[m].notna().any()}
+        numbers[f"family_{cell}"] = {m: float(v.interval.estimate) for m, v in lines.items()}
+        best = "published" if "published" in lines else next(iter(lines), None)
+        if best is not None:
+            made.append(
+                (
+                    cell,
+                    lines,
+                    best,
+                    taken("random rows", best) if "random rows" in lines else None,
+                    of.index.get_level_values("seed").nunique(),
+                )
+            )
+    for (cell, lines, best, against, models), p in zip(
+        made, nested_holm([lines[best] for _, lines, best, *_ in made]) if made else ()
+    ):
+        rows.add(
+            "family",
+            "; ".join(f"{frames.title(m)} {_told_of(v)}" for m, v in lines.items())
+            + (f"; {frames.title(best)} over as many random weights {_told_of(against)}" if against else "")
+            + f" (of {frames.title(best)}{_p(p, len(made))})",
+            f"{models} models, {table[table.cell == cell].groupby('seed').caption.nunique().min()} or more captions",
+            _both(lines[best], p) + f" (of: {frames.title(best)})",
+            f"Holm over {len(made)}",
+            cell=cell,
+        )
+
+
+def _utility(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
+    """What is lost of captions that are obeyed, and whether a loss of .05 is excluded: each a family of all methods
+    (Holm); the pictures of a model are many, so that models are the unit.
+    """
+    wide = {c: table.pivot_table(index="method", columns="seed", values=c) for c in ("accuracy", "frechet", "ceiling")}
+    numbers["utility"] = {c: {str(m): list(map(float, v)) for m, v in w.iterrows()} for c, w in wide.items()}
+    first, methods = table.iloc[0], [m for m in wide["accuracy"].index if m != "unedited"]
+    lost = {m: (wide["accuracy"].loc["unedited"] - wide["accuracy"].loc[m]).dropna() for m in methods}
+    some, few = holm_over_models(list(lost.values())), holm_over_models([v - 0.05 for v in lost.values()])
+    for method, p, q in zip(methods, some, few):
+        loss = over_seeds(lost[method])
+        keep(numbers, f"accuracy_lost_{method}", loss)
+        word = (
+            "not judged: one model"
+            if not np.isfinite(loss.low)
+            else (
+                "does not hold"
+                if loss.low > 0 and p <= 0.05
+                else (
+                    "holds"
+                    if loss.high < 0.05 and q <= 0.05
+                    else (
+                        "not shown: taken alone it loses, Holm's p is above .05"
+                        if loss.low > 0
+                        else "not shown: a loss of .05 is not excluded"
+                    )
+                )
+            )
+        )
+        rows.add(
+            "obeyed",
+            "attributes of the caption that are right (stands for CLIP; chance"
+            f" {np.mean([1 / 8, 1 / 6, 1 / 3, 1 / 3]):.2f}) {each(wide['accuracy'].loc[method])}, unedited"
+            f" {each(wide['accuracy'].loc['unedited'])}, ceiling {each(wide['ceiling'].loc[method])}: loses"
+            f" {over(loss)}"
+            + ("" if np.isnan(p) else f" (Holm over {len(methods)}: p {p:.2g} of no loss, {q:.2g} of a loss of .05)")
+            + f"; Frechet distance (stands for FID) {each(wide['frechet'].loc[method])} against"
+            f" {each(wide['frechet'].loc['unedited'])}",
+            f"{wide['accuracy'].shape[1]} models x {int(first.pictures)} pictures of {int(first.captions)} captions",
+            word,
+            f"Holm over {len(methods)}",
+            effects=f"accuracy_lost_{method}",
+            method=frames.title(method),
+        )
+
+
+def _gone(rows: Rows, numbers: dict, attacks: pd.DataFrame, seed: int) -> None:
+    for method, found in frames.gone(attacks, seed).items():
+        lines = "; ".join(
+            f"{name} {line.recovered:.2f} (twin {line.control:.2f}, counts in {int(line['counts in'])})"
+            for name, line in found.table.iterrows()
+            if line.n
+        )
+        never = attacks[(attacks.method == method) & (attacks.attack == "embeddings (never trained)")].edited
+        numbers[f"gone_{method}"] = {
+            "word": found.word,
+            "by": found.by,
+            "by_model": list(found.models),
+            "recalled": list(found.recalled),
+            "attacks": found.table.rename_axis("attack").reset_index().to_dict("records"),
+            "never_trained": float(never.mean()) if len(never) else None,
+        }
+        rows.add(
+            "gone_published" if method == "published" else "gone",
+            f"copied before {found.recalled[0]}, after {found.recalled[1]}; brought back of what was taken,"
+            f" means over models: {lines or 'nothing was taken'}; never-trained pictures with embeddings"
+            f" optimised {never.mean():.2f} of {len(never)}",
+            f"{found.recalled[0]} captions of {len(found.models)} models",
+            found.word
+            + (
+                "; by "
+                + ", ".join(f"{name} ({count} of {len(found.models)} models)" for name, count in found.by.items())
+                if found.by
+                else ""
+            ),
+            f"Holm over {len(found.table)} attacks, Bonferroni over {len(found.models)} models",
+            method=frames.title(method),
+        )
+
+
+def _triggers(rows: Rows, numbers: dict, table: pd.DataFrame, seed: int) -> None:
+    found = bootstrap_comparison(
+        table.same.to_numpy(float), table.other.to_numpy(float), statistic="difference", seed=seed
+    )
+    numbers |= {
+        "trigger_same": float(table.same.mean()),
+        "trigger_other": float(table.other.mean()),
+        "trigger_reworded": float(table.reworded.mean()),
+    }
+    keep(numbers, "trigger", found)
+    runs = over_seeds(table.groupby("seed").apply(lambda of: (of.same - of.other).mean(), include_groups=False))
+    rows.add(
+        "triggers",
+        f"IoU {table.same.mean():.2f} against {table.other.mean():.2f}: {shown(found, 3, sign=True)} over"
+        f" pictures, {over(runs, 3)} over models; a caption in other words {table.reworded.mean():.2f}",
+        f"{table.seed.nunique()} models x {len(table) // table.seed.nunique()} pictures,"
+        f" {int(table.copied.sum())} of them copied with both captions",
+        judged(runs)
+        if np.isfinite(runs.low)
+        else verdict(found.low > 0, found.high < 0) + " (over pictures of one model)",
+        effects="trigger",
+    )

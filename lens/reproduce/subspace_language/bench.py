@@ -1,0 +1,345 @@
+"""The edits that the memory-subspace study compares: one family a method, from weak to strong, over the organism
+`canaries`.
+"""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ... import memorization as mem
+from ... import subspace
+from ...organisms.canaries_corpus import PREFIX, SUFFIX
+from ...subspace.attribution import integrated_gradients, zero_out
+from ..canaries_models import Trio
+
+#: Second layers of the feed-forward blocks, where Chavhan et al. 2024 prune; and every layer of them.
+SECOND, ALL = "*.mlp.down_proj", "mlp"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to find or take out memory. `make`: (bench, memorised, setting, doses) -> edits by dose; `settings`:
+    among which the tune split chooses; `kind`: "published", "corrected", "baseline", "control" or "subspace".
+    """
+
+    name: str
+    title: str
+    kind: str
+    make: Callable[[Bench, mem.Sequences, Mapping[str, Any], Sequence[float]], dict[float, Any]]
+    doses: tuple[float, ...]
+    settings: tuple[Mapping[str, Any], ...] = ({},)
+
+
+class Bench:
+    """One model of the study with everything that is asked of it: its recited canaries by split, unseen sequences of
+    the same kinds, and clean text.
+
+    `rows`: clean rows that doses are chosen on, and as many others that damage is reported on. `most`: recited canaries
+    of a split at most. `hurry`: a share of the training steps of the methods that learn, for trials.
+    """
+
+    def __init__(self, seed: int, trio: Trio, rows: int = 48, most: int | None = None, hurry: float = 1.0):
+        self.seed, self.model, self.twin, self.corpus, self.rows, self.most, self.hurry = (
+            seed,
+            trio.model,
+            trio.twin,
+            trio.corpus,
+            rows,
+            most,
+            hurry,
+        )
+        self._scores: dict[tuple, Any] = {}
+
+    @cached_property
+    def main(self) -> tuple[mem.Sequences, np.ndarray, np.ndarray]:
+        """The canaries of the main family, whether the unedited model recites each without a fault, and their
+        splits.
+        """
+        planted = self.corpus.canaries()
+        names = tuple(f"{kind} {count} x, {i}" for i, (kind, count) in enumerate(zip(planted.kind, planted.duplicates)))
+        every = mem.Sequences.of(planted, names=names)
+        return every, mem.extract(self.model, every, progress=False).strict.values, planted.split
+
+    def recited(self, split: str) -> mem.Sequences:
+        """The canaries of "tune" or "val" that the unedited model recites: only they enter an edit."""
+        every, strict, splits = self.main
+        return self._some(every.subset(strict & (splits == split)))
+
+    @cached_property
+    def tune(self) -> mem.Sequences:
+        """The recited canaries that edits are located and chosen on."""
+        return self.recited("tune")
+
+    @cached_property
+    def val(self) -> mem.Sequences:
+        """The recited canaries that results are reported on."""
+        return self.recited("val")
+
+    @cached_property
+    def verse(self) -> mem.Sequences:
+        """The recited canaries of the second family, which nothing is tuned or located on."""
+        planted = self.corpus.canaries("second")
+        every = mem.Sequences.of(
+            planted, names=tuple(f"verse {count} x, {i}" for i, count in enumerate(planted.duplicates))
+        )
+        return self._some(every.subset(mem.extract(self.model, every, progress=False).strict.values))
+
+    def _some(self, of: mem.Sequences) -> mem.Sequences:
+        if self.most is None or len(of) <= self.most:
+            return of
+        return of.subset(np.linspace(0, len(of) - 1, self.most).astype(int))
+
+    def unseen(self, kind: str, count: int, name: str = "") -> mem.Sequences:
+        """Sequences of the generator of the canaries that no model read: exchangeable with those of 0 duplicates."""
+        rng = random.Random(f"unseen {name} {kind} {self.seed}")
+        make = getattr(self.corpus.text, kind)
+        ids = np.array([self.corpus.encode(make(rng, PREFIX + SUFFIX)) for _ in range(count)])
+        return mem.Sequences(ids, 1 + PREFIX, tuple(f"unseen {kind} {i}" for i in range(count)), kind)
+
+    @cached_property
+    def reference(self) -> mem.Sequences:
+        """What memorised sequences are contrasted with: unseen ones, as many of either kind."""
+        return mem.Sequences.concat([self.unseen(kind, 32, "reference") for kind in ("code", "plausible")])
+
+    @cached_property
+    def clean(self) -> np.ndarray:
+        """Clean rows for training, statistics and relearning, none of which is measured on."""
+        return self.corpus.clean(64, "reference").numpy()
+
+    @cached_property
+    def held(self) -> tuple[np.ndarray, np.ndarray]:
+        """Held-out clean rows: those that doses are chosen on, and those that are reported on."""
+        every = self.corpus.clean(2 * self.rows).numpy()
+        return every[: self.rows], every[self.rows :]
+
+    @cached_property
+    def before(self) -> xr.Dataset:
+        """The unedited model's performance on held-out text."""
+        return mem.performance(self.model, self.held[0], copying=0, heads=False, progress=False)
+
+    def stats(self, of: mem.Sequences, layers: str, part: str, **options: Any) -> subspace.Stats:
+        """Statistics of the layers' inputs on sequences, computed once for the same question."""
+        return self.kept(
+            ("stats", of.sha256, layers, part, *options),
+            lambda: subspace.statistics(self.model, layers, of, part=part, progress=False, **options),
+        )
+
+    def kept(self, key: tuple, make: Callable[[], Any]) -> Any:
+        """What was computed for this model under a key before."""
+        if key not in self._scores:
+            self._scores[key] = make()
+        return self._scores[key]
+
+    def steps(self, count: int) -> int:
+        """A count of steps at the hurry of the preset, at least 2."""
+        return max(2, round(self.hurry * count))
+
+
+def _of(scores: Any, doses: Sequence[float]) -> dict[float, Any]:
+    made = {dose: scores.mask(dose) for dose in doses}
+    return {dose: mask for dose, mask in made.items() if mask.count}
+
+
+def _contrast(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
+    layers, part = setting["layers"], setting["part"]
+    return _of(
+        subspace.contrast(bench.model, bench.stats(of, layers, part), bench.stats(bench.reference, layers, part)), doses
+    )
+
+
+def _corrected(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
+    layers, part = setting["layers"], setting["part"]
+    return _of(
+        subspace.corrected(
+            bench.model,
+            bench.stats(of, layers, part),
+            bench.stats(bench.reference, layers, part),
+            margin=setting["margin"],
+        ),
+        doses,
+    )
+
+
+def _wanda(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
+    return _of(subspace.wanda(bench.model, bench.stats(of, setting["layers"], setting["part"])), doses)
+
+
+def _magnitude(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
+    return _of(subspace.magnitude(bench.model, setting["layers"]), doses)
+
+
+def _random(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
+    return _of(subspace.score(bench.model, of, method="random", layers=setting["layers"], seed=bench.seed), doses)
+
+
+def attribution(bench: Bench, of: mem.Sequences) -> subspace.Scores:
+    """Integrated gradients along one path of all layers, once for a set."""
+
+    def make():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the gap to completeness is in `about`
+            return integrated_gradients(bench.model, of, together=True, steps=bench.steps(10), progress=False)
+
+    return bench.kept(("integrated", of.sha256), make)
+
+
+def _integrated(
+    bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]
+) -> dict[float, Any]:
+    return _of(attribution(bench, of), doses)
+
+
+def _zero_out(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
+    first = attribution(bench, of)
+    flat = np.concatenate([v.numpy() for v in first.values.values()])
+    cut = np.quantile(flat, 1 - setting["candidates"])
+    some = of.subset(np.linspace(0, len(of) - 1, min(len(of), setting["sequences"])).astype(int))
+    candidates = {name: np.flatnonzero(v.numpy() > cut) for name, v in first.values.items()}
+    scores = bench.kept(
+        ("zero", of.sha256), lambda: zero_out(bench.model, some, candidates=candidates, rows=64, progress=False)
+    )
+    return _of(scores, [d for d in doses if d <= setting["candidates"]])
+
+
+def _learned(method: str) -> Callable[..., dict[float, Any]]:
+    def make(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
+        options = {**setting, "steps": bench.steps(setting["steps"])}
+        return _of(
+            bench.kept(
+                (method, of.sha256, *setting.items()),
+                lambda: subspace.score(bench.model, of, method=method, seed=bench.seed, progress=False, **options),
+            ),
+            doses,
+        )
+
+    return make
+
+
+def _balanced(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
+    options = {**setting, "steps": bench.steps(setting["steps"])}
+    return {
+        dose: (
+            subspace.subnet(
+                bench.model, of, bench.clean[:, :65], ratio=dose, seed=bench.seed, progress=False, **options
+            ).mask(dose)
+        )
+        for dose in doses
+    }
+
+
+def _ascent(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
+    options = {**setting, "steps": bench.steps(setting["steps"])}
+    return {
+        dose: subspace.gradient_ascent(
+            bench.model, of, bench.clean[:, :65], until=dose, seed=bench.seed, progress=False, **options
+        )
+        for dose in doses
+    }
+
+
+def _eigen(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
+    stats = [
+        bench.stats(x, setting["layers"], "all", second_moment=True)
+        for x in (of, mem.Sequences(bench.clean, 1) if setting["against"] == "clean" else bench.reference)
+    ]
+    found = bench.kept(("eigen", of.sha256, *setting.items()), lambda: subspace.generalised(*stats, eps=setting["eps"]))
+    return {dose: found.edit(bench.model, int(dose), projection=setting["projection"]) for dose in doses}
+
+
+_SITES = ({"layers": SECOND, "part": "all"}, {"layers": SECOND, "part": "suffix"}, {"layers": ALL, "part": "suffix"})
+METHODS: dict[str, Method] = {
+    m.name: m
+    for m in (
+        Method(
+            "contrast", "contrast, as published", "published", _contrast, (0.01, 0.02, 0.04, 0.08, 0.12), _SITES[:1]
+        ),
+        Method(
+            "corrected",
+            "contrast, corrected",
+            "corrected",
+            _corrected,
+            (0.02, 0.04, 0.08, 0.12, 0.2, 0.3),
+            tuple({**s, "margin": m} for s in _SITES[1:] for m in (1.0, 3.0)),
+        ),
+        Method("wanda", "Wanda, top", "baseline", _wanda, (0.002, 0.004, 0.01, 0.02, 0.03), _SITES[1:2]),
+        Method(
+            "magnitude",
+            "magnitude, top",
+            "baseline",
+            _magnitude,
+            (0.0003, 0.001, 0.003, 0.01, 0.03),
+            ({"layers": SECOND}, {"layers": ALL}),
+        ),
+        Method(
+            "integrated_gradients", "integrated gradients", "baseline", _integrated, (0.0025, 0.005, 0.01, 0.02, 0.03)
+        ),
+        Method(
+            "zero_out",
+            "zero-out",
+            "baseline",
+            _zero_out,
+            (0.0025, 0.005, 0.01, 0.02, 0.04),
+            ({"candidates": 0.08, "sequences": 6},),
+        ),
+        Method(
+            "slimming",
+            "slimming",
+            "baseline",
+            _learned("slimming"),
+            (0.01, 0.02, 0.03, 0.05, 0.08),
+            ({"weight": 10.0, "steps": 80, "rate": 0.05},),
+        ),
+        Method(
+            "hard_concrete",
+            "hard concrete",
+            "baseline",
+            _learned("hard_concrete"),
+            (0.01, 0.02, 0.04, 0.06, 0.08, 0.12),
+            ({"weight": 30.0, "steps": 100, "rate": 0.2},),
+        ),
+        Method(
+            "balanced_subnet",
+            "BalancedSubnet",
+            "baseline",
+            _balanced,
+            (0.005, 0.012, 0.025, 0.04, 0.06),
+            ({"rate": 0.1, "steps": 50, "batch": 8},),
+        ),
+        Method(
+            "gradient_ascent",
+            "gradient ascent",
+            "baseline",
+            _ascent,
+            (0.5, 2.0, 4.0, 7.0, 12.0),
+            ({"rate": 2e-4, "steps": 60, "batch": 8},),
+        ),
+        Method(
+            "eigen",
+            "generalised eigenvectors",
+            "subspace",
+            _eigen,
+            (1, 2, 4, 8, 32, 128),
+            tuple(
+                {"layers": SECOND, "against": "unseen", "eps": 0.1, "projection": p} for p in ("oblique", "orthogonal")
+            ),
+        ),
+        Method(
+            "random",
+            "random weights",
+            "control",
+            _random,
+            (0.03, 0.06, 0.12, 0.18, 0.25),
+            ({"layers": SECOND}, {"layers": ALL}),
+        ),
+    )
+}
+#: Methods whose edit is a mask, which has controls of equal density.
+MASKS = tuple(name for name in METHODS if name not in ("gradient_ascent", "eigen"))

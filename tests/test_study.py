@@ -233,6 +233,12 @@ def test_rendered_verdicts_are_those_that_are_stored(folder):
     assert records.finite(made.numbers).keys() == record["numbers"].keys()
 
 
+def test_a_study_is_a_folder_and_in_no_list():
+    folders = {p.parent.name.replace("_", "-") for p in Path(lens.__file__).parent.glob("reproduce/*/study.py")}
+    assert set(REPRODUCTIONS) == folders and len(REPRODUCTIONS) == len(folders)
+    assert all(reproduction(name).name == name for name in REPRODUCTIONS)
+
+
 @pytest.mark.parametrize("name", REPRODUCTIONS)
 def test_claims_are_data(name):
     claims = reproduction(name).claims

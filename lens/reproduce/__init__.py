@@ -7,6 +7,7 @@ paper's figures and judges each claim: *claim | paper | here | n | multiplicity 
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from typing import TYPE_CHECKING
 
 from ..arguments import Name, door
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["REPRODUCTIONS", "ReproduceError", "reproduction"]
 
-#: names on the command line; a study lies in the folder of its name
-REPRODUCTIONS = (
+#: in the order of the notebooks
+_ORDER = (
     "memory-injections",
     "function-vectors",
     "instruction-vectors",
@@ -27,6 +28,9 @@ REPRODUCTIONS = (
     "loss-curvature",
     "memory-subspace",
 )
+_FOLDERS = tuple(found.name.replace("_", "-") for found in pkgutil.iter_modules(__path__) if found.ispkg)
+#: names on the command line: each is a folder with a `study.STUDY`, those that the order does not name at the end
+REPRODUCTIONS = (*_ORDER, *(name for name in _FOLDERS if name not in _ORDER))
 
 
 @door(ReproduceError)

@@ -3,6 +3,7 @@ its claims on numbers that are known.
 """
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -148,7 +149,7 @@ def test_the_quick_preset_trains_nothing_and_of_one_alice_judges_nothing_over_al
     assert word[word.index.str.startswith("A model's losses")].tolist() == ["holds"]
     for begins in ("A reference is essential", "The trace survives", "The residual of a degree-4"):
         assert word[word.index.str.startswith(begins)].tolist() == ["not judged: one training run"]
-    assert not made.table.map(lambda cell: "nan" in str(cell).lower().split()).any().any()
+    assert not made.table.map(lambda cell: bool(re.search(r"\bnan\b", str(cell)))).any().any()
     assert set(made.family.entries) >= {"alice-0", "reference", "independent-0", "alice-0/int4", "alice-0/tune-25"}
     whole = palimpsest_family.Family("quick", tmp_path / "nowhere")
     assert all(made.family.identity(name) == whole.identity(name) for name in made.family.entries)

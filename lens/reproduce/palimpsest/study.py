@@ -135,11 +135,12 @@ def figures(made: Reproduction) -> Mapping[str, Drawing]:
             bench.kept("trends", lambda: frames.trends(bench, there)), path, names=names
         )
         drawn["null"] = lambda path: plots.null_plot(frames.null_draws(bench), path, names=names)
-        drawn["arm_positions"] = lambda path: plots.position_plot(
-            bench.kept("arm_trends", lambda: frames.arm_trends(bench)),
-            path,
-            title="the first Alice of every schedule",
-        )
+        if bench.family.size.arms:
+            drawn["arm_positions"] = lambda path: plots.position_plot(
+                bench.kept("arm_trends", lambda: frames.arm_trends(bench)),
+                path,
+                title="the first Alice of every schedule",
+            )
     if len(tables.get("power", ())):
         curves, title = frames.power_curves(tables["power"], steps.DRAWS), "guaranteed key bound at .01"
         shown = [s for s in ("alice", *(f"alice/{n}" for n in steps.SHOWN)) if s in set(curves.suspect)]
@@ -149,6 +150,7 @@ def figures(made: Reproduction) -> Mapping[str, Drawing]:
         )
         rows = f"{int(tables['queries'].n.max()):,} rows"
         drawn["survival"] = lambda path: plots.survival_bars(frames.survival(tables["queries"]), path, title=rows)
+    if len(tables.get("arms", ())) and tables["arms"].group.nunique() > 1:
         drawn["arms"] = lambda path: plots.arm_plot(frames.arm_means(tables["arms"]), path)
     if len(tables.get("retrains", ())):
         drawn["retrain"] = lambda path: plots.retrain_plot(tables["retrains"], path)

@@ -187,8 +187,12 @@ def _derived(rows: Rows, numbers: dict, queries: pd.DataFrame) -> None:
     )
     tunes = [name for name in ("tune-1", "tune-5", "tune-25", "tune-100") if name in lines.index]
     text = "; ".join(
-        f"{lines.title[n]} {100 * lines['share'][n]:.0f} % [{100 * lines.share_low[n]:.0f},"
-        f" {100 * lines.share_high[n]:.0f}]"
+        f"{lines.title[n]} {100 * lines['share'][n]:.0f} %"
+        + (
+            f" [{100 * lines.share_low[n]:.0f}, {100 * lines.share_high[n]:.0f}]"
+            if np.isfinite(lines.share_low[n])
+            else ""
+        )
         for n in tunes
     )
     last = lines.loc[tunes[-1]] if tunes else None

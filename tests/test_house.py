@@ -265,7 +265,7 @@ def test_what_breaks_none_is_not(tmp_path):
 
 #: A method that is in no list, file by file: the one that the documentation adds.
 PAGE = ROOT / "docs" / "own-method.md"
-FILE = re.compile(r"^```\{code-block\} \w+\n:caption: (\S+)\n\n(.*?)^```$", re.M | re.S)
+FILE = re.compile(r"^```\{code-block\} \w+\n:caption: `(\S+)`\n\n(.*?)^```$", re.M | re.S)
 
 
 def sixth_method() -> dict[str, str]:

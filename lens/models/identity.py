@@ -146,7 +146,8 @@ def _mapping(value: dict[Any, Any], say: _Say, put: _Put, again: _Again) -> None
 
 def _code(value: types.CodeType, say: _Say, put: _Put, again: _Again) -> None:
     say(
-        f"code:{value.co_code.hex()}:{value.co_names}:{value.co_varnames}:{value.co_argcount}:{value.co_kwonlyargcount}:{value.co_flags}"
+        f"code:{value.co_code.hex()}:{value.co_names}:{value.co_varnames}:{value.co_argcount}"
+        f":{value.co_kwonlyargcount}:{value.co_flags}"
     )
     for constant in value.co_consts:
         again(constant)

@@ -151,7 +151,10 @@ def test_ctrl_c_in_the_middle_of_a_trade_off_leaves_the_weights_as_they_were():
     saved = [p.clone() for p in model.parameters()]
     rows = torch.arange(60).reshape(4, 15) % 97
     sequences = memorization.Sequences(rows.numpy(), prefix=8)
-    use = lambda: memorization.tradeoff(model, {"mask": mask_of(model)}, sequences, rows.numpy(), heads=False)  # noqa: E731
+
+    def use():
+        return memorization.tradeoff(model, {"mask": mask_of(model)}, sequences, rows.numpy(), heads=False)
+
     pressed(-1, use)
     total, _ = pressed(-1, use)
     for k in range(1, total + 1, max(1, total // 20)):

@@ -188,7 +188,10 @@ def test_groups_named_after_positions_and_scores_are_refused_and_sources_are_not
 def test_keys_must_be_keys():
     rng = np.random.default_rng(6)
     n, score, other = 300, rng.normal(size=300), Reference(rng.normal(size=300), False)
-    ask = lambda keys: query_scores(score, other, Transcript(None, keys, "key", shuffled_as="drawn"), **FEW)  # noqa: E731
+
+    def ask(keys):
+        return query_scores(score, other, Transcript(None, keys, "key", shuffled_as="drawn"), **FEW)
+
     with pytest.raises(ProvenanceError, match="one key ordered them all.*epoch\\(0\\)"):
         ask(np.repeat(rng.random((n, 1)), 5, axis=1))
     with pytest.raises(ProvenanceError, match="one key ordered them all"):

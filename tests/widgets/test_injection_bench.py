@@ -557,7 +557,10 @@ def test_a_run_publishes_the_memorys_map_and_the_other_entitys_beside_it():
     assert (
         view.map["shape"] == [6, 5] and view.map["columns"] == [-2, 0, 2, 4, 8] and view.map["rows"] == list(range(6))
     )
-    truth = lambda text: np.array([[effect(text, layer, s) for s in view.map["columns"]] for layer in range(6)])  # noqa: E731
+
+    def truth(text):
+        return np.array([[effect(text, layer, s) for s in view.map["columns"]] for layer in range(6)])
+
     np.testing.assert_allclose(numbers(view.map), truth(MEMORY), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(numbers(view.map, "control"), truth("Egypt"), rtol=1e-5, atol=1e-6)
     assert (view.map["base"], view.map["single"]) == (-2, -1) and view.map["memory_top"][:2] == [fakes.SCRIPT] * 2

@@ -46,7 +46,11 @@ def texts_of(
         chosen = own[np.argsort(line.lev.values[own], kind="stable")][:SHOWN]
     every = np.concatenate([sets[name].ids for name in dict.fromkeys(map(str, line.set.values))])
     prefix = next(iter(sets.values())).prefix
-    called = lambda name: f"sequence {name}" if name.isdigit() else name  # noqa: E731 - those without names are numbered
+
+    def called(name: str) -> str:
+        """Those without names are numbered."""
+        return f"sequence {name}" if name.isdigit() else name
+
     items = [
         {
             "name": called(str(line.name.values[i])),

@@ -47,7 +47,10 @@ def program(
     its data come from.
     """
     q = question
-    loaded = lambda given, mapping, name: f"lens.load({given!r})" if isinstance(given, str) else f"{mapping}[{name!r}]"  # noqa: E731
+
+    def loaded(given: Any, mapping: str, name: str) -> str:
+        return f"lens.load({given!r})" if isinstance(given, str) else f"{mapping}[{name!r}]"
+
     lines = [
         "import lens",
         "from lens import provenance",

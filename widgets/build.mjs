@@ -5,16 +5,15 @@
 // What is built is committed, so that a user needs no node. Its first line holds the hash of what it was built from;
 // tests/widgets/test_static.py compares that with the sources. Another folder may be named, to build beside.
 
-import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
+import { tokenizer } from "acorn";
 import { rollup } from "rollup";
 import { minify } from "terser";
 
 const ROOMS = dirname(fileURLToPath(import.meta.url));
-const BIOME = join(ROOMS, "..", "node_modules", "@biomejs", "biome", "bin", "biome");
 const OUT = process.argv[2] ?? join(ROOMS, "static");
 const named = (file) => relative(ROOMS, file).split(sep).join("/");
 
@@ -29,15 +28,24 @@ const hashOf = (files) => {
   return hash.digest("hex");
 };
 
-/** In lines of at most 120 columns, as Biome lays them out, without indentation. */
-const laidOut = (code) => {
-  const biome = spawnSync(process.execPath, [BIOME, "format", "--stdin-file-path=view.js"], {
-    input: code,
-    cwd: dirname(ROOMS),
-    encoding: "utf8",
-  });
-  if (biome.status !== 0) throw new Error(`what was built could not be laid out: ${biome.stderr}`);
-  return biome.stdout.replace(/^ +/gm, "");
+const LINE = 118;
+/** Tokens after which a line may end without another meaning. */
+const ENDS = new Set(", ; { ( [ && || ?? ? : => +/- . = _= ==/!=/===/!== </>/<=/>=".split(" "));
+
+/** Code, or a style sheet, in lines that are as long as may be; `places` are the positions where a line may end. */
+const inLines = (code, places) => {
+  const lines = [];
+  let from = 0;
+  let end = 0;
+  for (const place of [...places, code.length]) {
+    if (place - from > LINE && end > from) {
+      lines.push(code.slice(from, end));
+      from = end;
+    }
+    end = place;
+  }
+  lines.push(code.slice(from));
+  return lines.map((line) => line.trim()).join("\n");
 };
 
 /** One ES module of view.js and what it imports. Texts stay in the pieces in which they are written. */
@@ -54,7 +62,10 @@ const scripts = async (room) => {
     compress: false,
     format: { comments: false },
   });
-  return [output[0].moduleIds.map(named), laidOut(code)];
+  const places = [...tokenizer(code, { ecmaVersion: "latest", sourceType: "module" })]
+    .filter((token) => ENDS.has(token.type.label))
+    .map((token) => token.end);
+  return [output[0].moduleIds.map(named), inLines(code, places)];
 };
 
 /** view.css behind the sheets that it imports, without comments and indentation. */
@@ -68,7 +79,16 @@ const styles = (room, name = `${room}/view.css`) => {
     before += code;
     text = text.replace(line, "");
   }
-  return [files, before + text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/^\s+/gm, "")];
+  return [files, before + text.replace(/\/\*[\s\S]*?\*\//g, "")];
+};
+
+/** A sheet's lines joined where there is room. */
+const packed = (sheet) => {
+  const code = sheet.trim().replace(/\s*\n\s*/g, " ");
+  return inLines(
+    code,
+    [...code.matchAll(/[;{},] /g)].map((at) => at.index + 2),
+  );
 };
 
 rmSync(OUT, { recursive: true, force: true });
@@ -79,7 +99,8 @@ const rooms = readdirSync(ROOMS, { withFileTypes: true })
   .sort();
 for (const room of rooms)
   for (const [kind, make] of Object.entries({ js: scripts, css: styles })) {
-    const [files, code] = await make(room);
+    const [files, made] = await make(room);
+    const code = kind === "css" ? packed(made) : made;
     const about = `Built by npm run build from ${files.length} files, sha256 ${hashOf(files)}`;
     const text = `${kind === "js" ? `// ${about}` : `/* ${about} */`}\n${code.trimEnd()}\n`;
     writeFileSync(join(OUT, `${room}.${kind}`), text);

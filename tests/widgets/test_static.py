@@ -54,7 +54,7 @@ def test_a_module_loads_nothing_and_writes_no_markup(room):
     source = (STATIC / f"{room}.js").read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
     for forbidden in ("http://", "https://", "import ", "import(", "innerHTML", "insertAdjacentHTML", "eval("):
         assert forbidden not in source, forbidden
-    assert source.rstrip().endswith("};") and "as default" in source
+    assert source.rstrip().endswith("};") and "as default" in source[-60:]
 
 
 def test_lines_are_short():

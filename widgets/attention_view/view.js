@@ -9,12 +9,7 @@ import { ColourBar, HeatMap } from "../base/heatmap.js";
 import { shell } from "../base/shell.js";
 import { csvLine, number, shorten, visible } from "../base/text.js";
 import { floats, octets } from "../base/traits.js";
-
-const SCALES = {
-  full: (v) => v,
-  root: (v) => Math.sign(v) * Math.sqrt(Math.abs(v)),
-  head: (v, top) => (top ? v / top : 0),
-};
+import { SCALES, thumbnails } from "./thumbnails.js";
 
 function render({ model, el }) {
   const frame = shell(model, {
@@ -100,44 +95,6 @@ function render({ model, el }) {
     top = h("ol", { class: "mn-top", "data-testid": "top" }),
     title = h("h3", { "data-testid": "head-title" });
 
-  /** All thumbnails as one image: heads down, layers across, a line of background between two. */
-  const thumbnails = (theme) => {
-    const n = overview.size,
-      gap = 1,
-      cell = n + 2 * gap,
-      rows = overview.heads.length,
-      columns = overview.layers.length,
-      canvas = h("canvas", { width: columns * cell, height: rows * cell });
-    const pen = canvas.getContext("2d"),
-      image = pen.createImageData(canvas.width, canvas.height),
-      shape = SCALES[get("scale")],
-      signed = overview.signed;
-    for (let k = 0; k < image.data.length; k += 4) {
-      image.data[k] = theme.page[0];
-      image.data[k + 1] = theme.page[1];
-      image.data[k + 2] = theme.page[2];
-      image.data[k + 3] = 255;
-    }
-    for (let c = 0; c < columns; c++)
-      for (let r = 0; r < rows; r++) {
-        const from = (c * rows + r) * n * n;
-        let largest = 0;
-        const read = (i) => (signed ? (overview.image[from + i] - 128) / 127 : overview.image[from + i] / 255);
-        if (get("scale") === "head") for (let i = 0; i < n * n; i++) largest = Math.max(largest, Math.abs(read(i)));
-        for (let q = 0; q < n; q++)
-          for (let k = 0; k <= q; k++) {
-            const v = shape(read(q * n + k), largest),
-              [red, green, blue] = signed ? theme.diverging(0.5 + v / 2) : theme.single(v),
-              at = 4 * ((r * cell + gap + q) * canvas.width + c * cell + gap + k);
-            image.data[at] = red;
-            image.data[at + 1] = green;
-            image.data[at + 2] = blue;
-          }
-      }
-    pen.putImageData(image, 0, 0);
-    return canvas;
-  };
-
   const draw = () => {
     if (!root.isConnected) return;
     const has = !!(overview && pattern?.size);
@@ -155,7 +112,7 @@ function render({ model, el }) {
         columnLabels: overview.layers.map((l) => ({ text: String(l) })),
         rowTitle: "head",
         columnTitle: "layer",
-        image: thumbnails,
+        image: (theme) => thumbnails(overview, get("scale"), theme),
         cellWidth: side,
         cellHeight: side,
         tip: (r, c) => [["", `layer ${overview.layers[c]}, head ${overview.heads[r]}`]],

@@ -1,1228 +1,264 @@
 // Built by npm run build from 10 files, sha256 7e53e163931905cd4b2d449db6c541f03ad19def0062d3c6ae491d1de1c87fc9
-const t = (t, e = {}, ...n) => {
-const s = document.createElement(t);
-for (const [t, n] of Object.entries(e)) {
-if (n === null || n === undefined || n === false) continue;
-if (t === "text") s.textContent = n;
-else if (t.startsWith("on")) s.addEventListener(t.slice(2), n);
-else if (t === "value") s.value = n;
-else s.setAttribute(t, n === true ? "" : n);
-}
-s.append(...n.filter((t) => t !== null && t !== undefined));
-if (s.matches("input, select, textarea, button, summary, [tabindex]"))
-s.setAttribute("data-lm-suppress-shortcuts", "true");
-return s;
-};
-const e = (t, e) => {
-if (t.textContent !== e) t.textContent = e;
-};
-const n = (t, e, n) => {
-let s = 0;
-const a = new ResizeObserver(() => {
-const a = t.isConnected ? e.clientWidth : 0,
-o = Math.abs(a - s) > 4;
-s = a;
-if (!a) return;
-if (o) n();
-t.setAttribute("data-ready", "true");
-});
-a.observe(e);
-return () => a.disconnect();
-};
-const s = (e, n, s) => {
-const a = URL.createObjectURL(s instanceof Blob ? s : new Blob([s], { type: n }));
-const o = t("a", { href: a, download: e });
-document.body.append(o);
-o.click();
-o.remove();
-setTimeout(() => URL.revokeObjectURL(a), 1e4);
-};
-const a = async (t, e) => {
-try {
-await navigator.clipboard.writeText(t);
-} catch {
-e.focus();
-e.select();
-document.execCommand("copy");
-}
-};
-const o = (e, n) => t("option", { value: e, text: n });
-const r = (e, n, s) => t("label", { class: "mn-field" }, t("span", { class: "mn-label", text: e }), n, null);
-const i = (t, e) => {
-t.append(e);
-e.addEventListener("pointerdown", (t) => {
-const e = t.button === 0 && t.target.closest("button");
-if (!e || e.disabled) return;
-const n = (s) => {
-if (s.pointerId !== t.pointerId) return;
-document.removeEventListener("pointerup", n, true);
-document.removeEventListener("pointercancel", n, true);
-const a = Math.hypot(s.clientX - t.clientX, s.clientY - t.clientY) < 6;
-if (s.type === "pointerup" && a && !e.contains(s.target) && e.isConnected) e.click();
-};
-document.addEventListener("pointerup", n, true);
-document.addEventListener("pointercancel", n, true);
-});
-};
-const l = (e) => {
-if (!e || !/^[\w-]+$/.test(e)) return () => {};
-const n = t("style", {
-text:
-`.jp-OutputArea-child:has(.mnemoscope-static-${e}), .mnemoscope-static-${e} { display: none ` + `!important; }`,
-});
-document.head.append(n);
-return () => n.remove();
-};
-const c = (t) => [1, 3, 5].map((e) => parseInt(t.slice(e, e + 2), 16));
-const d = ([t, e, n]) => (0.2126 * t + 0.7152 * e + 0.0722 * n) / 255;
-const u = (t) => {
-const e = t.map(c),
-n = e.length - 1;
-return (t) => {
-const s = Math.min(1, Math.max(0, t)) * n,
-a = Math.min(n - 1, Math.floor(s)),
-o = s - a;
-return e[a].map((t, n) => t + o * (e[a + 1][n] - t));
-};
-};
-const p = {
-light: {
-diverging: u(["#0a3a75", "#2f7fc1", "#a6cdec", "#f9f9f7", "#fbc98f", "#dd7f1d", "#853703"]),
-single: u(["#f9f9f7", "#b9d8ee", "#5a9fd4", "#1f62a6", "#08264f"]),
-missing: [214, 214, 214],
-ink: "#1c1c1c",
-},
-dark: {
-diverging: u(["#a9d6ff", "#4a9be0", "#22507d", "#202328", "#7a4515", "#dd8430", "#ffd0a0"]),
-single: u(["#202328", "#1d4a73", "#2f7fc1", "#7cbcf0", "#e6f4ff"]),
-missing: [78, 82, 88],
-ink: "#f2f2f2",
-},
-};
-const h = (e) => {
-const n = getComputedStyle(e.closest(".mnemoscope") ?? e);
-const s = (t, e) => n.getPropertyValue(t).trim() || e;
-const a = t("canvas", { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
-a.fillStyle = "#ffffff";
-a.fillStyle = n.backgroundColor;
-a.fillRect(0, 0, 1, 1);
-const o = [...a.getImageData(0, 0, 1, 1).data].slice(0, 3),
-r = d(o) < 0.4;
-const i = r ? p.dark : p.light;
-return {
-dark: r,
-...i,
-page: o,
-text: n.color,
-muted: s("--mn-muted", "#666"),
-accent: s("--mn-accent", "#0b6bcb"),
-background: n.backgroundColor,
-font: s("--mn-font", "system-ui, sans-serif"),
-mono: s("--mn-mono", "monospace"),
-};
-};
-const m = (t) => {
-const e = new MutationObserver(() => requestAnimationFrame(t));
-for (const t of [document.documentElement, document.body])
-e.observe(t, {
-attributes: true,
-attributeFilter: ["class", "style", "data-jp-theme-name", "data-jp-theme-light", "data-vscode-theme-kind"],
-});
-const n = matchMedia("(prefers-color-scheme: dark)");
-n.addEventListener("change", t);
-return () => {
-e.disconnect();
-n.removeEventListener("change", t);
-};
-};
-const f = (t) => {
-if (t === "") return "∅";
-return t
-.replace(/ /g, "·")
-.replace(/\r?\n/g, "⏎")
-.replace(/\t/g, "⇥")
-.replace(
-/[\u0000-\u001f\u007f\u00a0\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
-(t) => `‹${t.codePointAt(0).toString(16).padStart(4, "0")}›`,
-);
-};
-const g = (t, e) => ([...t].length > e ? [...t].slice(0, e - 1).join("") + "…" : t);
-const b = (t) => {
-if (t === null || t === undefined || Number.isNaN(t)) return "no value";
-if (!Number.isFinite(t)) return t > 0 ? "∞" : "−∞";
-const e = Math.abs(t);
-const n =
-e === 0
-? "0"
-: e >= 1e5 || e < 1e-4
-? e.toExponential(2)
-: e >= 100
-? e.toFixed(1)
-: e >= 1
-? e.toFixed(2)
-: e.toFixed(3);
-return (t < 0 && Number(n) !== 0 ? "−" : "") + n;
-};
-const w = (t) =>
-t.map((t) => (typeof t === "string" ? `"${t.replace(/"/g, '""')}"` : Number.isNaN(t) ? "" : String(t))).join(",") +
-"\r\n";
-const x = (t) => t === null || t === undefined || Number.isNaN(t);
-const v = (t, e) => `${t.toLocaleString("en")} ${e}${t === 1 ? "" : "s"}`;
-const y = (t) => f(t).replace(/·/g, " ");
-const $ = (e, n = 3) =>
-new Promise((s, a) => {
-const o = new Image();
-o.onload = () => {
-const a = t("canvas", { width: e.width * n, height: e.height * n });
-const r = a.getContext("2d");
-r.scale(n, n);
-r.drawImage(o, 0, 0);
-a.toBlob(s, "image/png");
-};
-o.onerror = () => a(new Error("the browser could not draw the figure"));
-o.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(e.text);
-});
-const k = (t) => {
-const e = t.reduce((t, e) => t + e.width, 0),
-n = Math.max(...t.map((t) => t.height));
-let s = 0;
-const a = t
-.map((t) => {
-const e = s;
-s += t.width;
-return t.text.replace("<svg ", `<svg x="${e}" `);
-})
-.join("");
-return {
-text:
-`<svg xmlns="http://www.w3.org/2000/svg" width="${e}" height="${n}" viewBox="0 0 ${e} ` +
-`${n}"><rect width="100%" height="100%" fill="#ffffff"/>${a}</svg>`,
-width: e,
-height: n,
-};
-};
-const _ = (n, o, { stem: i, figure: l, table: c, example: d }) => {
-const u = t("textarea", {
-class: "mn-code",
-readonly: true,
-rows: 12,
-spellcheck: "false",
-"aria-label": "Python that reproduces this view",
-"data-testid": "code",
-});
-const p = t("input", { type: "text", "data-testid": "path", placeholder: d, spellcheck: "false" });
-const h = t("div", { class: "mn-note", "data-testid": "saved", role: "status" }),
-m = t("input", { type: "checkbox", "data-testid": "overwrite" });
-const f = () => o("save", { path: p.value, overwrite: m.checked });
-p.onkeydown = (t) => {
-if (t.key === "Enter") f();
-};
-const g = (e, n, s, a = "") =>
-t("button", { type: "button", class: `mn-button ${a}`, "data-testid": e, text: n, onclick: s });
-const b = async (t) => {
-const n = t.currentTarget;
-await a(u.value, u);
-e(n, "Copied");
-setTimeout(() => e(n, "Copy"), 1500);
-};
-const w = t(
-"div",
-{},
-t(
-"div",
-{ class: "mn-buttons" },
-g("svg", "Figure (SVG)", () => s(`${i()}.svg`, "image/svg+xml", l().text)),
-g("png", "Figure (PNG)", async () => s(`${i()}.png`, "image/png", await $(l()))),
-g("csv", "Data (CSV)", () => s(`${i()}.csv`, "text/csv", c())),
-),
-t(
-"div",
-{ class: "mn-saverow" },
-r("Save the labelled data on the kernel’s machine as", p),
-g("save", "Save", f),
-t("label", { class: "mn-check" }, m, "replace what is there"),
-),
-h,
-);
-const x = t(
-"details",
-{ class: "mn-more", "data-testid": "export" },
-t("summary", { text: "Export and code" }),
-w,
-t(
-"div",
-{ class: "mn-side-head" },
-t("span", { class: "mn-label", text: "Python that reproduces this view" }),
-g("copy", "Copy", b, "mn-small"),
-),
-u,
-);
-const v = () => {
-const t = n.get("saved");
-e(h, t.text ?? "");
-h.classList.toggle("mn-bad", t.ok === false);
-u.value = n.get("code");
-u.rows = u.value.split("\n").length + 1;
-};
-return { element: x, files: w, draw: v };
-};
-const q = (t) => {
-if (!t) return new Float32Array(0);
-const e = t instanceof ArrayBuffer ? new DataView(t) : t;
-const n = e.byteOffset % 4 ? e.buffer.slice(e.byteOffset, e.byteOffset + e.byteLength) : e.buffer;
-return new Float32Array(n, e.byteOffset % 4 ? 0 : e.byteOffset, Math.floor(e.byteLength / 4));
-};
-const M = (t) => new Uint8Array(t.buffer ?? t, t.byteOffset ?? 0, t.byteLength);
-const S = (t) => {
-const e = [];
-return {
-undo: e,
-send: (e, n = {}) => t.send({ type: e, ...n }),
-listen: (n, s) => {
-for (const a of n) {
-t.on(`change:${a}`, s);
-e.push(() => t.off(`change:${a}`, s));
-}
-},
-set: (e) => {
-for (const [n, s] of Object.entries(e)) t.set(n, s);
-t.save_changes();
-},
-};
-};
-const N = (e, n, s) => {
-const a = {},
-r = { range: true, number: true };
-const i = (t, n) => {
-const s = typeof e.get(t);
-return s === "boolean" ? n.checked : s !== "number" ? n.value : n.value === "" ? NaN : Number(n.value);
-};
-const l = (t, e) => {
-if (t.type === "checkbox") t.checked = e;
-else t.value = e;
-};
-const c = (t, o) => {
-a[t] = o;
-o.setAttribute("data-testid", t);
-let c,
-d,
-u = 0;
-const p = () => {
-clearTimeout(d);
-const n = u - Date.now();
-if (n > 0) {
-d = setTimeout(p, n);
-return;
-}
-if (i(t, o) !== e.get(t)) {
-l(o, e.get(t));
-o.dispatchEvent(new Event("pulled"));
-}
-};
-p();
-n([t], p);
-const h = () => {
-clearTimeout(c);
-const n = i(t, o);
-if (!Number.isNaN(n) && n !== e.get(t)) s({ [t]: n });
-};
-o.addEventListener("change", h);
-if (o.tagName !== "SELECT" && o.type !== "checkbox")
-o.addEventListener("input", () => {
-clearTimeout(c);
-if (r[o.type]) {
-u = Date.now() + 700;
-h();
-} else c = setTimeout(h, 350);
-});
-o.flush = h;
-return o;
-};
-return {
-inputs: a,
-bound: c,
-shown: () =>
-Object.fromEntries(
-Object.entries(a)
-.map(([t, e]) => [t, i(t, e)])
-.filter(([, t]) => !Number.isNaN(t)),
-),
-flush: () => {
-for (const t of Object.values(a)) t.flush();
-},
-area: (e, n = {}) => c(e, t("textarea", { rows: 2, spellcheck: "false", autocapitalize: "off", ...n })),
-line: (e, n) => c(e, t("input", { type: "text", spellcheck: "false", autocomplete: "off", placeholder: n })),
-choose: (e, n) => c(e, t("select", {}, ...n.map(([t, e]) => o(t, e)))),
-};
-};
-const C = (e, { send: n, listen: s }) => {
-const a = t("select", {
-"data-testid": "examples",
-"aria-label": "Example shown",
-onchange: () => n("example", { number: Number(a.value) }),
-});
-const r = t("label", { class: "mn-examples" }, t("span", { class: "mn-note", text: "Example" }), a);
-const i = () => {
-const { names: t = [], own: n = false, chosen: s = null } = e.get("examples");
-r.hidden = t.length + n < 1 || (t.length === 1 && !n && s === 0);
-a.replaceChildren(
-...(s === null ? [o("", "choose one …")] : []),
-...t.map((t, e) => o(String(e), t)),
-...(n ? [o("-1", "your last input")] : []),
-);
-a.value = s === null ? "" : String(s);
-};
-s(["examples"], i);
-i();
-return r;
-};
-const E = (n, s, { send: a, listen: o }, { start: r, label: i, help: l, stop: c, unit: d }) => {
-const u = t("button", {
-class: "mn-button mn-primary",
-type: "button",
-"data-testid": "run",
-text: i,
-title: `${l} (Ctrl+Enter)`,
-onclick: r,
-});
-const p = t("button", {
-class: "mn-button",
-type: "button",
-"data-testid": "stop",
-text: "Stop",
-title: c,
-onclick: () => a("stop"),
-});
-const h = t("div", { class: "mn-progress-fill" }),
-m = t("span", { class: "mn-note", "data-testid": "progress", role: "status" });
-const f = t(
-"div",
-{ class: "mn-progress", role: "progressbar", "aria-label": d, "aria-valuemin": 0, "aria-valuemax": 100 },
-h,
-);
-const g = t("div", { class: "mn-error", role: "alert", "data-testid": "error", hidden: true });
-const b = () => {
-const a = n.get("status"),
-o = n.get("progress"),
-r = o.total ? Math.round((100 * o.done) / o.total) : 0,
-i = n.get("error");
-p.disabled = a !== "running";
-s.setAttribute("data-status", a);
-f.hidden = a !== "running" && a !== "stopping";
-h.style.width = `${r}%`;
-f.setAttribute("aria-valuenow", r);
-e(m, o.text ?? "");
-g.hidden = !i.text;
-g.replaceChildren(...(i.text ? [t("strong", { text: i.title }), t("pre", { text: i.text })] : []));
-};
-o(["status", "progress", "error"], b);
-b();
-const w = t("div", { class: "mn-run" }, u, p, t("div", { class: "mn-status" }, f, m));
-return { run: u, row: w, error: g };
-};
-const L = (
-e,
-{ title: s, testid: a, name: o, kind: r, data: c, start: d, label: u = "Run", help: p, stop: f, unit: g },
-) => {
-const b = S(e);
-const w = t("span", { class: "mn-chip", "data-testid": "model", text: c ?? e.get("model_info").text });
-const x = t("div", {
-class: `mnemoscope ${r}`,
-"data-testid": a,
-"data-lm-suppress-shortcuts": "true",
-role: "region",
-"aria-label": o,
-});
-const { run: v, row: y, error: $ } = E(e, x, b, { start: d, label: u, help: p, stop: f, unit: g });
-x.addEventListener("keydown", (t) => {
-if (t.key !== "Enter" || !(t.ctrlKey || t.metaKey)) return;
-t.preventDefault();
-t.stopPropagation();
-v.click();
-});
-const k = (a, { parts: o, drawer: r, box: c, draw: d }) => {
-const u = t("header", { class: "mn-header" }, t("h2", { text: s }), t("div", { class: "mn-about" }, C(e, b), w));
-x.append(u, ...o.filter((t) => t), r.element);
-i(a, x);
-const p = () => {
-x.setAttribute("data-dark", h(x).dark);
-d();
-};
-b.listen(["saved", "code"], r.draw);
-b.undo.push(m(p), n(x, c, p), l(e.get("static_key")));
-r.draw();
-return () => {
-for (const t of b.undo) t();
-};
-};
-return { ...b, root: x, line: w, run: v, row: y, error: $, open: k };
-};
-const T = (t, e = {}, ...n) => {
-const s = document.createElementNS("http://www.w3.org/2000/svg", t);
-for (const [t, n] of Object.entries(e)) if (!x(n)) s.setAttribute(t, n);
-s.append(...n);
-return s;
-};
-const A = (t, e, n) => {
-const s = (e - t) / Math.max(1, n) || 1,
-a = 10 ** Math.floor(Math.log10(s)),
-o = a * ([1, 2, 5].find((t) => t * a >= s * 0.999) ?? 10),
-r = [];
-for (let n = Math.ceil(t / o - 1e-9); n * o <= e + 1e-9 * o; n++) r.push(Number((n * o).toPrecision(12)) || 0);
-return r;
-};
-const j = {
-text: "var(--mn-text)",
-muted: "var(--mn-muted)",
-line: "var(--mn-line)",
-accent: "var(--mn-accent)",
-mark: "var(--mn-mark)",
-page: "var(--mn-bg)",
-};
-const O = { text: "#1c1c1c", muted: "#555555", line: "#d0d0d0", accent: "#0b61b8", mark: "#b35900", page: "#ffffff" };
-const R = (t) => Math.round(t).toLocaleString("en");
-const Y = (t) =>
-x(t) ? "–" : t < 1e-300 ? "< 1e-300" : t >= 0.001 ? String(Number(t.toPrecision(2))) : t.toExponential(1);
-const z = (t) => {
-const e = Math.abs(t);
-return (e && (e < 0.001 || e >= 1e6) ? t.toExponential(1) : String(Number(t.toPrecision(3)))).replace("-", "−");
-};
-const F = (t) =>
-Math.abs(t) < 4
-? z(10 ** t)
-: `${(10 ** (t - Math.floor(t))).toFixed(1)}e${t < 0 ? "−" : "+"}${Math.abs(Math.floor(t))}`;
-const P = (
-t,
-{
-width: e,
-height: n,
-title: s,
-under: a,
-label: o,
-x: r,
-y: i,
-xTicks: l,
-yTicks: c,
-xTitle: d,
-yTitle: u,
-grid: p = true,
-},
-) => {
-const h = 58,
-m = e - 22,
-f = 42,
-g = n - 40,
-b = (e, n) => T("text", { style: `fill:${t.muted}`, "font-size": 10.5, ...e }, n);
-const w = (t) => h + ((t - r[0]) / (r[1] - r[0] || 1)) * (m - h),
-x = (t) => g - ((t - i[0]) / (i[1] - i[0] || 1)) * (g - f);
-const v = T(
-"svg",
-{
-xmlns: "http://www.w3.org/2000/svg",
-viewBox: `0 0 ${e} ${n}`,
-width: e,
-height: n,
-role: "img",
-"aria-label": o,
-"font-family": "system-ui, DejaVu Sans, Arial, sans-serif",
-"font-size": 11,
-},
-b({ x: 2, y: 13, "font-size": 12, "font-weight": 600, style: `fill:${t.text}` }, s),
-b({ x: 2, y: 27 }, a),
-);
-for (const [e, n] of c) {
-if (p) v.append(T("line", { x1: h, x2: m, y1: x(e), y2: x(e), style: `stroke:${t.line}`, "stroke-width": 0.7 }));
-v.append(b({ x: h - 6, y: x(e) + 3.5, "text-anchor": "end" }, n));
-}
-for (const [t, e, n] of l) {
-v.append(b({ x: w(t), y: g + 14, "text-anchor": "middle" }, e));
-if (n) v.append(b({ x: w(t), y: g + 26, "text-anchor": "middle", "font-size": 9.5 }, n));
-}
-v.append(
-T("line", { x1: h, x2: m, y1: g, y2: g, style: `stroke:${t.muted}` }),
-b({ x: (h + m) / 2, y: n - 2, "text-anchor": "middle" }, d),
-b({ transform: `translate(11 ${(f + g) / 2}) rotate(-90)`, "text-anchor": "middle" }, u),
-);
-return { root: v, X: w, Y: x, left: h, right: m, top: f, bottom: g, text: b };
-};
-const X = (t, e, n, s) => {
-const a = Math.max(e.stop, ...e.path_e),
-o = Math.min(0, ...e.path_e),
-r = Math.max(-8, Math.floor(Math.min(o, -0.5) - 0.001)),
-i = a + 0.12 * (a - r),
-l = Math.max(e.fields.rows - e.left_out, e.n, 4);
-const c = Math.max(1, ...[1, 2, 3, 5, 10, 20, 50, 100].filter((t) => (i - r) / t >= 4)),
-d = [];
-for (let t = Math.ceil(r / c) * c; t <= i; t += c)
-d.push([t, t >= 0 && t < 4 ? R(10 ** t) : t < 0 && t > -3 ? String(10 ** t) : `1e${t}`]);
-const u = `e = ${F(e.stop)}${e.fields.rule === "e" ? ": stop" : ` (α = ${e.fields.alpha})`}`;
-const p = P(t, {
-width: n,
-height: s,
-title: "e-value by rows",
-under: e.e_under,
-label:
-`e-value against rows, log axis: now ${F(e.log10_e)} after ${v(e.n, "row")}; ` +
-`${e.fields.rule === "e" ? "the rule stops" : "the level is reached"} at ${F(e.stop)}.`,
-x: [0, l],
-y: [r, i],
-xTicks: A(0, l, Math.max(2, n / 90)).map((t) => [t, R(t)]),
-yTicks: d,
-xTitle: "rows used",
-yTitle: "e-value, log scale",
-});
-p.root.append(
-T("line", {
-x1: p.left,
-x2: p.right,
-y1: p.Y(e.stop),
-y2: p.Y(e.stop),
-style: `stroke:${t.mark}`,
-"stroke-width": 1.6,
-"stroke-dasharray": "6 4",
-}),
-p.text({ x: p.left + 5, y: p.Y(e.stop) - 5, style: `fill:${t.text}` }, u),
-);
-if (!e.path_n.length) return p.root;
-const h = [...e.path_n].map((t, n) => [p.X(t), p.Y(Math.max(r, e.path_e[n]))]),
-m = h.at(-1),
-f = m[0] > p.right - 80;
-p.root.append(
-T("path", {
-d: `M${h.map((t) => t.map((t) => t.toFixed(1)).join(" ")).join("L")}`,
-style: `fill:none;stroke:${t.accent}`,
-"stroke-width": 1.8,
-"stroke-linejoin": "round",
-}),
-T("circle", { cx: m[0], cy: m[1], r: 3.5, style: `fill:${t.accent}` }),
-p.text(
-{
-x: m[0] + (f ? -8 : 8),
-y: m[1] + (f ? -7 : 4),
-"text-anchor": f ? "end" : "start",
-"font-weight": 600,
-style: `fill:${t.text};stroke:${t.page};stroke-width:3px;paint-order:stroke`,
-},
-F(e.log10_e),
-),
-);
-return p.root;
-};
-const D = (t) =>
-!t.against || t.fields.statistic === "none"
-? "NLL of the suspect"
-: t.fields.statistic === "difference"
-? "NLL, suspect − reference"
-: "residual NLL";
-const I = (t, e, n, s) => {
-const a = e.q_n.length,
-o = [...e.q_mean, ...e.q_low, ...e.q_high].filter((t) => !x(t)),
-r = Math.min(...o),
-i = Math.max(...o),
-l = 0.08 * (i - r) || 0.01,
-c = [r - l, i + l];
-const d = (t) => (e.q_at.length ? ` (position ${z(e.q_at[t])})` : ""),
-u = [...e.q_n].map((t, e) => e),
-p = Math.ceil((42 * a) / n);
-const h = P(t, {
-width: n,
-height: s,
-title: "Mean score by position",
-under: `${e.unit}; ${z(100 * e.level)} % interval (approximate)`,
-label:
-`Mean ${D(e)} in ${a} groups of rows, earliest to latest: ` +
-`${u.map((t) => z(e.q_mean[t])).join(", ")} ${e.unit}.`,
-x: [-0.6, a - 0.4],
-y: c,
-xTicks: u
-.filter((t) => t % p === 0)
-.map((t) => [t, e.q_at.length ? z(Number(e.q_at[t].toPrecision(2))) : String(t + 1), R(e.q_n[t])]),
-yTicks: A(c[0], c[1], 4).map((t) => [t, z(t)]),
-xTitle: e.q_at.length
-? `position in training (${e.kind}), earliest to latest`
-: "tenth of the rows by position, earliest to latest",
-yTitle: `${D(e)}`,
-});
-h.root.append(h.text({ x: h.left - 6, y: h.bottom + 26, "text-anchor": "end", "font-size": 9.5 }, "rows"));
-if (!x(e.mean))
-h.root.append(
-T(
-"line",
-{
-x1: h.left,
-x2: h.right,
-y1: h.Y(e.mean),
-y2: h.Y(e.mean),
-style: `stroke:${t.muted}`,
-"stroke-dasharray": "2 3",
-},
-T("title", {}, `mean of all rows ${z(e.mean)}`),
-),
-);
-for (const n of u) {
-const s = h.X(n),
-o = T(
-"g",
-{ style: `stroke:${t.accent};fill:${t.accent}`, "stroke-width": 1.5 },
-T(
-"title",
-{},
-`${n + 1} of ${a}${d(n)}: ${z(e.q_mean[n])} [${z(e.q_low[n])}, ${z(e.q_high[n])}] ` +
-`${e.unit}, ${v(e.q_n[n], "row")}`,
-),
-);
-if (!x(e.q_low[n]))
-o.append(
-T("path", {
-d:
-`M${s} ${h.Y(e.q_low[n])}V${h.Y(e.q_high[n])}M${s - 4} ${h.Y(e.q_low[n])}h8M${s - 4} ` +
-`${h.Y(e.q_high[n])}h8`,
-}),
-);
-o.append(T("circle", { cx: s, cy: h.Y(e.q_mean[n]), r: 4 }));
-h.root.append(o);
-}
-return h.root;
-};
-const V = (t, e, n, s) => {
-const a = e.null_edges,
-o = Math.min(a[0], e.observed, 0),
-r = Math.max(a.at(-1), e.observed, 0),
-i = 0.06 * (r - o),
-l = Math.max(...e.null_counts) * 1.16;
-const c = P(t, {
-width: n,
-height: s,
-title: "Null distribution",
-under: `${R(e.draws)} random orders of the same rows`,
-label:
-`Histogram of the rank correlation under ${R(e.draws)} random orders, from ${z(a[0])} ` +
-`to ${z(a.at(-1))}; observed ${z(e.observed)}.`,
-x: [o - i, r + i],
-y: [0, l],
-xTicks: A(o - i, r + i, Math.max(3, n / 80)).map((t) => [t, z(t)]),
-yTicks: A(0, l, 4)
-.filter((t) => Number.isInteger(t))
-.map((t) => [t, R(t)]),
-xTitle: "rank correlation rho of score and position",
-yTitle: "orders",
-});
-for (let n = 0; n < e.null_counts.length; n++)
-if (e.null_counts[n])
-c.root.append(
-T("rect", {
-x: c.X(a[n]),
-y: c.Y(e.null_counts[n]),
-width: Math.max(0.6, c.X(a[n + 1]) - c.X(a[n]) - 0.4),
-height: c.bottom - c.Y(e.null_counts[n]),
-style: `fill:${t.accent};opacity:.55`,
-}),
-);
-const d = c.X(e.observed),
-u = d > (c.left + c.right) / 2;
-c.root.append(
-T("line", { x1: d, x2: d, y1: c.top - 4, y2: c.bottom, style: `stroke:${t.mark}`, "stroke-width": 2.4 }),
-c.text(
-{
-x: d + (u ? -6 : 6),
-y: c.top + 6,
-"text-anchor": u ? "end" : "start",
-"font-weight": 600,
-style: `fill:${t.text};stroke:${t.page};stroke-width:3px;paint-order:stroke`,
-},
-`observed ${z(e.observed)}`,
-),
-);
-return c.root;
-};
-const B = (t) => {
-if (!t?.fields) return null;
-const e = { ...t };
-for (const n of ["path_n", "path_e", "q_n", "q_mean", "q_low", "q_high", "q_at", "null_counts", "null_edges"])
-e[n] = q(t[n]);
-return e;
-};
-const U = (t) => {
-let e = "part,position_middle,rows,mean,low,high\r\n";
-t.q_n.forEach((n, s) => {
-e += w([s + 1, t.q_at[s] ?? NaN, n, t.q_mean[s], t.q_low[s], t.q_high[s]]);
-});
-return e;
-};
-const H = [0.05, 0.01, 0.001, 1e-4, 1e-6];
-const W = {
-guaranteed: "✓ guaranteed if",
-approximate: "≈ approximate",
-waiting: "… not yet",
-void: "✕ not valid here",
-exact: "exact",
-};
-function G({ model: n, el: a }) {
-const i = L(n, {
-title: "Provenance bench",
-testid: "provenance-bench",
-name: "Provenance bench",
-kind: "mn-prov",
-help: "Ask row by row",
-stop: "Stop after the rows in progress; the e-value stays valid",
-unit: "Rows asked",
-start: () => {
-w();
-l("run", { fields: f() });
-},
-});
-const { send: l, listen: c, root: d, row: u, error: p } = i;
-n.get("model_info");
-const h = (t) => {
-for (const [e, s] of Object.entries(t)) n.set(e, s);
-l("move", { fields: t });
-bt();
-};
-const { bound: m, shown: f, flush: w, choose: $ } = N(n, c, h);
-const q = (e, n) => m(e, t("input", { type: "number", step: 1, ...n }));
-const S = n.get("transcripts"),
-C = new Map(S.map(([t, e]) => [t, e])),
-E = [...new Set([...H, n.get("alpha")])].sort((t, e) => e - t);
-const T = $(
-"suspect",
-n.get("suspects").map((t) => [t, g(y(t), 60)]),
-),
-A = $(
-"transcript",
-S.map(([t, e]) => [t, `${g(y(t), 50)} (${v(e, "row")})`]),
-);
-const P = $("reference", [
-...n.get("references").map(([t, e]) => [t, `${g(y(t), 40)} (${e})`]),
-["", "no reference (little power)"],
-]);
-const D = q("rows", { min: 4 }),
-G = $("statistic", n.get("statistics")),
-K = $(
-"alpha",
-E.map((t) => [t, String(t)]),
-);
-const J = t("div", { class: "mn-error", role: "alert", "data-testid": "refused", hidden: true }),
-Q = t("div", { class: "mn-warning", role: "status", "data-testid": "doubts", hidden: true });
-const Z = t(
-"div",
-{},
-t(
-"div",
-{ class: "mn-controls" },
-r("Suspect", T),
-r("Transcript (the order asked about)", A),
-r("Reference", P),
-r("Score of a row", G),
-),
-t(
-"div",
-{ class: "mn-controls" },
-r("Stop rule", $("rule", n.get("rules"))),
-r("Level α", K),
-r("Rows, at most", D),
-r("Seed of the rows’ sequence", q("seed", { min: 0 })),
-u,
-),
-J,
-Q,
-p,
-);
-const tt = () => {
-if (![...K.options].some((t) => Number(t.value) === n.get("alpha"))) {
-K.append(o(n.get("alpha"), String(n.get("alpha"))));
-K.value = n.get("alpha");
-}
-const s = C.get(n.get("transcript")) ?? 0,
-a = n.get("doubts");
-D.max = s;
-G.disabled = !n.get("reference");
-e(
-D.closest("label").querySelector(".mn-label"),
-`${n.get("rule") === "e" ? "Rows, at most" : "Rows, fixed"} (of ${R(s)})`,
-);
-const r = a.transcript === n.get("transcript") && a.reference === n.get("reference");
-J.hidden = !r || !a.refused;
-J.replaceChildren(
-...(J.hidden
-? []
-: [t("strong", { text: "This reference is refused: nothing is run with it" }), t("pre", { text: a.refused })]),
-);
-const i = et && !gt().length ? et.warnings : [],
-l = r ? (a.texts ?? []).filter((t) => !i.includes(t)) : [];
-Q.hidden = !l.length;
-Q.replaceChildren(
-...(l.length
-? [t("strong", { text: "Before you run: " }), t("ul", {}, ...l.map((e) => t("li", { text: e })))]
-: []),
-);
-if (!J.hidden && n.get("error").text === a.refused) p.hidden = true;
-};
-let et = null;
-const nt = t(
-"div",
-{ class: "mn-empty", "data-testid": "empty" },
-t("strong", { text: "Nothing asked yet" }),
-t("p", {
-text:
-"“Run” asks rows of the transcript one after another, in a random sequence that is blind to their " +
-"order, and tests whether the suspect finds later rows easier than the reference does. The e-value " +
-"may be watched and the run stopped at any time: no positions are shown while rows come.",
-}),
-);
-const st = t("span", { class: "mn-note", "data-testid": "what" }),
-at = t("div", { class: "mn-warning", "data-testid": "stale", hidden: true }),
-ot = t("div", { class: "mn-verdict", "data-testid": "verdict", role: "status" }),
-rt = t("div", { class: "mn-warning", "data-testid": "warnings", hidden: true });
-const it = t("div", { class: "mn-tablebox", "data-testid": "numbers" }),
-lt = t("div", { class: "mn-chart", "data-testid": "e-chart" }),
-ct = t("div", { class: "mn-chart", "data-testid": "quantiles" }),
-dt = t("div", { class: "mn-chart", "data-testid": "null" });
-const ut = t("div", { class: "mn-note", "data-testid": "conditions", hidden: true });
-const pt = t(
-"details",
-{ class: "mn-numbers" },
-t("summary", { text: "Rows by position as a table" }),
-t("div", { class: "mn-tablebox" }),
-),
-ht = t("p", { class: "mn-note" });
-const mt = t(
-"div",
-{},
-ot,
-rt,
-t("div", { class: "mn-answer" }, t("div", {}, it, ut), t("div", { class: "mn-charts" }, lt, dt)),
-ct,
-pt,
-ht,
-);
-const ft = t(
-"section",
-{ class: "mn-section", "data-testid": "answer", "aria-label": "Answer" },
-t("div", { class: "mn-side-head" }, t("h3", { text: "Does it depend on this order?" }), st),
-at,
-nt,
-mt,
-);
-const gt = () =>
-et
-? Object.entries(et.fields)
-.filter(([t, e]) => String(f()[t]) !== String(e))
-.map(([t]) => t)
-: [];
-const bt = () => {
-const t = gt(),
-s = ["running", "stopping"].includes(n.get("status"));
-at.hidden = !t.length || s;
-e(
-at,
-at.hidden
-? ""
-: `The fields have changed (${t.join(", ")}). What stands here is of ${et.what}; press Run ` +
-`for the new question.`,
-);
-};
-const wt = (e) => t("span", { class: "mn-worth", "data-worth": e, text: W[e] });
-const xt = (e, n, s, a) =>
-t(
-"tr",
-{ "data-worth": s, "data-row": e },
-t("th", { scope: "row", text: e }),
-t("td", { class: "mn-value" }, t("span", { text: n })),
-t("td", {}, wt(s), t("span", { class: "mn-why", text: a })),
-);
-const vt = (...e) => t("thead", {}, t("tr", {}, ...e.map((e) => t("th", { scope: "col", text: e }))));
-const yt = () => {
-et = B(n.get("found"));
-nt.hidden = !!et;
-mt.hidden = !et;
-Nt.files.hidden = !et;
-e(st, et?.what ?? "");
-bt();
-if (!et) return;
-const s = et,
-a = `${z(100 * s.level)} %`,
-o = !x(s.rho);
-ft.setAttribute("data-n", s.n);
-ft.setAttribute("data-status", s.status);
-ot.setAttribute("data-kind", s.verdict.kind);
-ot.setAttribute("aria-live", s.verdict.kind === "running" ? "off" : "polite");
-ot.replaceChildren(t("strong", { text: s.verdict.lead }), t("span", { text: ` ${s.verdict.text}` }));
-rt.hidden = !s.warnings.length;
-rt.replaceChildren(
-...(s.warnings.length
-? [t("strong", { text: "Warnings" }), t("ul", {}, ...s.warnings.map((e) => t("li", { text: e })))]
-: []),
-);
-it.replaceChildren(
-t(
-"table",
-{ class: "mn-table mn-worths" },
-vt("number", "value", "what it is worth"),
-t(
-"tbody",
-{},
-xt(
-"rows used",
-R(s.n),
-"exact",
-`of ${R(s.asked)} asked, ${R(s.fields.rows)} ` +
-`${s.fields.rule === "e" ? "at most" : "planned"}` +
-`${s.left_out ? `; ${R(s.left_out)} without a finite score left out` : ""}` +
-`${s.tokens ? `; ${R(s.tokens)} tokens of the suspect` : ""}`,
-),
-xt(
-"rho",
-o ? `${z(s.rho)} [${z(s.low)}, ${z(s.high)}]` : "–",
-"approximate",
-o
-? `rank correlation of score and position; ${a} interval: ${s.interval}. ` +
-`Negative: later rows are remembered better`
-: "too few rows yet",
-),
-xt("z", o ? b(s.z) : "–", "exact", "mean 0 and variance 1 under random orders; no p-value by itself"),
-xt("e-value", F(s.log10_e), s.e_kind, `evidence against chance; ${s.e_worth}`),
-...(o ? s.ps : []).map((t) =>
-xt(
-t.label,
-Y(t.p),
-t.worth,
-`${t.note}${t.at_floor && t.worth === "guaranteed" ? "; the smallest it can be" : ""}`,
-),
-),
-),
-),
-);
-ut.hidden = !s.conditions.length;
-ut.replaceChildren(
-...(s.conditions.length
-? [t("strong", { text: "Guaranteed if" }), t("ul", {}, ...s.conditions.map((e) => t("li", { text: e })))]
-: []),
-);
-pt.lastChild.replaceChildren(
-t(
-"table",
-{ class: "mn-table" },
-vt("part", "position", "rows", `mean, ${s.unit}`, a),
-t(
-"tbody",
-{},
-...[...s.q_n].map((e, n) =>
-t(
-"tr",
-{},
-t("th", { scope: "row", text: String(n + 1) }),
-...[
-s.q_at.length ? z(s.q_at[n]) : "–",
-R(e),
-z(s.q_mean[n]),
-x(s.q_low[n]) ? "–" : `${z(s.q_low[n])} to ${z(s.q_high[n])}`,
-].map((e) => t("td", { class: "mn-value", text: e })),
-),
-),
-),
-),
-);
-e(ht, s.meaning);
-kt();
-tt();
-};
-const $t = (t, e) => [
-X(t, et, e[0], 244),
-...(et.q_n.length ? [I(t, et, e[1], 250)] : []),
-...(et.null_counts.length ? [V(t, et, e[2], 244)] : []),
-];
-const kt = () => {
-if (!d.isConnected) return;
-if (!et) return;
-const t = mt.clientWidth || 900,
-e = t > 800,
-n = e ? (t - 24) / 2.15 : t,
-s = [n, t, n],
-[a, o, r] = $t(
-j,
-s.map((t) => Math.max(280, Math.round(t))),
-);
-lt.replaceChildren(a);
-ct.replaceChildren(...(o ? [o] : []));
-dt.replaceChildren(...(r ? [r] : []));
-pt.hidden = !o;
-};
-const _t = () =>
-k(
-$t(O, [460, 520, 460]).map((t) => ({
-text: new XMLSerializer().serializeToString(t),
-width: Number(t.getAttribute("width")),
-height: Number(t.getAttribute("height")),
-})),
-);
-const qt = t("div", { "data-testid": "lines" }),
-Mt = t(
-"section",
-{ class: "mn-section", "aria-label": "Suspects compared" },
-t("div", { class: "mn-side-head" }, t("h3", { text: "Suspects compared" })),
-qt,
-);
-const St = () => {
-const e = n.get("lines"),
-s = n.get("alpha"),
-a = ["running", "stopping"].includes(n.get("status"));
-if (!e.length) {
-qt.replaceChildren(
-t("p", {
-class: "mn-note",
-text:
-"Each question that is asked gets a line here, and Holm’s correction is over all of them: " +
-"asking more suspects, or one suspect in several ways, costs evidence.",
-}),
-);
-return;
-}
-const o = new Set(e.map((t) => t.suspect)).size,
-r = n.get("suspects").length,
-i = (t) => new Set(e.map((e) => e[t])).size > 1;
-const c = (t) =>
-`${t.rule === "e" ? "stop by e" : "fixed"}${i("statistic") ? `, ${t.statistic}` : ""}` +
-`${i("seed") ? `, seed ${t.seed}` : ""}${t.status === "stopped" ? ", stopped by hand" : ""}`;
-qt.replaceChildren(
-t("p", {
-class: "mn-note",
-"data-testid": "looked",
-text:
-`${v(e.length, "question")} asked about ${o} of ${v(r, "suspect")}; Holm’s ` +
-`correction over ${e.length === 1 ? "it" : `all ${e.length}`}. The p of each line is ` +
-`guaranteed if the conditions beside its answer hold, also when it was stopped by hand: 1 / ` +
-`largest e, or for a fixed number of rows twice the smaller of that and the permutation p. A ` +
-`line whose p is only approximate counts as p = 1. A suspect not asked yet is not corrected for.`,
-}),
-t(
-"div",
-{ class: "mn-tablebox" },
-t(
-"table",
-{ class: "mn-table mn-lines" },
-vt(
-"suspect",
-"reference",
-...(i("transcript") ? ["transcript"] : []),
-"rows",
-"rho",
-"e",
-"p, guaranteed if",
-"Holm",
-`at α = ${s}`,
-),
-t(
-"tbody",
-{},
-...e.map((e) => {
-const n = t("button", {
-type: "button",
-class: "mn-plain",
-text: y(e.suspect),
-"aria-label": `Show the answer for ${e.suspect}, question ${e.number}`,
-disabled: e.p === null || a,
-onclick: () => l("show", { number: e.number }),
-});
-const o =
-e.p === null
-? [t("td", { class: "mn-wrap", colspan: 6, text: `could not be tested, counts as p = 1: ${e.note}` })]
-: [
-t(
-"td",
-{ class: "mn-value" },
-t("span", { text: `${R(e.n)} ` }),
-t("span", { class: "mn-why", text: c(e) }),
-),
-t(
-"td",
-{ class: "mn-value" },
-x(e.rho) ? "–" : z(e.rho),
-t("span", {
-class: "mn-why",
-text: x(e.low) || x(e.rho) ? "" : `${z(e.low)} to ${z(e.high)}, approx.`,
-}),
-),
-t("td", { class: "mn-value", text: F(e.log10_e) }),
-t("td", { class: "mn-value", text: Y(e.p), title: e.how }),
-t("td", { class: "mn-value", text: Y(e.holm) }),
-t(
-"td",
-{ class: "mn-wrap" },
-t("strong", {
-text: e.reason
-? `approximate: ${e.reason}`
-: e.holm <= s * (1 + 1e-9)
-? "depends on this order"
-: "not shown",
-}),
-e.warnings ? t("span", { class: "mn-why", text: v(e.warnings, "warning") }) : null,
-),
-];
-return t(
-"tr",
-{ "aria-current": et?.number === e.number ? "true" : null },
-t("th", { scope: "row", class: "mn-wrap" }, n),
-t("td", { class: "mn-wrap", text: e.reference || "none" }),
-...(i("transcript") ? [t("td", { class: "mn-wrap", text: e.transcript })] : []),
-...o,
-);
-}),
-),
-),
-),
-);
-};
-const Nt = _(n, (t, e) => l(t, { ...e, fields: f() }), {
-stem: () => `provenance_${et.fields.suspect.replace(/[^\w-]+/g, "_")}`,
-figure: _t,
-table: () => U(et),
-example: "report.html, report.json, rows.csv",
-});
-const Ct = (e, n) =>
-t("button", {
-type: "button",
-class: "mn-button",
-"data-testid": `document-${e}`,
-text: n,
-onclick: () => l("document", { kind: e }),
-});
-Nt.files.querySelector("[data-testid=csv]").textContent = "Rows by position (CSV)";
-e(
-Nt.files.querySelector(".mn-saverow .mn-label"),
-"Save on the kernel’s machine: report (.html, .json) or rows (.csv)",
-);
-Nt.files
-.querySelector(".mn-buttons")
-.prepend(Ct("html", "Report (HTML)"), Ct("json", "Result (JSON)"), Ct("csv", "Every row (CSV)"));
-let Et = n.get("document").number ?? 0;
-const Lt = () => {
-const t = n.get("document");
-if (!t.number || t.number === Et) return;
-Et = t.number;
-s(`provenance_${(et?.fields.suspect ?? "result").replace(/[^\w-]+/g, "_")}.${t.kind}`, t.type, M(t.data));
-};
-c(["found"], () => {
-yt();
-});
-c(["lines"], St);
-c(["doubts"], tt);
-c(["suspect", "transcript", "reference", "rows", "statistic", "rule", "alpha", "seed"], () => {
-tt();
-bt();
-});
-c(["alpha"], St);
-c(["status", "progress", "error"], () => {
-bt();
-tt();
-});
-c(["status", "found"], St);
-c(["document"], Lt);
-d.addEventListener("input", bt);
-const Tt = i.open(a, { parts: [Z, ft, Mt], drawer: Nt, box: ft, draw: kt });
-yt();
-tt();
-St();
-return Tt;
-}
-var K = { render: G };
-export { K as default };
+const t=(t,e={},...n)=>{const s=document.createElement(t);for(const[t,n]of Object.entries(e)){if(n===null||n===
+undefined||n===false)continue;if(t==="text")s.textContent=n;else if(t.startsWith("on"))s.addEventListener(t.slice(2),
+n);else if(t==="value")s.value=n;else s.setAttribute(t,n===true?"":n)}s.append(...n.filter(t=>t!==null&&t!==
+undefined));if(s.matches("input, select, textarea, button, summary, [tabindex]"))s.setAttribute(
+"data-lm-suppress-shortcuts","true");return s};const e=(t,e)=>{if(t.textContent!==e)t.textContent=e};const n=(t,e,n)=>
+{let s=0;const a=new ResizeObserver(()=>{const a=t.isConnected?e.clientWidth:0,o=Math.abs(a-s)>4;s=a;if(!a)return;if(
+o)n();t.setAttribute("data-ready","true")});a.observe(e);return()=>a.disconnect()};const s=(e,n,s)=>{const a=URL.
+createObjectURL(s instanceof Blob?s:new Blob([s],{type:n}));const o=t("a",{href:a,download:e});document.body.append(
+o);o.click();o.remove();setTimeout(()=>URL.revokeObjectURL(a),1e4)};const a=async(t,e)=>{try{await navigator.
+clipboard.writeText(t)}catch{e.focus();e.select();document.execCommand("copy")}};const o=(e,n)=>t("option",{value:e,
+text:n});const r=(e,n,s)=>t("label",{class:"mn-field"},t("span",{class:"mn-label",text:e}),n,null);const i=(t,e)=>{t.
+append(e);e.addEventListener("pointerdown",t=>{const e=t.button===0&&t.target.closest("button");if(!e||e.
+disabled)return;const n=s=>{if(s.pointerId!==t.pointerId)return;document.removeEventListener("pointerup",n,true);
+document.removeEventListener("pointercancel",n,true);const a=Math.hypot(s.clientX-t.clientX,s.clientY-t.clientY)<6;if(
+s.type==="pointerup"&&a&&!e.contains(s.target)&&e.isConnected)e.click()};document.addEventListener("pointerup",n,
+true);document.addEventListener("pointercancel",n,true)})};const l=e=>{if(!e||!/^[\w-]+$/.test(e))return()=>{};
+const n=t("style",{text:`.jp-OutputArea-child:has(.mnemoscope-static-${e}), .mnemoscope-static-${e} { display: none `+
+`!important; }`});document.head.append(n);return()=>n.remove()};const c=t=>[1,3,5].map(e=>parseInt(t.slice(e,e+2),
+16));const d=([t,e,n])=>(.2126*t+.7152*e+.0722*n)/255;const u=t=>{const e=t.map(c),n=e.length-1;return t=>{const s=
+Math.min(1,Math.max(0,t))*n,a=Math.min(n-1,Math.floor(s)),o=s-a;return e[a].map((t,n)=>t+o*(e[a+1][n]-t))}};const p={
+light:{diverging:u(["#0a3a75","#2f7fc1","#a6cdec","#f9f9f7","#fbc98f","#dd7f1d","#853703"]),single:u(["#f9f9f7",
+"#b9d8ee","#5a9fd4","#1f62a6","#08264f"]),missing:[214,214,214],ink:"#1c1c1c"},dark:{diverging:u(["#a9d6ff","#4a9be0",
+"#22507d","#202328","#7a4515","#dd8430","#ffd0a0"]),single:u(["#202328","#1d4a73","#2f7fc1","#7cbcf0","#e6f4ff"]),
+missing:[78,82,88],ink:"#f2f2f2"}};const h=e=>{const n=getComputedStyle(e.closest(".mnemoscope")??e);const s=(t,e)=>n.
+getPropertyValue(t).trim()||e;const a=t("canvas",{width:1,height:1}).getContext("2d",{willReadFrequently:true});a.
+fillStyle="#ffffff";a.fillStyle=n.backgroundColor;a.fillRect(0,0,1,1);const o=[...a.getImageData(0,0,1,1).data].slice(
+0,3),r=d(o)<.4;const i=r?p.dark:p.light;return{dark:r,...i,page:o,text:n.color,muted:s("--mn-muted","#666"),accent:s(
+"--mn-accent","#0b6bcb"),background:n.backgroundColor,font:s("--mn-font","system-ui, sans-serif"),mono:s("--mn-mono",
+"monospace")}};const m=t=>{const e=new MutationObserver(()=>requestAnimationFrame(t));for(const t of[document.
+documentElement,document.body])e.observe(t,{attributes:true,attributeFilter:["class","style","data-jp-theme-name",
+"data-jp-theme-light","data-vscode-theme-kind"]});const n=matchMedia("(prefers-color-scheme: dark)");n.
+addEventListener("change",t);return()=>{e.disconnect();n.removeEventListener("change",t)}};const f=t=>{if(t===
+"")return"∅";return t.replace(/ /g,"·").replace(/\r?\n/g,"⏎").replace(/\t/g,"⇥").replace(
+/[\u0000-\u001f\u007f\u00a0\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,t=>`‹${t.codePointAt(0).toString(16).
+padStart(4,"0")}›`)};const g=(t,e)=>[...t].length>e?[...t].slice(0,e-1).join("")+"…":t;const b=t=>{if(t===null||t===
+undefined||Number.isNaN(t))return"no value";if(!Number.isFinite(t))return t>0?"∞":"−∞";const e=Math.abs(t);const n=
+e===0?"0":e>=1e5||e<1e-4?e.toExponential(2):e>=100?e.toFixed(1):e>=1?e.toFixed(2):e.toFixed(3);return(t<0&&Number(
+n)!==0?"−":"")+n};const w=t=>t.map(t=>typeof t==="string"?`"${t.replace(/"/g,'""')}"`:Number.isNaN(t)?"":String(t)).
+join(",")+"\r\n";const x=t=>t===null||t===undefined||Number.isNaN(t);const v=(t,e)=>`${t.toLocaleString(
+"en")} ${e}${t===1?"":"s"}`;const y=t=>f(t).replace(/·/g," ");const $=(e,n=3)=>new Promise((s,a)=>{const o=new Image;
+o.onload=()=>{const a=t("canvas",{width:e.width*n,height:e.height*n});const r=a.getContext("2d");r.scale(n,n);r.
+drawImage(o,0,0);a.toBlob(s,"image/png")};o.onerror=()=>a(new Error("the browser could not draw the figure"));o.src=
+"data:image/svg+xml;charset=utf-8,"+encodeURIComponent(e.text)});const k=t=>{const e=t.reduce((t,e)=>t+e.width,0),n=
+Math.max(...t.map(t=>t.height));let s=0;const a=t.map(t=>{const e=s;s+=t.width;return t.text.replace("<svg ",
+`<svg x="${e}" `)}).join("");return{text:
+`<svg xmlns="http://www.w3.org/2000/svg" width="${e}" height="${n}" viewBox="0 0 ${e} `+
+`${n}"><rect width="100%" height="100%" fill="#ffffff"/>${a}</svg>`,width:e,height:n}};const _=(n,o,{stem:i,figure:l,
+table:c,example:d})=>{const u=t("textarea",{class:"mn-code",readonly:true,rows:12,spellcheck:"false","aria-label":
+"Python that reproduces this view","data-testid":"code"});const p=t("input",{type:"text","data-testid":"path",
+placeholder:d,spellcheck:"false"});const h=t("div",{class:"mn-note","data-testid":"saved",role:"status"}),m=t("input",
+{type:"checkbox","data-testid":"overwrite"});const f=()=>o("save",{path:p.value,overwrite:m.checked});p.onkeydown=t=>{
+if(t.key==="Enter")f()};const g=(e,n,s,a="")=>t("button",{type:"button",class:`mn-button ${a}`,"data-testid":e,text:n,
+onclick:s});const b=async t=>{const n=t.currentTarget;await a(u.value,u);e(n,"Copied");setTimeout(()=>e(n,"Copy"),
+1500)};const w=t("div",{},t("div",{class:"mn-buttons"},g("svg","Figure (SVG)",()=>s(`${i()}.svg`,"image/svg+xml",l().
+text)),g("png","Figure (PNG)",async()=>s(`${i()}.png`,"image/png",await $(l()))),g("csv","Data (CSV)",()=>s(`${i(
+)}.csv`,"text/csv",c()))),t("div",{class:"mn-saverow"},r("Save the labelled data on the kernel’s machine as",p),g(
+"save","Save",f),t("label",{class:"mn-check"},m,"replace what is there")),h);const x=t("details",{class:"mn-more",
+"data-testid":"export"},t("summary",{text:"Export and code"}),w,t("div",{class:"mn-side-head"},t("span",{class:
+"mn-label",text:"Python that reproduces this view"}),g("copy","Copy",b,"mn-small")),u);const v=()=>{const t=n.get(
+"saved");e(h,t.text??"");h.classList.toggle("mn-bad",t.ok===false);u.value=n.get("code");u.rows=u.value.split("\n").
+length+1};return{element:x,files:w,draw:v}};const q=t=>{if(!t)return new Float32Array(0);const e=
+t instanceof ArrayBuffer?new DataView(t):t;const n=e.byteOffset%4?e.buffer.slice(e.byteOffset,e.byteOffset+e.
+byteLength):e.buffer;return new Float32Array(n,e.byteOffset%4?0:e.byteOffset,Math.floor(e.byteLength/4))};const M=t=>
+new Uint8Array(t.buffer??t,t.byteOffset??0,t.byteLength);const S=t=>{const e=[];return{undo:e,send:(e,n={})=>t.send({
+type:e,...n}),listen:(n,s)=>{for(const a of n){t.on(`change:${a}`,s);e.push(()=>t.off(`change:${a}`,s))}},set:e=>{for(
+const[n,s]of Object.entries(e))t.set(n,s);t.save_changes()}}};const N=(e,n,s)=>{const a={},r={range:true,number:true};
+const i=(t,n)=>{const s=typeof e.get(t);return s==="boolean"?n.checked:s!=="number"?n.value:n.value===""?NaN:Number(n.
+value)};const l=(t,e)=>{if(t.type==="checkbox")t.checked=e;else t.value=e};const c=(t,o)=>{a[t]=o;o.setAttribute(
+"data-testid",t);let c,d,u=0;const p=()=>{clearTimeout(d);const n=u-Date.now();if(n>0){d=setTimeout(p,n);return}if(i(
+t,o)!==e.get(t)){l(o,e.get(t));o.dispatchEvent(new Event("pulled"))}};p();n([t],p);const h=()=>{clearTimeout(c);
+const n=i(t,o);if(!Number.isNaN(n)&&n!==e.get(t))s({[t]:n})};o.addEventListener("change",h);if(o.tagName!=="SELECT"&&
+o.type!=="checkbox")o.addEventListener("input",()=>{clearTimeout(c);if(r[o.type]){u=Date.now()+700;h()}else c=
+setTimeout(h,350)});o.flush=h;return o};return{inputs:a,bound:c,shown:()=>Object.fromEntries(Object.entries(a).map(([
+t,e])=>[t,i(t,e)]).filter(([,t])=>!Number.isNaN(t))),flush:()=>{for(const t of Object.values(a))t.flush()},area:(e,n={
+})=>c(e,t("textarea",{rows:2,spellcheck:"false",autocapitalize:"off",...n})),line:(e,n)=>c(e,t("input",{type:"text",
+spellcheck:"false",autocomplete:"off",placeholder:n})),choose:(e,n)=>c(e,t("select",{},...n.map(([t,e])=>o(t,e))))}};
+const C=(e,{send:n,listen:s})=>{const a=t("select",{"data-testid":"examples","aria-label":"Example shown",onchange:(
+)=>n("example",{number:Number(a.value)})});const r=t("label",{class:"mn-examples"},t("span",{class:"mn-note",text:
+"Example"}),a);const i=()=>{const{names:t=[],own:n=false,chosen:s=null}=e.get("examples");r.hidden=t.length+n<1||t.
+length===1&&!n&&s===0;a.replaceChildren(...s===null?[o("","choose one …")]:[],...t.map((t,e)=>o(String(e),t)),...n?[o(
+"-1","your last input")]:[]);a.value=s===null?"":String(s)};s(["examples"],i);i();return r};const E=(n,s,{send:a,
+listen:o},{start:r,label:i,help:l,stop:c,unit:d})=>{const u=t("button",{class:"mn-button mn-primary",type:"button",
+"data-testid":"run",text:i,title:`${l} (Ctrl+Enter)`,onclick:r});const p=t("button",{class:"mn-button",type:"button",
+"data-testid":"stop",text:"Stop",title:c,onclick:()=>a("stop")});const h=t("div",{class:"mn-progress-fill"}),m=t(
+"span",{class:"mn-note","data-testid":"progress",role:"status"});const f=t("div",{class:"mn-progress",role:
+"progressbar","aria-label":d,"aria-valuemin":0,"aria-valuemax":100},h);const g=t("div",{class:"mn-error",role:"alert",
+"data-testid":"error",hidden:true});const b=()=>{const a=n.get("status"),o=n.get("progress"),r=o.total?Math.round(
+100*o.done/o.total):0,i=n.get("error");p.disabled=a!=="running";s.setAttribute("data-status",a);f.hidden=a!==
+"running"&&a!=="stopping";h.style.width=`${r}%`;f.setAttribute("aria-valuenow",r);e(m,o.text??"");g.hidden=!i.text;g.
+replaceChildren(...i.text?[t("strong",{text:i.title}),t("pre",{text:i.text})]:[])};o(["status","progress","error"],b);
+b();const w=t("div",{class:"mn-run"},u,p,t("div",{class:"mn-status"},f,m));return{run:u,row:w,error:g}};const L=(e,{
+title:s,testid:a,name:o,kind:r,data:c,start:d,label:u="Run",help:p,stop:f,unit:g})=>{const b=S(e);const w=t("span",{
+class:"mn-chip","data-testid":"model",text:c??e.get("model_info").text});const x=t("div",{class:`mnemoscope ${r}`,
+"data-testid":a,"data-lm-suppress-shortcuts":"true",role:"region","aria-label":o});const{run:v,row:y,error:$}=E(e,x,b,
+{start:d,label:u,help:p,stop:f,unit:g});x.addEventListener("keydown",t=>{if(t.key!=="Enter"||!(t.ctrlKey||t.
+metaKey))return;t.preventDefault();t.stopPropagation();v.click()});const k=(a,{parts:o,drawer:r,box:c,draw:d})=>{
+const u=t("header",{class:"mn-header"},t("h2",{text:s}),t("div",{class:"mn-about"},C(e,b),w));x.append(u,...o.filter(
+t=>t),r.element);i(a,x);const p=()=>{x.setAttribute("data-dark",h(x).dark);d()};b.listen(["saved","code"],r.draw);b.
+undo.push(m(p),n(x,c,p),l(e.get("static_key")));r.draw();return()=>{for(const t of b.undo)t()}};return{...b,root:x,
+line:w,run:v,row:y,error:$,open:k}};const T=(t,e={},...n)=>{const s=document.createElementNS(
+"http://www.w3.org/2000/svg",t);for(const[t,n]of Object.entries(e))if(!x(n))s.setAttribute(t,n);s.append(...n);
+return s};const A=(t,e,n)=>{const s=(e-t)/Math.max(1,n)||1,a=10**Math.floor(Math.log10(s)),o=a*([1,2,5].find(t=>t*a>=
+s*.999)??10),r=[];for(let n=Math.ceil(t/o-1e-9);n*o<=e+1e-9*o;n++)r.push(Number((n*o).toPrecision(12))||0);return r};
+const j={text:"var(--mn-text)",muted:"var(--mn-muted)",line:"var(--mn-line)",accent:"var(--mn-accent)",mark:
+"var(--mn-mark)",page:"var(--mn-bg)"};const O={text:"#1c1c1c",muted:"#555555",line:"#d0d0d0",accent:"#0b61b8",mark:
+"#b35900",page:"#ffffff"};const R=t=>Math.round(t).toLocaleString("en");const Y=t=>x(t)?"–":t<1e-300?"< 1e-300":t>=
+.001?String(Number(t.toPrecision(2))):t.toExponential(1);const z=t=>{const e=Math.abs(t);return(e&&(e<.001||e>=1e6)?t.
+toExponential(1):String(Number(t.toPrecision(3)))).replace("-","−")};const F=t=>Math.abs(t)<4?z(10**t):`${(10**(t-
+Math.floor(t))).toFixed(1)}e${t<0?"−":"+"}${Math.abs(Math.floor(t))}`;const P=(t,{width:e,height:n,title:s,under:a,
+label:o,x:r,y:i,xTicks:l,yTicks:c,xTitle:d,yTitle:u,grid:p=true})=>{const h=58,m=e-22,f=42,g=n-40,b=(e,n)=>T("text",{
+style:`fill:${t.muted}`,"font-size":10.5,...e},n);const w=t=>h+(t-r[0])/(r[1]-r[0]||1)*(m-h),x=t=>g-(t-i[0])/(i[1]-i[
+0]||1)*(g-f);const v=T("svg",{xmlns:"http://www.w3.org/2000/svg",viewBox:`0 0 ${e} ${n}`,width:e,height:n,role:"img",
+"aria-label":o,"font-family":"system-ui, DejaVu Sans, Arial, sans-serif","font-size":11},b({x:2,y:13,"font-size":12,
+"font-weight":600,style:`fill:${t.text}`},s),b({x:2,y:27},a));for(const[e,n]of c){if(p)v.append(T("line",{x1:h,x2:m,
+y1:x(e),y2:x(e),style:`stroke:${t.line}`,"stroke-width":.7}));v.append(b({x:h-6,y:x(e)+3.5,"text-anchor":"end"},
+n))}for(const[t,e,n]of l){v.append(b({x:w(t),y:g+14,"text-anchor":"middle"},e));if(n)v.append(b({x:w(t),y:g+26,
+"text-anchor":"middle","font-size":9.5},n))}v.append(T("line",{x1:h,x2:m,y1:g,y2:g,style:`stroke:${t.muted}`}),b({x:(
+h+m)/2,y:n-2,"text-anchor":"middle"},d),b({transform:`translate(11 ${(f+g)/2}) rotate(-90)`,"text-anchor":"middle"},
+u));return{root:v,X:w,Y:x,left:h,right:m,top:f,bottom:g,text:b}};const X=(t,e,n,s)=>{const a=Math.max(e.stop,...e.
+path_e),o=Math.min(0,...e.path_e),r=Math.max(-8,Math.floor(Math.min(o,-.5)-.001)),i=a+.12*(a-r),l=Math.max(e.fields.
+rows-e.left_out,e.n,4);const c=Math.max(1,...[1,2,3,5,10,20,50,100].filter(t=>(i-r)/t>=4)),d=[];for(let t=Math.ceil(
+r/c)*c;t<=i;t+=c)d.push([t,t>=0&&t<4?R(10**t):t<0&&t>-3?String(10**t):`1e${t}`]);const u=`e = ${F(e.stop)}${e.fields.
+rule==="e"?": stop":` (α = ${e.fields.alpha})`}`;const p=P(t,{width:n,height:s,title:"e-value by rows",under:e.
+e_under,label:`e-value against rows, log axis: now ${F(e.log10_e)} after ${v(e.n,"row")}; `+`${e.fields.rule==="e"?
+"the rule stops":"the level is reached"} at ${F(e.stop)}.`,x:[0,l],y:[r,i],xTicks:A(0,l,Math.max(2,n/90)).map(t=>[t,R(
+t)]),yTicks:d,xTitle:"rows used",yTitle:"e-value, log scale"});p.root.append(T("line",{x1:p.left,x2:p.right,y1:p.Y(e.
+stop),y2:p.Y(e.stop),style:`stroke:${t.mark}`,"stroke-width":1.6,"stroke-dasharray":"6 4"}),p.text({x:p.left+5,y:p.Y(
+e.stop)-5,style:`fill:${t.text}`},u));if(!e.path_n.length)return p.root;const h=[...e.path_n].map((t,n)=>[p.X(t),p.Y(
+Math.max(r,e.path_e[n]))]),m=h.at(-1),f=m[0]>p.right-80;p.root.append(T("path",{d:`M${h.map(t=>t.map(t=>t.toFixed(1)).
+join(" ")).join("L")}`,style:`fill:none;stroke:${t.accent}`,"stroke-width":1.8,"stroke-linejoin":"round"}),T("circle",
+{cx:m[0],cy:m[1],r:3.5,style:`fill:${t.accent}`}),p.text({x:m[0]+(f?-8:8),y:m[1]+(f?-7:4),"text-anchor":f?"end":
+"start","font-weight":600,style:`fill:${t.text};stroke:${t.page};stroke-width:3px;paint-order:stroke`},F(e.log10_e)));
+return p.root};const D=t=>!t.against||t.fields.statistic==="none"?"NLL of the suspect":t.fields.statistic===
+"difference"?"NLL, suspect − reference":"residual NLL";const I=(t,e,n,s)=>{const a=e.q_n.length,o=[...e.q_mean,...e.
+q_low,...e.q_high].filter(t=>!x(t)),r=Math.min(...o),i=Math.max(...o),l=.08*(i-r)||.01,c=[r-l,i+l];const d=t=>e.q_at.
+length?` (position ${z(e.q_at[t])})`:"",u=[...e.q_n].map((t,e)=>e),p=Math.ceil(42*a/n);const h=P(t,{width:n,height:s,
+title:"Mean score by position",under:`${e.unit}; ${z(100*e.level)} % interval (approximate)`,label:`Mean ${D(
+e)} in ${a} groups of rows, earliest to latest: `+`${u.map(t=>z(e.q_mean[t])).join(", ")} ${e.unit}.`,x:[-.6,a-.4],y:
+c,xTicks:u.filter(t=>t%p===0).map(t=>[t,e.q_at.length?z(Number(e.q_at[t].toPrecision(2))):String(t+1),R(e.q_n[t])]),
+yTicks:A(c[0],c[1],4).map(t=>[t,z(t)]),xTitle:e.q_at.length?`position in training (${e.kind}), earliest to latest`:
+"tenth of the rows by position, earliest to latest",yTitle:`${D(e)}`});h.root.append(h.text({x:h.left-6,y:h.bottom+26,
+"text-anchor":"end","font-size":9.5},"rows"));if(!x(e.mean))h.root.append(T("line",{x1:h.left,x2:h.right,y1:h.Y(e.
+mean),y2:h.Y(e.mean),style:`stroke:${t.muted}`,"stroke-dasharray":"2 3"},T("title",{},`mean of all rows ${z(e.
+mean)}`)));for(const n of u){const s=h.X(n),o=T("g",{style:`stroke:${t.accent};fill:${t.accent}`,"stroke-width":1.5},
+T("title",{},`${n+1} of ${a}${d(n)}: ${z(e.q_mean[n])} [${z(e.q_low[n])}, ${z(e.q_high[n])}] `+`${e.unit}, ${v(e.q_n[
+n],"row")}`));if(!x(e.q_low[n]))o.append(T("path",{d:`M${s} ${h.Y(e.q_low[n])}V${h.Y(e.q_high[n])}M${s-4} ${h.Y(e.
+q_low[n])}h8M${s-4} `+`${h.Y(e.q_high[n])}h8`}));o.append(T("circle",{cx:s,cy:h.Y(e.q_mean[n]),r:4}));h.root.append(
+o)}return h.root};const V=(t,e,n,s)=>{const a=e.null_edges,o=Math.min(a[0],e.observed,0),r=Math.max(a.at(-1),e.
+observed,0),i=.06*(r-o),l=Math.max(...e.null_counts)*1.16;const c=P(t,{width:n,height:s,title:"Null distribution",
+under:`${R(e.draws)} random orders of the same rows`,label:`Histogram of the rank correlation under ${R(e.
+draws)} random orders, from ${z(a[0])} `+`to ${z(a.at(-1))}; observed ${z(e.observed)}.`,x:[o-i,r+i],y:[0,l],xTicks:A(
+o-i,r+i,Math.max(3,n/80)).map(t=>[t,z(t)]),yTicks:A(0,l,4).filter(t=>Number.isInteger(t)).map(t=>[t,R(t)]),xTitle:
+"rank correlation rho of score and position",yTitle:"orders"});for(let n=0;n<e.null_counts.length;n++)if(e.
+null_counts[n])c.root.append(T("rect",{x:c.X(a[n]),y:c.Y(e.null_counts[n]),width:Math.max(.6,c.X(a[n+1])-c.X(a[n])-
+.4),height:c.bottom-c.Y(e.null_counts[n]),style:`fill:${t.accent};opacity:.55`}));const d=c.X(e.observed),u=d>(c.left+
+c.right)/2;c.root.append(T("line",{x1:d,x2:d,y1:c.top-4,y2:c.bottom,style:`stroke:${t.mark}`,"stroke-width":2.4}),c.
+text({x:d+(u?-6:6),y:c.top+6,"text-anchor":u?"end":"start","font-weight":600,style:`fill:${t.text};stroke:${t.
+page};stroke-width:3px;paint-order:stroke`},`observed ${z(e.observed)}`));return c.root};const B=t=>{if(
+!t?.fields)return null;const e={...t};for(const n of["path_n","path_e","q_n","q_mean","q_low","q_high","q_at",
+"null_counts","null_edges"])e[n]=q(t[n]);return e};const U=t=>{let e="part,position_middle,rows,mean,low,high\r\n";t.
+q_n.forEach((n,s)=>{e+=w([s+1,t.q_at[s]??NaN,n,t.q_mean[s],t.q_low[s],t.q_high[s]])});return e};const H=[.05,.01,.001,
+1e-4,1e-6];const W={guaranteed:"✓ guaranteed if",approximate:"≈ approximate",waiting:"… not yet",void:
+"✕ not valid here",exact:"exact"};function G({model:n,el:a}){const i=L(n,{title:"Provenance bench",testid:
+"provenance-bench",name:"Provenance bench",kind:"mn-prov",help:"Ask row by row",stop:
+"Stop after the rows in progress; the e-value stays valid",unit:"Rows asked",start:()=>{w();l("run",{fields:f()})}});
+const{send:l,listen:c,root:d,row:u,error:p}=i;n.get("model_info");const h=t=>{for(const[e,s]of Object.entries(t))n.
+set(e,s);l("move",{fields:t});bt()};const{bound:m,shown:f,flush:w,choose:$}=N(n,c,h);const q=(e,n)=>m(e,t("input",{
+type:"number",step:1,...n}));const S=n.get("transcripts"),C=new Map(S.map(([t,e])=>[t,e])),E=[...new Set([...H,n.get(
+"alpha")])].sort((t,e)=>e-t);const T=$("suspect",n.get("suspects").map(t=>[t,g(y(t),60)])),A=$("transcript",S.map(([t,
+e])=>[t,`${g(y(t),50)} (${v(e,"row")})`]));const P=$("reference",[...n.get("references").map(([t,e])=>[t,`${g(y(t),
+40)} (${e})`]),["","no reference (little power)"]]);const D=q("rows",{min:4}),G=$("statistic",n.get("statistics")),K=
+$("alpha",E.map(t=>[t,String(t)]));const J=t("div",{class:"mn-error",role:"alert","data-testid":"refused",hidden:
+true}),Q=t("div",{class:"mn-warning",role:"status","data-testid":"doubts",hidden:true});const Z=t("div",{},t("div",{
+class:"mn-controls"},r("Suspect",T),r("Transcript (the order asked about)",A),r("Reference",P),r("Score of a row",G)),
+t("div",{class:"mn-controls"},r("Stop rule",$("rule",n.get("rules"))),r("Level α",K),r("Rows, at most",D),r(
+"Seed of the rows’ sequence",q("seed",{min:0})),u),J,Q,p);const tt=()=>{if(![...K.options].some(t=>Number(t.value)===
+n.get("alpha"))){K.append(o(n.get("alpha"),String(n.get("alpha"))));K.value=n.get("alpha")}const s=C.get(n.get(
+"transcript"))??0,a=n.get("doubts");D.max=s;G.disabled=!n.get("reference");e(D.closest("label").querySelector(
+".mn-label"),`${n.get("rule")==="e"?"Rows, at most":"Rows, fixed"} (of ${R(s)})`);const r=a.transcript===n.get(
+"transcript")&&a.reference===n.get("reference");J.hidden=!r||!a.refused;J.replaceChildren(...J.hidden?[]:[t("strong",{
+text:"This reference is refused: nothing is run with it"}),t("pre",{text:a.refused})]);const i=et&&!gt().length?et.
+warnings:[],l=r?(a.texts??[]).filter(t=>!i.includes(t)):[];Q.hidden=!l.length;Q.replaceChildren(...l.length?[t(
+"strong",{text:"Before you run: "}),t("ul",{},...l.map(e=>t("li",{text:e})))]:[]);if(!J.hidden&&n.get("error").text===
+a.refused)p.hidden=true};let et=null;const nt=t("div",{class:"mn-empty","data-testid":"empty"},t("strong",{text:
+"Nothing asked yet"}),t("p",{text:
+"“Run” asks rows of the transcript one after another, in a random sequence that is blind to their "+
+"order, and tests whether the suspect finds later rows easier than the reference does. The e-value "+
+"may be watched and the run stopped at any time: no positions are shown while rows come."}));const st=t("span",{class:
+"mn-note","data-testid":"what"}),at=t("div",{class:"mn-warning","data-testid":"stale",hidden:true}),ot=t("div",{class:
+"mn-verdict","data-testid":"verdict",role:"status"}),rt=t("div",{class:"mn-warning","data-testid":"warnings",hidden:
+true});const it=t("div",{class:"mn-tablebox","data-testid":"numbers"}),lt=t("div",{class:"mn-chart","data-testid":
+"e-chart"}),ct=t("div",{class:"mn-chart","data-testid":"quantiles"}),dt=t("div",{class:"mn-chart","data-testid":
+"null"});const ut=t("div",{class:"mn-note","data-testid":"conditions",hidden:true});const pt=t("details",{class:
+"mn-numbers"},t("summary",{text:"Rows by position as a table"}),t("div",{class:"mn-tablebox"})),ht=t("p",{class:
+"mn-note"});const mt=t("div",{},ot,rt,t("div",{class:"mn-answer"},t("div",{},it,ut),t("div",{class:"mn-charts"},lt,
+dt)),ct,pt,ht);const ft=t("section",{class:"mn-section","data-testid":"answer","aria-label":"Answer"},t("div",{class:
+"mn-side-head"},t("h3",{text:"Does it depend on this order?"}),st),at,nt,mt);const gt=()=>et?Object.entries(et.
+fields).filter(([t,e])=>String(f()[t])!==String(e)).map(([t])=>t):[];const bt=()=>{const t=gt(),s=["running",
+"stopping"].includes(n.get("status"));at.hidden=!t.length||s;e(at,at.hidden?"":`The fields have changed (${t.join(
+", ")}). What stands here is of ${et.what}; press Run `+`for the new question.`)};const wt=e=>t("span",{class:
+"mn-worth","data-worth":e,text:W[e]});const xt=(e,n,s,a)=>t("tr",{"data-worth":s,"data-row":e},t("th",{scope:"row",
+text:e}),t("td",{class:"mn-value"},t("span",{text:n})),t("td",{},wt(s),t("span",{class:"mn-why",text:a})));const vt=(
+...e)=>t("thead",{},t("tr",{},...e.map(e=>t("th",{scope:"col",text:e}))));const yt=()=>{et=B(n.get("found"));nt.
+hidden=!!et;mt.hidden=!et;Nt.files.hidden=!et;e(st,et?.what??"");bt();if(!et)return;const s=et,a=`${z(100*s.
+level)} %`,o=!x(s.rho);ft.setAttribute("data-n",s.n);ft.setAttribute("data-status",s.status);ot.setAttribute(
+"data-kind",s.verdict.kind);ot.setAttribute("aria-live",s.verdict.kind==="running"?"off":"polite");ot.replaceChildren(
+t("strong",{text:s.verdict.lead}),t("span",{text:` ${s.verdict.text}`}));rt.hidden=!s.warnings.length;rt.
+replaceChildren(...s.warnings.length?[t("strong",{text:"Warnings"}),t("ul",{},...s.warnings.map(e=>t("li",{text:
+e})))]:[]);it.replaceChildren(t("table",{class:"mn-table mn-worths"},vt("number","value","what it is worth"),t(
+"tbody",{},xt("rows used",R(s.n),"exact",`of ${R(s.asked)} asked, ${R(s.fields.rows)} `+`${s.fields.rule==="e"?
+"at most":"planned"}`+`${s.left_out?`; ${R(s.left_out)} without a finite score left out`:""}`+`${s.tokens?`; ${R(s.
+tokens)} tokens of the suspect`:""}`),xt("rho",o?`${z(s.rho)} [${z(s.low)}, ${z(s.high)}]`:"–","approximate",o?
+`rank correlation of score and position; ${a} interval: ${s.interval}. `+`Negative: later rows are remembered better`:
+"too few rows yet"),xt("z",o?b(s.z):"–","exact","mean 0 and variance 1 under random orders; no p-value by itself"),xt(
+"e-value",F(s.log10_e),s.e_kind,`evidence against chance; ${s.e_worth}`),...(o?s.ps:[]).map(t=>xt(t.label,Y(t.p),t.
+worth,`${t.note}${t.at_floor&&t.worth==="guaranteed"?"; the smallest it can be":""}`)))));ut.hidden=!s.conditions.
+length;ut.replaceChildren(...s.conditions.length?[t("strong",{text:"Guaranteed if"}),t("ul",{},...s.conditions.map(e=>
+t("li",{text:e})))]:[]);pt.lastChild.replaceChildren(t("table",{class:"mn-table"},vt("part","position","rows",
+`mean, ${s.unit}`,a),t("tbody",{},...[...s.q_n].map((e,n)=>t("tr",{},t("th",{scope:"row",text:String(n+1)}),...[s.
+q_at.length?z(s.q_at[n]):"–",R(e),z(s.q_mean[n]),x(s.q_low[n])?"–":`${z(s.q_low[n])} to ${z(s.q_high[n])}`].map(e=>t(
+"td",{class:"mn-value",text:e})))))));e(ht,s.meaning);kt();tt()};const $t=(t,e)=>[X(t,et,e[0],244),...et.q_n.length?[
+I(t,et,e[1],250)]:[],...et.null_counts.length?[V(t,et,e[2],244)]:[]];const kt=()=>{if(!d.isConnected)return;if(
+!et)return;const t=mt.clientWidth||900,e=t>800,n=e?(t-24)/2.15:t,s=[n,t,n],[a,o,r]=$t(j,s.map(t=>Math.max(280,Math.
+round(t))));lt.replaceChildren(a);ct.replaceChildren(...o?[o]:[]);dt.replaceChildren(...r?[r]:[]);pt.hidden=!o};
+const _t=()=>k($t(O,[460,520,460]).map(t=>({text:(new XMLSerializer).serializeToString(t),width:Number(t.getAttribute(
+"width")),height:Number(t.getAttribute("height"))})));const qt=t("div",{"data-testid":"lines"}),Mt=t("section",{class:
+"mn-section","aria-label":"Suspects compared"},t("div",{class:"mn-side-head"},t("h3",{text:"Suspects compared"})),qt);
+const St=()=>{const e=n.get("lines"),s=n.get("alpha"),a=["running","stopping"].includes(n.get("status"));if(!e.
+length){qt.replaceChildren(t("p",{class:"mn-note",text:
+"Each question that is asked gets a line here, and Holm’s correction is over all of them: "+
+"asking more suspects, or one suspect in several ways, costs evidence."}));return}const o=new Set(e.map(t=>t.
+suspect)).size,r=n.get("suspects").length,i=t=>new Set(e.map(e=>e[t])).size>1;const c=t=>`${t.rule==="e"?"stop by e":
+"fixed"}${i("statistic")?`, ${t.statistic}`:""}`+`${i("seed")?`, seed ${t.seed}`:""}${t.status==="stopped"?
+", stopped by hand":""}`;qt.replaceChildren(t("p",{class:"mn-note","data-testid":"looked",text:`${v(e.length,
+"question")} asked about ${o} of ${v(r,"suspect")}; Holm’s `+`correction over ${e.length===1?"it":`all ${e.
+length}`}. The p of each line is `+
+`guaranteed if the conditions beside its answer hold, also when it was stopped by hand: 1 / `+
+`largest e, or for a fixed number of rows twice the smaller of that and the permutation p. A `+
+`line whose p is only approximate counts as p = 1. A suspect not asked yet is not corrected for.`}),t("div",{class:
+"mn-tablebox"},t("table",{class:"mn-table mn-lines"},vt("suspect","reference",...i("transcript")?["transcript"]:[],
+"rows","rho","e","p, guaranteed if","Holm",`at α = ${s}`),t("tbody",{},...e.map(e=>{const n=t("button",{type:"button",
+class:"mn-plain",text:y(e.suspect),"aria-label":`Show the answer for ${e.suspect}, question ${e.number}`,disabled:e.
+p===null||a,onclick:()=>l("show",{number:e.number})});const o=e.p===null?[t("td",{class:"mn-wrap",colspan:6,text:
+`could not be tested, counts as p = 1: ${e.note}`})]:[t("td",{class:"mn-value"},t("span",{text:`${R(e.n)} `}),t(
+"span",{class:"mn-why",text:c(e)})),t("td",{class:"mn-value"},x(e.rho)?"–":z(e.rho),t("span",{class:"mn-why",text:x(e.
+low)||x(e.rho)?"":`${z(e.low)} to ${z(e.high)}, approx.`})),t("td",{class:"mn-value",text:F(e.log10_e)}),t("td",{
+class:"mn-value",text:Y(e.p),title:e.how}),t("td",{class:"mn-value",text:Y(e.holm)}),t("td",{class:"mn-wrap"},t(
+"strong",{text:e.reason?`approximate: ${e.reason}`:e.holm<=s*(1+1e-9)?"depends on this order":"not shown"}),e.
+warnings?t("span",{class:"mn-why",text:v(e.warnings,"warning")}):null)];return t("tr",{"aria-current":et?.number===e.
+number?"true":null},t("th",{scope:"row",class:"mn-wrap"},n),t("td",{class:"mn-wrap",text:e.reference||"none"}),...i(
+"transcript")?[t("td",{class:"mn-wrap",text:e.transcript})]:[],...o)})))))};const Nt=_(n,(t,e)=>l(t,{...e,fields:f(
+)}),{stem:()=>`provenance_${et.fields.suspect.replace(/[^\w-]+/g,"_")}`,figure:_t,table:()=>U(et),example:
+"report.html, report.json, rows.csv"});const Ct=(e,n)=>t("button",{type:"button",class:"mn-button","data-testid":
+`document-${e}`,text:n,onclick:()=>l("document",{kind:e})});Nt.files.querySelector("[data-testid=csv]").textContent=
+"Rows by position (CSV)";e(Nt.files.querySelector(".mn-saverow .mn-label"),
+"Save on the kernel’s machine: report (.html, .json) or rows (.csv)");Nt.files.querySelector(".mn-buttons").prepend(
+Ct("html","Report (HTML)"),Ct("json","Result (JSON)"),Ct("csv","Every row (CSV)"));let Et=n.get("document").number??0;
+const Lt=()=>{const t=n.get("document");if(!t.number||t.number===Et)return;Et=t.number;s(`provenance_${(et?.fields.
+suspect??"result").replace(/[^\w-]+/g,"_")}.${t.kind}`,t.type,M(t.data))};c(["found"],()=>{yt()});c(["lines"],St);c([
+"doubts"],tt);c(["suspect","transcript","reference","rows","statistic","rule","alpha","seed"],()=>{tt();bt()});c([
+"alpha"],St);c(["status","progress","error"],()=>{bt();tt()});c(["status","found"],St);c(["document"],Lt);d.
+addEventListener("input",bt);const Tt=i.open(a,{parts:[Z,ft,Mt],drawer:Nt,box:ft,draw:kt});yt();tt();St();
+return Tt}var K={render:G};export{K as default};

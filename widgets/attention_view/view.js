@@ -2,10 +2,11 @@
 // State is in the traits (see view.py), commands are messages {type: ...}.
 
 import { css, inkOn } from "../base/colour.js";
+import { ColourBar } from "../base/colourbar.js";
 import { field, h, option, setText, uniqueId } from "../base/dom.js";
 import { exportDrawer } from "../base/export.js";
 import { svgFigure } from "../base/figure.js";
-import { ColourBar, HeatMap } from "../base/heatmap.js";
+import { HeatMap } from "../base/heatmap.js";
 import { shell } from "../base/shell.js";
 import { csvLine, number, shorten, visible } from "../base/text.js";
 import { floats, octets } from "../base/traits.js";

@@ -1,8 +1,9 @@
 // A grid of numbers on a canvas that mouse, keyboard and screen reader can walk.
 // Cells are (row, column) of the data; with `flip` row 0 lies at the bottom, as layers in a residual stream.
 
-import { css, luminance, themeOf } from "./colour.js";
-import { h, setText, uniqueId } from "./dom.js";
+import { themeOf } from "./colour.js";
+import { drawCone } from "./cone.js";
+import { h, uniqueId } from "./dom.js";
 import { shorten } from "./text.js";
 
 const CELL = { minWidth: 3, maxWidth: 46, minHeight: 3, maxHeight: 22, label: 11 };
@@ -240,7 +241,7 @@ export class HeatMap {
     const pen = this.overlay.getContext("2d"),
       { cw, ch, theme } = this;
     pen.clearRect(0, 0, this.plotWidth, this.plotHeight);
-    if (this.cone) this.drawCone(pen);
+    if (this.cone) drawCone(this, pen);
     const box = (at, colour, width, dash = []) => {
       if (!at) return;
       const x = at.column * cw,
@@ -272,56 +273,6 @@ export class HeatMap {
     box(this.linked, theme.text, 1, [3, 2]);
     if (document.activeElement === this.element) box(this.focus, theme.accent, 2, [4, 2]);
     box(this.selected, theme.text, 2.5);
-  }
-
-  /**
-   * Cells that the chosen edit can change: a dot in each, in the colour that contrasts with the cell, and a line
-   * round them.
-   */
-  drawCone(pen) {
-    const { rows, columns } = this.grid,
-      inside = (r, c) => r >= 0 && r < rows && c >= 0 && c < columns && this.cone(r, c),
-      { cw, ch } = this;
-    pen.lineWidth = 1;
-    const dots = cw >= 6 && ch >= 6,
-      edge = new Path2D();
-    for (let r = 0; r < rows; r++)
-      for (let c = 0; c < columns; c++) {
-        if (!inside(r, c)) continue;
-        const x = c * cw,
-          y = this.y(r),
-          up = this.grid.flip ? r + 1 : r - 1,
-          down = this.grid.flip ? r - 1 : r + 1;
-        if (dots) {
-          const colour = this.grid.colour
-            ? (this.grid.colour(r, c, this.theme) ?? this.theme.missing)
-            : this.theme.missing;
-          pen.fillStyle = luminance(colour) > 0.45 ? "rgba(0,0,0,.62)" : "rgba(255,255,255,.75)";
-          pen.fillRect(x + cw / 2 - 1, y + ch / 2 - 1, 2, 2);
-        }
-        if (!inside(up, c)) {
-          edge.moveTo(x, y + 0.5);
-          edge.lineTo(x + cw, y + 0.5);
-        }
-        if (!inside(down, c)) {
-          edge.moveTo(x, y + ch - 0.5);
-          edge.lineTo(x + cw, y + ch - 0.5);
-        }
-        if (!inside(r, c - 1)) {
-          edge.moveTo(x + 0.5, y);
-          edge.lineTo(x + 0.5, y + ch);
-        }
-        if (!inside(r, c + 1)) {
-          edge.moveTo(x + cw - 0.5, y);
-          edge.lineTo(x + cw - 0.5, y + ch);
-        }
-      }
-    pen.strokeStyle = this.theme.background;
-    pen.lineWidth = 3;
-    pen.stroke(edge);
-    pen.strokeStyle = this.theme.text;
-    pen.lineWidth = 1.25;
-    pen.stroke(edge);
   }
 
   at(event) {
@@ -445,35 +396,5 @@ export class HeatMap {
     if (y < box.scrollTop) box.scrollTop = y;
     else if (y + this.ch > box.scrollTop + box.clientHeight && box.scrollHeight > box.clientHeight)
       box.scrollTop = y + this.ch - box.clientHeight;
-  }
-}
-
-/** A colour bar with its three labelled points and what the numbers mean. */
-export class ColourBar {
-  constructor(testid) {
-    this.canvas = h("canvas", { width: 128, height: 8, "aria-hidden": "true" });
-    this.low = h("span");
-    this.middle = h("span");
-    this.high = h("span");
-    this.title = h("div", { class: "mn-bar-title" });
-    this.element = h(
-      "div",
-      { class: "mn-bar", role: "img", "data-testid": testid },
-      this.title,
-      this.canvas,
-      h("div", { class: "mn-bar-ends" }, this.low, this.middle, this.high),
-    );
-  }
-  update({ ramp: colour, low, middle = "", high, title }) {
-    const pen = this.canvas.getContext("2d");
-    for (let x = 0; x < 128; x++) {
-      pen.fillStyle = css(colour(x / 127));
-      pen.fillRect(x, 0, 1, 8);
-    }
-    setText(this.low, low);
-    setText(this.middle, middle);
-    setText(this.high, high);
-    setText(this.title, title);
-    this.element.setAttribute("aria-label", `Colour scale: ${title}, from ${low} to ${high}`);
   }
 }

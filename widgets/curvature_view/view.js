@@ -1,13 +1,14 @@
 // CurvatureView: the spectrum by rank, a band of it brushed, and what goes when it is taken out.
 // State is in the traits (see view.py), commands are messages {type: ...}.
 
-import { dataTable, drawn, PAGE_COLOURS, PAPER_COLOURS } from "../base/charts.js";
+import { drawn, PAGE_COLOURS, PAPER_COLOURS } from "../base/charts.js";
 import { download, field, h, option, setText } from "../base/dom.js";
 import { exportDrawer } from "../base/export.js";
 import { shell } from "../base/shell.js";
-import { between, csvLine, many, share, short } from "../base/text.js";
+import { csvLine, many, share } from "../base/text.js";
 import { tiedControls } from "../base/traits.js";
-import { bandText, ratioChart, readSpectra, spectrumChart } from "./charts.js";
+import { carriesParts } from "./carries.js";
+import { bandText, readSpectra, spectrumChart } from "./charts.js";
 import { takenParts } from "./taken.js";
 
 /** Layers that are listed one below the other. */
@@ -325,61 +326,17 @@ function render({ model, el }) {
       );
       return;
     }
-    const rows = fresh && c.status === "ready" ? c.rows : [],
-      s = side.value,
-      ratio = (v) => (v ? [short(v[0]), between(v[1], v[2])] : ["…", ""]);
-    const titles = [
-        "curvature mass",
-        "squared weight norm",
-        "activation, memorised over clean",
-        "same, band of random bases",
-        "same, band of singular vectors",
-      ],
-      cells = (row) => [
-        [share(row.mass), ""],
-        [share(row.energy), ""],
-        ...["kfac", "random", "svd"].map((basis) => ratio(row[`${basis}_${s}`])),
-      ];
-    // before the kernel answers, what one layer's lines already say
-    const one = rows[0] ?? { mass: summed("mass"), energy: summed("energy") },
-      table =
-        rows.length > 1
-          ? dataTable(
-              "band",
-              ["layer", ...titles],
-              rows.map((row, i) => [`${i + 1}.\u00a0${row.layer}`, ...cells(row)]),
-            )
-          : dataTable(
-              "band",
-              ["", "value", "interval"],
-              now.everywhere && !rows.length ? [] : cells(one).map(([value, range], i) => [titles[i], value, range]),
-            );
-    const parts = [
-      h("p", {
-        class: "mn-note",
-        text:
-          `Above 1: memorised text uses the band more than clean text. ${short(100 * info.level)} % ` +
-          `intervals, bootstrap over ${info.n} memorised and ${info.clean} clean sequences; controls are ` +
-          `bands of equal width in other bases.`,
+    const rows = fresh && c.status === "ready" ? c.rows : [];
+    carries.replaceChildren(
+      ...carriesParts(rows, {
+        before: { mass: summed("mass"), energy: summed("energy") },
+        everywhere: now.everywhere,
+        s: side.value,
+        info,
+        width: Math.max(280, Math.round(carries.clientWidth || 700)),
+        waiting: fresh && c.of > 1 ? ` ${c.done} of ${c.of} layers` : "",
       }),
-    ];
-    if (rows.length > 1) {
-      const width = Math.max(280, Math.round(carries.clientWidth || 700));
-      parts.unshift(
-        h("div", { class: "mn-chart", "data-testid": "ratios" }, ratioChart(PAGE_COLOURS, rows, s, width, 190)),
-        h("div", { class: "mn-key" }, h("span", { text: "● curvature" }), h("span", { text: "□ random bases" })),
-        h("details", {}, h("summary", { text: `The ${rows.length} layers as a table` }), table),
-      );
-    } else if (rows.length || !now.everywhere) parts.unshift(table);
-    if (!rows.length)
-      parts.unshift(
-        h("p", {
-          class: "mn-note",
-          role: "status",
-          text: `Reading the activations of both sets …${fresh && c.of > 1 ? ` ${c.done} of ${c.of} layers` : ""}`,
-        }),
-      );
-    carries.replaceChildren(...parts);
+    );
   };
 
   // --- without the band

@@ -49,7 +49,6 @@ class CurvatureView(SweepView):
         by: "kfac", or "ekfac" where second moments were taken. band: where it begins. level: of the intervals.
 
     Given nothing it opens on sequences planted in the organism `canaries`, and takes a band out.
-
     `run()` takes the band out, measures and restores; `stop()` ends that, `result` is its Dataset; `wait()` blocks
     until everything asked for is there. While it runs the model is edited and restored: leave it alone until the end.
     Raises CurvatureError for another model's decomposition, ViewError for sets that cannot be used.

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from lens import diffusion
 from lens.diffusion import Pipeline
+from widgets.base.sets import named
 from widgets.errors import ViewError
 
 CORRELATION, DISTANCE = "background correlation", "normalised distance"
@@ -209,3 +210,24 @@ def encoded(images: Float[Tensor, "n 3 h w"]) -> list[bytes]:
 def packed(pictures: Sequence[bytes]) -> dict[str, Any]:
     """Many files as one buffer and their sizes; a picture that is not there has size 0."""
     return {"sizes": [len(one) for one in pictures], "data": b"".join(pictures)}
+
+
+def sets_of(
+    p: Pipeline, memorised: Any, reference: Any, never: Any
+) -> tuple[dict[str, Captions], dict[str, Captions], Captions | None]:
+    """The memorised sets and the references by name, and the pairs that were never trained. Raises ViewError."""
+
+    def taken(given: Any, what: str) -> dict[str, Captions]:
+        return {
+            name: captions_of(one, p, f"{what}[{name!r}]" if isinstance(given, dict) else what)
+            for name, one in named(given, what).items()
+        }
+
+    own = None if never is None else captions_of(never, p, "never")
+    if memorised is None:
+        sets, references, planted = cards_of(p)
+        own = planted if own is None else own
+    else:
+        sets = taken(memorised, "memorised")
+        references = {} if own is None else {"the never-trained captions": own}
+    return sets, references if reference is None else taken(reference, "reference"), own

@@ -85,6 +85,21 @@ def places_of(pipeline: Pipeline) -> dict[str, int]:
     return found
 
 
+def where_of(p: Pipeline) -> dict[str, dict[str, Any]]:
+    """What the view says of the layers at each place, and of the pipeline."""
+    about = [str(p.device), str(p.dtype).removeprefix("torch."), f"{p.image_shape[2]} × {p.image_shape[1]} pixels"]
+    layers = {name: f"{count} {PLACES[name].noun}{'' if count == 1 else 's'}" for name, count in places_of(p).items()}
+    return {
+        name: {
+            "layers": words,
+            "text": " · ".join([p.name, words, *about]),
+            "unit": PLACES[name].unit,
+            "alike": PLACES[name].alike,
+        }
+        for name, words in layers.items()
+    }
+
+
 # --- watched denoising
 
 

@@ -3,9 +3,10 @@
 
 import { dataTable, drawn, PAPER_COLOURS, svg } from "../base/charts.js";
 import { themeOf } from "../base/colour.js";
+import { ColourBar } from "../base/colourbar.js";
 import { download, field, h, setText } from "../base/dom.js";
 import { exportDrawer } from "../base/export.js";
-import { ColourBar, HeatMap } from "../base/heatmap.js";
+import { HeatMap } from "../base/heatmap.js";
 import { shell } from "../base/shell.js";
 import { absent, between, csvLine, many, plainly, share, short, shorten } from "../base/text.js";
 import { floats, octets, tiedControls } from "../base/traits.js";

@@ -5,7 +5,6 @@ hand, attacked, and put back bit for bit.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,9 +17,9 @@ from lens.diffusion import Pipeline
 from lens.diffusion.attacks import stamped
 from lens.diffusion.sampling import BATCH
 from widgets.base.assets import script, style
-from widgets.base.sets import named
+from widgets.base.folder import folder_for
 from widgets.diffusion_bench import code, copy
-from widgets.diffusion_bench.captions import captions_of, cards_of, encoded, measure_of, packed
+from widgets.diffusion_bench.captions import encoded, measure_of, packed, sets_of
 from widgets.diffusion_bench.checks import checked, overlap
 from widgets.diffusion_bench.examples import examples
 from widgets.diffusion_bench.question import (
@@ -32,7 +31,7 @@ from widgets.diffusion_bench.question import (
     Run,
     Sampling,
     layers_at,
-    places_of,
+    where_of,
 )
 from widgets.diffusion_bench.showing import PictureView
 from widgets.diffusion_bench.work import Work
@@ -163,32 +162,10 @@ class DiffusionBench(PictureView):
         sampling = Sampling(
             tuple(map(int, seeds)), int(steps), float(guidance), batch or (BATCH if p.image_shape[1] <= 64 else 8)
         )
-
-        def taken(given, what):
-            return {
-                name: captions_of(one, p, f"{what}[{name!r}]" if isinstance(given, dict) else what)
-                for name, one in named(given, what).items()
-            }
-
-        own = None if never is None else captions_of(never, p, "never")
-        if memorised is None:
-            self._memorised, self._references, planted = cards_of(p)
-            own = planted if own is None else own
-        else:
-            self._memorised, self._references = (
-                taken(memorised, "memorised"),
-                ({} if own is None else {"the never-trained captions": own}),
-            )
-        if reference is not None:
-            self._references = taken(reference, "reference")
+        self._memorised, self._references, own = sets_of(p, memorised, reference, never)
         measure = measure_of(
             [*self._memorised.values(), *([own] if own else [])],
             None if pool is None else p.pictures(pool, "pool").float().cpu(),
-        )
-        self._folder = (
-            tempfile.TemporaryDirectory(prefix="mnemoscope-diffusion-", ignore_cleanup_errors=True)
-            if folder is None
-            else None
         )
         self._work = Work(
             p,
@@ -200,24 +177,12 @@ class DiffusionBench(PictureView):
             statistic_seeds=tuple(map(int, statistic_seeds)),
             margin=margin,
             control=int(control),
-            folder=self._folder.name if self._folder else folder,
+            folder=folder_for(self, folder, "diffusion"),
             tell=self._tell,
             show=self._watch,
         )
         there, frames = self._work.steps, sampling.frames(p)
-        about = [str(p.device), str(p.dtype).removeprefix("torch."), f"{p.image_shape[2]} × {p.image_shape[1]} pixels"]
-        layers = {
-            name: f"{count} {PLACES[name].noun}{'' if count == 1 else 's'}" for name, count in places_of(p).items()
-        }
-        where = {
-            name: {
-                "layers": words,
-                "text": " · ".join([p.name, words, *about]),
-                "unit": PLACES[name].unit,
-                "alike": PLACES[name].alike,
-            }
-            for name, words in layers.items()
-        }
+        where = where_of(p)
 
         def sized(sets, what):
             return [[name, f"{name} ({len(one)} {what}{'' if len(one) == 1 else 's'})"] for name, one in sets.items()]

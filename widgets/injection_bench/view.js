@@ -1,15 +1,16 @@
 // InjectionBench: the next token beside the sliders, two maps, what the model goes on to say.
 // State is in the traits (see view.py), commands are messages {type: ...}.
 
+import { ColourBar } from "../base/colourbar.js";
 import { field, h, option, setText } from "../base/dom.js";
 import { exportDrawer } from "../base/export.js";
 import { sideBySide, svgFigure } from "../base/figure.js";
-import { ColourBar, HeatMap } from "../base/heatmap.js";
-import { tokenBars } from "../base/predictions.js";
+import { HeatMap } from "../base/heatmap.js";
 import { shell } from "../base/shell.js";
 import { absent, largest, number, shorten, visible } from "../base/text.js";
 import { tiedControls } from "../base/traits.js";
-import { chance, csvOf, gain, nats, plain, ratio, readMap } from "./numbers.js";
+import { liveParts } from "./live.js";
+import { chance, csvOf, gain, plain, readMap } from "./numbers.js";
 
 const ENCODERS = [
   ["activation", "activation"],
@@ -161,101 +162,13 @@ function render({ model, el }) {
       now = shown();
     live.setAttribute("data-fresh", String(!!f && LIVE.every((k) => String(f[k]) === String(now[k]))));
   };
-  const facts = (a) =>
-    h(
-      "table",
-      { class: "mn-table", "data-testid": "answer-change" },
-      h(
-        "thead",
-        {},
-        h("tr", {}, ...["", "unedited", "injected", "change"].map((t) => h("th", { scope: "col", text: t }))),
-      ),
-      h(
-        "tbody",
-        {},
-        ...[
-          ["probability", chance(a.before), chance(a.after), ratio(a.change)],
-          ["ln p (nats)", nats(a.before), nats(a.after), gain(a.change)],
-          ...(a.tokens > 1
-            ? [["first token, ln p", nats(a.first.before), nats(a.first.after), gain(a.first.change)]]
-            : []),
-        ].map(([name, ...cells]) =>
-          h("tr", {}, h("th", { scope: "row", text: name }), ...cells.map((t) => h("td", { text: t }))),
-        ),
-      ),
-    );
   const drawLive = () => {
     const l = model.get("live");
     live.setAttribute("data-status", l.status ?? "empty");
     setText(notes, l.notes ?? "");
     setText(liveNote, l.what ?? "");
     fresh();
-    if (l.status === "error") {
-      lists.replaceChildren(
-        h(
-          "div",
-          { class: "mn-error", role: "alert", "data-testid": "live-error" },
-          h("strong", { text: l.title }),
-          h("pre", { text: l.text }),
-        ),
-      );
-      return;
-    }
-    if (!l.before) {
-      lists.replaceChildren(
-        h(
-          "div",
-          { class: "mn-empty" },
-          h("strong", { text: l.status === "running" ? "Reading the prompt …" : "Nothing to read yet" }),
-          h("p", { text: l.text ?? "" }),
-        ),
-      );
-      return;
-    }
-    const marks = new Map([
-      ...(l.memory_tokens ?? []).map((t) => [t, ["M", "token of the memory", "mn-foil"]]),
-      ...(l.answer ? [[l.answer.token, ["A", l.answer.tokens > 1 ? "first token of the answer" : "answer"]]] : []),
-    ]);
-    const after = l.after
-      ? tokenBars("with the injection", l.after, marks)
-      : h(
-          "div",
-          { class: "mn-predictions" },
-          h("h4", { text: "with the injection" }),
-          h("p", { class: "mn-note", text: l.text }),
-        );
-    lists.replaceChildren(
-      tokenBars("unedited", l.before, marks),
-      after,
-      h(
-        "div",
-        { class: "mn-answer" },
-        l.answer
-          ? h(
-              "div",
-              {},
-              h("h4", {
-                text:
-                  l.answer.tokens > 1
-                    ? `whole answer ${visible(l.answer.text)}, ${l.answer.tokens} tokens`
-                    : `answer ${visible(l.answer.text)}`,
-              }),
-              facts(l.answer),
-            )
-          : h("p", { class: "mn-note", text: "Give an answer to see how its probability changes." }),
-        l.after && l.kl !== null
-          ? h("p", { class: "mn-note", text: `KL(unedited ‖ injected) over all tokens: ${number(l.kl)} nats` })
-          : null,
-        l.warning ? h("div", { class: "mn-warning", "data-testid": "live-warning", text: l.warning }) : null,
-        h("p", {
-          class: "mn-note mn-key",
-          text:
-            `ten most likely next tokens` +
-            `${l.answer ? (l.answer.tokens > 1 ? " · A first token of the answer" : " · A answer") : ""}` +
-            `${l.memory_tokens?.length ? " · M memory" : ""}`,
-        }),
-      ),
-    );
+    lists.replaceChildren(...liveParts(l));
   };
 
   // --- the maps

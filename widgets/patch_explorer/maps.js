@@ -1,7 +1,10 @@
 // PatchExplorer's maps: reading one from the trait, and its cells in words.
 
-import { csvLine, visible } from "../base/text.js";
+import { csvLine, number, shorten, visible } from "../base/text.js";
 import { floats } from "../base/traits.js";
+
+/** Sites that a map over heads, or over experts, can be of. */
+export const SITES_OVER = { head: ["z", "q", "k", "v", "pattern"], expert: ["router", "expert"] };
 
 export const QUANTITIES = {
   normalized: {
@@ -52,3 +55,37 @@ export const csvOf = (map) => {
       ]);
   return text;
 };
+
+/** The heat map of a run: `read` gives the number of a cell, `limit` the end of the colour scale. */
+export const gridOf = (m, read, limit) => {
+  const columns = m.columns.map((c, i) => {
+    if (byPart(m)) return { text: String(c) };
+    const [a, b] = [m.clean_tokens[i] ?? "", m.corrupted_tokens[i] ?? ""];
+    return { text: a === b ? visible(a) : `${shorten(visible(a), 10)}|${shorten(visible(b), 10)}`, strong: a !== b };
+  });
+  return {
+    rows: m.shape[0],
+    columns: m.shape[1],
+    rowLabels: m.rows.map(String),
+    columnLabels: columns,
+    rowTitle: "layer",
+    columnTitle: byPart(m) ? m.column_name : "token (clean|corrupted where they differ)",
+    flip: true,
+    colour: (r, c, theme) => {
+      const v = read(m.index(r, c));
+      return Number.isNaN(v) ? null : theme.diverging(0.5 + v / limit / 2);
+    },
+    tip: (r, c) => [
+      ["", place(m, r, c)],
+      ...tokensAt(m, c),
+      [m.metric, number(m.get("value", r, c))],
+      ["effect", number(m.get("effect", r, c))],
+      ["normalized", number(m.get("normalized", r, c))],
+    ],
+  };
+};
+
+/** The run in one line. */
+export const describe = (m) =>
+  `${m.name} · ${m.site} · layer × ${m.column_name} · ${m.metric} · ${m.direction}` +
+  `${m.method === "exact" ? "" : ` · ${m.method}`}${m.complete ? "" : " · partial"}`;

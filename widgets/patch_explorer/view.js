@@ -1,18 +1,16 @@
 // PatchExplorer: the pair, the heat map, the selected cell, pins and runs.
 // State is in the traits (see view.py), commands are messages {type: ...}.
 
+import { ColourBar } from "../base/colourbar.js";
 import { field, h, option, setText, uniqueId } from "../base/dom.js";
 import { exportDrawer } from "../base/export.js";
 import { svgFigure } from "../base/figure.js";
-import { ColourBar, HeatMap } from "../base/heatmap.js";
-import { tokenBars } from "../base/predictions.js";
+import { HeatMap } from "../base/heatmap.js";
 import { shell } from "../base/shell.js";
-import { largest, number, percent, shorten, visible } from "../base/text.js";
+import { largest, number } from "../base/text.js";
 import { tiedControls } from "../base/traits.js";
-import { byPart, csvOf, place, QUANTITIES, readMap, tokensAt } from "./maps.js";
-
-/** Sites that a map over heads, or over experts, can be of. */
-const SITES_OVER = { head: ["z", "q", "k", "v", "pattern"], expert: ["router", "expert"] };
+import { byPart, csvOf, describe, gridOf, place, QUANTITIES, readMap, SITES_OVER, tokensAt } from "./maps.js";
+import { cellParts, pinTable, runTable } from "./tables.js";
 
 function render({ model, el }) {
   const frame = shell(model, {
@@ -192,37 +190,7 @@ function render({ model, el }) {
   });
 
   const limitOf = (arrays) => (scale.value === "one" ? 1 : Math.max(...arrays.map(largest)) || 1);
-  const gridOf = (m, read, limit) => {
-    const columns = m.columns.map((c, i) => {
-      if (byPart(m)) return { text: String(c) };
-      const [a, b] = [m.clean_tokens[i] ?? "", m.corrupted_tokens[i] ?? ""];
-      return { text: a === b ? visible(a) : `${shorten(visible(a), 10)}|${shorten(visible(b), 10)}`, strong: a !== b };
-    });
-    return {
-      rows: m.shape[0],
-      columns: m.shape[1],
-      rowLabels: m.rows.map(String),
-      columnLabels: columns,
-      rowTitle: "layer",
-      columnTitle: byPart(m) ? m.column_name : "token (clean|corrupted where they differ)",
-      flip: true,
-      colour: (r, c, theme) => {
-        const v = read(m.index(r, c));
-        return Number.isNaN(v) ? null : theme.diverging(0.5 + v / limit / 2);
-      },
-      tip: (r, c) => [
-        ["", place(m, r, c)],
-        ...tokensAt(m, c),
-        [m.metric, number(m.get("value", r, c))],
-        ["effect", number(m.get("effect", r, c))],
-        ["normalized", number(m.get("normalized", r, c))],
-      ],
-    };
-  };
   const signed = (m, key) => (key === "value" ? m.effect : m[key]);
-  const describe = (m) =>
-    `${m.name} · ${m.site} · layer × ${m.column_name} · ${m.metric} · ${m.direction}` +
-    `${m.method === "exact" ? "" : ` · ${m.method}`}${m.complete ? "" : " · partial"}`;
   let figure = null;
 
   const draw = () => {
@@ -315,15 +283,6 @@ function render({ model, el }) {
   };
 
   // --- the selected cell
-  const predictions = (title, list, pair) =>
-    tokenBars(
-      title,
-      list,
-      new Map([
-        [pair.foil, ["F", "foil", "mn-foil"]],
-        [pair.answer, ["A", "answer"]],
-      ]),
-    );
   const drawSide = () => {
     const detail = model.get("detail");
     if (detail.layer === undefined) {
@@ -341,113 +300,23 @@ function render({ model, el }) {
     }
     side.setAttribute("data-cell", `${detail.layer},${detail.column}`);
     side.setAttribute("data-status", detail.status);
-    const facts = [
-      ["clean token", detail.clean_token],
-      ["corrupted token", detail.corrupted_token],
-    ]
-      .filter(([, t]) => t !== undefined && t !== null)
-      .map(([k, t]) => [k, visible(t)]);
-    for (const k of ["value", "effect", "normalized"])
-      facts.push([k === "value" ? detail.metric : k, number(detail[k])]);
-    side.replaceChildren(
-      h(
-        "div",
-        { class: "mn-side-head" },
-        h("h3", { text: `${detail.site} · layer ${detail.layer}, ${detail.column_name} ${detail.column}` }),
-        h("button", {
-          type: "button",
-          class: "mn-button",
-          "data-testid": "pin",
-          text: "Pin (P)",
-          onclick: () => send("pin", { run: detail.run, layer: detail.layer, column: detail.column }),
-        }),
-      ),
-      h("dl", { class: "mn-facts" }, ...facts.flatMap(([k, v]) => [h("dt", { text: k }), h("dd", { text: v })])),
-      detail.status === "error"
-        ? h("pre", { class: "mn-error", role: "alert", text: detail.text })
-        : detail.status === "running"
-          ? h("p", { class: "mn-note", text: "Running this one edit …" })
-          : h(
-              "div",
-              { class: "mn-columns", "data-testid": "predictions" },
-              predictions("clean run", detail.clean, detail),
-              predictions("corrupted run", detail.corrupted, detail),
-              predictions(`${detail.base_name} + edit`, detail.edited, detail),
-              h("p", {
-                class: "mn-note mn-key",
-                text: `most likely next tokens · A answer${detail.foil ? " · F foil" : ""}`,
-              }),
-            ),
-    );
+    const pin = () => send("pin", { run: detail.run, layer: detail.layer, column: detail.column });
+    side.replaceChildren(...cellParts(detail, pin));
   };
 
   // --- pins, runs, export
   const heading = (title, count) => h("summary", {}, `${title} `, h("span", { class: "mn-note", text: `(${count})` }));
   const pinBox = h("details", { "data-testid": "pins", class: "mn-more", open: true }),
     runBox = h("details", { "data-testid": "runs", class: "mn-more", open: true });
-  const table = (headers, rows) =>
-    h(
-      "div",
-      { class: "mn-tablebox" },
-      h(
-        "table",
-        {},
-        h("thead", {}, h("tr", {}, ...headers.map((t) => h("th", { scope: "col", text: t })))),
-        h("tbody", {}, ...rows),
-      ),
-    );
-  const small = (text, label, onclick) =>
-    h("button", { type: "button", class: "mn-button mn-small", text, "aria-label": label, title: label, onclick });
   const drawPins = () => {
     const pins = model.get("pins");
     pinBox.hidden = !pins.length;
     pinBox.replaceChildren(
       heading("Pinned cells", pins.length),
-      table(
-        ["cell", "run", "clean | corrupted", "value", "effect", "normalized", "top predictions under the edit", ""],
-        pins.map((p) =>
-          h(
-            "tr",
-            {},
-            h("td", { text: `layer ${p.layer}, ${p.column_name} ${p.column}` }),
-            h("td", { text: p.name }),
-            h(
-              "td",
-              {},
-              h("code", {
-                text:
-                  p.clean_token === undefined || p.clean_token === null
-                    ? "all positions"
-                    : p.clean_token === p.corrupted_token
-                      ? visible(p.clean_token)
-                      : `${visible(p.clean_token)} | ${visible(p.corrupted_token)}`,
-              }),
-            ),
-            ...["value", "effect", "normalized"].map((k) => h("td", { class: "mn-number", text: number(p[k]) })),
-            h(
-              "td",
-              {},
-              h("code", {
-                text:
-                  (p.edited ?? [])
-                    .slice(0, 3)
-                    .map(([t, q]) => `${shorten(visible(t), 14)} ${percent(q)}`)
-                    .join("   ") || "…",
-              }),
-            ),
-            h(
-              "td",
-              {},
-              small("Show", `Show layer ${p.layer}, ${p.column_name} ${p.column}`, () =>
-                set({ cell: { run: p.run, layer: p.layer, column: p.column } }),
-              ),
-              small("×", `Remove the pin of layer ${p.layer}, ${p.column_name} ${p.column}`, () =>
-                send("unpin", { id: p.id }),
-              ),
-            ),
-          ),
-        ),
-      ),
+      pinTable(pins, {
+        show: (p) => set({ cell: { run: p.run, layer: p.layer, column: p.column } }),
+        remove: (p) => send("unpin", { id: p.id }),
+      }),
     );
     draw();
   };
@@ -457,43 +326,11 @@ function render({ model, el }) {
     runBox.hidden = !runs.length;
     runBox.replaceChildren(
       heading("Runs", runs.length),
-      table(
-        ["", "name", "what", "status", ""],
-        runs.map((r) =>
-          h(
-            "tr",
-            { class: r.run === shown ? "mn-current" : null, "data-run": r.run },
-            h(
-              "td",
-              {},
-              h("input", {
-                type: "radio",
-                name: radio,
-                checked: r.run === shown,
-                "aria-label": `Show ${r.name}`,
-                onchange: () => send("show", { run: r.run }),
-              }),
-            ),
-            h(
-              "td",
-              {},
-              h("input", {
-                type: "text",
-                value: r.name,
-                "aria-label": `Name of run ${r.run}`,
-                onchange: (e) => send("rename", { run: r.run, name: e.target.value }),
-              }),
-            ),
-            h("td", { text: r.what }),
-            h("td", { text: r.status }),
-            h(
-              "td",
-              {},
-              small("×", `Forget ${r.name}`, () => send("forget", { run: r.run })),
-            ),
-          ),
-        ),
-      ),
+      runTable(runs, shown, radio, {
+        show: (run) => send("show", { run }),
+        rename: (run, name) => send("rename", { run, name }),
+        forget: (run) => send("forget", { run }),
+      }),
     );
     const others = runs.filter((r) => r.run !== shown),
       keep = model.get("compare");

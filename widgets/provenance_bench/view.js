@@ -5,7 +5,7 @@ import { download, field, h, option, setText } from "../base/dom.js";
 import { exportDrawer } from "../base/export.js";
 import { sideBySide } from "../base/figure.js";
 import { shell } from "../base/shell.js";
-import { absent, many, number, plainly, shorten } from "../base/text.js";
+import { many, plainly, shorten } from "../base/text.js";
 import { octets, tiedControls } from "../base/traits.js";
 import {
   COLOURS_PAGE,
@@ -13,23 +13,13 @@ import {
   eChart,
   grouped,
   nullChart,
-  power,
-  pText,
   quantileChart,
   quantilesCsv,
   readFound,
-  short,
 } from "./charts.js";
+import { linesParts, quantileTable, worthTable } from "./tables.js";
 
 const ALPHAS = [0.05, 0.01, 0.001, 1e-4, 1e-6];
-
-const WORTH = {
-  guaranteed: "✓ guaranteed if",
-  approximate: "≈ approximate",
-  waiting: "… not yet",
-  void: "✕ not valid here",
-  exact: "exact",
-};
 
 function render({ model, el }) {
   const frame = shell(model, {
@@ -199,16 +189,6 @@ function render({ model, el }) {
             `for the new question.`,
     );
   };
-  const worth = (kind) => h("span", { class: "mn-worth", "data-worth": kind, text: WORTH[kind] });
-  const line = (name, value, kind, why) =>
-    h(
-      "tr",
-      { "data-worth": kind, "data-row": name },
-      h("th", { scope: "row", text: name }),
-      h("td", { class: "mn-value" }, h("span", { text: value })),
-      h("td", {}, worth(kind), h("span", { class: "mn-why", text: why })),
-    );
-  const head = (...titles) => h("thead", {}, h("tr", {}, ...titles.map((t) => h("th", { scope: "col", text: t }))));
   const drawAnswer = () => {
     found = readFound(model.get("found"));
     empty.hidden = !!found;
@@ -217,9 +197,7 @@ function render({ model, el }) {
     setText(what, found?.what ?? "");
     stale();
     if (!found) return;
-    const f = found,
-      percentLevel = `${short(100 * f.level)} %`,
-      ready = !absent(f.rho);
+    const f = found;
     answer.setAttribute("data-n", f.n);
     answer.setAttribute("data-status", f.status);
     verdict.setAttribute("data-kind", f.verdict.kind);
@@ -231,80 +209,14 @@ function render({ model, el }) {
         ? [h("strong", { text: "Warnings" }), h("ul", {}, ...f.warnings.map((t) => h("li", { text: t })))]
         : []),
     );
-    numbers.replaceChildren(
-      h(
-        "table",
-        { class: "mn-table mn-worths" },
-        head("number", "value", "what it is worth"),
-        h(
-          "tbody",
-          {},
-          line(
-            "rows used",
-            grouped(f.n),
-            "exact",
-            `of ${grouped(f.asked)} asked, ${grouped(f.fields.rows)} ` +
-              `${f.fields.rule === "e" ? "at most" : "planned"}` +
-              `${f.left_out ? `; ${grouped(f.left_out)} without a finite score left out` : ""}` +
-              `${f.tokens ? `; ${grouped(f.tokens)} tokens of the suspect` : ""}`,
-          ),
-          line(
-            "rho",
-            ready ? `${short(f.rho)} [${short(f.low)}, ${short(f.high)}]` : "–",
-            "approximate",
-            ready
-              ? `rank correlation of score and position; ${percentLevel} interval: ${f.interval}. ` +
-                  `Negative: later rows are remembered better`
-              : "too few rows yet",
-          ),
-          line(
-            "z",
-            ready ? number(f.z) : "–",
-            "exact",
-            "mean 0 and variance 1 under random orders; no p-value by itself",
-          ),
-          line("e-value", power(f.log10_e), f.e_kind, `evidence against chance; ${f.e_worth}`),
-          ...(ready ? f.ps : []).map((p) =>
-            line(
-              p.label,
-              pText(p.p),
-              p.worth,
-              `${p.note}${p.at_floor && p.worth === "guaranteed" ? "; the smallest it can be" : ""}`,
-            ),
-          ),
-        ),
-      ),
-    );
+    numbers.replaceChildren(worthTable(f));
     rests.hidden = !f.conditions.length;
     rests.replaceChildren(
       ...(f.conditions.length
         ? [h("strong", { text: "Guaranteed if" }), h("ul", {}, ...f.conditions.map((t) => h("li", { text: t })))]
         : []),
     );
-    qTable.lastChild.replaceChildren(
-      h(
-        "table",
-        { class: "mn-table" },
-        head("part", "position", "rows", `mean, ${f.unit}`, percentLevel),
-        h(
-          "tbody",
-          {},
-          ...[...f.q_n].map((n, i) =>
-            h(
-              "tr",
-              {},
-              h("th", { scope: "row", text: String(i + 1) }),
-              ...[
-                f.q_at.length ? short(f.q_at[i]) : "–",
-                grouped(n),
-                short(f.q_mean[i]),
-                absent(f.q_low[i]) ? "–" : `${short(f.q_low[i])} to ${short(f.q_high[i])}`,
-              ].map((t) => h("td", { class: "mn-value", text: t })),
-            ),
-          ),
-        ),
-      ),
-    );
+    qTable.lastChild.replaceChildren(quantileTable(f));
     setText(meaning, f.meaning);
     drawCharts();
     drawForm();
@@ -362,100 +274,9 @@ function render({ model, el }) {
       );
       return;
     }
-    const looked = new Set(lines.map((l) => l.suspect)).size,
-      all = model.get("suspects").length,
-      several = (key) => new Set(lines.map((l) => l[key])).size > 1;
-    const how = (l) =>
-      `${l.rule === "e" ? "stop by e" : "fixed"}${several("statistic") ? `, ${l.statistic}` : ""}` +
-      `${several("seed") ? `, seed ${l.seed}` : ""}${l.status === "stopped" ? ", stopped by hand" : ""}`;
-    linesBox.replaceChildren(
-      h("p", {
-        class: "mn-note",
-        "data-testid": "looked",
-        text:
-          `${many(lines.length, "question")} asked about ${looked} of ${many(all, "suspect")}; Holm’s ` +
-          `correction over ${lines.length === 1 ? "it" : `all ${lines.length}`}. The p of each line is ` +
-          `guaranteed if the conditions beside its answer hold, also when it was stopped by hand: 1 / ` +
-          `largest e, or for a fixed number of rows twice the smaller of that and the permutation p. A ` +
-          `line whose p is only approximate counts as p = 1. A suspect not asked yet is not corrected for.`,
-      }),
-      h(
-        "div",
-        { class: "mn-tablebox" },
-        h(
-          "table",
-          { class: "mn-table mn-lines" },
-          head(
-            "suspect",
-            "reference",
-            ...(several("transcript") ? ["transcript"] : []),
-            "rows",
-            "rho",
-            "e",
-            "p, guaranteed if",
-            "Holm",
-            `at α = ${level}`,
-          ),
-          h(
-            "tbody",
-            {},
-            ...lines.map((l) => {
-              const name = h("button", {
-                type: "button",
-                class: "mn-plain",
-                text: plainly(l.suspect),
-                "aria-label": `Show the answer for ${l.suspect}, question ${l.number}`,
-                disabled: l.p === null || busy,
-                onclick: () => send("show", { number: l.number }),
-              });
-              const cells =
-                l.p === null
-                  ? [h("td", { class: "mn-wrap", colspan: 6, text: `could not be tested, counts as p = 1: ${l.note}` })]
-                  : [
-                      h(
-                        "td",
-                        { class: "mn-value" },
-                        h("span", { text: `${grouped(l.n)} ` }),
-                        h("span", { class: "mn-why", text: how(l) }),
-                      ),
-                      h(
-                        "td",
-                        { class: "mn-value" },
-                        absent(l.rho) ? "–" : short(l.rho),
-                        h("span", {
-                          class: "mn-why",
-                          text: absent(l.low) || absent(l.rho) ? "" : `${short(l.low)} to ${short(l.high)}, approx.`,
-                        }),
-                      ),
-                      h("td", { class: "mn-value", text: power(l.log10_e) }),
-                      h("td", { class: "mn-value", text: pText(l.p), title: l.how }),
-                      h("td", { class: "mn-value", text: pText(l.holm) }),
-                      h(
-                        "td",
-                        { class: "mn-wrap" },
-                        h("strong", {
-                          text: l.reason
-                            ? `approximate: ${l.reason}`
-                            : l.holm <= level * (1 + 1e-9)
-                              ? "depends on this order"
-                              : "not shown",
-                        }),
-                        l.warnings ? h("span", { class: "mn-why", text: many(l.warnings, "warning") }) : null,
-                      ),
-                    ];
-              return h(
-                "tr",
-                { "aria-current": found?.number === l.number ? "true" : null },
-                h("th", { scope: "row", class: "mn-wrap" }, name),
-                h("td", { class: "mn-wrap", text: l.reference || "none" }),
-                ...(several("transcript") ? [h("td", { class: "mn-wrap", text: l.transcript })] : []),
-                ...cells,
-              );
-            }),
-          ),
-        ),
-      ),
-    );
+    const suspects = model.get("suspects").length;
+    const show = (number) => send("show", { number });
+    linesBox.replaceChildren(...linesParts(lines, { level, busy, suspects, shown: found?.number, show }));
   };
 
   // --- export, and what changes with what

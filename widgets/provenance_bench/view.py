@@ -4,7 +4,6 @@ when the evidence is enough.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from lens import files, provenance
 from lens.arguments import Count, FilePath, Seed, Share, door
 from lens.files import Taken
 from widgets.base.assets import script, style
+from widgets.base.folder import folder_for
 from widgets.base.planted import whole
 from widgets.base.sweep import SweepView
 from widgets.errors import ViewError
@@ -23,7 +23,7 @@ from widgets.provenance_bench import copy, work
 from widgets.provenance_bench.doubts import doubts
 from widgets.provenance_bench.examples import EXAMPLES, SOURCE, planted
 from widgets.provenance_bench.payload import compared, payload
-from widgets.provenance_bench.work import RULES, STATISTICS, Question, Run
+from widgets.provenance_bench.work import RULES, STATISTICS, Question, Run, counted, named
 
 EMPTY = "No question had been asked when this notebook was stored."
 ROWS = 2000
@@ -116,9 +116,9 @@ class ProvenanceBench(SweepView):
         if isinstance(transcripts, provenance.Transcript):
             transcripts = {transcripts.name: transcripts}
         self._given = {
-            "suspects": _named(suspects, "suspects"),
-            "transcripts": _named(transcripts, "transcripts"),
-            "references": _named(references or {}, "references", least=0),
+            "suspects": named(suspects, "suspects"),
+            "transcripts": named(transcripts, "transcripts"),
+            "references": named(references or {}, "references", least=0),
         }
         for name, one in self._given["transcripts"].items():
             if not isinstance(one, provenance.Transcript):
@@ -132,16 +132,11 @@ class ProvenanceBench(SweepView):
         self._runs: dict[tuple, Run] = {}
         self._asked = self._saves = 0
         self._resamples, self._score_options = resamples, dict(score_options or {})
-        self._folder = (
-            tempfile.TemporaryDirectory(prefix="mnemoscope-scores-", ignore_cleanup_errors=True)
-            if store is None
-            else None
-        )
-        self._store = self._folder.name if self._folder else store
+        self._store = folder_for(self, store, "scores")
         self.unit = "nats per row" if self._score_options.get("reduce") == "sum" else "nats per token"
         first = {name: next(iter(given), "") for name, given in self._given.items()}
         held = len(self._given["transcripts"][first["transcripts"]])
-        counts = [_count(len(self._given[name]), name[:-1]) for name in ("suspects", "transcripts", "references")]
+        counts = [counted(len(self._given[name]), name[:-1]) for name in ("suspects", "transcripts", "references")]
         super().__init__(
             model_info={"layers": 0, "text": " · ".join(counts), "unit": self.unit},
             suspects=list(self._given["suspects"]),
@@ -394,18 +389,3 @@ class ProvenanceBench(SweepView):
 
     def _static(self) -> str:
         return copy.static(self._shown, self.lines, self.alpha, self.unit, EMPTY)
-
-
-def _named(given: Any, what: str, least: int = 1) -> dict[str, Any]:
-    if not isinstance(given, Mapping) or len(given) < least:
-        raise ViewError(
-            f"{what}: {type(given).__name__} of {len(given) if hasattr(given, '__len__') else 'no'} items; expected a"
-            f" mapping from names to {what}" + (", at least one" if least else "")
-        )
-    if bad := [name for name in given if not isinstance(name, str) or not name.strip()]:
-        raise ViewError(f"{what}: the name {bad[0]!r} cannot be shown; expected a text that is not empty")
-    return dict(given)
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"

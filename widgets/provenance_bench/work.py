@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from lens import provenance
+from widgets.errors import ViewError
 
 STATISTICS = {
     "difference": "suspect − reference",
@@ -277,3 +278,19 @@ def p_rows(run: Run) -> list[dict[str, Any]]:
         }
     )
     return rows
+
+
+def named(given: Any, what: str, least: int = 1) -> dict[str, Any]:
+    """The mapping from names to what was given. Raises ViewError."""
+    if not isinstance(given, Mapping) or len(given) < least:
+        raise ViewError(
+            f"{what}: {type(given).__name__} of {len(given) if hasattr(given, '__len__') else 'no'} items; expected a"
+            f" mapping from names to {what}" + (", at least one" if least else "")
+        )
+    if bad := [name for name in given if not isinstance(name, str) or not name.strip()]:
+        raise ViewError(f"{what}: the name {bad[0]!r} cannot be shown; expected a text that is not empty")
+    return dict(given)
+
+
+def counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"

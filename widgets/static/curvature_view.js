@@ -1,4 +1,4 @@
-// Built by npm run build from 12 files, sha256 8660d601202d9b4f74517ab7674bac33ea2363057624b80078b0e28d15074fbd
+// Built by npm run build from 13 files, sha256 ae0399f86c0b3f0b0544b58e4337276e77dc9bcdbdab6de47ad39c223e80c727
 const e=(e,t={},...n)=>{const a=document.createElement(e);for(const[e,n]of Object.entries(t)){if(n===null||n===
 undefined||n===false)continue;if(e==="text")a.textContent=n;else if(e.startsWith("on"))a.addEventListener(e.slice(2),
 n);else if(e==="value")a.value=n;else a.setAttribute(e,n===true?"":n)}a.append(...n.filter(e=>e!==null&&e!==
@@ -147,25 +147,36 @@ X(0)));m.root.append(v("line",{x1:m.left,x2:m.right,y1:m.Y(1),y2:m.Y(1),style:`s
 n)+r;if(h(i))continue;const f=v("g",{style:`stroke:${s}`},v("title",{},`${t.layer}, ${X[a]}: ${u(i)} ${p(l,c)}`));if(
 !h(l)&&!h(c))f.append(v("line",{x1:d,x2:d,y1:m.Y(l),y2:m.Y(c),"stroke-width":1.3}));f.append(a==="kfac"?v("circle",{
 cx:d,cy:m.Y(i),r:3.2,style:`fill:${s}`}):v("rect",{x:d-3,y:m.Y(i)-3,width:6,height:6,style:`fill:${e.page}`,
-"stroke-width":1.4}));m.root.append(f)}});return m.root};const I=e=>{if(!e?.items)return{tokens:[],items:[],made:()=>[
-]};const t=_(e.made),n=e.items.map(e=>e.gold.length),a=n.reduce((e,t)=>e+t,0),s=a?t.length/a:0;const o=[];n.reduce((e,
-t,n)=>{o[n]=e;return e+t*s},0);return{...e,made:(e,a)=>[...t.subarray(o[e]+a*n[e],o[e]+(a+1)*n[e])]}};const K=(t,n,
-a)=>{const s=(n,s)=>{const o=c(t.tokens[n]);if(!a||a[s]===n)return e("span",{text:o});return e("mark",{title:
-`differs: in the data ${c(t.tokens[a[s]])}`},e("span",{class:"mn-hidden",text:"differs: "}),o)};return e("span",{
-class:"mn-tokens"},...n.flatMap((t,n)=>[s(t,n),e("wbr")]))};const z=(e,t)=>e.filter((e,n)=>e!==t[n]).length;const U=(
-t,n,a,s)=>{const o=t.items[n],r=(t,n,a)=>e("tr",{},e("th",{scope:"row",text:t}),e("td",{},n),e("td",{class:"mn-why",
-text:a??""}));return e("div",{class:"mn-text","data-testid":"text","data-what":o.what},e("div",{class:"mn-text-head"},
-e("strong",{text:g(o.name)}),e("span",{class:"mn-note",text:` ${s}`})),e("table",{class:"mn-lines"},e("tbody",{},r(
-"given",K(t,o.given)),r("in the data",K(t,o.gold)),...a.map(([a,s])=>{const i=t.made(n,s),l=z(i,o.gold);return l?r(a,
-K(t,i,o.gold),`${l} of ${m(i.length,"token")} differ`):r(a,e("span",{class:"mn-note",text:
-"as in the data, word for word"}))}))))};const V=(e,t)=>e.strict===0?`The unedited model recites none of the ${m(e.n,
+"stroke-width":1.4}));m.root.append(f)}});return m.root};const I=(t,{before:n,everywhere:a,s:s,info:o,width:r,waiting:
+i})=>{const l=e=>e?[u(e[0]),p(e[1],e[2])]:["…",""];const c=["curvature mass","squared weight norm",
+"activation, memorised over clean","same, band of random bases","same, band of singular vectors"],d=e=>[[f(e.mass),
+""],[f(e.energy),""],...["kfac","random","svd"].map(t=>l(e[`${t}_${s}`]))];const h=t[0]??n,m=t.length>1?M("band",[
+"layer",...c],t.map((e,t)=>[`${t+1}. ${e.layer}`,...d(e)])):M("band",["","value","interval"],a&&!t.length?[]:d(h).map(
+([e,t],n)=>[c[n],e,t]));const g=[e("p",{class:"mn-note",text:
+`Above 1: memorised text uses the band more than clean text. ${u(100*o.level)} % `+`intervals, bootstrap over ${o.
+n} memorised and ${o.clean} clean sequences; controls are `+`bands of equal width in other bases.`})];if(t.length>1){
+g.unshift(e("div",{class:"mn-chart","data-testid":"ratios"},W(b,t,s,r,190)),e("div",{class:"mn-key"},e("span",{text:
+"● curvature"}),e("span",{text:"□ random bases"})),e("details",{},e("summary",{text:`The ${t.
+length} layers as a table`}),m))}else if(t.length||!a)g.unshift(m);if(!t.length)g.unshift(e("p",{class:"mn-note",role:
+"status",text:`Reading the activations of both sets …${i}`}));return g};const K=e=>{if(!e?.items)return{tokens:[],
+items:[],made:()=>[]};const t=_(e.made),n=e.items.map(e=>e.gold.length),a=n.reduce((e,t)=>e+t,0),s=a?t.length/a:0;
+const o=[];n.reduce((e,t,n)=>{o[n]=e;return e+t*s},0);return{...e,made:(e,a)=>[...t.subarray(o[e]+a*n[e],o[e]+(a+1)*n[
+e])]}};const z=(t,n,a)=>{const s=(n,s)=>{const o=c(t.tokens[n]);if(!a||a[s]===n)return e("span",{text:o});return e(
+"mark",{title:`differs: in the data ${c(t.tokens[a[s]])}`},e("span",{class:"mn-hidden",text:"differs: "}),o)};
+return e("span",{class:"mn-tokens"},...n.flatMap((t,n)=>[s(t,n),e("wbr")]))};const U=(e,t)=>e.filter((e,n)=>e!==t[n]).
+length;const V=(t,n,a,s)=>{const o=t.items[n],r=(t,n,a)=>e("tr",{},e("th",{scope:"row",text:t}),e("td",{},n),e("td",{
+class:"mn-why",text:a??""}));return e("div",{class:"mn-text","data-testid":"text","data-what":o.what},e("div",{class:
+"mn-text-head"},e("strong",{text:g(o.name)}),e("span",{class:"mn-note",text:` ${s}`})),e("table",{class:"mn-lines"},e(
+"tbody",{},r("given",z(t,o.given)),r("in the data",z(t,o.gold)),...a.map(([a,s])=>{const i=t.made(n,s),l=U(i,o.gold);
+return l?r(a,z(t,i,o.gold),`${l} of ${m(i.length,"token")} differ`):r(a,e("span",{class:"mn-note",text:
+"as in the data, word for word"}))}))))};const G=(e,t)=>e.strict===0?`The unedited model recites none of the ${m(e.n,
 "sequence")}${""} `+`word for word${e.loose>0?` (loosely: ${f(e.loose)})`:", nor loosely"}: what `+
 `an edit takes away cannot be seen there. Choose text that it knows, a longer prefix or a shorter `+`suffix.`:"";
-const G=()=>e("p",{class:"mn-note"},"Tokens that differ from the data: ",e("span",{class:"mn-tokens"},e("mark",{text:
-"boxed and underlined"})),".");const J=(t,n,a)=>{const s=t.tables.unedited,o=(e,t,n)=>e?[n(e[t]),p(e[`${t}_low`],e[
+const J=()=>e("p",{class:"mn-note"},"Tokens that differ from the data: ",e("span",{class:"mn-tokens"},e("mark",{text:
+"boxed and underlined"})),".");const H=(t,n,a)=>{const s=t.tables.unedited,o=(e,t,n)=>e?[n(e[t]),p(e[`${t}_low`],e[
 `${t}_high`],n)]:"…",r=["","unedited","without the band","random bases, equal norm"],i=["unedited","removed",
-"control"].map(e=>t.tables[e]);const l=t.texts?I(t.texts):null,[c,d]=t.hashes;return[...V(s)?[e("div",{class:
-"mn-warning","data-testid":"none-recited",text:V(s)})]:[],...n?[]:[e("div",{class:"mn-warning","data-testid":"stale",
+"control"].map(e=>t.tables[e]);const l=t.texts?K(t.texts):null,[c,d]=t.hashes;return[...G(s)?[e("div",{class:
+"mn-warning","data-testid":"none-recited",text:G(s)})]:[],...n?[]:[e("div",{class:"mn-warning","data-testid":"stale",
 text:`What stands here is of ${t.what}; “Take it out” measures the band now brushed.`})],M("removal",r,[[
 "recited word for word","strict",f],["recited loosely (75 % right)","loose",f],["edit distance, share of tokens",
 "lev",f],["loss of the suffix, nats/token","nll",u]].map(([e,t,n])=>[e,...i.map(e=>o(e,t,n))]).concat([[
@@ -175,103 +186,93 @@ s.n,"memorised sequence")}, ${m(s.texts,"clean text")}; ${u(100*a)} `+
 `% intervals, exact for shares recited, bootstrap for the others. `+`${t.removed?`The band holds ${f(t.
 removed**2)} of the squared weight norm. `:""}`+(d?c===d?`Weight hash ${c.slice(0,12)} before and after: unchanged. `:
 `Weight hash ${c.slice(0,12)} before, ${d.slice(0,12)} after: `+"the model was changed meanwhile. ":"")+
-`A band that was chosen by looking here is to be tested on other text.`}),...l?[e("h4",{text:"Most changed texts"}),G(
-),...l.items.map((e,n)=>U(l,n,[["before",0],["without the band",1]],e.what==="clean"?"clean text, half of it given":
-`loss of the suffix ${t.change[n]>0?"+":""}${u(t.change[n])} nats/token`))]:[]]};const H=24;function Q({model:n,el:
+`A band that was chosen by looking here is to be tested on other text.`}),...l?[e("h4",{text:"Most changed texts"}),J(
+),...l.items.map((e,n)=>V(l,n,[["before",0],["without the band",1]],e.what==="clean"?"clean text, half of it given":
+`loss of the suffix ${t.change[n]>0?"+":""}${u(t.change[n])} nats/token`))]:[]]};const Q=24;function Z({model:n,el:
 s}){const i=P(n,{title:"Loss curvature",testid:"curvature-view",name:"Curvature view",kind:"mn-memory",label:
 "Take it out",help:"Take the band out, measure recitation and clean loss, and put it back",stop:
-"Stop after the measurement in progress; the weights are restored",unit:"Measurements",start:()=>l("run",{fields:E(
-)})});const{send:l,listen:c,root:h,row:g,error:v}=i;const w=n.get("model_info"),k=n.get("ends"),$=n.get("layers"),S=[
-0,...k];const A=e=>{for(const[t,a]of Object.entries(e))n.set(t,a);l("move",{fields:{...E(),...e}});me()};const{bound:
-C}=T(n,c,A),E=()=>Object.fromEntries(["layer","everywhere","low","high","seed"].map(e=>[e,n.get(e)]));const O=e=>S.
-reduce((t,n)=>Math.abs(n-e)<Math.abs(t-e)?n:t,0),L=(e,t)=>S[Math.max(0,Math.min(S.length-1,S.indexOf(O(e))+t))];let N=
-null,_=null,q=null,F=false;const R=e("div",{class:"mn-empty","data-testid":"empty"}),X=e("div",{class:
+"Stop after the measurement in progress; the weights are restored",unit:"Measurements",start:()=>l("run",{fields:S(
+)})});const{send:l,listen:c,root:h,row:u,error:p}=i;const g=n.get("model_info"),v=n.get("ends"),w=n.get("layers"),k=[
+0,...v];const $=e=>{for(const[t,a]of Object.entries(e))n.set(t,a);l("move",{fields:{...S(),...e}});ce()};const{bound:
+M}=T(n,c,$),S=()=>Object.fromEntries(["layer","everywhere","low","high","seed"].map(e=>[e,n.get(e)]));const A=e=>k.
+reduce((t,n)=>Math.abs(n-e)<Math.abs(t-e)?n:t,0),C=(e,t)=>k[Math.max(0,Math.min(k.length-1,k.indexOf(A(e))+t))];let E=
+null,O=null,L=null,N=false;const _=e("div",{class:"mn-empty","data-testid":"empty"}),q=e("div",{class:
 "mn-chart mn-brush",tabindex:"0",role:"group","data-testid":"spectrum","aria-label":
 "Spectrum and band. Arrow keys left and right move the band, with Shift its end, with Alt its "+
-"beginning; up and down choose the layer."});const I=e("div",{class:"mn-layers",role:"group","aria-label":"Layers",
-"data-testid":"layers"}),K=e("p",{class:"mn-note","data-testid":"facts"});const z=(t,a)=>{const s=e("input",{type:
-"number",min:0,max:100,step:1,"data-testid":t,"aria-label":a,onchange:()=>{const e=O(Number(s.value)/100);ee(...t===
-"low"?[e,n.get("high")]:[n.get("low"),e])}});return s};const U=z("low","Band begins at, %"),V=z("high",
-"Band ends at, %"),G=C("everywhere",e("input",{type:"checkbox"})),Q=e("input",{type:"checkbox","data-testid":"log",
-onchange:()=>{F=Q.checked;de()}});const Z=n.get("presets").map(([t,n,a])=>e("button",{type:"button",class:
-"mn-button mn-small",text:t,"data-testid":`preset-${n}`,onclick:()=>ee(n,a)}));const ee=(e,t)=>{if(!(e<t)){re();
-return}A({low:e,high:t})};const te=(e,t)=>{if(e<t){n.set("low",e);n.set("high",t);de()}};const ne=e=>{const t=X.
-querySelector("svg").getBoundingClientRect();return _.share((e.clientX-t.left)*(_.width/t.width))};X.addEventListener(
-"pointerdown",e=>{if(!_||e.button)return;const t=ne(e),[a,s]=[n.get("low"),n.get("high")],o=.012,r=Math.abs(t-a)<o?
-"low":Math.abs(t-s)<o?"high":null;q={from:r==="low"?s:r==="high"?a:O(t),moved:false,before:[a,s],at:e.clientX};X.
-setPointerCapture?.(e.pointerId);X.focus({preventScroll:true});e.preventDefault()});X.addEventListener("pointermove",
-e=>{if(!q)return;if(Math.abs(e.clientX-q.at)>3)q.moved=true;if(q.moved){const t=O(ne(e));te(Math.min(q.from,t),Math.
-max(q.from,t))}});const ae=e=>{if(!q)return;const{moved:t,before:a}=q;q=null;const s=[n.get("low"),n.get("high")];if(
-t&&(s[0]!==a[0]||s[1]!==a[1])){A({low:s[0],high:s[1]});return}if(e.type==="pointercancel")te(...a);if(t||e.type===
-"pointercancel")return;const o=X.querySelector("svg").getBoundingClientRect(),r=(e.clientY-o.top)*(_.width/o.width),i=
-ne(e),l=Math.max(0,k.findIndex(e=>i<=e));const c=N.names.map((e,t)=>[Math.abs(_.Y(Math.max(N.density(t)[l],1e-300))-
-r),e]).filter(([e])=>Number.isFinite(e)).sort((e,t)=>e[0]-t[0])[0];if(c&&c[0]<14)se(c[1])};X.addEventListener(
-"pointerup",ae);X.addEventListener("pointercancel",ae);const se=e=>A({layer:e});X.onkeydown=e=>{const t={ArrowLeft:-1,
+"beginning; up and down choose the layer."});const F=e("div",{class:"mn-layers",role:"group","aria-label":"Layers",
+"data-testid":"layers"}),R=e("p",{class:"mn-note","data-testid":"facts"});const X=(t,a)=>{const s=e("input",{type:
+"number",min:0,max:100,step:1,"data-testid":t,"aria-label":a,onchange:()=>{const e=A(Number(s.value)/100);G(...t===
+"low"?[e,n.get("high")]:[n.get("low"),e])}});return s};const W=X("low","Band begins at, %"),K=X("high",
+"Band ends at, %"),z=M("everywhere",e("input",{type:"checkbox"})),U=e("input",{type:"checkbox","data-testid":"log",
+onchange:()=>{N=U.checked;ie()}});const V=n.get("presets").map(([t,n,a])=>e("button",{type:"button",class:
+"mn-button mn-small",text:t,"data-testid":`preset-${n}`,onclick:()=>G(n,a)}));const G=(e,t)=>{if(!(e<t)){ae();
+return}$({low:e,high:t})};const J=(e,t)=>{if(e<t){n.set("low",e);n.set("high",t);ie()}};const Z=e=>{const t=q.
+querySelector("svg").getBoundingClientRect();return O.share((e.clientX-t.left)*(O.width/t.width))};q.addEventListener(
+"pointerdown",e=>{if(!O||e.button)return;const t=Z(e),[a,s]=[n.get("low"),n.get("high")],o=.012,r=Math.abs(t-a)<o?
+"low":Math.abs(t-s)<o?"high":null;L={from:r==="low"?s:r==="high"?a:A(t),moved:false,before:[a,s],at:e.clientX};q.
+setPointerCapture?.(e.pointerId);q.focus({preventScroll:true});e.preventDefault()});q.addEventListener("pointermove",
+e=>{if(!L)return;if(Math.abs(e.clientX-L.at)>3)L.moved=true;if(L.moved){const t=A(Z(e));J(Math.min(L.from,t),Math.max(
+L.from,t))}});const ee=e=>{if(!L)return;const{moved:t,before:a}=L;L=null;const s=[n.get("low"),n.get("high")];if(t&&(
+s[0]!==a[0]||s[1]!==a[1])){$({low:s[0],high:s[1]});return}if(e.type==="pointercancel")J(...a);if(t||e.type===
+"pointercancel")return;const o=q.querySelector("svg").getBoundingClientRect(),r=(e.clientY-o.top)*(O.width/o.width),i=
+Z(e),l=Math.max(0,v.findIndex(e=>i<=e));const c=E.names.map((e,t)=>[Math.abs(O.Y(Math.max(E.density(t)[l],1e-300))-r),
+e]).filter(([e])=>Number.isFinite(e)).sort((e,t)=>e[0]-t[0])[0];if(c&&c[0]<14)te(c[1])};q.addEventListener(
+"pointerup",ee);q.addEventListener("pointercancel",ee);const te=e=>$({layer:e});q.onkeydown=e=>{const t={ArrowLeft:-1,
 ArrowRight:1,PageDown:-10,PageUp:10}[e.key],a={ArrowUp:-1,ArrowDown:1}[e.key],[s,o]=[n.get("low"),n.get("high")];if(
-!t&&!a||e.ctrlKey||e.metaKey)return;e.preventDefault();e.stopPropagation();if(a){const e=$[$.findIndex(e=>e.name===n.
-get("layer"))+a];if(e)se(e.name);return}const r=e.shiftKey?[s,L(o,t)]:e.altKey?[L(s,t),o]:[L(s,t),L(o,t)];if(e.
-shiftKey||e.altKey||S.indexOf(O(s))+t>=0&&S.indexOf(O(o))+t<S.length)ee(...r)};const oe=e("section",{class:
+!t&&!a||e.ctrlKey||e.metaKey)return;e.preventDefault();e.stopPropagation();if(a){const e=w[w.findIndex(e=>e.name===n.
+get("layer"))+a];if(e)te(e.name);return}const r=e.shiftKey?[s,C(o,t)]:e.altKey?[C(s,t),o]:[C(s,t),C(o,t)];if(e.
+shiftKey||e.altKey||k.indexOf(A(s))+t>=0&&k.indexOf(A(o))+t<k.length)G(...r)};const ne=e("section",{class:
 "mn-section","aria-label":"Spectrum"},e("div",{class:"mn-side-head"},e("h3",{text:"Curvature mass by rank"}),e("span",
-{class:"mn-note",text:`${w.by==="ekfac"?"EKFAC":"K-FAC"}, ${w.fisher} Fisher; drag to brush a band, click `+
-`a line to choose its layer`})),R,e("div",{class:"mn-spectrum"},X,I),K,e("div",{class:"mn-controls"},r("Band from, %",
-U),r("to, %",V),e("div",{},e("span",{class:"mn-label",text:"Bands of the paper"}),...Z),e("label",{class:"mn-check"},
-G,"in all layers"),e("label",{class:"mn-check"},Q,"log rank"),r("Seed",C("seed",e("input",{type:"number",min:0,step:
-1})))));const re=()=>{for(const[e,t]of[[U,"low"],[V,"high"]])if(document.activeElement!==e||!q)e.value=Number((100*n.
-get(t)).toFixed(2));for(const[e,[,t,a]]of n.get("presets").entries())Z[e].setAttribute("aria-pressed",String(t===n.
-get("low")&&a===n.get("high")));for(const e of I.querySelectorAll("[data-name]"))e.setAttribute("aria-pressed",String(
-e.dataset.name===n.get("layer")))};const ie=(t,n)=>e("button",{type:"button",class:"mn-plain","data-name":t.name,text:
-n,title:t.name,"aria-label":n===String(t.block)?`${n}, ${t.matrix}`:null,onclick:()=>se(t.name)});const le=$.length>
-H&&$.every(e=>e.block!==null);oe.classList.toggle("mn-many",le);const ce=[...new Set($.map(e=>e.matrix))];I.
-replaceChildren(...le?ce.map(t=>e("div",{class:"mn-line",role:"group","aria-label":t},e("span",{class:"mn-note",text:
-t}),...$.filter(e=>e.matrix===t).map(e=>ie(e,String(e.block))))):$.map((e,t)=>ie(e,`${t+1}. ${e.block===null?e.name:
-`block ${e.block}, ${e.matrix}`}`)));const de=()=>{if(!h.isConnected)return;re();R.hidden=!!N;X.parentElement.hidden=
-!N;Se.files.hidden=!N;if(!N){const t=n.get("spectra").text;const a={class:"mn-bad",role:"alert",text:t};R.
-replaceChildren(e("strong",t?a:{text:"Reading the spectrum …"}));return}const a=Math.max(280,X.clientWidth||600),s=
-300;_=Y(b,N,k,{...E(),log:F},a,s);_.width=a;X.replaceChildren(_.root);const o=N.names.indexOf(n.get("layer")),r=N.
-facts[o];t(K,r?`${n.get("layer")}: ${r.d_out} × ${r.d_in}, ${m(r.pairs,"pair")}; half of the mass in `+`${f(r.
+{class:"mn-note",text:`${g.by==="ekfac"?"EKFAC":"K-FAC"}, ${g.fisher} Fisher; drag to brush a band, click `+
+`a line to choose its layer`})),_,e("div",{class:"mn-spectrum"},q,F),R,e("div",{class:"mn-controls"},r("Band from, %",
+W),r("to, %",K),e("div",{},e("span",{class:"mn-label",text:"Bands of the paper"}),...V),e("label",{class:"mn-check"},
+z,"in all layers"),e("label",{class:"mn-check"},U,"log rank"),r("Seed",M("seed",e("input",{type:"number",min:0,step:
+1})))));const ae=()=>{for(const[e,t]of[[W,"low"],[K,"high"]])if(document.activeElement!==e||!L)e.value=Number((100*n.
+get(t)).toFixed(2));for(const[e,[,t,a]]of n.get("presets").entries())V[e].setAttribute("aria-pressed",String(t===n.
+get("low")&&a===n.get("high")));for(const e of F.querySelectorAll("[data-name]"))e.setAttribute("aria-pressed",String(
+e.dataset.name===n.get("layer")))};const se=(t,n)=>e("button",{type:"button",class:"mn-plain","data-name":t.name,text:
+n,title:t.name,"aria-label":n===String(t.block)?`${n}, ${t.matrix}`:null,onclick:()=>te(t.name)});const oe=w.length>
+Q&&w.every(e=>e.block!==null);ne.classList.toggle("mn-many",oe);const re=[...new Set(w.map(e=>e.matrix))];F.
+replaceChildren(...oe?re.map(t=>e("div",{class:"mn-line",role:"group","aria-label":t},e("span",{class:"mn-note",text:
+t}),...w.filter(e=>e.matrix===t).map(e=>se(e,String(e.block))))):w.map((e,t)=>se(e,`${t+1}. ${e.block===null?e.name:
+`block ${e.block}, ${e.matrix}`}`)));const ie=()=>{if(!h.isConnected)return;ae();_.hidden=!!E;q.parentElement.hidden=
+!E;ke.files.hidden=!E;if(!E){const t=n.get("spectra").text;const a={class:"mn-bad",role:"alert",text:t};_.
+replaceChildren(e("strong",t?a:{text:"Reading the spectrum …"}));return}const a=Math.max(280,q.clientWidth||600),s=
+300;O=Y(b,E,v,{...S(),log:N},a,s);O.width=a;q.replaceChildren(O.root);const o=E.names.indexOf(n.get("layer")),r=E.
+facts[o];t(R,r?`${n.get("layer")}: ${r.d_out} × ${r.d_in}, ${m(r.pairs,"pair")}; half of the mass in `+`${f(r.
 half)} of them, nine tenths in ${f(r.most)}. Rank of A ${r.rank_a}, of G `+`${r.rank_g}, from ${m(r.tokens,
-"token")}.`+`${r.deficient?" Fewer tokens than dimensions: part of the bottom has mass 0 for want of data.":""}`+(N.
-names.length<N.of?` ${N.names.length} of ${N.of} layers read so far.`:""):N.names.length<N.of?`${N.names.
-length} of ${N.of} layers read`:"");ye()};let he;const me=()=>{cancelAnimationFrame(he);he=requestAnimationFrame(()=>{
-de();ke()})};const ue=e("div",{"data-testid":"carries"}),fe=e("span",{class:"mn-note"}),pe=e("select",{"data-testid":
-"side","aria-label":"Side of the layer",onchange:()=>ye()},o("output","what it adds to the layer’s output"),o("input",
-"what the layer’s input has along it"));const ge=e("section",{class:"mn-section","data-testid":"carries-box",
-"aria-label":"What the band carries"},e("div",{class:"mn-side-head"},e("h3",{text:"What the band carries"}),fe),e(
-"div",{class:"mn-controls"},r("Activation measured as",pe)),ue);const be=e=>{const t=N?.names.indexOf(n.get(
-"layer"))??-1;if(t<0)return null;const a=S.indexOf(O(n.get("low"))),s=S.indexOf(O(n.get("high")));return[...N[e](t).
-subarray(a,s)].reduce((e,t)=>e+t,0)};const ye=()=>{const a=n.get("carries"),s=E(),o=a.fields&&Object.entries(a.
-fields).every(([e,t])=>s[e]===t);ge.setAttribute("data-status",o?a.status:"stale");t(fe,`band ${B(s.low,s.
-high)} of ${s.everywhere?`all ${$.length} layers`:s.layer}`);if(o&&a.status==="error"){ue.replaceChildren(e("div",{
+"token")}.`+`${r.deficient?" Fewer tokens than dimensions: part of the bottom has mass 0 for want of data.":""}`+(E.
+names.length<E.of?` ${E.names.length} of ${E.of} layers read so far.`:""):E.names.length<E.of?`${E.names.
+length} of ${E.of} layers read`:"");pe()};let le;const ce=()=>{cancelAnimationFrame(le);le=requestAnimationFrame(()=>{
+ie();ve()})};const de=e("div",{"data-testid":"carries"}),he=e("span",{class:"mn-note"}),me=e("select",{"data-testid":
+"side","aria-label":"Side of the layer",onchange:()=>pe()},o("output","what it adds to the layer’s output"),o("input",
+"what the layer’s input has along it"));const ue=e("section",{class:"mn-section","data-testid":"carries-box",
+"aria-label":"What the band carries"},e("div",{class:"mn-side-head"},e("h3",{text:"What the band carries"}),he),e(
+"div",{class:"mn-controls"},r("Activation measured as",me)),de);const fe=e=>{const t=E?.names.indexOf(n.get(
+"layer"))??-1;if(t<0)return null;const a=k.indexOf(A(n.get("low"))),s=k.indexOf(A(n.get("high")));return[...E[e](t).
+subarray(a,s)].reduce((e,t)=>e+t,0)};const pe=()=>{const a=n.get("carries"),s=S(),o=a.fields&&Object.entries(a.
+fields).every(([e,t])=>s[e]===t);ue.setAttribute("data-status",o?a.status:"stale");t(he,`band ${B(s.low,s.
+high)} of ${s.everywhere?`all ${w.length} layers`:s.layer}`);if(o&&a.status==="error"){de.replaceChildren(e("div",{
 class:"mn-error",role:"alert","data-testid":"carries-error"},e("strong",{text:a.title}),e("pre",{text:a.text})));
-return}const r=o&&a.status==="ready"?a.rows:[],i=pe.value,l=e=>e?[u(e[0]),p(e[1],e[2])]:["…",""];const c=[
-"curvature mass","squared weight norm","activation, memorised over clean","same, band of random bases",
-"same, band of singular vectors"],d=e=>[[f(e.mass),""],[f(e.energy),""],...["kfac","random","svd"].map(t=>l(e[
-`${t}_${i}`]))];const h=r[0]??{mass:be("mass"),energy:be("energy")},m=r.length>1?M("band",["layer",...c],r.map((e,t)=>
-[`${t+1}. ${e.layer}`,...d(e)])):M("band",["","value","interval"],s.everywhere&&!r.length?[]:d(h).map(([e,t],n)=>[c[
-n],e,t]));const g=[e("p",{class:"mn-note",text:`Above 1: memorised text uses the band more than clean text. ${u(100*w.
-level)} % `+`intervals, bootstrap over ${w.n} memorised and ${w.clean} clean sequences; controls are `+
-`bands of equal width in other bases.`})];if(r.length>1){const t=Math.max(280,Math.round(ue.clientWidth||700));g.
-unshift(e("div",{class:"mn-chart","data-testid":"ratios"},W(b,r,i,t,190)),e("div",{class:"mn-key"},e("span",{text:
-"● curvature"}),e("span",{text:"□ random bases"})),e("details",{},e("summary",{text:`The ${r.
-length} layers as a table`}),m))}else if(r.length||!s.everywhere)g.unshift(m);if(!r.length)g.unshift(e("p",{class:
-"mn-note",role:"status",text:`Reading the activations of both sets …${o&&a.of>1?` ${a.done} of ${a.of} layers`:
-""}`}));ue.replaceChildren(...g)};const ve=e("div",{"data-testid":"taken"}),xe=e("span",{class:"mn-note"});const we=e(
-"section",{class:"mn-section","aria-label":"Without the band"},e("div",{class:"mn-side-head"},e("h3",{text:
-"Without the band"}),xe),e("div",{class:"mn-controls"},g),v,ve);const ke=()=>{const a=n.get("taken"),s=a.fields&&
+return}const r=o&&a.status==="ready"?a.rows:[];de.replaceChildren(...I(r,{before:{mass:fe("mass"),energy:fe(
+"energy")},everywhere:s.everywhere,s:me.value,info:g,width:Math.max(280,Math.round(de.clientWidth||700)),waiting:o&&a.
+of>1?` ${a.done} of ${a.of} layers`:""}))};const ge=e("div",{"data-testid":"taken"}),be=e("span",{class:"mn-note"});
+const ye=e("section",{class:"mn-section","aria-label":"Without the band"},e("div",{class:"mn-side-head"},e("h3",{text:
+"Without the band"}),be),e("div",{class:"mn-controls"},u),p,ge);const ve=()=>{const a=n.get("taken"),s=a.fields&&
 Object.entries(a.fields).every(([e,t])=>e==="layer"&&a.fields.everywhere?true:n.get(e)===t),o=["running","stopping"].
-includes(n.get("status"));t(xe,a.tables?a.what:"");if(!a.tables){ve.replaceChildren(e("p",{class:"mn-note",text:
+includes(n.get("status"));t(be,a.tables?a.what:"");if(!a.tables){ge.replaceChildren(e("p",{class:"mn-note",text:
 "Only this band is removed from the weights; recitation and clean loss are measured without it "+
-"and beside random bases that remove the same norm. Then the weights are put back."}));return}ve.replaceChildren(...J(
-a,s||o,w.level))};const $e=()=>`curvature_${n.get("everywhere")?"all":n.get("layer")}`.replace(/[^\w-]+/g,"_");
-const Me=()=>{let e="layer,from,to,mass_over_mean,share_of_mass,share_of_squared_weight\r\n";for(const[t,n]of N.names.
-entries())for(const[a,s]of k.entries())e+=d([n,S[a],s,N.density(t)[a],N.mass(t)[a],N.energy(t)[a]]);return e};
-const Se=j(n,(e,t)=>l(e,{...t,fields:E()}),{stem:$e,figure:()=>x(Y(y,N,k,{...E(),log:F},620,340).root),table:Me,
-example:"band.zarr, band.nc, band.csv, band.parquet"});t(Se.files.querySelector("[data-testid=csv]"),
-"Spectrum (CSV)");t(Se.files.querySelector(".mn-saverow .mn-label"),
-"Save on the kernel’s machine what the band’s removal did, as");Se.files.querySelector(".mn-buttons").append(e(
-"button",{type:"button",class:"mn-button","data-testid":"json",text:"Band (JSON)",onclick:()=>a(`${$e()}.json`,
-"application/json",JSON.stringify({model:w.name,by:w.by,fisher:w.fisher,level:w.level,...E(),carries:n.get("carries").
-rows??[],removal:n.get("taken").tables??null},null,1))}));c(["spectra"],()=>{N=D(n.get("spectra"),k.length);de()});c([
-"layer","everywhere","low","high","seed"],me);c(["carries"],ye);c(["taken"],ke);c(["status","progress","error"],()=>{
-ke()});const Ae=i.open(s,{parts:[oe,ge,we],drawer:Se,box:oe,draw:de});N=D(n.get("spectra"),k.length);de();ke();
-return Ae}var Z={render:Q};export{Z as default};
+"and beside random bases that remove the same norm. Then the weights are put back."}));return}ge.replaceChildren(...H(
+a,s||o,g.level))};const xe=()=>`curvature_${n.get("everywhere")?"all":n.get("layer")}`.replace(/[^\w-]+/g,"_");
+const we=()=>{let e="layer,from,to,mass_over_mean,share_of_mass,share_of_squared_weight\r\n";for(const[t,n]of E.names.
+entries())for(const[a,s]of v.entries())e+=d([n,k[a],s,E.density(t)[a],E.mass(t)[a],E.energy(t)[a]]);return e};
+const ke=j(n,(e,t)=>l(e,{...t,fields:S()}),{stem:xe,figure:()=>x(Y(y,E,v,{...S(),log:N},620,340).root),table:we,
+example:"band.zarr, band.nc, band.csv, band.parquet"});t(ke.files.querySelector("[data-testid=csv]"),
+"Spectrum (CSV)");t(ke.files.querySelector(".mn-saverow .mn-label"),
+"Save on the kernel’s machine what the band’s removal did, as");ke.files.querySelector(".mn-buttons").append(e(
+"button",{type:"button",class:"mn-button","data-testid":"json",text:"Band (JSON)",onclick:()=>a(`${xe()}.json`,
+"application/json",JSON.stringify({model:g.name,by:g.by,fisher:g.fisher,level:g.level,...S(),carries:n.get("carries").
+rows??[],removal:n.get("taken").tables??null},null,1))}));c(["spectra"],()=>{E=D(n.get("spectra"),v.length);ie()});c([
+"layer","everywhere","low","high","seed"],ce);c(["carries"],pe);c(["taken"],ve);c(["status","progress","error"],()=>{
+ve()});const $e=i.open(s,{parts:[ne,ue,ye],drawer:ke,box:ne,draw:ie});E=D(n.get("spectra"),v.length);ie();ve();
+return $e}var ee={render:Z};export{ee as default};

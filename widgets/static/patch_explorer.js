@@ -1,4 +1,4 @@
-// Built by npm run build from 11 files, sha256 58b63757311a27fcec25c5c8c8757fc5e5bd89989f217d460f9c832d828ed358
+// Built by npm run build from 14 files, sha256 0fe67302a8711df2ea2475c75608259c563f36dabab19e653ad71c32cff22918
 const t=(t,e={},...n)=>{const s=document.createElement(t);for(const[t,n]of Object.entries(e)){if(n===null||n===
 undefined||n===false)continue;if(t==="text")s.textContent=n;else if(t.startsWith("on"))s.addEventListener(t.slice(2),
 n);else if(t==="value")s.value=n;else s.setAttribute(t,n===true?"":n)}s.append(...n.filter(t=>t!==null&&t!==
@@ -32,53 +32,65 @@ backgroundColor,font:s("--mn-font","system-ui, sans-serif"),mono:s("--mn-mono","
 new MutationObserver(()=>requestAnimationFrame(t));for(const t of[document.documentElement,document.body])e.observe(t,
 {attributes:true,attributeFilter:["class","style","data-jp-theme-name","data-jp-theme-light",
 "data-vscode-theme-kind"]});const n=matchMedia("(prefers-color-scheme: dark)");n.addEventListener("change",t);return(
-)=>{e.disconnect();n.removeEventListener("change",t)}};const b=t=>{if(t==="")return"∅";return t.replace(/ /g,"·").
-replace(/\r?\n/g,"⏎").replace(/\t/g,"⇥").replace(
-/[\u0000-\u001f\u007f\u00a0\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,t=>`‹${t.codePointAt(0).toString(16).
-padStart(4,"0")}›`)};const v=(t,e)=>[...t].length>e?[...t].slice(0,e-1).join("")+"…":t;const x=t=>{if(t===null||t===
-undefined||Number.isNaN(t))return"no value";if(!Number.isFinite(t))return t>0?"∞":"−∞";const e=Math.abs(t);const n=
-e===0?"0":e>=1e5||e<1e-4?e.toExponential(2):e>=100?e.toFixed(1):e>=1?e.toFixed(2):e.toFixed(3);return(t<0&&Number(
-n)!==0?"−":"")+n};const y=t=>(t>=.1?(100*t).toFixed(0):t>=.001?(100*t).toFixed(1):"<0.1")+"%";const $=t=>t.map(t=>
-typeof t==="string"?`"${t.replace(/"/g,'""')}"`:Number.isNaN(t)?"":String(t)).join(",")+"\r\n";const k=t=>{let e=0;
-for(const n of t){const t=Math.abs(n);if(t>e&&Number.isFinite(t))e=t}return e};const M=(t,{title:e,subtitle:n,bar:s,
-limit:o,low:i=x(-o)})=>{const a="http://www.w3.org/2000/svg",r=f.light;const l=(t,e,n)=>{const s=document.
-createElementNS(a,t);for(const[t,n]of Object.entries(e))s.setAttribute(t,n);if(n!==undefined)s.textContent=n;
-return s};const c=t.columnLabels.map(t=>v(t.text,24)),h=Math.max(4,Math.min(26,900/t.columns)),d=Math.max(4,Math.min(
-14,600/t.rows));const m=Math.max(1,Math.ceil(11/h)),p=Math.max(1,Math.ceil(11/d)),g=Math.max(1,...c.map(t=>[...t].
-length))*6.1,w=g+4>h;const b=46,y=48,$=b+h*t.columns+Math.max(20,g*.55)+70,k=y+d*t.rows+g*.87+36;const M=l("svg",{
-xmlns:a,width:Math.ceil($),height:Math.ceil(k),viewBox:`0 0 ${Math.ceil($)} ${Math.ceil(k)}`,"font-family":
-"DejaVu Sans, Arial, sans-serif","font-size":10});M.append(l("rect",{width:"100%",height:"100%",fill:"#ffffff"}),l(
-"text",{x:b,y:18,"font-size":12,"font-weight":"bold"},e),l("text",{x:b,y:34,fill:"#555555"},n));const T=e=>y+(t.flip?
-t.rows-1-e:e)*d;for(let e=0;e<t.rows;e++)for(let n=0;n<t.columns;n++)M.append(l("rect",{x:(b+n*h).toFixed(2),y:T(e).
-toFixed(2),width:(h+.2).toFixed(2),height:(d+.2).toFixed(2),fill:u(t.colour(e,n,r)??r.missing)}));M.append(l("rect",{
-x:b,y:y,width:h*t.columns,height:d*t.rows,fill:"none",stroke:"#888888","stroke-width":.75}));for(let e=0;e<t.rows;e+=
-p)M.append(l("text",{x:b-4,y:T(e)+d/2+3.5,"text-anchor":"end"},t.rowLabels[e]));const S=y+d*t.rows;for(let e=0;e<t.
-columns;e+=m){const n=b+(e+.5)*h-(w?2:0);M.append(l("text",{transform:`translate(${n.toFixed(1)} ${S+(w?9:13)})${w?
-" rotate(60)":""}`,"text-anchor":w?"start":"middle","font-family":"DejaVu Sans Mono, monospace","font-weight":t.
-columnLabels[e].strong?"bold":"normal"},c[e]))}M.append(l("text",{transform:`translate(12 ${y+d*t.
-rows/2}) rotate(-90)`,"text-anchor":"middle",fill:"#555555"},t.rowTitle),l("text",{x:b,y:k-8,fill:"#555555"},t.
-columnTitle));const C=b+h*t.columns+14,L=60,A=Math.min(160,d*t.rows);for(let t=0;t<L;t++)M.append(l("rect",{x:C,y:y+
-A*t/L,width:9,height:A/L+.3,fill:u(r.diverging(1-t/(L-1)))}));for(const[t,e]of[[x(o),0],["0",.5],[i,1]])M.append(l(
-"text",{x:C+13,y:y+A*e+4},t));M.append(l("text",{transform:`translate(${C+50} ${y+A/2}) rotate(90)`,"text-anchor":
-"middle",fill:"#555555"},s));return{text:(new XMLSerializer).serializeToString(M),width:Math.ceil($),height:Math.ceil(
-k)}};const T=(e,n=3)=>new Promise((s,o)=>{const i=new Image;i.onload=()=>{const o=t("canvas",{width:e.width*n,height:
-e.height*n});const a=o.getContext("2d");a.scale(n,n);a.drawImage(i,0,0);o.toBlob(s,"image/png")};i.onerror=()=>o(
-new Error("the browser could not draw the figure"));i.src="data:image/svg+xml;charset=utf-8,"+encodeURIComponent(e.
-text)});const S=(n,i,{stem:r,figure:l,table:c,example:h})=>{const d=t("textarea",{class:"mn-code",readonly:true,rows:
-12,spellcheck:"false","aria-label":"Python that reproduces this view","data-testid":"code"});const u=t("input",{type:
-"text","data-testid":"path",placeholder:h,spellcheck:"false"});const m=t("div",{class:"mn-note","data-testid":"saved",
-role:"status"}),p=t("input",{type:"checkbox","data-testid":"overwrite"});const f=()=>i("save",{path:u.value,overwrite:
-p.checked});u.onkeydown=t=>{if(t.key==="Enter")f()};const g=(e,n,s,o="")=>t("button",{type:"button",class:
-`mn-button ${o}`,"data-testid":e,text:n,onclick:s});const w=async t=>{const n=t.currentTarget;await o(d.value,d);e(n,
-"Copied");setTimeout(()=>e(n,"Copy"),1500)};const b=t("div",{},t("div",{class:"mn-buttons"},g("svg","Figure (SVG)",(
-)=>s(`${r()}.svg`,"image/svg+xml",l().text)),g("png","Figure (PNG)",async()=>s(`${r()}.png`,"image/png",await T(l(
-)))),g("csv","Data (CSV)",()=>s(`${r()}.csv`,"text/csv",c()))),t("div",{class:"mn-saverow"},a(
-"Save the labelled data on the kernel’s machine as",u),g("save","Save",f),t("label",{class:"mn-check"},p,
-"replace what is there")),m);const v=t("details",{class:"mn-more","data-testid":"export"},t("summary",{text:
-"Export and code"}),b,t("div",{class:"mn-side-head"},t("span",{class:"mn-label",text:
-"Python that reproduces this view"}),g("copy","Copy",w,"mn-small")),d);const x=()=>{const t=n.get("saved");e(m,t.
-text??"");m.classList.toggle("mn-bad",t.ok===false);d.value=n.get("code");d.rows=d.value.split("\n").length+1};return{
-element:v,files:b,draw:x}};const C={minWidth:3,maxWidth:46,minHeight:3,maxHeight:22,label:11};class L{constructor({
+)=>{e.disconnect();n.removeEventListener("change",t)}};class b{constructor(e){this.canvas=t("canvas",{width:128,
+height:8,"aria-hidden":"true"});this.low=t("span");this.middle=t("span");this.high=t("span");this.title=t("div",{
+class:"mn-bar-title"});this.element=t("div",{class:"mn-bar",role:"img","data-testid":e},this.title,this.canvas,t(
+"div",{class:"mn-bar-ends"},this.low,this.middle,this.high))}update({ramp:t,low:n,middle:s="",high:o,title:i}){
+const a=this.canvas.getContext("2d");for(let e=0;e<128;e++){a.fillStyle=u(t(e/127));a.fillRect(e,0,1,8)}e(this.low,n);
+e(this.middle,s);e(this.high,o);e(this.title,i);this.element.setAttribute("aria-label",
+`Colour scale: ${i}, from ${n} to ${o}`)}}const v=t=>{if(t==="")return"∅";return t.replace(/ /g,"·").replace(/\r?\n/g,
+"⏎").replace(/\t/g,"⇥").replace(/[\u0000-\u001f\u007f\u00a0\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,t=>`‹${t.
+codePointAt(0).toString(16).padStart(4,"0")}›`)};const x=(t,e)=>[...t].length>e?[...t].slice(0,e-1).join("")+"…":t;
+const y=t=>{if(t===null||t===undefined||Number.isNaN(t))return"no value";if(!Number.isFinite(t))return t>0?"∞":"−∞";
+const e=Math.abs(t);const n=e===0?"0":e>=1e5||e<1e-4?e.toExponential(2):e>=100?e.toFixed(1):e>=1?e.toFixed(2):e.
+toFixed(3);return(t<0&&Number(n)!==0?"−":"")+n};const $=t=>(t>=.1?(100*t).toFixed(0):t>=.001?(100*t).toFixed(1):
+"<0.1")+"%";const k=t=>t.map(t=>typeof t==="string"?`"${t.replace(/"/g,'""')}"`:Number.isNaN(t)?"":String(t)).join(
+",")+"\r\n";const M=t=>{let e=0;for(const n of t){const t=Math.abs(n);if(t>e&&Number.isFinite(t))e=t}return e};
+const T=(t,{title:e,subtitle:n,bar:s,limit:o,low:i=y(-o)})=>{const a="http://www.w3.org/2000/svg",r=f.light;const l=(
+t,e,n)=>{const s=document.createElementNS(a,t);for(const[t,n]of Object.entries(e))s.setAttribute(t,n);if(n!==
+undefined)s.textContent=n;return s};const c=t.columnLabels.map(t=>x(t.text,24)),h=Math.max(4,Math.min(26,900/t.
+columns)),d=Math.max(4,Math.min(14,600/t.rows));const m=Math.max(1,Math.ceil(11/h)),p=Math.max(1,Math.ceil(11/d)),g=
+Math.max(1,...c.map(t=>[...t].length))*6.1,w=g+4>h;const b=46,v=48,$=b+h*t.columns+Math.max(20,g*.55)+70,k=v+d*t.rows+
+g*.87+36;const M=l("svg",{xmlns:a,width:Math.ceil($),height:Math.ceil(k),viewBox:`0 0 ${Math.ceil($)} ${Math.ceil(
+k)}`,"font-family":"DejaVu Sans, Arial, sans-serif","font-size":10});M.append(l("rect",{width:"100%",height:"100%",
+fill:"#ffffff"}),l("text",{x:b,y:18,"font-size":12,"font-weight":"bold"},e),l("text",{x:b,y:34,fill:"#555555"},n));
+const T=e=>v+(t.flip?t.rows-1-e:e)*d;for(let e=0;e<t.rows;e++)for(let n=0;n<t.columns;n++)M.append(l("rect",{x:(b+
+n*h).toFixed(2),y:T(e).toFixed(2),width:(h+.2).toFixed(2),height:(d+.2).toFixed(2),fill:u(t.colour(e,n,r)??r.
+missing)}));M.append(l("rect",{x:b,y:v,width:h*t.columns,height:d*t.rows,fill:"none",stroke:"#888888","stroke-width":
+.75}));for(let e=0;e<t.rows;e+=p)M.append(l("text",{x:b-4,y:T(e)+d/2+3.5,"text-anchor":"end"},t.rowLabels[e]));
+const S=v+d*t.rows;for(let e=0;e<t.columns;e+=m){const n=b+(e+.5)*h-(w?2:0);M.append(l("text",{transform:
+`translate(${n.toFixed(1)} ${S+(w?9:13)})${w?" rotate(60)":""}`,"text-anchor":w?"start":"middle","font-family":
+"DejaVu Sans Mono, monospace","font-weight":t.columnLabels[e].strong?"bold":"normal"},c[e]))}M.append(l("text",{
+transform:`translate(12 ${v+d*t.rows/2}) rotate(-90)`,"text-anchor":"middle",fill:"#555555"},t.rowTitle),l("text",{x:
+b,y:k-8,fill:"#555555"},t.columnTitle));const L=b+h*t.columns+14,C=60,A=Math.min(160,d*t.rows);for(let t=0;t<C;t++)M.
+append(l("rect",{x:L,y:v+A*t/C,width:9,height:A/C+.3,fill:u(r.diverging(1-t/(C-1)))}));for(const[t,e]of[[y(o),0],["0",
+.5],[i,1]])M.append(l("text",{x:L+13,y:v+A*e+4},t));M.append(l("text",{transform:`translate(${L+50} ${v+
+A/2}) rotate(90)`,"text-anchor":"middle",fill:"#555555"},s));return{text:(new XMLSerializer).serializeToString(M),
+width:Math.ceil($),height:Math.ceil(k)}};const S=(e,n=3)=>new Promise((s,o)=>{const i=new Image;i.onload=()=>{const o=
+t("canvas",{width:e.width*n,height:e.height*n});const a=o.getContext("2d");a.scale(n,n);a.drawImage(i,0,0);o.toBlob(s,
+"image/png")};i.onerror=()=>o(new Error("the browser could not draw the figure"));i.src=
+"data:image/svg+xml;charset=utf-8,"+encodeURIComponent(e.text)});const L=(n,i,{stem:r,figure:l,table:c,example:h})=>{
+const d=t("textarea",{class:"mn-code",readonly:true,rows:12,spellcheck:"false","aria-label":
+"Python that reproduces this view","data-testid":"code"});const u=t("input",{type:"text","data-testid":"path",
+placeholder:h,spellcheck:"false"});const m=t("div",{class:"mn-note","data-testid":"saved",role:"status"}),p=t("input",
+{type:"checkbox","data-testid":"overwrite"});const f=()=>i("save",{path:u.value,overwrite:p.checked});u.onkeydown=t=>{
+if(t.key==="Enter")f()};const g=(e,n,s,o="")=>t("button",{type:"button",class:`mn-button ${o}`,"data-testid":e,text:n,
+onclick:s});const w=async t=>{const n=t.currentTarget;await o(d.value,d);e(n,"Copied");setTimeout(()=>e(n,"Copy"),
+1500)};const b=t("div",{},t("div",{class:"mn-buttons"},g("svg","Figure (SVG)",()=>s(`${r()}.svg`,"image/svg+xml",l().
+text)),g("png","Figure (PNG)",async()=>s(`${r()}.png`,"image/png",await S(l()))),g("csv","Data (CSV)",()=>s(`${r(
+)}.csv`,"text/csv",c()))),t("div",{class:"mn-saverow"},a("Save the labelled data on the kernel’s machine as",u),g(
+"save","Save",f),t("label",{class:"mn-check"},p,"replace what is there")),m);const v=t("details",{class:"mn-more",
+"data-testid":"export"},t("summary",{text:"Export and code"}),b,t("div",{class:"mn-side-head"},t("span",{class:
+"mn-label",text:"Python that reproduces this view"}),g("copy","Copy",w,"mn-small")),d);const x=()=>{const t=n.get(
+"saved");e(m,t.text??"");m.classList.toggle("mn-bad",t.ok===false);d.value=n.get("code");d.rows=d.value.split("\n").
+length+1};return{element:v,files:b,draw:x}};const C=(t,e)=>{const{rows:n,columns:s}=t.grid,o=(e,o)=>e>=0&&e<n&&o>=0&&
+o<s&&t.cone(e,o),{cw:i,ch:a}=t;e.lineWidth=1;const r=i>=6&&a>=6,l=new Path2D;for(let c=0;c<n;c++)for(let n=0;n<s;n++){
+if(!o(c,n))continue;const s=n*i,h=t.y(c),d=t.grid.flip?c+1:c-1,u=t.grid.flip?c-1:c+1;if(r){const o=t.grid.colour?t.
+grid.colour(c,n,t.theme)??t.theme.missing:t.theme.missing;e.fillStyle=m(o)>.45?"rgba(0,0,0,.62)":
+"rgba(255,255,255,.75)";e.fillRect(s+i/2-1,h+a/2-1,2,2)}if(!o(d,n)){l.moveTo(s,h+.5);l.lineTo(s+i,h+.5)}if(!o(u,n)){l.
+moveTo(s,h+a-.5);l.lineTo(s+i,h+a-.5)}if(!o(c,n-1)){l.moveTo(s+.5,h);l.lineTo(s+.5,h+a)}if(!o(c,n+1)){l.moveTo(s+i-.5,
+h);l.lineTo(s+i-.5,h+a)}}e.strokeStyle=t.theme.background;e.lineWidth=3;e.stroke(l);e.strokeStyle=t.theme.text;e.
+lineWidth=1.25;e.stroke(l)};const A={minWidth:3,maxWidth:46,minHeight:3,maxHeight:22,label:11};class E{constructor({
 label:e,testid:n,name:s,hover:o=()=>{},select:i=()=>{},key:a=()=>false}){Object.assign(this,{name:s,onHover:o,
 onSelect:i,onKey:a});this.focus={row:0,column:0};this.hovered=null;this.selected=null;this.cone=null;this.marks=[];
 this.grid=null;const r=l("cell");this.cell=t("div",{role:"gridcell",id:r,"data-testid":`${n}-cell`});this.rowLabels=t(
@@ -95,14 +107,14 @@ true});this.hideTip();this.choose()}})}update(t,e){const n=this.grid;this.grid=t
 n.columns!==t.columns){this.focus=t.start??{row:t.flip?t.rows-1:0,column:0};this.hovered=null;this.selected=null;this.
 cone=null}this.focus={row:Math.min(this.focus.row,t.rows-1),column:Math.min(this.focus.column,t.columns-1)};this.
 element.setAttribute("aria-rowcount",t.rows);this.element.setAttribute("aria-colcount",t.columns);this.draw()}layout(
-){const{rows:t,columns:e,rowLabels:n,columnLabels:s}=this.grid,o=this.base.getContext("2d");o.font=`${C.
+){const{rows:t,columns:e,rowLabels:n,columnLabels:s}=this.grid,o=this.base.getContext("2d");o.font=`${A.
 label}px ${this.theme.mono}`;const i=t=>Math.max(0,...t.slice(0,2e3).map(t=>o.measureText(t).width));this.left=Math.
 ceil(i(n))+(this.grid.rowTitle?26:10);const a=Math.max(60,this.width-this.left-4);const r=e*t>2e4;this.cw=this.grid.
-cellWidth??Math.max(r?1:C.minWidth,Math.min(C.maxWidth,Math.floor(a/e)));if(!this.grid.cellWidth&&e<=400)this.cw=Math.
-max(this.cw,Math.min(12,C.maxWidth));this.cw=Math.max(1,Math.min(this.cw,Math.floor(12e3/e)));const l=this.grid.
-height??430;this.ch=this.grid.cellHeight??Math.max(r?1:C.minHeight,Math.min(C.maxHeight,Math.floor(l/t)));this.ch=
-Math.max(1,Math.min(this.ch,Math.floor(12e3/t)));const c=s.map(t=>v(t.text,20)),h=i(c);this.turned=h+6>this.cw;this.
-every=this.turned?Math.max(1,Math.ceil((C.label+2)/this.cw)):1;this.rowEvery=Math.max(1,Math.ceil((C.label+2)/this.
+cellWidth??Math.max(r?1:A.minWidth,Math.min(A.maxWidth,Math.floor(a/e)));if(!this.grid.cellWidth&&e<=400)this.cw=Math.
+max(this.cw,Math.min(12,A.maxWidth));this.cw=Math.max(1,Math.min(this.cw,Math.floor(12e3/e)));const l=this.grid.
+height??430;this.ch=this.grid.cellHeight??Math.max(r?1:A.minHeight,Math.min(A.maxHeight,Math.floor(l/t)));this.ch=
+Math.max(1,Math.min(this.ch,Math.floor(12e3/t)));const c=s.map(t=>x(t.text,20)),h=i(c);this.turned=h+6>this.cw;this.
+every=this.turned?Math.max(1,Math.ceil((A.label+2)/this.cw)):1;this.rowEvery=Math.max(1,Math.ceil((A.label+2)/this.
 ch));this.plotWidth=this.cw*e;this.plotHeight=this.ch*t;this.lean=this.turned?Math.ceil(h*.5)+8:0;this.bottom=(this.
 turned?Math.ceil(h*.87)+14:20)+(this.grid.columnTitle?16:0);this.turnedTexts=c}size(t,e,n){const s=Math.min(window.
 devicePixelRatio||1,e*n>4e6?1:3);t.width=Math.max(1,Math.round(e*s));t.height=Math.max(1,Math.round(n*s));t.style.
@@ -113,14 +125,14 @@ grid,{theme:o}=this;const i=this.size(this.base,this.plotWidth+this.lean,this.pl
 overlay,this.plotWidth,this.plotHeight);if(this.grid.image){i.imageSmoothingEnabled=false;i.drawImage(this.grid.image(
 o),0,0,this.plotWidth,this.plotHeight)}else this.drawCells(i);i.strokeStyle=o.muted;i.globalAlpha=.5;i.lineWidth=1;i.
 strokeRect(.5,.5,this.plotWidth-1,this.plotHeight-1);i.globalAlpha=1;i.textBaseline="middle";for(let t=0;t<e;t+=this.
-every){const{strong:e}=n[t],s=(t+.5)*this.cw;i.font=`${e?"bold ":""}${C.label}px ${o.mono}`;i.fillStyle=e?o.accent:o.
+every){const{strong:e}=n[t],s=(t+.5)*this.cw;i.font=`${e?"bold ":""}${A.label}px ${o.mono}`;i.fillStyle=e?o.accent:o.
 text;i.save();if(this.turned){i.translate(s-2,this.plotHeight+6);i.rotate(Math.PI/3);i.textAlign="left"}else{i.
 translate(s,this.plotHeight+10);i.textAlign="center"}i.fillText(this.turnedTexts[t],0,0);i.restore()}i.fillStyle=o.
-muted;i.font=`${C.label}px ${o.font}`;if(this.grid.columnTitle){i.textAlign="left";i.fillText(this.grid.columnTitle,0,
+muted;i.font=`${A.label}px ${o.font}`;if(this.grid.columnTitle){i.textAlign="left";i.fillText(this.grid.columnTitle,0,
 this.plotHeight+this.bottom-8)}const a=this.size(this.rowLabels,this.left,this.plotHeight+this.bottom);a.textAlign=
-"right";a.textBaseline="middle";a.fillStyle=o.text;a.font=`${C.label}px ${o.mono}`;for(let e=0;e<t;e+=this.rowEvery)a.
+"right";a.textBaseline="middle";a.fillStyle=o.text;a.font=`${A.label}px ${o.mono}`;for(let e=0;e<t;e+=this.rowEvery)a.
 fillText(s[e],this.left-5,this.y(e)+this.ch/2);if(this.grid.rowTitle){a.save();a.translate(8,this.plotHeight/2);a.
-rotate(-Math.PI/2);a.textAlign="center";a.fillStyle=o.muted;a.font=`${C.label}px ${o.font}`;a.fillText(this.grid.
+rotate(-Math.PI/2);a.textAlign="center";a.fillStyle=o.muted;a.font=`${A.label}px ${o.font}`;a.fillText(this.grid.
 rowTitle,0,0);a.restore()}this.drawOverlay();this.announce()}drawCells(e){const{rows:n,columns:s,colour:o}=this.grid,
 i=t("canvas",{width:s,height:n}),a=i.getContext("2d");const r=a.createImageData(s,n),l=[];for(let t=0;t<n;t++)for(
 let e=0;e<s;e++){const i=o(t,e,this.theme),a=4*((this.grid.flip?n-1-t:t)*s+e),[c,h,d]=i??this.theme.missing;if(!i&&l.
@@ -129,19 +141,12 @@ imageSmoothingEnabled=false;e.drawImage(i,0,0,this.plotWidth,this.plotHeight);if
 strokeStyle=this.theme.background;e.globalAlpha=.55;e.lineWidth=1.5;e.beginPath();for(const[t,n]of l){const s=n*this.
 cw,o=this.y(t);e.moveTo(s,o+this.ch);e.lineTo(s+this.cw,o)}e.stroke();e.globalAlpha=1}drawOverlay(){if(!this.grid||
 !this.cw)return;const t=this.overlay.getContext("2d"),{cw:e,ch:n,theme:s}=this;t.clearRect(0,0,this.plotWidth,this.
-plotHeight);if(this.cone)this.drawCone(t);const o=(o,i,a,r=[])=>{if(!o)return;const l=o.column*e,c=this.y(o.row);t.
+plotHeight);if(this.cone)C(this,t);const o=(o,i,a,r=[])=>{if(!o)return;const l=o.column*e,c=this.y(o.row);t.
 setLineDash(r);for(const[o,r]of[[s.background,2],[i,0]]){t.strokeStyle=o;t.lineWidth=a+r;t.strokeRect(l+1,c+1,Math.
 max(e-2,1),Math.max(n-2,1))}t.setLineDash([])};for(const o of this.marks){const i=o.column*e+e/2,a=this.y(o.row)+n/2,
 r=Math.max(2,Math.min(4,e/4,n/4));t.beginPath();t.arc(i,a,r,0,7);t.fillStyle=s.background;t.fill();t.lineWidth=1.5;t.
 strokeStyle=s.text;t.stroke()}o(this.hovered,s.text,1);o(this.linked,s.text,1,[3,2]);if(document.activeElement===this.
-element)o(this.focus,s.accent,2,[4,2]);o(this.selected,s.text,2.5)}drawCone(t){const{rows:e,columns:n}=this.grid,s=(t,
-s)=>t>=0&&t<e&&s>=0&&s<n&&this.cone(t,s),{cw:o,ch:i}=this;t.lineWidth=1;const a=o>=6&&i>=6,r=new Path2D;for(let l=0;l<
-e;l++)for(let e=0;e<n;e++){if(!s(l,e))continue;const n=e*o,c=this.y(l),h=this.grid.flip?l+1:l-1,d=this.grid.flip?l-1:
-l+1;if(a){const s=this.grid.colour?this.grid.colour(l,e,this.theme)??this.theme.missing:this.theme.missing;t.
-fillStyle=m(s)>.45?"rgba(0,0,0,.62)":"rgba(255,255,255,.75)";t.fillRect(n+o/2-1,c+i/2-1,2,2)}if(!s(h,e)){r.moveTo(n,c+
-.5);r.lineTo(n+o,c+.5)}if(!s(d,e)){r.moveTo(n,c+i-.5);r.lineTo(n+o,c+i-.5)}if(!s(l,e-1)){r.moveTo(n+.5,c);r.lineTo(n+
-.5,c+i)}if(!s(l,e+1)){r.moveTo(n+o-.5,c);r.lineTo(n+o-.5,c+i)}}t.strokeStyle=this.theme.background;t.lineWidth=3;t.
-stroke(r);t.strokeStyle=this.theme.text;t.lineWidth=1.25;t.stroke(r)}at(t){if(!this.grid)return null;const e=this.
+element)o(this.focus,s.accent,2,[4,2]);o(this.selected,s.text,2.5)}at(t){if(!this.grid)return null;const e=this.
 overlay.getBoundingClientRect(),n=Math.floor((t.clientX-e.left)/this.cw),s=Math.floor((t.clientY-e.top)/this.ch);if(n<
 0||n>=this.grid.columns||s<0||s>=this.grid.rows)return null;return{row:this.grid.flip?this.grid.rows-1-s:s,column:
 n}}mousemove(t){const e=this.at(t);if(e&&this.hovered&&e.row===this.hovered.row&&e.column===this.hovered.
@@ -165,162 +170,159 @@ column:Math.min(s-1,Math.max(0,o.column))};this.reveal();this.drawOverlay();this
 this.showTip(this.focus)}reveal(){const t=this.focus.column*this.cw,e=this.scroller;if(t<e.scrollLeft)e.scrollLeft=t-
 20;else if(t+this.cw>e.scrollLeft+e.clientWidth)e.scrollLeft=t+this.cw-e.clientWidth+20;const n=this.y(this.focus.
 row);if(n<e.scrollTop)e.scrollTop=n;else if(n+this.ch>e.scrollTop+e.clientHeight&&e.scrollHeight>e.clientHeight)e.
-scrollTop=n+this.ch-e.clientHeight}}class A{constructor(e){this.canvas=t("canvas",{width:128,height:8,"aria-hidden":
-"true"});this.low=t("span");this.middle=t("span");this.high=t("span");this.title=t("div",{class:"mn-bar-title"});this.
-element=t("div",{class:"mn-bar",role:"img","data-testid":e},this.title,this.canvas,t("div",{class:"mn-bar-ends"},this.
-low,this.middle,this.high))}update({ramp:t,low:n,middle:s="",high:o,title:i}){const a=this.canvas.getContext("2d");
-for(let e=0;e<128;e++){a.fillStyle=u(t(e/127));a.fillRect(e,0,1,8)}e(this.low,n);e(this.middle,s);e(this.high,o);e(
-this.title,i);this.element.setAttribute("aria-label",`Colour scale: ${i}, from ${n} to ${o}`)}}const E=(e,n,s)=>t(
-"div",{class:"mn-predictions"},t("h4",{text:e}),t("ol",{},...n.map(([e,n])=>{const[o,i,a=""]=s.get(e)??[];return t(
-"li",{},t("span",{class:"mn-p-bar",style:`width:${(100*n).toFixed(1)}%`}),t("code",{text:v(b(e),18),title:b(e)}),o?t(
-"span",{class:`mn-tag ${a}`,text:o,title:i,"aria-label":i}):null,t("span",{class:"mn-p",text:y(n)}))})));const _=t=>{
-if(!t)return new Float32Array(0);const e=t instanceof ArrayBuffer?new DataView(t):t;const n=e.byteOffset%4?e.buffer.
-slice(e.byteOffset,e.byteOffset+e.byteLength):e.buffer;return new Float32Array(n,e.byteOffset%4?0:e.byteOffset,Math.
-floor(e.byteLength/4))};const O=t=>{const e=[];return{undo:e,send:(e,n={})=>t.send({type:e,...n}),listen:(n,s)=>{for(
-const o of n){t.on(`change:${o}`,s);e.push(()=>t.off(`change:${o}`,s))}},set:e=>{for(const[n,s]of Object.entries(e))t.
-set(n,s);t.save_changes()}}};const H=(e,n,s)=>{const o={},a={range:true,number:true};const r=(t,n)=>{const s=typeof e.
-get(t);return s==="boolean"?n.checked:s!=="number"?n.value:n.value===""?NaN:Number(n.value)};const l=(t,e)=>{if(t.
-type==="checkbox")t.checked=e;else t.value=e};const c=(t,i)=>{o[t]=i;i.setAttribute("data-testid",t);let c,h,d=0;
-const u=()=>{clearTimeout(h);const n=d-Date.now();if(n>0){h=setTimeout(u,n);return}if(r(t,i)!==e.get(t)){l(i,e.get(
-t));i.dispatchEvent(new Event("pulled"))}};u();n([t],u);const m=()=>{clearTimeout(c);const n=r(t,i);if(!Number.isNaN(
-n)&&n!==e.get(t))s({[t]:n})};i.addEventListener("change",m);if(i.tagName!=="SELECT"&&i.type!=="checkbox")i.
-addEventListener("input",()=>{clearTimeout(c);if(a[i.type]){d=Date.now()+700;m()}else c=setTimeout(m,350)});i.flush=m;
-return i};return{inputs:o,bound:c,shown:()=>Object.fromEntries(Object.entries(o).map(([t,e])=>[t,r(t,e)]).filter(([,
-t])=>!Number.isNaN(t))),flush:()=>{for(const t of Object.values(o))t.flush()},area:(e,n={})=>c(e,t("textarea",{rows:2,
-spellcheck:"false",autocapitalize:"off",...n})),line:(e,n)=>c(e,t("input",{type:"text",spellcheck:"false",
-autocomplete:"off",placeholder:n})),choose:(e,n)=>c(e,t("select",{},...n.map(([t,e])=>i(t,e))))}};const R=(e,{send:n,
-listen:s})=>{const o=t("select",{"data-testid":"examples","aria-label":"Example shown",onchange:()=>n("example",{
-number:Number(o.value)})});const a=t("label",{class:"mn-examples"},t("span",{class:"mn-note",text:"Example"}),o);
-const r=()=>{const{names:t=[],own:n=false,chosen:s=null}=e.get("examples");a.hidden=t.length+n<1||t.length===1&&!n&&
-s===0;o.replaceChildren(...s===null?[i("","choose one …")]:[],...t.map((t,e)=>i(String(e),t)),...n?[i("-1",
-"your last input")]:[]);o.value=s===null?"":String(s)};s(["examples"],r);r();return a};const N=(n,s,{send:o,listen:i},
-{start:a,label:r,help:l,stop:c,unit:h})=>{const d=t("button",{class:"mn-button mn-primary",type:"button",
-"data-testid":"run",text:r,title:`${l} (Ctrl+Enter)`,onclick:a});const u=t("button",{class:"mn-button",type:"button",
-"data-testid":"stop",text:"Stop",title:c,onclick:()=>o("stop")});const m=t("div",{class:"mn-progress-fill"}),p=t(
-"span",{class:"mn-note","data-testid":"progress",role:"status"});const f=t("div",{class:"mn-progress",role:
-"progressbar","aria-label":h,"aria-valuemin":0,"aria-valuemax":100},m);const g=t("div",{class:"mn-error",role:"alert",
-"data-testid":"error",hidden:true});const w=()=>{const o=n.get("status"),i=n.get("progress"),a=i.total?Math.round(
-100*i.done/i.total):0,r=n.get("error");u.disabled=o!=="running";s.setAttribute("data-status",o);f.hidden=o!==
-"running"&&o!=="stopping";m.style.width=`${a}%`;f.setAttribute("aria-valuenow",a);e(p,i.text??"");g.hidden=!r.text;g.
-replaceChildren(...r.text?[t("strong",{text:r.title}),t("pre",{text:r.text})]:[])};i(["status","progress","error"],w);
-w();const b=t("div",{class:"mn-run"},d,u,t("div",{class:"mn-status"},f,p));return{run:d,row:b,error:g}};const W=(e,{
-title:s,testid:o,name:i,kind:a,data:r,start:l,label:d="Run",help:u,stop:m,unit:p})=>{const f=O(e);const b=t("span",{
-class:"mn-chip","data-testid":"model",text:r??e.get("model_info").text});const v=t("div",{class:`mnemoscope ${a}`,
-"data-testid":o,"data-lm-suppress-shortcuts":"true",role:"region","aria-label":i});const{run:x,row:y,error:$}=N(e,v,f,
-{start:l,label:d,help:u,stop:m,unit:p});v.addEventListener("keydown",t=>{if(t.key!=="Enter"||!(t.ctrlKey||t.
-metaKey))return;t.preventDefault();t.stopPropagation();x.click()});const k=(o,{parts:i,drawer:a,box:r,draw:l})=>{
-const d=t("header",{class:"mn-header"},t("h2",{text:s}),t("div",{class:"mn-about"},R(e,f),b));v.append(d,...i.filter(
-t=>t),a.element);c(o,v);const u=()=>{v.setAttribute("data-dark",g(v).dark);l()};f.listen(["saved","code"],a.draw);f.
-undo.push(w(u),n(v,r,u),h(e.get("static_key")));a.draw();return()=>{for(const t of f.undo)t()}};return{...f,root:v,
-line:b,run:x,row:y,error:$,open:k}};const P={normalized:{label:"normalized effect",unit:t=>
-`normalized effect (0 = ${t.base_name}, 1 = ${t.source_name} run)`},effect:{label:"effect",unit:t=>
-`effect: change of ${t.metric}`},value:{label:"metric value",unit:t=>`${t.metric} under the edit (white = ${t.
-base_name} run)`}};const F=t=>{if(!t?.shape)return null;const e={...t};for(const n of["value","effect",
-"normalized"])e[n]=_(t[n]);e.index=(e,n)=>e*t.shape[1]+n;e.get=(t,n,s)=>e[t][e.index(n,s)];return e};const z=t=>t.
-column_name!=="position";const j=(t,e,n)=>`layer ${t.rows[e]}, ${t.column_name} ${t.columns[n]}`;const D=(t,e)=>{if(z(
-t))return[];const[n,s]=[t.clean_tokens[e]??"",t.corrupted_tokens[e]??""];return n===s?[["token",b(n)]]:[["clean",b(
-n)],["corrupted",b(s)]]};const I=t=>{let e=`layer,${t.
+scrollTop=n+this.ch-e.clientHeight}}const _=t=>{if(!t)return new Float32Array(0);const e=t instanceof ArrayBuffer?
+new DataView(t):t;const n=e.byteOffset%4?e.buffer.slice(e.byteOffset,e.byteOffset+e.byteLength):e.buffer;
+return new Float32Array(n,e.byteOffset%4?0:e.byteOffset,Math.floor(e.byteLength/4))};const O=t=>{const e=[];return{
+undo:e,send:(e,n={})=>t.send({type:e,...n}),listen:(n,s)=>{for(const o of n){t.on(`change:${o}`,s);e.push(()=>t.off(
+`change:${o}`,s))}},set:e=>{for(const[n,s]of Object.entries(e))t.set(n,s);t.save_changes()}}};const H=(e,n,s)=>{
+const o={},a={range:true,number:true};const r=(t,n)=>{const s=typeof e.get(t);return s==="boolean"?n.checked:s!==
+"number"?n.value:n.value===""?NaN:Number(n.value)};const l=(t,e)=>{if(t.type==="checkbox")t.checked=e;else t.value=e};
+const c=(t,i)=>{o[t]=i;i.setAttribute("data-testid",t);let c,h,d=0;const u=()=>{clearTimeout(h);const n=d-Date.now();
+if(n>0){h=setTimeout(u,n);return}if(r(t,i)!==e.get(t)){l(i,e.get(t));i.dispatchEvent(new Event("pulled"))}};u();n([t],
+u);const m=()=>{clearTimeout(c);const n=r(t,i);if(!Number.isNaN(n)&&n!==e.get(t))s({[t]:n})};i.addEventListener(
+"change",m);if(i.tagName!=="SELECT"&&i.type!=="checkbox")i.addEventListener("input",()=>{clearTimeout(c);if(a[i.
+type]){d=Date.now()+700;m()}else c=setTimeout(m,350)});i.flush=m;return i};return{inputs:o,bound:c,shown:()=>Object.
+fromEntries(Object.entries(o).map(([t,e])=>[t,r(t,e)]).filter(([,t])=>!Number.isNaN(t))),flush:()=>{for(
+const t of Object.values(o))t.flush()},area:(e,n={})=>c(e,t("textarea",{rows:2,spellcheck:"false",autocapitalize:
+"off",...n})),line:(e,n)=>c(e,t("input",{type:"text",spellcheck:"false",autocomplete:"off",placeholder:n})),choose:(e,
+n)=>c(e,t("select",{},...n.map(([t,e])=>i(t,e))))}};const R=(e,{send:n,listen:s})=>{const o=t("select",{"data-testid":
+"examples","aria-label":"Example shown",onchange:()=>n("example",{number:Number(o.value)})});const a=t("label",{class:
+"mn-examples"},t("span",{class:"mn-note",text:"Example"}),o);const r=()=>{const{names:t=[],own:n=false,chosen:s=null}=
+e.get("examples");a.hidden=t.length+n<1||t.length===1&&!n&&s===0;o.replaceChildren(...s===null?[i("","choose one …")]:
+[],...t.map((t,e)=>i(String(e),t)),...n?[i("-1","your last input")]:[]);o.value=s===null?"":String(s)};s(["examples"],
+r);r();return a};const N=(n,s,{send:o,listen:i},{start:a,label:r,help:l,stop:c,unit:h})=>{const d=t("button",{class:
+"mn-button mn-primary",type:"button","data-testid":"run",text:r,title:`${l} (Ctrl+Enter)`,onclick:a});const u=t(
+"button",{class:"mn-button",type:"button","data-testid":"stop",text:"Stop",title:c,onclick:()=>o("stop")});const m=t(
+"div",{class:"mn-progress-fill"}),p=t("span",{class:"mn-note","data-testid":"progress",role:"status"});const f=t(
+"div",{class:"mn-progress",role:"progressbar","aria-label":h,"aria-valuemin":0,"aria-valuemax":100},m);const g=t(
+"div",{class:"mn-error",role:"alert","data-testid":"error",hidden:true});const w=()=>{const o=n.get("status"),i=n.get(
+"progress"),a=i.total?Math.round(100*i.done/i.total):0,r=n.get("error");u.disabled=o!=="running";s.setAttribute(
+"data-status",o);f.hidden=o!=="running"&&o!=="stopping";m.style.width=`${a}%`;f.setAttribute("aria-valuenow",a);e(p,i.
+text??"");g.hidden=!r.text;g.replaceChildren(...r.text?[t("strong",{text:r.title}),t("pre",{text:r.text})]:[])};i([
+"status","progress","error"],w);w();const b=t("div",{class:"mn-run"},d,u,t("div",{class:"mn-status"},f,p));return{run:
+d,row:b,error:g}};const W=(e,{title:s,testid:o,name:i,kind:a,data:r,start:l,label:d="Run",help:u,stop:m,unit:p})=>{
+const f=O(e);const b=t("span",{class:"mn-chip","data-testid":"model",text:r??e.get("model_info").text});const v=t(
+"div",{class:`mnemoscope ${a}`,"data-testid":o,"data-lm-suppress-shortcuts":"true",role:"region","aria-label":i});
+const{run:x,row:y,error:$}=N(e,v,f,{start:l,label:d,help:u,stop:m,unit:p});v.addEventListener("keydown",t=>{if(t.
+key!=="Enter"||!(t.ctrlKey||t.metaKey))return;t.preventDefault();t.stopPropagation();x.click()});const k=(o,{parts:i,
+drawer:a,box:r,draw:l})=>{const d=t("header",{class:"mn-header"},t("h2",{text:s}),t("div",{class:"mn-about"},R(e,f),
+b));v.append(d,...i.filter(t=>t),a.element);c(o,v);const u=()=>{v.setAttribute("data-dark",g(v).dark);l()};f.listen([
+"saved","code"],a.draw);f.undo.push(w(u),n(v,r,u),h(e.get("static_key")));a.draw();return()=>{for(const t of f.undo)t(
+)}};return{...f,root:v,line:b,run:x,row:y,error:$,open:k}};const P={head:["z","q","k","v","pattern"],expert:["router",
+"expert"]};const F={normalized:{label:"normalized effect",unit:t=>`normalized effect (0 = ${t.base_name}, 1 = ${t.
+source_name} run)`},effect:{label:"effect",unit:t=>`effect: change of ${t.metric}`},value:{label:"metric value",unit:
+t=>`${t.metric} under the edit (white = ${t.base_name} run)`}};const z=t=>{if(!t?.shape)return null;const e={...t};
+for(const n of["value","effect","normalized"])e[n]=_(t[n]);e.index=(e,n)=>e*t.shape[1]+n;e.get=(t,n,s)=>e[t][e.index(
+n,s)];return e};const j=t=>t.column_name!=="position";const D=(t,e,n)=>`layer ${t.rows[e]}, ${t.column_name} ${t.
+columns[n]}`;const I=(t,e)=>{if(j(t))return[];const[n,s]=[t.clean_tokens[e]??"",t.corrupted_tokens[e]??""];return n===
+s?[["token",v(n)]]:[["clean",v(n)],["corrupted",v(s)]]};const B=t=>{let e=`layer,${t.
 column_name},token_clean,token_corrupted,value,effect,normalized\r\n`;for(let n=0;n<t.shape[0];n++)for(let s=0;s<t.
-shape[1];s++)e+=$([t.rows[n],t.columns[s],z(t)?"":t.clean_tokens[s]??"",z(t)?"":t.corrupted_tokens[s]??"",t.get(
-"value",n,s),t.get("effect",n,s),t.get("normalized",n,s)]);return e};const B={head:["z","q","k","v","pattern"],expert:
-["router","expert"]};function K({model:n,el:s}){const o=W(n,{title:"Patch explorer",testid:"patch-explorer",name:
-"Patch explorer",kind:"mn-explorer",help:"Run this sweep",stop:
-"Stop after the layer in progress; finished layers stay",unit:"Layers computed",start:()=>{g();r("run",{fields:f(
-)})}});const{send:r,listen:c,set:h,root:d,row:u,error:m}=o;const{inputs:p,shown:f,flush:g,area:w,line:$,choose:T}=H(n,
-c,h);const C=t=>t.map(t=>[t,t]);const _=t("div",{class:"mn-note","data-testid":"alignment"});const O=t("div",{class:
-"mn-form"},a("Clean prompt",w("clean")),a("Corrupted prompt",w("corrupted")),t("div",{class:"mn-pair"},a(
-"Answer (after clean)",$("answer","e.g. “ Paris”, with its space")),a("Foil (after corrupted)",$("foil",
-"optional for prob, logprob, rank, kl"))),t("div",{class:"mn-pair"},a("Text before both prompts",$("start",
-"none, e.g. <|endoftext|>")),_));const R=t("div",{class:"mn-controls"},a("Site",T("site",C(n.get("sites")))),a("Map",
-T("over",n.get("overs").map(t=>[t,`layer × ${t}`]))),a("Metric",T("metric",C(n.get("metrics")))),a("Direction",T(
-"direction",[["denoise","denoise: clean → corrupted run"],["noise","noise: corrupted → clean run"]])),a("Method",T(
-"method",[["exact","exact"],["attribution","attribution (AtP)"]])),u);const N=t("div",{class:"mn-warning",
-"data-testid":"warning",hidden:true});let K=null,U=null;const V=t("div",{class:"mn-caption","data-testid":"caption"});
-const q=t("select",{"data-testid":"show","aria-label":"Quantity shown"},...Object.entries(P).map(([t,e])=>i(t,e.
-label)));const X=t("select",{"data-testid":"scale","aria-label":"Colour scale"},i("auto","scale: largest value"),i(
-"one","scale: −1 to 1"));q.value=n.get("show");q.onchange=()=>h({show:q.value});X.onchange=()=>vt();const Y=t("input",
-{type:"checkbox","data-testid":"cone",checked:true,onchange:()=>vt()});const G=t("select",{"data-testid":
-"compare-mode","aria-label":"Compare with another run"},i("off","compare: off"),i("side","side by side with"),i(
-"difference","minus"));const Q=t("select",{"data-testid":"compare-run","aria-label":"Run to compare with"});const J=(
-)=>h({compare:{mode:G.value,run:Number(Q.value)||0}});G.onchange=J;Q.onchange=J;const Z=new A("colour-bar");const tt=
-t=>(e,n)=>{const s=t();if(!s)return"";return[j(s,e,n),...D(s,n).map(([t,e])=>`${t} ${e}`),`value ${x(s.get("value",e,
-n))}`,`effect ${x(s.get("effect",e,n))}`,`normalized ${x(s.get("normalized",e,n))}`].join(", ")};const et=t=>e=>{
-const n=t();if(n)h({cell:{run:n.run,layer:n.rows[e.row],column:n.columns[e.column]}})};const nt=t=>(e,n)=>{const s=t(
-);if(e.toLowerCase()!=="p"||!s)return false;r("pin",{run:s.run,layer:s.rows[n.row],column:s.columns[n.column]});
-return true};const st=t=>e=>{if(t.grid){t.linked=e;t.drawOverlay()}};const ot=new L({label:
-"Patching effect by layer and position. Arrow keys move, Enter explains a cell, P pins it.",testid:"map",name:tt(()=>
-K),select:et(()=>K),key:nt(()=>K),hover:t=>st(it)(t)});const it=new L({label:"The other run's patching effect",testid:
-"other-map",name:tt(()=>U),select:et(()=>U),key:nt(()=>U),hover:t=>st(ot)(t)});const at=t("div",{class:"mn-empty",
+shape[1];s++)e+=k([t.rows[n],t.columns[s],j(t)?"":t.clean_tokens[s]??"",j(t)?"":t.corrupted_tokens[s]??"",t.get(
+"value",n,s),t.get("effect",n,s),t.get("normalized",n,s)]);return e};const K=(t,e,n)=>{const s=t.columns.map((e,n)=>{
+if(j(t))return{text:String(e)};const[s,o]=[t.clean_tokens[n]??"",t.corrupted_tokens[n]??""];return{text:s===o?v(s):
+`${x(v(s),10)}|${x(v(o),10)}`,strong:s!==o}});return{rows:t.shape[0],columns:t.shape[1],rowLabels:t.rows.map(String),
+columnLabels:s,rowTitle:"layer",columnTitle:j(t)?t.column_name:"token (clean|corrupted where they differ)",flip:true,
+colour:(s,o,i)=>{const a=e(t.index(s,o));return Number.isNaN(a)?null:i.diverging(.5+a/n/2)},tip:(e,n)=>[["",D(t,e,n)],
+...I(t,n),[t.metric,y(t.get("value",e,n))],["effect",y(t.get("effect",e,n))],["normalized",y(t.get("normalized",e,
+n))]]}};const U=t=>`${t.name} · ${t.site} · layer × ${t.column_name} · ${t.metric} · ${t.direction}`+`${t.method===
+"exact"?"":` · ${t.method}`}${t.complete?"":" · partial"}`;const V=(e,n,s)=>t("div",{class:"mn-predictions"},t("h4",{
+text:e}),t("ol",{},...n.map(([e,n])=>{const[o,i,a=""]=s.get(e)??[];return t("li",{},t("span",{class:"mn-p-bar",style:
+`width:${(100*n).toFixed(1)}%`}),t("code",{text:x(v(e),18),title:v(e)}),o?t("span",{class:`mn-tag ${a}`,text:o,title:
+i,"aria-label":i}):null,t("span",{class:"mn-p",text:$(n)}))})));const q=(t,e,n)=>V(t,e,new Map([[n.foil,["F","foil",
+"mn-foil"]],[n.answer,["A","answer"]]]));const X=(e,n)=>{const s=[["clean token",e.clean_token],["corrupted token",e.
+corrupted_token]].filter(([,t])=>t!==undefined&&t!==null).map(([t,e])=>[t,v(e)]);for(const t of["value","effect",
+"normalized"])s.push([t==="value"?e.metric:t,y(e[t])]);return[t("div",{class:"mn-side-head"},t("h3",{text:`${e.
+site} · layer ${e.layer}, ${e.column_name} ${e.column}`}),t("button",{type:"button",class:"mn-button","data-testid":
+"pin",text:"Pin (P)",onclick:n})),t("dl",{class:"mn-facts"},...s.flatMap(([e,n])=>[t("dt",{text:e}),t("dd",{text:
+n})])),e.status==="error"?t("pre",{class:"mn-error",role:"alert",text:e.text}):e.status==="running"?t("p",{class:
+"mn-note",text:"Running this one edit …"}):t("div",{class:"mn-columns","data-testid":"predictions"},q("clean run",e.
+clean,e),q("corrupted run",e.corrupted,e),q(`${e.base_name} + edit`,e.edited,e),t("p",{class:"mn-note mn-key",text:
+`most likely next tokens · A answer${e.foil?" · F foil":""}`}))]};const Y=(e,n)=>t("div",{class:"mn-tablebox"},t(
+"table",{},t("thead",{},t("tr",{},...e.map(e=>t("th",{scope:"col",text:e})))),t("tbody",{},...n)));const G=(e,n,s)=>t(
+"button",{type:"button",class:"mn-button mn-small",text:e,"aria-label":n,title:n,onclick:s});const Q=(e,{show:n,
+remove:s})=>Y(["cell","run","clean | corrupted","value","effect","normalized","top predictions under the edit",""],e.
+map(e=>t("tr",{},t("td",{text:`layer ${e.layer}, ${e.column_name} ${e.column}`}),t("td",{text:e.name}),t("td",{},t(
+"code",{text:e.clean_token===undefined||e.clean_token===null?"all positions":e.clean_token===e.corrupted_token?v(e.
+clean_token):`${v(e.clean_token)} | ${v(e.corrupted_token)}`})),...["value","effect","normalized"].map(n=>t("td",{
+class:"mn-number",text:y(e[n])})),t("td",{},t("code",{text:(e.edited??[]).slice(0,3).map(([t,e])=>`${x(v(t),14)} ${$(
+e)}`).join("   ")||"…"})),t("td",{},G("Show",`Show layer ${e.layer}, ${e.column_name} ${e.column}`,()=>n(e)),G("×",
+`Remove the pin of layer ${e.layer}, ${e.column_name} ${e.column}`,()=>s(e))))));const J=(e,n,s,{show:o,rename:i,
+forget:a})=>Y(["","name","what","status",""],e.map(e=>t("tr",{class:e.run===n?"mn-current":null,"data-run":e.run},t(
+"td",{},t("input",{type:"radio",name:s,checked:e.run===n,"aria-label":`Show ${e.name}`,onchange:()=>o(e.run)})),t(
+"td",{},t("input",{type:"text",value:e.name,"aria-label":`Name of run ${e.run}`,onchange:t=>i(e.run,t.target.
+value)})),t("td",{text:e.what}),t("td",{text:e.status}),t("td",{},G("×",`Forget ${e.name}`,()=>a(e.run))))));
+function Z({model:n,el:s}){const o=W(n,{title:"Patch explorer",testid:"patch-explorer",name:"Patch explorer",kind:
+"mn-explorer",help:"Run this sweep",stop:"Stop after the layer in progress; finished layers stay",unit:
+"Layers computed",start:()=>{g();r("run",{fields:f()})}});const{send:r,listen:c,set:h,root:d,row:u,error:m}=o;const{
+inputs:p,shown:f,flush:g,area:w,line:v,choose:x}=H(n,c,h);const $=t=>t.map(t=>[t,t]);const k=t("div",{class:"mn-note",
+"data-testid":"alignment"});const S=t("div",{class:"mn-form"},a("Clean prompt",w("clean")),a("Corrupted prompt",w(
+"corrupted")),t("div",{class:"mn-pair"},a("Answer (after clean)",v("answer","e.g. “ Paris”, with its space")),a(
+"Foil (after corrupted)",v("foil","optional for prob, logprob, rank, kl"))),t("div",{class:"mn-pair"},a(
+"Text before both prompts",v("start","none, e.g. <|endoftext|>")),k));const C=t("div",{class:"mn-controls"},a("Site",
+x("site",$(n.get("sites")))),a("Map",x("over",n.get("overs").map(t=>[t,`layer × ${t}`]))),a("Metric",x("metric",$(n.
+get("metrics")))),a("Direction",x("direction",[["denoise","denoise: clean → corrupted run"],["noise",
+"noise: corrupted → clean run"]])),a("Method",x("method",[["exact","exact"],["attribution","attribution (AtP)"]])),u);
+const A=t("div",{class:"mn-warning","data-testid":"warning",hidden:true});let _=null,O=null;const R=t("div",{class:
+"mn-caption","data-testid":"caption"});const N=t("select",{"data-testid":"show","aria-label":"Quantity shown"},
+...Object.entries(F).map(([t,e])=>i(t,e.label)));const V=t("select",{"data-testid":"scale","aria-label":
+"Colour scale"},i("auto","scale: largest value"),i("one","scale: −1 to 1"));N.value=n.get("show");N.onchange=()=>h({
+show:N.value});V.onchange=()=>bt();const q=t("input",{type:"checkbox","data-testid":"cone",checked:true,onchange:()=>
+bt()});const Y=t("select",{"data-testid":"compare-mode","aria-label":"Compare with another run"},i("off",
+"compare: off"),i("side","side by side with"),i("difference","minus"));const G=t("select",{"data-testid":
+"compare-run","aria-label":"Run to compare with"});const Z=()=>h({compare:{mode:Y.value,run:Number(G.value)||0}});Y.
+onchange=Z;G.onchange=Z;const tt=new b("colour-bar");const et=t=>(e,n)=>{const s=t();if(!s)return"";return[D(s,e,n),
+...I(s,n).map(([t,e])=>`${t} ${e}`),`value ${y(s.get("value",e,n))}`,`effect ${y(s.get("effect",e,n))}`,
+`normalized ${y(s.get("normalized",e,n))}`].join(", ")};const nt=t=>e=>{const n=t();if(n)h({cell:{run:n.run,layer:n.
+rows[e.row],column:n.columns[e.column]}})};const st=t=>(e,n)=>{const s=t();if(e.toLowerCase()!=="p"||!s)return false;
+r("pin",{run:s.run,layer:s.rows[n.row],column:s.columns[n.column]});return true};const ot=t=>e=>{if(t.grid){t.linked=
+e;t.drawOverlay()}};const it=new E({label:
+"Patching effect by layer and position. Arrow keys move, Enter explains a cell, P pins it.",testid:"map",name:et(()=>
+_),select:nt(()=>_),key:st(()=>_),hover:t=>ot(at)(t)});const at=new E({label:"The other run's patching effect",testid:
+"other-map",name:et(()=>O),select:nt(()=>O),key:st(()=>O),hover:t=>ot(it)(t)});const rt=t("div",{class:"mn-empty",
 "data-testid":"empty"},t("strong",{text:"No sweep yet"}),t("p",{text:
 "Run copies one activation at a time from one run into the other and measures how far the answer "+
 "moves. Layers fill in from the last to the first; each cell can be hovered and clicked as soon as "+
-"it is there."}));const rt=t("div",{class:"mn-caption",hidden:true}),lt=t("div",{class:"mn-caption"}),ct=t("div",{
-class:"mn-second",hidden:true},lt,it.element);const ht=t("div",{class:"mn-toolbar"},q,X,t("label",{class:"mn-check"},
-Y,"causal cone"),G,Q,Z.element);const dt=t("div",{class:"mn-maps"},t("div",{class:"mn-first"},rt,ot.element),ct);
-const ut=t("section",{class:"mn-mapbox","aria-label":"Heat map"},V,ht,at,dt);const mt=t("section",{class:"mn-side",
-"data-testid":"side","aria-label":"Selected cell","aria-live":"polite"});const pt=t=>X.value==="one"?1:Math.max(...t.
-map(k))||1;const ft=(t,e,n)=>{const s=t.columns.map((e,n)=>{if(z(t))return{text:String(e)};const[s,o]=[t.clean_tokens[
-n]??"",t.corrupted_tokens[n]??""];return{text:s===o?b(s):`${v(b(s),10)}|${v(b(o),10)}`,strong:s!==o}});return{rows:t.
-shape[0],columns:t.shape[1],rowLabels:t.rows.map(String),columnLabels:s,rowTitle:"layer",columnTitle:z(t)?t.
-column_name:"token (clean|corrupted where they differ)",flip:true,colour:(s,o,i)=>{const a=e(t.index(s,o));
-return Number.isNaN(a)?null:i.diverging(.5+a/n/2)},tip:(e,n)=>[["",j(t,e,n)],...D(t,n),[t.metric,x(t.get("value",e,
-n))],["effect",x(t.get("effect",e,n))],["normalized",x(t.get("normalized",e,n))]]}};const gt=(t,e)=>e==="value"?t.
-effect:t[e];const wt=t=>`${t.name} · ${t.site} · layer × ${t.column_name} · ${t.metric} · ${t.direction}`+`${t.
-method==="exact"?"":` · ${t.method}`}${t.complete?"":" · partial"}`;let bt=null;const vt=()=>{if(!d.
-isConnected)return;const t=n.get("compare"),s=!!K;at.hidden=s;ot.element.hidden=!s;ht.hidden=!s;Ot.element.hidden=!s;
-if(!s){e(V,"");it.element.hidden=true;ct.hidden=true;return}const o=n.get("show"),i=P[o],a=U&&t.mode!=="off";const r=
-a&&U.shape.join()===K.shape.join()&&U.column_name===K.column_name;const l=r&&t.mode==="difference",c=a&&(t.mode===
-"side"||!r);const h=[gt(K,o)];if(a)h.push(gt(U,o));let u=t=>h[0][t],m=pt(h);if(l){u=t=>h[0][t]-h[1][t];m=X.value===
-"one"?1:k(h[0].map((t,e)=>t-h[1][e]))||1}const p=ut.clientWidth||600,f=c&&p>760?(p-24)/2:p;dt.classList.toggle(
-"mn-two",c&&p>760);ct.hidden=it.element.hidden=rt.hidden=!c;const g=ft(K,u,m);if(l){const t=g.tip;g.tip=(e,n)=>[...t(
-e,n),[`${i.label} minus ${U.name}`,x(u(K.index(e,n)))]]}const w=n.get("cell"),b=w.run===undefined?null:{row:K.rows.
-indexOf(w.layer),column:K.columns.indexOf(w.column)};ot.update(g,f);ot.selected=b&&b.row>=0&&b.column>=0&&(w.run===K.
-run||l)?b:null;ot.cone=ot.selected&&Y.checked?(t,e)=>K.rows[t]>K.rows[b.row]&&(z(K)||e>=b.column):null;ot.marks=n.get(
-"pins").filter(t=>t.run===K.run).map(t=>({row:K.rows.indexOf(t.layer),column:K.columns.indexOf(t.column)})).filter(t=>
-t.row>=0&&t.column>=0);ot.drawOverlay();ot.announce();if(c){it.update(ft(U,t=>h[1][t],m),f);e(rt,K.name);e(lt,wt(U)+(
-r?"":" · another shape, so there is no difference to show"))}const v=l?`${K.name} minus ${U.name} · ${wt(K)}`:wt(K);e(
-V,`${v} · clean ${x(K.clean)}, corrupted ${x(K.corrupted)}`);const y=o==="value"&&!l?K.base??0:0,$=ot.theme;const T=l?
-`difference of ${i.label}`:i.unit(K);Z.update({ramp:$.diverging,low:x(y-m),middle:x(y),high:x(y+m),title:T});bt=()=>M(
-g,{title:`${K.model}: ${K.site}, layer × ${K.column_name}`,subtitle:`${K.metric}, ${K.direction}; clean ${x(K.
-clean)}, corrupted ${x(K.corrupted)}`,bar:l?T:i.label,limit:m})};const xt=()=>{K=F(n.get("map"));U=F(n.get("other"));
-vt()};const yt=(t,e,n)=>E(t,e,new Map([[n.foil,["F","foil","mn-foil"]],[n.answer,["A","answer"]]]));const $t=()=>{
-const e=n.get("detail");if(e.layer===undefined){mt.replaceChildren(t("h3",{text:"Selected cell"}),t("p",{class:
-"mn-note",text:"Click a cell, or move with the arrow keys and press Enter, to see what the model predicts "+
-"under that edit beside both unedited runs. P pins a cell."}));mt.removeAttribute("data-cell");return}mt.setAttribute(
-"data-cell",`${e.layer},${e.column}`);mt.setAttribute("data-status",e.status);const s=[["clean token",e.clean_token],[
-"corrupted token",e.corrupted_token]].filter(([,t])=>t!==undefined&&t!==null).map(([t,e])=>[t,b(e)]);for(const t of[
-"value","effect","normalized"])s.push([t==="value"?e.metric:t,x(e[t])]);mt.replaceChildren(t("div",{class:
-"mn-side-head"},t("h3",{text:`${e.site} · layer ${e.layer}, ${e.column_name} ${e.column}`}),t("button",{type:"button",
-class:"mn-button","data-testid":"pin",text:"Pin (P)",onclick:()=>r("pin",{run:e.run,layer:e.layer,column:e.
-column})})),t("dl",{class:"mn-facts"},...s.flatMap(([e,n])=>[t("dt",{text:e}),t("dd",{text:n})])),e.status==="error"?
-t("pre",{class:"mn-error",role:"alert",text:e.text}):e.status==="running"?t("p",{class:"mn-note",text:
-"Running this one edit …"}):t("div",{class:"mn-columns","data-testid":"predictions"},yt("clean run",e.clean,e),yt(
-"corrupted run",e.corrupted,e),yt(`${e.base_name} + edit`,e.edited,e),t("p",{class:"mn-note mn-key",text:
-`most likely next tokens · A answer${e.foil?" · F foil":""}`})))};const kt=(e,n)=>t("summary",{},`${e} `,t("span",{
-class:"mn-note",text:`(${n})`}));const Mt=t("details",{"data-testid":"pins",class:"mn-more",open:true}),Tt=t(
-"details",{"data-testid":"runs",class:"mn-more",open:true});const St=(e,n)=>t("div",{class:"mn-tablebox"},t("table",{
-},t("thead",{},t("tr",{},...e.map(e=>t("th",{scope:"col",text:e})))),t("tbody",{},...n)));const Ct=(e,n,s)=>t(
-"button",{type:"button",class:"mn-button mn-small",text:e,"aria-label":n,title:n,onclick:s});const Lt=()=>{const e=n.
-get("pins");Mt.hidden=!e.length;Mt.replaceChildren(kt("Pinned cells",e.length),St(["cell","run","clean | corrupted",
-"value","effect","normalized","top predictions under the edit",""],e.map(e=>t("tr",{},t("td",{text:`layer ${e.
-layer}, ${e.column_name} ${e.column}`}),t("td",{text:e.name}),t("td",{},t("code",{text:e.clean_token===undefined||e.
-clean_token===null?"all positions":e.clean_token===e.corrupted_token?b(e.clean_token):`${b(e.clean_token)} | ${b(e.
-corrupted_token)}`})),...["value","effect","normalized"].map(n=>t("td",{class:"mn-number",text:x(e[n])})),t("td",{},t(
-"code",{text:(e.edited??[]).slice(0,3).map(([t,e])=>`${v(b(t),14)} ${y(e)}`).join("   ")||"…"})),t("td",{},Ct("Show",
-`Show layer ${e.layer}, ${e.column_name} ${e.column}`,()=>h({cell:{run:e.run,layer:e.layer,column:e.column}})),Ct("×",
-`Remove the pin of layer ${e.layer}, ${e.column_name} ${e.column}`,()=>r("unpin",{id:e.id})))))));vt()};const At=()=>{
-const e=n.get("history"),s=K?.run;Tt.hidden=!e.length;Tt.replaceChildren(kt("Runs",e.length),St(["","name","what",
-"status",""],e.map(e=>t("tr",{class:e.run===s?"mn-current":null,"data-run":e.run},t("td",{},t("input",{type:"radio",
-name:Et,checked:e.run===s,"aria-label":`Show ${e.name}`,onchange:()=>r("show",{run:e.run})})),t("td",{},t("input",{
-type:"text",value:e.name,"aria-label":`Name of run ${e.run}`,onchange:t=>r("rename",{run:e.run,name:t.target.
-value})})),t("td",{text:e.what}),t("td",{text:e.status}),t("td",{},Ct("×",`Forget ${e.name}`,()=>r("forget",{run:e.
-run})))))));const o=e.filter(t=>t.run!==s),a=n.get("compare");Q.replaceChildren(...o.map(t=>i(String(t.run),t.name)));
-G.hidden=!o.length;Q.hidden=!o.length;G.value=a.mode??"off";if(o.some(t=>t.run===a.run))Q.value=String(a.run)};
-const Et=l("runs"),_t=()=>`${K.site}_${K.column_name}_${K.metric}_run${K.run}`;const Ot=S(n,r,{stem:_t,figure:()=>bt(
-),table:()=>I(K),example:"trace.zarr, trace.nc, trace.csv, trace.parquet"});const Ht=()=>{const t=n.get("warning");N.
-hidden=!t;e(N,t)};const Rt=()=>{const t=n.get("alignment");e(_,t.text??"");_.classList.toggle("mn-bad",t.ok===false)};
-const Nt=()=>{const t=B[n.get("over")];for(const e of p.site.options)e.disabled=t!==undefined&&!t.includes(e.value);
-if(t&&!t.includes(n.get("site")))h({site:t[0]})};c(["map","other"],()=>{xt();At()});c(["show","cell","compare"],()=>{
-q.value=n.get("show");vt();At()});c(["detail"],$t);c(["pins"],Lt);c(["history"],At);c(["status","progress","error",
-"warning"],Ht);c(["alignment"],Rt);c(["over"],Nt);const Wt=o.open(s,{parts:[O,R,m,N,t("div",{class:"mn-body"},ut,mt),
-Mt,Tt],drawer:Ot,box:ut,draw:vt});xt();$t();Lt();At();Ht();Rt();Nt();return Wt}var U={render:K};export{U as default};
+"it is there."}));const lt=t("div",{class:"mn-caption",hidden:true}),ct=t("div",{class:"mn-caption"}),ht=t("div",{
+class:"mn-second",hidden:true},ct,at.element);const dt=t("div",{class:"mn-toolbar"},N,V,t("label",{class:"mn-check"},
+q,"causal cone"),Y,G,tt.element);const ut=t("div",{class:"mn-maps"},t("div",{class:"mn-first"},lt,it.element),ht);
+const mt=t("section",{class:"mn-mapbox","aria-label":"Heat map"},R,dt,rt,ut);const pt=t("section",{class:"mn-side",
+"data-testid":"side","aria-label":"Selected cell","aria-live":"polite"});const ft=t=>V.value==="one"?1:Math.max(...t.
+map(M))||1;const gt=(t,e)=>e==="value"?t.effect:t[e];let wt=null;const bt=()=>{if(!d.isConnected)return;const t=n.get(
+"compare"),s=!!_;rt.hidden=s;it.element.hidden=!s;dt.hidden=!s;Ct.element.hidden=!s;if(!s){e(R,"");at.element.hidden=
+true;ht.hidden=true;return}const o=n.get("show"),i=F[o],a=O&&t.mode!=="off";const r=a&&O.shape.join()===_.shape.join(
+)&&O.column_name===_.column_name;const l=r&&t.mode==="difference",c=a&&(t.mode==="side"||!r);const h=[gt(_,o)];if(a)h.
+push(gt(O,o));let u=t=>h[0][t],m=ft(h);if(l){u=t=>h[0][t]-h[1][t];m=V.value==="one"?1:M(h[0].map((t,e)=>t-h[1][e]))||
+1}const p=mt.clientWidth||600,f=c&&p>760?(p-24)/2:p;ut.classList.toggle("mn-two",c&&p>760);ht.hidden=at.element.
+hidden=lt.hidden=!c;const g=K(_,u,m);if(l){const t=g.tip;g.tip=(e,n)=>[...t(e,n),[`${i.label} minus ${O.name}`,y(u(_.
+index(e,n)))]]}const w=n.get("cell"),b=w.run===undefined?null:{row:_.rows.indexOf(w.layer),column:_.columns.indexOf(w.
+column)};it.update(g,f);it.selected=b&&b.row>=0&&b.column>=0&&(w.run===_.run||l)?b:null;it.cone=it.selected&&q.
+checked?(t,e)=>_.rows[t]>_.rows[b.row]&&(j(_)||e>=b.column):null;it.marks=n.get("pins").filter(t=>t.run===_.run).map(
+t=>({row:_.rows.indexOf(t.layer),column:_.columns.indexOf(t.column)})).filter(t=>t.row>=0&&t.column>=0);it.
+drawOverlay();it.announce();if(c){at.update(K(O,t=>h[1][t],m),f);e(lt,_.name);e(ct,U(O)+(r?"":
+" · another shape, so there is no difference to show"))}const v=l?`${_.name} minus ${O.name} · ${U(_)}`:U(_);e(R,
+`${v} · clean ${y(_.clean)}, corrupted ${y(_.corrupted)}`);const x=o==="value"&&!l?_.base??0:0,$=it.theme;const k=l?
+`difference of ${i.label}`:i.unit(_);tt.update({ramp:$.diverging,low:y(x-m),middle:y(x),high:y(x+m),title:k});wt=()=>
+T(g,{title:`${_.model}: ${_.site}, layer × ${_.column_name}`,subtitle:`${_.metric}, ${_.direction}; clean ${y(_.
+clean)}, corrupted ${y(_.corrupted)}`,bar:l?k:i.label,limit:m})};const vt=()=>{_=z(n.get("map"));O=z(n.get("other"));
+bt()};const xt=()=>{const e=n.get("detail");if(e.layer===undefined){pt.replaceChildren(t("h3",{text:"Selected cell"}),
+t("p",{class:"mn-note",text:
+"Click a cell, or move with the arrow keys and press Enter, to see what the model predicts "+
+"under that edit beside both unedited runs. P pins a cell."}));pt.removeAttribute("data-cell");return}pt.setAttribute(
+"data-cell",`${e.layer},${e.column}`);pt.setAttribute("data-status",e.status);const s=()=>r("pin",{run:e.run,layer:e.
+layer,column:e.column});pt.replaceChildren(...X(e,s))};const yt=(e,n)=>t("summary",{},`${e} `,t("span",{class:
+"mn-note",text:`(${n})`}));const $t=t("details",{"data-testid":"pins",class:"mn-more",open:true}),kt=t("details",{
+"data-testid":"runs",class:"mn-more",open:true});const Mt=()=>{const t=n.get("pins");$t.hidden=!t.length;$t.
+replaceChildren(yt("Pinned cells",t.length),Q(t,{show:t=>h({cell:{run:t.run,layer:t.layer,column:t.column}}),remove:
+t=>r("unpin",{id:t.id})}));bt()};const Tt=()=>{const t=n.get("history"),e=_?.run;kt.hidden=!t.length;kt.
+replaceChildren(yt("Runs",t.length),J(t,e,St,{show:t=>r("show",{run:t}),rename:(t,e)=>r("rename",{run:t,name:e}),
+forget:t=>r("forget",{run:t})}));const s=t.filter(t=>t.run!==e),o=n.get("compare");G.replaceChildren(...s.map(t=>i(
+String(t.run),t.name)));Y.hidden=!s.length;G.hidden=!s.length;Y.value=o.mode??"off";if(s.some(t=>t.run===o.run))G.
+value=String(o.run)};const St=l("runs"),Lt=()=>`${_.site}_${_.column_name}_${_.metric}_run${_.run}`;const Ct=L(n,r,{
+stem:Lt,figure:()=>wt(),table:()=>B(_),example:"trace.zarr, trace.nc, trace.csv, trace.parquet"});const At=()=>{
+const t=n.get("warning");A.hidden=!t;e(A,t)};const Et=()=>{const t=n.get("alignment");e(k,t.text??"");k.classList.
+toggle("mn-bad",t.ok===false)};const _t=()=>{const t=P[n.get("over")];for(const e of p.site.options)e.disabled=t!==
+undefined&&!t.includes(e.value);if(t&&!t.includes(n.get("site")))h({site:t[0]})};c(["map","other"],()=>{vt();Tt()});c(
+["show","cell","compare"],()=>{N.value=n.get("show");bt();Tt()});c(["detail"],xt);c(["pins"],Mt);c(["history"],Tt);c([
+"status","progress","error","warning"],At);c(["alignment"],Et);c(["over"],_t);const Ot=o.open(s,{parts:[S,C,m,A,t(
+"div",{class:"mn-body"},mt,pt),$t,kt],drawer:Ct,box:mt,draw:bt});vt();xt();Mt();Tt();At();Et();_t();return Ot}var tt={
+render:Z};export{tt as default};

@@ -1,4 +1,4 @@
-// Built by npm run build from 10 files, sha256 7e53e163931905cd4b2d449db6c541f03ad19def0062d3c6ae491d1de1c87fc9
+// Built by npm run build from 11 files, sha256 25925705256302a80f9dce5af5df7c50f528992c89112af0132d970083be0cf9
 const t=(t,e={},...n)=>{const s=document.createElement(t);for(const[t,n]of Object.entries(e)){if(n===null||n===
 undefined||n===false)continue;if(t==="text")s.textContent=n;else if(t.startsWith("on"))s.addEventListener(t.slice(2),
 n);else if(t==="value")s.value=n;else s.setAttribute(t,n===true?"":n)}s.append(...n.filter(t=>t!==null&&t!==
@@ -102,163 +102,165 @@ line:w,run:v,row:y,error:$,open:k}};const T=(t,e={},...n)=>{const s=document.cre
 "http://www.w3.org/2000/svg",t);for(const[t,n]of Object.entries(e))if(!x(n))s.setAttribute(t,n);s.append(...n);
 return s};const A=(t,e,n)=>{const s=(e-t)/Math.max(1,n)||1,a=10**Math.floor(Math.log10(s)),o=a*([1,2,5].find(t=>t*a>=
 s*.999)??10),r=[];for(let n=Math.ceil(t/o-1e-9);n*o<=e+1e-9*o;n++)r.push(Number((n*o).toPrecision(12))||0);return r};
-const j={text:"var(--mn-text)",muted:"var(--mn-muted)",line:"var(--mn-line)",accent:"var(--mn-accent)",mark:
-"var(--mn-mark)",page:"var(--mn-bg)"};const O={text:"#1c1c1c",muted:"#555555",line:"#d0d0d0",accent:"#0b61b8",mark:
-"#b35900",page:"#ffffff"};const R=t=>Math.round(t).toLocaleString("en");const Y=t=>x(t)?"–":t<1e-300?"< 1e-300":t>=
-.001?String(Number(t.toPrecision(2))):t.toExponential(1);const z=t=>{const e=Math.abs(t);return(e&&(e<.001||e>=1e6)?t.
-toExponential(1):String(Number(t.toPrecision(3)))).replace("-","−")};const F=t=>Math.abs(t)<4?z(10**t):`${(10**(t-
-Math.floor(t))).toFixed(1)}e${t<0?"−":"+"}${Math.abs(Math.floor(t))}`;const P=(t,{width:e,height:n,title:s,under:a,
-label:o,x:r,y:i,xTicks:l,yTicks:c,xTitle:d,yTitle:u,grid:p=true})=>{const h=58,m=e-22,f=42,g=n-40,b=(e,n)=>T("text",{
-style:`fill:${t.muted}`,"font-size":10.5,...e},n);const w=t=>h+(t-r[0])/(r[1]-r[0]||1)*(m-h),x=t=>g-(t-i[0])/(i[1]-i[
-0]||1)*(g-f);const v=T("svg",{xmlns:"http://www.w3.org/2000/svg",viewBox:`0 0 ${e} ${n}`,width:e,height:n,role:"img",
-"aria-label":o,"font-family":"system-ui, DejaVu Sans, Arial, sans-serif","font-size":11},b({x:2,y:13,"font-size":12,
-"font-weight":600,style:`fill:${t.text}`},s),b({x:2,y:27},a));for(const[e,n]of c){if(p)v.append(T("line",{x1:h,x2:m,
-y1:x(e),y2:x(e),style:`stroke:${t.line}`,"stroke-width":.7}));v.append(b({x:h-6,y:x(e)+3.5,"text-anchor":"end"},
-n))}for(const[t,e,n]of l){v.append(b({x:w(t),y:g+14,"text-anchor":"middle"},e));if(n)v.append(b({x:w(t),y:g+26,
-"text-anchor":"middle","font-size":9.5},n))}v.append(T("line",{x1:h,x2:m,y1:g,y2:g,style:`stroke:${t.muted}`}),b({x:(
-h+m)/2,y:n-2,"text-anchor":"middle"},d),b({transform:`translate(11 ${(f+g)/2}) rotate(-90)`,"text-anchor":"middle"},
-u));return{root:v,X:w,Y:x,left:h,right:m,top:f,bottom:g,text:b}};const X=(t,e,n,s)=>{const a=Math.max(e.stop,...e.
-path_e),o=Math.min(0,...e.path_e),r=Math.max(-8,Math.floor(Math.min(o,-.5)-.001)),i=a+.12*(a-r),l=Math.max(e.fields.
-rows-e.left_out,e.n,4);const c=Math.max(1,...[1,2,3,5,10,20,50,100].filter(t=>(i-r)/t>=4)),d=[];for(let t=Math.ceil(
-r/c)*c;t<=i;t+=c)d.push([t,t>=0&&t<4?R(10**t):t<0&&t>-3?String(10**t):`1e${t}`]);const u=`e = ${F(e.stop)}${e.fields.
-rule==="e"?": stop":` (α = ${e.fields.alpha})`}`;const p=P(t,{width:n,height:s,title:"e-value by rows",under:e.
-e_under,label:`e-value against rows, log axis: now ${F(e.log10_e)} after ${v(e.n,"row")}; `+`${e.fields.rule==="e"?
-"the rule stops":"the level is reached"} at ${F(e.stop)}.`,x:[0,l],y:[r,i],xTicks:A(0,l,Math.max(2,n/90)).map(t=>[t,R(
-t)]),yTicks:d,xTitle:"rows used",yTitle:"e-value, log scale"});p.root.append(T("line",{x1:p.left,x2:p.right,y1:p.Y(e.
-stop),y2:p.Y(e.stop),style:`stroke:${t.mark}`,"stroke-width":1.6,"stroke-dasharray":"6 4"}),p.text({x:p.left+5,y:p.Y(
-e.stop)-5,style:`fill:${t.text}`},u));if(!e.path_n.length)return p.root;const h=[...e.path_n].map((t,n)=>[p.X(t),p.Y(
-Math.max(r,e.path_e[n]))]),m=h.at(-1),f=m[0]>p.right-80;p.root.append(T("path",{d:`M${h.map(t=>t.map(t=>t.toFixed(1)).
-join(" ")).join("L")}`,style:`fill:none;stroke:${t.accent}`,"stroke-width":1.8,"stroke-linejoin":"round"}),T("circle",
-{cx:m[0],cy:m[1],r:3.5,style:`fill:${t.accent}`}),p.text({x:m[0]+(f?-8:8),y:m[1]+(f?-7:4),"text-anchor":f?"end":
-"start","font-weight":600,style:`fill:${t.text};stroke:${t.page};stroke-width:3px;paint-order:stroke`},F(e.log10_e)));
-return p.root};const D=t=>!t.against||t.fields.statistic==="none"?"NLL of the suspect":t.fields.statistic===
-"difference"?"NLL, suspect − reference":"residual NLL";const I=(t,e,n,s)=>{const a=e.q_n.length,o=[...e.q_mean,...e.
+const j=(...e)=>t("thead",{},t("tr",{},...e.map(e=>t("th",{scope:"col",text:e}))));const O={text:"var(--mn-text)",
+muted:"var(--mn-muted)",line:"var(--mn-line)",accent:"var(--mn-accent)",mark:"var(--mn-mark)",page:"var(--mn-bg)"};
+const R={text:"#1c1c1c",muted:"#555555",line:"#d0d0d0",accent:"#0b61b8",mark:"#b35900",page:"#ffffff"};const Y=t=>
+Math.round(t).toLocaleString("en");const z=t=>x(t)?"–":t<1e-300?"< 1e-300":t>=.001?String(Number(t.toPrecision(2))):t.
+toExponential(1);const F=t=>{const e=Math.abs(t);return(e&&(e<.001||e>=1e6)?t.toExponential(1):String(Number(t.
+toPrecision(3)))).replace("-","−")};const P=t=>Math.abs(t)<4?F(10**t):`${(10**(t-Math.floor(t))).toFixed(1)}e${t<0?
+"−":"+"}${Math.abs(Math.floor(t))}`;const X=(t,{width:e,height:n,title:s,under:a,label:o,x:r,y:i,xTicks:l,yTicks:c,
+xTitle:d,yTitle:u,grid:p=true})=>{const h=58,m=e-22,f=42,g=n-40,b=(e,n)=>T("text",{style:`fill:${t.muted}`,
+"font-size":10.5,...e},n);const w=t=>h+(t-r[0])/(r[1]-r[0]||1)*(m-h),x=t=>g-(t-i[0])/(i[1]-i[0]||1)*(g-f);const v=T(
+"svg",{xmlns:"http://www.w3.org/2000/svg",viewBox:`0 0 ${e} ${n}`,width:e,height:n,role:"img","aria-label":o,
+"font-family":"system-ui, DejaVu Sans, Arial, sans-serif","font-size":11},b({x:2,y:13,"font-size":12,"font-weight":
+600,style:`fill:${t.text}`},s),b({x:2,y:27},a));for(const[e,n]of c){if(p)v.append(T("line",{x1:h,x2:m,y1:x(e),y2:x(e),
+style:`stroke:${t.line}`,"stroke-width":.7}));v.append(b({x:h-6,y:x(e)+3.5,"text-anchor":"end"},n))}for(const[t,e,
+n]of l){v.append(b({x:w(t),y:g+14,"text-anchor":"middle"},e));if(n)v.append(b({x:w(t),y:g+26,"text-anchor":"middle",
+"font-size":9.5},n))}v.append(T("line",{x1:h,x2:m,y1:g,y2:g,style:`stroke:${t.muted}`}),b({x:(h+m)/2,y:n-2,
+"text-anchor":"middle"},d),b({transform:`translate(11 ${(f+g)/2}) rotate(-90)`,"text-anchor":"middle"},u));return{
+root:v,X:w,Y:x,left:h,right:m,top:f,bottom:g,text:b}};const D=(t,e,n,s)=>{const a=Math.max(e.stop,...e.path_e),o=Math.
+min(0,...e.path_e),r=Math.max(-8,Math.floor(Math.min(o,-.5)-.001)),i=a+.12*(a-r),l=Math.max(e.fields.rows-e.left_out,
+e.n,4);const c=Math.max(1,...[1,2,3,5,10,20,50,100].filter(t=>(i-r)/t>=4)),d=[];for(let t=Math.ceil(r/c)*c;t<=i;t+=
+c)d.push([t,t>=0&&t<4?Y(10**t):t<0&&t>-3?String(10**t):`1e${t}`]);const u=`e = ${P(e.stop)}${e.fields.rule==="e"?
+": stop":` (α = ${e.fields.alpha})`}`;const p=X(t,{width:n,height:s,title:"e-value by rows",under:e.e_under,label:
+`e-value against rows, log axis: now ${P(e.log10_e)} after ${v(e.n,"row")}; `+`${e.fields.rule==="e"?"the rule stops":
+"the level is reached"} at ${P(e.stop)}.`,x:[0,l],y:[r,i],xTicks:A(0,l,Math.max(2,n/90)).map(t=>[t,Y(t)]),yTicks:d,
+xTitle:"rows used",yTitle:"e-value, log scale"});p.root.append(T("line",{x1:p.left,x2:p.right,y1:p.Y(e.stop),y2:p.Y(e.
+stop),style:`stroke:${t.mark}`,"stroke-width":1.6,"stroke-dasharray":"6 4"}),p.text({x:p.left+5,y:p.Y(e.stop)-5,style:
+`fill:${t.text}`},u));if(!e.path_n.length)return p.root;const h=[...e.path_n].map((t,n)=>[p.X(t),p.Y(Math.max(r,e.
+path_e[n]))]),m=h.at(-1),f=m[0]>p.right-80;p.root.append(T("path",{d:`M${h.map(t=>t.map(t=>t.toFixed(1)).join(" ")).
+join("L")}`,style:`fill:none;stroke:${t.accent}`,"stroke-width":1.8,"stroke-linejoin":"round"}),T("circle",{cx:m[0],
+cy:m[1],r:3.5,style:`fill:${t.accent}`}),p.text({x:m[0]+(f?-8:8),y:m[1]+(f?-7:4),"text-anchor":f?"end":"start",
+"font-weight":600,style:`fill:${t.text};stroke:${t.page};stroke-width:3px;paint-order:stroke`},P(e.log10_e)));
+return p.root};const I=t=>!t.against||t.fields.statistic==="none"?"NLL of the suspect":t.fields.statistic===
+"difference"?"NLL, suspect − reference":"residual NLL";const V=(t,e,n,s)=>{const a=e.q_n.length,o=[...e.q_mean,...e.
 q_low,...e.q_high].filter(t=>!x(t)),r=Math.min(...o),i=Math.max(...o),l=.08*(i-r)||.01,c=[r-l,i+l];const d=t=>e.q_at.
-length?` (position ${z(e.q_at[t])})`:"",u=[...e.q_n].map((t,e)=>e),p=Math.ceil(42*a/n);const h=P(t,{width:n,height:s,
-title:"Mean score by position",under:`${e.unit}; ${z(100*e.level)} % interval (approximate)`,label:`Mean ${D(
-e)} in ${a} groups of rows, earliest to latest: `+`${u.map(t=>z(e.q_mean[t])).join(", ")} ${e.unit}.`,x:[-.6,a-.4],y:
-c,xTicks:u.filter(t=>t%p===0).map(t=>[t,e.q_at.length?z(Number(e.q_at[t].toPrecision(2))):String(t+1),R(e.q_n[t])]),
-yTicks:A(c[0],c[1],4).map(t=>[t,z(t)]),xTitle:e.q_at.length?`position in training (${e.kind}), earliest to latest`:
-"tenth of the rows by position, earliest to latest",yTitle:`${D(e)}`});h.root.append(h.text({x:h.left-6,y:h.bottom+26,
+length?` (position ${F(e.q_at[t])})`:"",u=[...e.q_n].map((t,e)=>e),p=Math.ceil(42*a/n);const h=X(t,{width:n,height:s,
+title:"Mean score by position",under:`${e.unit}; ${F(100*e.level)} % interval (approximate)`,label:`Mean ${I(
+e)} in ${a} groups of rows, earliest to latest: `+`${u.map(t=>F(e.q_mean[t])).join(", ")} ${e.unit}.`,x:[-.6,a-.4],y:
+c,xTicks:u.filter(t=>t%p===0).map(t=>[t,e.q_at.length?F(Number(e.q_at[t].toPrecision(2))):String(t+1),Y(e.q_n[t])]),
+yTicks:A(c[0],c[1],4).map(t=>[t,F(t)]),xTitle:e.q_at.length?`position in training (${e.kind}), earliest to latest`:
+"tenth of the rows by position, earliest to latest",yTitle:`${I(e)}`});h.root.append(h.text({x:h.left-6,y:h.bottom+26,
 "text-anchor":"end","font-size":9.5},"rows"));if(!x(e.mean))h.root.append(T("line",{x1:h.left,x2:h.right,y1:h.Y(e.
-mean),y2:h.Y(e.mean),style:`stroke:${t.muted}`,"stroke-dasharray":"2 3"},T("title",{},`mean of all rows ${z(e.
+mean),y2:h.Y(e.mean),style:`stroke:${t.muted}`,"stroke-dasharray":"2 3"},T("title",{},`mean of all rows ${F(e.
 mean)}`)));for(const n of u){const s=h.X(n),o=T("g",{style:`stroke:${t.accent};fill:${t.accent}`,"stroke-width":1.5},
-T("title",{},`${n+1} of ${a}${d(n)}: ${z(e.q_mean[n])} [${z(e.q_low[n])}, ${z(e.q_high[n])}] `+`${e.unit}, ${v(e.q_n[
+T("title",{},`${n+1} of ${a}${d(n)}: ${F(e.q_mean[n])} [${F(e.q_low[n])}, ${F(e.q_high[n])}] `+`${e.unit}, ${v(e.q_n[
 n],"row")}`));if(!x(e.q_low[n]))o.append(T("path",{d:`M${s} ${h.Y(e.q_low[n])}V${h.Y(e.q_high[n])}M${s-4} ${h.Y(e.
 q_low[n])}h8M${s-4} `+`${h.Y(e.q_high[n])}h8`}));o.append(T("circle",{cx:s,cy:h.Y(e.q_mean[n]),r:4}));h.root.append(
-o)}return h.root};const V=(t,e,n,s)=>{const a=e.null_edges,o=Math.min(a[0],e.observed,0),r=Math.max(a.at(-1),e.
-observed,0),i=.06*(r-o),l=Math.max(...e.null_counts)*1.16;const c=P(t,{width:n,height:s,title:"Null distribution",
-under:`${R(e.draws)} random orders of the same rows`,label:`Histogram of the rank correlation under ${R(e.
-draws)} random orders, from ${z(a[0])} `+`to ${z(a.at(-1))}; observed ${z(e.observed)}.`,x:[o-i,r+i],y:[0,l],xTicks:A(
-o-i,r+i,Math.max(3,n/80)).map(t=>[t,z(t)]),yTicks:A(0,l,4).filter(t=>Number.isInteger(t)).map(t=>[t,R(t)]),xTitle:
+o)}return h.root};const B=(t,e,n,s)=>{const a=e.null_edges,o=Math.min(a[0],e.observed,0),r=Math.max(a.at(-1),e.
+observed,0),i=.06*(r-o),l=Math.max(...e.null_counts)*1.16;const c=X(t,{width:n,height:s,title:"Null distribution",
+under:`${Y(e.draws)} random orders of the same rows`,label:`Histogram of the rank correlation under ${Y(e.
+draws)} random orders, from ${F(a[0])} `+`to ${F(a.at(-1))}; observed ${F(e.observed)}.`,x:[o-i,r+i],y:[0,l],xTicks:A(
+o-i,r+i,Math.max(3,n/80)).map(t=>[t,F(t)]),yTicks:A(0,l,4).filter(t=>Number.isInteger(t)).map(t=>[t,Y(t)]),xTitle:
 "rank correlation rho of score and position",yTitle:"orders"});for(let n=0;n<e.null_counts.length;n++)if(e.
 null_counts[n])c.root.append(T("rect",{x:c.X(a[n]),y:c.Y(e.null_counts[n]),width:Math.max(.6,c.X(a[n+1])-c.X(a[n])-
 .4),height:c.bottom-c.Y(e.null_counts[n]),style:`fill:${t.accent};opacity:.55`}));const d=c.X(e.observed),u=d>(c.left+
 c.right)/2;c.root.append(T("line",{x1:d,x2:d,y1:c.top-4,y2:c.bottom,style:`stroke:${t.mark}`,"stroke-width":2.4}),c.
 text({x:d+(u?-6:6),y:c.top+6,"text-anchor":u?"end":"start","font-weight":600,style:`fill:${t.text};stroke:${t.
-page};stroke-width:3px;paint-order:stroke`},`observed ${z(e.observed)}`));return c.root};const B=t=>{if(
+page};stroke-width:3px;paint-order:stroke`},`observed ${F(e.observed)}`));return c.root};const U=t=>{if(
 !t?.fields)return null;const e={...t};for(const n of["path_n","path_e","q_n","q_mean","q_low","q_high","q_at",
-"null_counts","null_edges"])e[n]=q(t[n]);return e};const U=t=>{let e="part,position_middle,rows,mean,low,high\r\n";t.
-q_n.forEach((n,s)=>{e+=w([s+1,t.q_at[s]??NaN,n,t.q_mean[s],t.q_low[s],t.q_high[s]])});return e};const H=[.05,.01,.001,
-1e-4,1e-6];const W={guaranteed:"✓ guaranteed if",approximate:"≈ approximate",waiting:"… not yet",void:
-"✕ not valid here",exact:"exact"};function G({model:n,el:a}){const i=L(n,{title:"Provenance bench",testid:
-"provenance-bench",name:"Provenance bench",kind:"mn-prov",help:"Ask row by row",stop:
-"Stop after the rows in progress; the e-value stays valid",unit:"Rows asked",start:()=>{w();l("run",{fields:f()})}});
-const{send:l,listen:c,root:d,row:u,error:p}=i;n.get("model_info");const h=t=>{for(const[e,s]of Object.entries(t))n.
-set(e,s);l("move",{fields:t});bt()};const{bound:m,shown:f,flush:w,choose:$}=N(n,c,h);const q=(e,n)=>m(e,t("input",{
-type:"number",step:1,...n}));const S=n.get("transcripts"),C=new Map(S.map(([t,e])=>[t,e])),E=[...new Set([...H,n.get(
-"alpha")])].sort((t,e)=>e-t);const T=$("suspect",n.get("suspects").map(t=>[t,g(y(t),60)])),A=$("transcript",S.map(([t,
-e])=>[t,`${g(y(t),50)} (${v(e,"row")})`]));const P=$("reference",[...n.get("references").map(([t,e])=>[t,`${g(y(t),
-40)} (${e})`]),["","no reference (little power)"]]);const D=q("rows",{min:4}),G=$("statistic",n.get("statistics")),K=
-$("alpha",E.map(t=>[t,String(t)]));const J=t("div",{class:"mn-error",role:"alert","data-testid":"refused",hidden:
-true}),Q=t("div",{class:"mn-warning",role:"status","data-testid":"doubts",hidden:true});const Z=t("div",{},t("div",{
-class:"mn-controls"},r("Suspect",T),r("Transcript (the order asked about)",A),r("Reference",P),r("Score of a row",G)),
-t("div",{class:"mn-controls"},r("Stop rule",$("rule",n.get("rules"))),r("Level α",K),r("Rows, at most",D),r(
-"Seed of the rows’ sequence",q("seed",{min:0})),u),J,Q,p);const tt=()=>{if(![...K.options].some(t=>Number(t.value)===
-n.get("alpha"))){K.append(o(n.get("alpha"),String(n.get("alpha"))));K.value=n.get("alpha")}const s=C.get(n.get(
-"transcript"))??0,a=n.get("doubts");D.max=s;G.disabled=!n.get("reference");e(D.closest("label").querySelector(
-".mn-label"),`${n.get("rule")==="e"?"Rows, at most":"Rows, fixed"} (of ${R(s)})`);const r=a.transcript===n.get(
-"transcript")&&a.reference===n.get("reference");J.hidden=!r||!a.refused;J.replaceChildren(...J.hidden?[]:[t("strong",{
-text:"This reference is refused: nothing is run with it"}),t("pre",{text:a.refused})]);const i=et&&!gt().length?et.
-warnings:[],l=r?(a.texts??[]).filter(t=>!i.includes(t)):[];Q.hidden=!l.length;Q.replaceChildren(...l.length?[t(
-"strong",{text:"Before you run: "}),t("ul",{},...l.map(e=>t("li",{text:e})))]:[]);if(!J.hidden&&n.get("error").text===
-a.refused)p.hidden=true};let et=null;const nt=t("div",{class:"mn-empty","data-testid":"empty"},t("strong",{text:
-"Nothing asked yet"}),t("p",{text:
-"“Run” asks rows of the transcript one after another, in a random sequence that is blind to their "+
-"order, and tests whether the suspect finds later rows easier than the reference does. The e-value "+
-"may be watched and the run stopped at any time: no positions are shown while rows come."}));const st=t("span",{class:
-"mn-note","data-testid":"what"}),at=t("div",{class:"mn-warning","data-testid":"stale",hidden:true}),ot=t("div",{class:
-"mn-verdict","data-testid":"verdict",role:"status"}),rt=t("div",{class:"mn-warning","data-testid":"warnings",hidden:
-true});const it=t("div",{class:"mn-tablebox","data-testid":"numbers"}),lt=t("div",{class:"mn-chart","data-testid":
-"e-chart"}),ct=t("div",{class:"mn-chart","data-testid":"quantiles"}),dt=t("div",{class:"mn-chart","data-testid":
-"null"});const ut=t("div",{class:"mn-note","data-testid":"conditions",hidden:true});const pt=t("details",{class:
-"mn-numbers"},t("summary",{text:"Rows by position as a table"}),t("div",{class:"mn-tablebox"})),ht=t("p",{class:
-"mn-note"});const mt=t("div",{},ot,rt,t("div",{class:"mn-answer"},t("div",{},it,ut),t("div",{class:"mn-charts"},lt,
-dt)),ct,pt,ht);const ft=t("section",{class:"mn-section","data-testid":"answer","aria-label":"Answer"},t("div",{class:
-"mn-side-head"},t("h3",{text:"Does it depend on this order?"}),st),at,nt,mt);const gt=()=>et?Object.entries(et.
-fields).filter(([t,e])=>String(f()[t])!==String(e)).map(([t])=>t):[];const bt=()=>{const t=gt(),s=["running",
-"stopping"].includes(n.get("status"));at.hidden=!t.length||s;e(at,at.hidden?"":`The fields have changed (${t.join(
-", ")}). What stands here is of ${et.what}; press Run `+`for the new question.`)};const wt=e=>t("span",{class:
-"mn-worth","data-worth":e,text:W[e]});const xt=(e,n,s,a)=>t("tr",{"data-worth":s,"data-row":e},t("th",{scope:"row",
-text:e}),t("td",{class:"mn-value"},t("span",{text:n})),t("td",{},wt(s),t("span",{class:"mn-why",text:a})));const vt=(
-...e)=>t("thead",{},t("tr",{},...e.map(e=>t("th",{scope:"col",text:e}))));const yt=()=>{et=B(n.get("found"));nt.
-hidden=!!et;mt.hidden=!et;Nt.files.hidden=!et;e(st,et?.what??"");bt();if(!et)return;const s=et,a=`${z(100*s.
-level)} %`,o=!x(s.rho);ft.setAttribute("data-n",s.n);ft.setAttribute("data-status",s.status);ot.setAttribute(
-"data-kind",s.verdict.kind);ot.setAttribute("aria-live",s.verdict.kind==="running"?"off":"polite");ot.replaceChildren(
-t("strong",{text:s.verdict.lead}),t("span",{text:` ${s.verdict.text}`}));rt.hidden=!s.warnings.length;rt.
-replaceChildren(...s.warnings.length?[t("strong",{text:"Warnings"}),t("ul",{},...s.warnings.map(e=>t("li",{text:
-e})))]:[]);it.replaceChildren(t("table",{class:"mn-table mn-worths"},vt("number","value","what it is worth"),t(
-"tbody",{},xt("rows used",R(s.n),"exact",`of ${R(s.asked)} asked, ${R(s.fields.rows)} `+`${s.fields.rule==="e"?
-"at most":"planned"}`+`${s.left_out?`; ${R(s.left_out)} without a finite score left out`:""}`+`${s.tokens?`; ${R(s.
-tokens)} tokens of the suspect`:""}`),xt("rho",o?`${z(s.rho)} [${z(s.low)}, ${z(s.high)}]`:"–","approximate",o?
-`rank correlation of score and position; ${a} interval: ${s.interval}. `+`Negative: later rows are remembered better`:
-"too few rows yet"),xt("z",o?b(s.z):"–","exact","mean 0 and variance 1 under random orders; no p-value by itself"),xt(
-"e-value",F(s.log10_e),s.e_kind,`evidence against chance; ${s.e_worth}`),...(o?s.ps:[]).map(t=>xt(t.label,Y(t.p),t.
-worth,`${t.note}${t.at_floor&&t.worth==="guaranteed"?"; the smallest it can be":""}`)))));ut.hidden=!s.conditions.
-length;ut.replaceChildren(...s.conditions.length?[t("strong",{text:"Guaranteed if"}),t("ul",{},...s.conditions.map(e=>
-t("li",{text:e})))]:[]);pt.lastChild.replaceChildren(t("table",{class:"mn-table"},vt("part","position","rows",
-`mean, ${s.unit}`,a),t("tbody",{},...[...s.q_n].map((e,n)=>t("tr",{},t("th",{scope:"row",text:String(n+1)}),...[s.
-q_at.length?z(s.q_at[n]):"–",R(e),z(s.q_mean[n]),x(s.q_low[n])?"–":`${z(s.q_low[n])} to ${z(s.q_high[n])}`].map(e=>t(
-"td",{class:"mn-value",text:e})))))));e(ht,s.meaning);kt();tt()};const $t=(t,e)=>[X(t,et,e[0],244),...et.q_n.length?[
-I(t,et,e[1],250)]:[],...et.null_counts.length?[V(t,et,e[2],244)]:[]];const kt=()=>{if(!d.isConnected)return;if(
-!et)return;const t=mt.clientWidth||900,e=t>800,n=e?(t-24)/2.15:t,s=[n,t,n],[a,o,r]=$t(j,s.map(t=>Math.max(280,Math.
-round(t))));lt.replaceChildren(a);ct.replaceChildren(...o?[o]:[]);dt.replaceChildren(...r?[r]:[]);pt.hidden=!o};
-const _t=()=>k($t(O,[460,520,460]).map(t=>({text:(new XMLSerializer).serializeToString(t),width:Number(t.getAttribute(
-"width")),height:Number(t.getAttribute("height"))})));const qt=t("div",{"data-testid":"lines"}),Mt=t("section",{class:
-"mn-section","aria-label":"Suspects compared"},t("div",{class:"mn-side-head"},t("h3",{text:"Suspects compared"})),qt);
-const St=()=>{const e=n.get("lines"),s=n.get("alpha"),a=["running","stopping"].includes(n.get("status"));if(!e.
-length){qt.replaceChildren(t("p",{class:"mn-note",text:
-"Each question that is asked gets a line here, and Holm’s correction is over all of them: "+
-"asking more suspects, or one suspect in several ways, costs evidence."}));return}const o=new Set(e.map(t=>t.
-suspect)).size,r=n.get("suspects").length,i=t=>new Set(e.map(e=>e[t])).size>1;const c=t=>`${t.rule==="e"?"stop by e":
-"fixed"}${i("statistic")?`, ${t.statistic}`:""}`+`${i("seed")?`, seed ${t.seed}`:""}${t.status==="stopped"?
-", stopped by hand":""}`;qt.replaceChildren(t("p",{class:"mn-note","data-testid":"looked",text:`${v(e.length,
-"question")} asked about ${o} of ${v(r,"suspect")}; Holm’s `+`correction over ${e.length===1?"it":`all ${e.
+"null_counts","null_edges"])e[n]=q(t[n]);return e};const H=t=>{let e="part,position_middle,rows,mean,low,high\r\n";t.
+q_n.forEach((n,s)=>{e+=w([s+1,t.q_at[s]??NaN,n,t.q_mean[s],t.q_low[s],t.q_high[s]])});return e};const W={guaranteed:
+"✓ guaranteed if",approximate:"≈ approximate",waiting:"… not yet",void:"✕ not valid here",exact:"exact"};const G=e=>t(
+"span",{class:"mn-worth","data-worth":e,text:W[e]});const K=(e,n,s,a)=>t("tr",{"data-worth":s,"data-row":e},t("th",{
+scope:"row",text:e}),t("td",{class:"mn-value"},t("span",{text:n})),t("td",{},G(s),t("span",{class:"mn-why",text:a})));
+const J=e=>{const n=`${F(100*e.level)} %`,s=!x(e.rho);return t("table",{class:"mn-table mn-worths"},j("number",
+"value","what it is worth"),t("tbody",{},K("rows used",Y(e.n),"exact",`of ${Y(e.asked)} asked, ${Y(e.fields.rows)} `+
+`${e.fields.rule==="e"?"at most":"planned"}`+`${e.left_out?`; ${Y(e.left_out)} without a finite score left out`:""}`+
+`${e.tokens?`; ${Y(e.tokens)} tokens of the suspect`:""}`),K("rho",s?`${F(e.rho)} [${F(e.low)}, ${F(e.high)}]`:"–",
+"approximate",s?`rank correlation of score and position; ${n} interval: ${e.interval}. `+
+`Negative: later rows are remembered better`:"too few rows yet"),K("z",s?b(e.z):"–","exact",
+"mean 0 and variance 1 under random orders; no p-value by itself"),K("e-value",P(e.log10_e),e.e_kind,
+`evidence against chance; ${e.e_worth}`),...(s?e.ps:[]).map(t=>K(t.label,z(t.p),t.worth,`${t.note}${t.at_floor&&t.
+worth==="guaranteed"?"; the smallest it can be":""}`))))};const Q=e=>{const n=`${F(100*e.level)} %`;return t("table",{
+class:"mn-table"},j("part","position","rows",`mean, ${e.unit}`,n),t("tbody",{},...[...e.q_n].map((n,s)=>t("tr",{},t(
+"th",{scope:"row",text:String(s+1)}),...[e.q_at.length?F(e.q_at[s]):"–",Y(n),F(e.q_mean[s]),x(e.q_low[s])?"–":`${F(e.
+q_low[s])} to ${F(e.q_high[s])}`].map(e=>t("td",{class:"mn-value",text:e}))))))};const Z=(e,{level:n,busy:s,suspects:
+a,shown:o,show:r})=>{const i=new Set(e.map(t=>t.suspect)).size,l=a,c=t=>new Set(e.map(e=>e[t])).size>1;const d=t=>
+`${t.rule==="e"?"stop by e":"fixed"}${c("statistic")?`, ${t.statistic}`:""}`+`${c("seed")?`, seed ${t.seed}`:""}${t.
+status==="stopped"?", stopped by hand":""}`;return[t("p",{class:"mn-note","data-testid":"looked",text:`${v(e.length,
+"question")} asked about ${i} of ${v(l,"suspect")}; Holm’s `+`correction over ${e.length===1?"it":`all ${e.
 length}`}. The p of each line is `+
 `guaranteed if the conditions beside its answer hold, also when it was stopped by hand: 1 / `+
 `largest e, or for a fixed number of rows twice the smaller of that and the permutation p. A `+
 `line whose p is only approximate counts as p = 1. A suspect not asked yet is not corrected for.`}),t("div",{class:
-"mn-tablebox"},t("table",{class:"mn-table mn-lines"},vt("suspect","reference",...i("transcript")?["transcript"]:[],
-"rows","rho","e","p, guaranteed if","Holm",`at α = ${s}`),t("tbody",{},...e.map(e=>{const n=t("button",{type:"button",
+"mn-tablebox"},t("table",{class:"mn-table mn-lines"},j("suspect","reference",...c("transcript")?["transcript"]:[],
+"rows","rho","e","p, guaranteed if","Holm",`at α = ${n}`),t("tbody",{},...e.map(e=>{const a=t("button",{type:"button",
 class:"mn-plain",text:y(e.suspect),"aria-label":`Show the answer for ${e.suspect}, question ${e.number}`,disabled:e.
-p===null||a,onclick:()=>l("show",{number:e.number})});const o=e.p===null?[t("td",{class:"mn-wrap",colspan:6,text:
-`could not be tested, counts as p = 1: ${e.note}`})]:[t("td",{class:"mn-value"},t("span",{text:`${R(e.n)} `}),t(
-"span",{class:"mn-why",text:c(e)})),t("td",{class:"mn-value"},x(e.rho)?"–":z(e.rho),t("span",{class:"mn-why",text:x(e.
-low)||x(e.rho)?"":`${z(e.low)} to ${z(e.high)}, approx.`})),t("td",{class:"mn-value",text:F(e.log10_e)}),t("td",{
-class:"mn-value",text:Y(e.p),title:e.how}),t("td",{class:"mn-value",text:Y(e.holm)}),t("td",{class:"mn-wrap"},t(
-"strong",{text:e.reason?`approximate: ${e.reason}`:e.holm<=s*(1+1e-9)?"depends on this order":"not shown"}),e.
-warnings?t("span",{class:"mn-why",text:v(e.warnings,"warning")}):null)];return t("tr",{"aria-current":et?.number===e.
-number?"true":null},t("th",{scope:"row",class:"mn-wrap"},n),t("td",{class:"mn-wrap",text:e.reference||"none"}),...i(
-"transcript")?[t("td",{class:"mn-wrap",text:e.transcript})]:[],...o)})))))};const Nt=_(n,(t,e)=>l(t,{...e,fields:f(
-)}),{stem:()=>`provenance_${et.fields.suspect.replace(/[^\w-]+/g,"_")}`,figure:_t,table:()=>U(et),example:
-"report.html, report.json, rows.csv"});const Ct=(e,n)=>t("button",{type:"button",class:"mn-button","data-testid":
-`document-${e}`,text:n,onclick:()=>l("document",{kind:e})});Nt.files.querySelector("[data-testid=csv]").textContent=
-"Rows by position (CSV)";e(Nt.files.querySelector(".mn-saverow .mn-label"),
-"Save on the kernel’s machine: report (.html, .json) or rows (.csv)");Nt.files.querySelector(".mn-buttons").prepend(
-Ct("html","Report (HTML)"),Ct("json","Result (JSON)"),Ct("csv","Every row (CSV)"));let Et=n.get("document").number??0;
-const Lt=()=>{const t=n.get("document");if(!t.number||t.number===Et)return;Et=t.number;s(`provenance_${(et?.fields.
-suspect??"result").replace(/[^\w-]+/g,"_")}.${t.kind}`,t.type,M(t.data))};c(["found"],()=>{yt()});c(["lines"],St);c([
-"doubts"],tt);c(["suspect","transcript","reference","rows","statistic","rule","alpha","seed"],()=>{tt();bt()});c([
-"alpha"],St);c(["status","progress","error"],()=>{bt();tt()});c(["status","found"],St);c(["document"],Lt);d.
-addEventListener("input",bt);const Tt=i.open(a,{parts:[Z,ft,Mt],drawer:Nt,box:ft,draw:kt});yt();tt();St();
-return Tt}var K={render:G};export{K as default};
+p===null||s,onclick:()=>r(e.number)});const i=e.p===null?[t("td",{class:"mn-wrap",colspan:6,text:
+`could not be tested, counts as p = 1: ${e.note}`})]:[t("td",{class:"mn-value"},t("span",{text:`${Y(e.n)} `}),t(
+"span",{class:"mn-why",text:d(e)})),t("td",{class:"mn-value"},x(e.rho)?"–":F(e.rho),t("span",{class:"mn-why",text:x(e.
+low)||x(e.rho)?"":`${F(e.low)} to ${F(e.high)}, approx.`})),t("td",{class:"mn-value",text:P(e.log10_e)}),t("td",{
+class:"mn-value",text:z(e.p),title:e.how}),t("td",{class:"mn-value",text:z(e.holm)}),t("td",{class:"mn-wrap"},t(
+"strong",{text:e.reason?`approximate: ${e.reason}`:e.holm<=n*(1+1e-9)?"depends on this order":"not shown"}),e.
+warnings?t("span",{class:"mn-why",text:v(e.warnings,"warning")}):null)];return t("tr",{"aria-current":o===e.number?
+"true":null},t("th",{scope:"row",class:"mn-wrap"},a),t("td",{class:"mn-wrap",text:e.reference||"none"}),...c(
+"transcript")?[t("td",{class:"mn-wrap",text:e.transcript})]:[],...i)}))))]};const tt=[.05,.01,.001,1e-4,1e-6];
+function et({model:n,el:a}){const i=L(n,{title:"Provenance bench",testid:"provenance-bench",name:"Provenance bench",
+kind:"mn-prov",help:"Ask row by row",stop:"Stop after the rows in progress; the e-value stays valid",unit:
+"Rows asked",start:()=>{b();l("run",{fields:f()})}});const{send:l,listen:c,root:d,row:u,error:p}=i;n.get(
+"model_info");const h=t=>{for(const[e,s]of Object.entries(t))n.set(e,s);l("move",{fields:t});mt()};const{bound:m,
+shown:f,flush:b,choose:w}=N(n,c,h);const x=(e,n)=>m(e,t("input",{type:"number",step:1,...n}));const $=n.get(
+"transcripts"),q=new Map($.map(([t,e])=>[t,e])),S=[...new Set([...tt,n.get("alpha")])].sort((t,e)=>e-t);const C=w(
+"suspect",n.get("suspects").map(t=>[t,g(y(t),60)])),E=w("transcript",$.map(([t,e])=>[t,`${g(y(t),50)} (${v(e,
+"row")})`]));const T=w("reference",[...n.get("references").map(([t,e])=>[t,`${g(y(t),40)} (${e})`]),["",
+"no reference (little power)"]]);const A=x("rows",{min:4}),j=w("statistic",n.get("statistics")),z=w("alpha",S.map(t=>[
+t,String(t)]));const F=t("div",{class:"mn-error",role:"alert","data-testid":"refused",hidden:true}),P=t("div",{class:
+"mn-warning",role:"status","data-testid":"doubts",hidden:true});const X=t("div",{},t("div",{class:"mn-controls"},r(
+"Suspect",C),r("Transcript (the order asked about)",E),r("Reference",T),r("Score of a row",j)),t("div",{class:
+"mn-controls"},r("Stop rule",w("rule",n.get("rules"))),r("Level α",z),r("Rows, at most",A),r(
+"Seed of the rows’ sequence",x("seed",{min:0})),u),F,P,p);const I=()=>{if(![...z.options].some(t=>Number(t.value)===n.
+get("alpha"))){z.append(o(n.get("alpha"),String(n.get("alpha"))));z.value=n.get("alpha")}const s=q.get(n.get(
+"transcript"))??0,a=n.get("doubts");A.max=s;j.disabled=!n.get("reference");e(A.closest("label").querySelector(
+".mn-label"),`${n.get("rule")==="e"?"Rows, at most":"Rows, fixed"} (of ${Y(s)})`);const r=a.transcript===n.get(
+"transcript")&&a.reference===n.get("reference");F.hidden=!r||!a.refused;F.replaceChildren(...F.hidden?[]:[t("strong",{
+text:"This reference is refused: nothing is run with it"}),t("pre",{text:a.refused})]);const i=W&&!ht().length?W.
+warnings:[],l=r?(a.texts??[]).filter(t=>!i.includes(t)):[];P.hidden=!l.length;P.replaceChildren(...l.length?[t(
+"strong",{text:"Before you run: "}),t("ul",{},...l.map(e=>t("li",{text:e})))]:[]);if(!F.hidden&&n.get("error").text===
+a.refused)p.hidden=true};let W=null;const G=t("div",{class:"mn-empty","data-testid":"empty"},t("strong",{text:
+"Nothing asked yet"}),t("p",{text:
+"“Run” asks rows of the transcript one after another, in a random sequence that is blind to their "+
+"order, and tests whether the suspect finds later rows easier than the reference does. The e-value "+
+"may be watched and the run stopped at any time: no positions are shown while rows come."}));const K=t("span",{class:
+"mn-note","data-testid":"what"}),et=t("div",{class:"mn-warning","data-testid":"stale",hidden:true}),nt=t("div",{class:
+"mn-verdict","data-testid":"verdict",role:"status"}),st=t("div",{class:"mn-warning","data-testid":"warnings",hidden:
+true});const at=t("div",{class:"mn-tablebox","data-testid":"numbers"}),ot=t("div",{class:"mn-chart","data-testid":
+"e-chart"}),rt=t("div",{class:"mn-chart","data-testid":"quantiles"}),it=t("div",{class:"mn-chart","data-testid":
+"null"});const lt=t("div",{class:"mn-note","data-testid":"conditions",hidden:true});const ct=t("details",{class:
+"mn-numbers"},t("summary",{text:"Rows by position as a table"}),t("div",{class:"mn-tablebox"})),dt=t("p",{class:
+"mn-note"});const ut=t("div",{},nt,st,t("div",{class:"mn-answer"},t("div",{},at,lt),t("div",{class:"mn-charts"},ot,
+it)),rt,ct,dt);const pt=t("section",{class:"mn-section","data-testid":"answer","aria-label":"Answer"},t("div",{class:
+"mn-side-head"},t("h3",{text:"Does it depend on this order?"}),K),et,G,ut);const ht=()=>W?Object.entries(W.fields).
+filter(([t,e])=>String(f()[t])!==String(e)).map(([t])=>t):[];const mt=()=>{const t=ht(),s=["running","stopping"].
+includes(n.get("status"));et.hidden=!t.length||s;e(et,et.hidden?"":`The fields have changed (${t.join(
+", ")}). What stands here is of ${W.what}; press Run `+`for the new question.`)};const ft=()=>{W=U(n.get("found"));G.
+hidden=!!W;ut.hidden=!W;$t.files.hidden=!W;e(K,W?.what??"");mt();if(!W)return;const s=W;pt.setAttribute("data-n",s.n);
+pt.setAttribute("data-status",s.status);nt.setAttribute("data-kind",s.verdict.kind);nt.setAttribute("aria-live",s.
+verdict.kind==="running"?"off":"polite");nt.replaceChildren(t("strong",{text:s.verdict.lead}),t("span",{text:` ${s.
+verdict.text}`}));st.hidden=!s.warnings.length;st.replaceChildren(...s.warnings.length?[t("strong",{text:"Warnings"}),
+t("ul",{},...s.warnings.map(e=>t("li",{text:e})))]:[]);at.replaceChildren(J(s));lt.hidden=!s.conditions.length;lt.
+replaceChildren(...s.conditions.length?[t("strong",{text:"Guaranteed if"}),t("ul",{},...s.conditions.map(e=>t("li",{
+text:e})))]:[]);ct.lastChild.replaceChildren(Q(s));e(dt,s.meaning);bt();I()};const gt=(t,e)=>[D(t,W,e[0],244),...W.
+q_n.length?[V(t,W,e[1],250)]:[],...W.null_counts.length?[B(t,W,e[2],244)]:[]];const bt=()=>{if(!d.isConnected)return;
+if(!W)return;const t=ut.clientWidth||900,e=t>800,n=e?(t-24)/2.15:t,s=[n,t,n],[a,o,r]=gt(O,s.map(t=>Math.max(280,Math.
+round(t))));ot.replaceChildren(a);rt.replaceChildren(...o?[o]:[]);it.replaceChildren(...r?[r]:[]);ct.hidden=!o};
+const wt=()=>k(gt(R,[460,520,460]).map(t=>({text:(new XMLSerializer).serializeToString(t),width:Number(t.getAttribute(
+"width")),height:Number(t.getAttribute("height"))})));const xt=t("div",{"data-testid":"lines"}),vt=t("section",{class:
+"mn-section","aria-label":"Suspects compared"},t("div",{class:"mn-side-head"},t("h3",{text:"Suspects compared"})),xt);
+const yt=()=>{const e=n.get("lines"),s=n.get("alpha"),a=["running","stopping"].includes(n.get("status"));if(!e.
+length){xt.replaceChildren(t("p",{class:"mn-note",text:
+"Each question that is asked gets a line here, and Holm’s correction is over all of them: "+
+"asking more suspects, or one suspect in several ways, costs evidence."}));return}const o=n.get("suspects").length;
+const r=t=>l("show",{number:t});xt.replaceChildren(...Z(e,{level:s,busy:a,suspects:o,shown:W?.number,show:r}))};
+const $t=_(n,(t,e)=>l(t,{...e,fields:f()}),{stem:()=>`provenance_${W.fields.suspect.replace(/[^\w-]+/g,"_")}`,figure:
+wt,table:()=>H(W),example:"report.html, report.json, rows.csv"});const kt=(e,n)=>t("button",{type:"button",class:
+"mn-button","data-testid":`document-${e}`,text:n,onclick:()=>l("document",{kind:e})});$t.files.querySelector(
+"[data-testid=csv]").textContent="Rows by position (CSV)";e($t.files.querySelector(".mn-saverow .mn-label"),
+"Save on the kernel’s machine: report (.html, .json) or rows (.csv)");$t.files.querySelector(".mn-buttons").prepend(
+kt("html","Report (HTML)"),kt("json","Result (JSON)"),kt("csv","Every row (CSV)"));let _t=n.get("document").number??0;
+const qt=()=>{const t=n.get("document");if(!t.number||t.number===_t)return;_t=t.number;s(`provenance_${(W?.fields.
+suspect??"result").replace(/[^\w-]+/g,"_")}.${t.kind}`,t.type,M(t.data))};c(["found"],()=>{ft()});c(["lines"],yt);c([
+"doubts"],I);c(["suspect","transcript","reference","rows","statistic","rule","alpha","seed"],()=>{I();mt()});c([
+"alpha"],yt);c(["status","progress","error"],()=>{mt();I()});c(["status","found"],yt);c(["document"],qt);d.
+addEventListener("input",mt);const Mt=i.open(a,{parts:[X,pt,vt],drawer:$t,box:pt,draw:bt});ft();I();yt();
+return Mt}var nt={render:et};export{nt as default};

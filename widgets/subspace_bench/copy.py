@@ -272,3 +272,11 @@ def progress(run: Run) -> dict[str, Any]:
     elif not run.complete() and run.status != "error":
         text += "; the weights are edited and restored meanwhile"
     return {"done": done + out, "total": total, "text": text}
+
+
+def names(sequences: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, list[list[str]]]:
+    """The `names` trait: the sets by name, with their sizes in words."""
+    return {
+        "memorised": [[n, f"{n} ({len(s)} of {s.prefix} + {s.suffix} tokens)"] for n, s in sequences.items()],
+        "reference": [[n, f"{n} ({len(texts)} texts)"] for n, texts in rows.items()],
+    }

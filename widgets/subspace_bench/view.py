@@ -5,7 +5,6 @@ control, and put back bit for bit.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -20,6 +19,7 @@ from lens.memorization import MemorizationError
 from lens.models import weight_hash
 from widgets.base import model_line, planted, sets
 from widgets.base.assets import script, style
+from widgets.base.folder import folder_for
 from widgets.base.force import ForceView
 from widgets.errors import ViewError
 from widgets.subspace_bench import copy, work
@@ -66,7 +66,6 @@ class SubspaceBench(ForceView):
         options: of the method, as for `lens.subspace.score`.
 
     Without model, memorised and reference it opens on sequences planted in the organism `canaries`, and computes.
-
     `run()` computes the curve, `stop()` ends it after the point in progress and keeps what is there; points are kept,
     so that another run computes only new ones. `result` is the curve as a Dataset, `mask()` the edit of the point
     shown, `put()` sets it in force and `undo()` takes it back. While a curve is being computed the model is edited and
@@ -158,20 +157,11 @@ class SubspaceBench(ForceView):
         self._runs: dict[tuple, Run] = {}
         self._locators: list[Run] = []
         self._asked, self._seen = 0, False
-        self._folder = (
-            tempfile.TemporaryDirectory(prefix="mnemoscope-subspace-", ignore_cleanup_errors=True)
-            if folder is None
-            else None
-        )
-        self._kept = self._folder.name if self._folder else folder
+        self._kept = folder_for(self, folder, "subspace")
         self._ran: Any = None
-        sizes = {name: f"{len(one)} of {one.prefix} + {one.suffix} tokens" for name, one in self._sequences.items()}
         super().__init__(
             model_info=model_line.shape_of(model) | {"level": level},
-            names={
-                "memorised": [[n, f"{n} ({sizes[n]})"] for n in self._sequences],
-                "reference": [[n, f"{n} ({len(rows)} texts)"] for n, rows in self._rows.items()],
-            },
+            names=copy.names(self._sequences, self._rows),
             memorised=next(iter(self._sequences)),
             reference=next(iter(self._rows)),
             method=method,

@@ -1,10 +1,11 @@
 // VectorBench: the table of pairs, the head map, live answers, the report.
 // State is in the traits (see view.py), commands are messages {type: ...}.
 
+import { ColourBar } from "../base/colourbar.js";
 import { field, h, option, setText } from "../base/dom.js";
 import { exportDrawer } from "../base/export.js";
 import { sideBySide, svgFigure } from "../base/figure.js";
-import { ColourBar, HeatMap } from "../base/heatmap.js";
+import { HeatMap } from "../base/heatmap.js";
 import { tokenBars } from "../base/predictions.js";
 import { shell } from "../base/shell.js";
 import { absent, largest, many, number, percent, shorten, visible } from "../base/text.js";

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 #: Known errors of mypy; lower it whenever some are mended.
-KNOWN = 201
+KNOWN = 194
 STRICT = ("lens/engine/", "lens/results/", "lens/models/")
 
 

@@ -64,13 +64,14 @@ def test_an_undo_that_forgets_a_step_is_counted(monkeypatch):
     subject, whole = interruptions.Subject("plain"), changes.Undo._take_back
 
     def forgetful(self):
-        if len(self._back) > 3 and sys.gettrace() is not None:  # in the round itself
-            self._back[:] = self._back[:-1]
+        weights = [step for step in self._back if "_Written" in getattr(step, "__qualname__", "")]
+        if len(weights) > 3 and sys.gettrace() is not None:  # in the round itself
+            self._back.remove(weights[-1])
         whole(self)
 
     monkeypatch.setattr(changes.Undo, "_take_back", forgetful)
-    found = judged(subject, interruptions.at_lines, "mask", 20, random.Random(0))
-    assert 0 < found["edits_left"] <= found["interruptions"] == 40 and all(
+    found = judged(subject, interruptions.at_lines, "mask", 2, random.Random(0))
+    assert 0 < found["edits_left"] <= found["interruptions"] == 4 and all(
         "weights are edited" in where for where in found["edits_left_where"]
     )
 

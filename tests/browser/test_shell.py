@@ -17,6 +17,7 @@ from tests.browser import (
 )
 from tests.memorization.helpers import clean, known
 from tests.widgets.test_injection_bench import ITEM, OTHER
+from widgets.base.examples import ExampleView
 from widgets.patch_explorer.examples import EXAMPLES
 
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
@@ -116,7 +117,8 @@ def test_every_control_is_reached_by_the_tabulator(view):
     assert len(seen - {None}) >= expected
 
 
-def test_examples_are_a_menu_that_leads_to_the_example_asked(page):
+def test_examples_are_a_menu_that_leads_to_the_example_asked(page, monkeypatch):
+    monkeypatch.setattr(ExampleView, "_last_inputs", {})  # a kernel of its own
     view = test_explorer_page.mount(page, None, run=False)
     menu = view.get("examples")
     names = [option.inner_text() for option in menu.locator("option").all()]

@@ -17,7 +17,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 export OMP_WAIT_POLICY := PASSIVE
 QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false TQDM_DISABLE=1
 
-.PHONY: help install model demo docs lint test test-python test-slow js lab bench organisms clean
+.PHONY: help install model demo docs docs-tools lint test test-python test-slow js lab bench organisms clean
 
 help:
 	@echo 'make demo       the figures of notebook 01 on a real model, headless -> build/demo/'
@@ -55,6 +55,8 @@ $(SPHINX): $(STAMP)
 	@touch $@
 
 # Stored notebooks are shown and not run; a warning is an error.
+docs-tools: $(SPHINX)
+
 docs: $(SPHINX)
 	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 $(BIN)/python docs/build.py
 

@@ -19,6 +19,7 @@ from ..arguments import Choice, Count, FilePath, HFModel, Name, Seed, door
 from ..results import dataset as results
 from ..results.errors import ResultError
 from .claims import Claims
+from .common import Steps as Steps  # what a study is measured in has one address with it
 from .errors import ReproduceError
 from .records import Cost, read_record, refused, write_record
 

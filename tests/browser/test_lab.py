@@ -21,7 +21,7 @@ PlaywrightTimeout = playwright.TimeoutError
 ROOT = Path(__file__).parents[2]
 READY = 90_000
 PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map((prompt) => prompt.textContent)"
-LAYERS_SHOWN = "() => /^layers \\d+/.test(document.querySelector('[data-testid=progress]').textContent)"
+LAYERS_SHOWN = "() => /^layers \\d+/.test(document.querySelector('[data-testid=patch-explorer] [data-testid=progress]').textContent)"
 
 SETUP = f"""import sys
 sys.path.insert(0, {str(ROOT)!r})

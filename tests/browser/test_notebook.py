@@ -137,12 +137,13 @@ def test_notebook_01_runs_and_its_explorer_answers(lab, page, smollm2):
         page.get_by_test_id(name).fill(f"{first} came.{story} And then")
     page.get_by_test_id("answer").fill(" John")
     page.get_by_test_id("foil").fill(" Anna")
-    page.get_by_test_id("run").click()
+    explorer = page.get_by_test_id("patch-explorer")
+    explorer.get_by_test_id("run").click()
     status(page, "running")
     page.wait_for_function(LAYERS_SHOWN, timeout=READY)
-    page.get_by_test_id("stop").click()
+    explorer.get_by_test_id("stop").click()
     status(page, "stopped", 60_000)
-    assert page.get_by_test_id("progress").inner_text().startswith("stopped: layers ")
+    assert explorer.get_by_test_id("progress").inner_text().startswith("stopped: layers ")
     assert problems == []
 
 

@@ -19,7 +19,9 @@ from ..arguments import Choice, Count, FilePath, HFModel, Name, Seed, door
 from ..results import dataset as results
 from ..results.errors import ResultError
 from .claims import Claims
-from .common import Steps as Steps  # what a study is measured in has one address with it
+from .common import Steps as Steps  # one address with the study
+from .common import Tables as Tables
+from .common import read_tables as read_tables
 from .errors import ReproduceError
 from .records import Cost, read_record, refused, write_record
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .edits import Edit, EditError
-from .hooks import Recorded
+from .hooks import Recorded, first_difference
 from .layers import Layers
 from .runs import Runs, Source
 from .sites import Site, SiteError, indices
@@ -229,8 +229,8 @@ class _Shared:
             first = 0
             if self.model.causal and self.base.of_ids and source.runs.of_ids:
                 a, b = self.base.ids[prompt], source.runs.ids[source.prompt]
-                n = min(len(a), len(b))
-                differs = (a[:n] != b[:n]).nonzero()
-                first = int(differs[0]) if len(differs) else n if len(a) == len(b) else 0
+                first = first_difference(a, b)
+                if first == min(len(a), len(b)) and len(a) != len(b):
+                    first = 0
             self._first[key] = first
         return self._first[key]

@@ -35,6 +35,13 @@ def _noted(into: list[Tensor], at: Sequence[int], x: Tensor) -> Tensor:
     return x
 
 
+def first_difference(ids: Int[Tensor, " length"], others: Int[Tensor, " length"]) -> int:
+    """The first position at which two texts differ, as far as both go; there where the shorter ends if at none."""
+    n = min(len(ids), len(others))
+    differs = (ids[:n] != others[:n]).nonzero()
+    return int(differs[0]) if len(differs) else n
+
+
 @dataclass
 class Recorded(Plain):
     """One prompt's unedited run.

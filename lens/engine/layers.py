@@ -26,7 +26,7 @@ from .edits import Edit
 from .effective import mixing_layer
 from .ending import Ending
 from .errors import UnsupportedModel
-from .hooks import Hooks, Recorded
+from .hooks import Hooks, Recorded, first_difference
 from .memory import ERRORS, no_room, out_of_memory
 from .places import Place, alone, before_call, evaluating
 from .sites import ORDER, Site, indices
@@ -76,6 +76,8 @@ class Continued:
     values: list[Tensor] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
     masks: dict[tuple[int, torch.dtype, torch.device], Tensor] = field(default_factory=dict)
+    #: whether the run itself left them, not its layers one by one
+    of_run: bool = False
 
 
 @dataclass
@@ -220,20 +222,23 @@ class Layers:
                 here.put(lambda: before_call(m, alone(look(l))).remove)
             run = self.whole.record(ids, keep, embedded)
         run.held["calls"] = calls
-        if [layer for layer, _ in calls] == list(range(self.anatomy.n_layers)) and len(caches) == len(calls):
+        if base is None and len(caches) == len(calls) and all(cache.whole is not None for cache in caches):
             run.held["caches"] = caches
         if base is not None:
+            # another run's continuation is seldom continued itself, so that its keys and values are not kept
             run.resid = [torch.cat((x[:start], own)) for x, own in zip(base.resid, run.resid, strict=True)]
             run.kept = {key: torch.cat((base.kept[key][:start], own)) for key, own in run.kept.items()}
         return run
 
     def fork(self, run: Recorded, ids: Int[Tensor, " length"], keep: Sequence[tuple[str, int]] = ()) -> Recorded:
         """A plain run of other tokens, from the first of them on where it can continue ``run``."""
-        same = min(int((run.ids == ids).int().cumprod(0).sum()), len(ids) - 1)
+        same = min(first_difference(run.ids, ids), len(ids) - 1)
         if not self._forks or not same or run.noised or any(k[0] == "pattern" or k not in run.kept for k in keep):
             return self.record(ids, keep)
-        self.prepare(run)
-        return self.record(ids, keep, after=(run, same) if "left" in run.held else None)
+        if "caches" in run.held:
+            self.prepare(run)
+        own = "prefix" in run.held and run.held["prefix"].of_run
+        return self.record(ids, keep, after=(run, same) if own else None)
 
     @staticmethod
     def _before(run: Recorded, layer: int, start: int) -> _Prefix:
@@ -258,10 +263,9 @@ class Layers:
             )
         made = Continued(calls=[given for _, given in calls])
         run.held["prefix"] = made
-        left = [cache.whole for cache in run.held.pop("caches", ())]
-        if left and all(whole is not None for whole in left):
-            made.keys, made.values = [keys for keys, _ in left], [values for _, values in left]
-            run.held["left"] = True
+        if caches := run.held.pop("caches", None):
+            made.keys, made.values = map(list, zip(*(cache.whole for cache in caches)))
+            made.of_run = True
             return
         out = run.resid[0][None]
         try:

@@ -21,6 +21,7 @@ from widgets.base.examples import ExampleView
 from widgets.patch_explorer.examples import EXAMPLES
 
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+needs_axe = pytest.mark.skipif(not AXE.exists(), reason="axe-core is not there: npm ci --ignore-scripts")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
 
@@ -69,7 +70,7 @@ def test_every_view_has_the_parts_of_the_frame(view):
     assert box.evaluate("(c) => c.scrollHeight <= c.clientHeight + 1"), "the code scrolls with the page"
 
 
-@pytest.mark.skipif(not AXE.exists(), reason="axe-core is not there: npm ci --ignore-scripts")
+@needs_axe
 def test_contrast_names_and_roles_hold_in_both_themes(view):
     page = view.page
     page.evaluate(AXE.read_text(encoding="utf-8"))
@@ -89,9 +90,8 @@ def test_contrast_names_and_roles_hold_in_both_themes(view):
         assert found[1] == [], theme
 
 
+@needs_axe
 def test_axe_finds_what_is_wrong_where_something_is(page):
-    if not AXE.exists():
-        pytest.skip("axe-core is not there: npm ci --ignore-scripts")
     view = test_attention_page.mount(page)
     page.evaluate(AXE.read_text(encoding="utf-8"))
     view.get("model").evaluate("(line) => { line.style.color = '#dddddd'; }")

@@ -252,12 +252,26 @@ def test_claims_are_data(name):
         assert any(f'"{part}' in code for part in (key, key.rpartition("_")[0], key.partition("_")[0]) if part), key
 
 
+def test_effects_are_drawn_beside_the_value_that_their_verdict_asks_for():
+    """The line of a row stands where the claim is not so, also where only the run says what that is."""
+    study = reproduction("function-vectors")
+    made = study.load(next(stored.runs("function-vectors")).folder)
+    rows = {row.says: row for row in report.Verdicts(study, made).rows}
+    (found,) = [row for says, row in rows.items() if "integrated gradients" in says]
+    assert found.null == 8 and "holds 8" in found.cells.verdict
+    assert found.effects[0].low < found.null < found.effects[0].high
+    for row in rows.values():
+        if row.cells.verdict == "holds" and row.effects:
+            first = row.effects[0]
+            assert not first.low <= row.null <= first.high, row.says
+
+
 def test_a_claim_is_filled_in_and_an_unknown_one_is_named():
     rows = Rows(CLAIMS)
     rows.add("up", "h", 3, "holds", effects=("a", "b"), name="x", least=2)
     assert rows[0][:6] == ("It goes up for x. Rule: mean above 2", "says so", "h", 3, "holds", "alone")
     table = table_of(rows)
-    assert list(table.columns) == COLUMNS and table.attrs["claims"] == [["up", ("a", "b")]]
+    assert list(table.columns) == COLUMNS and table.attrs["claims"] == [["up", ("a", "b"), 0.5]]
     with pytest.raises(ReproduceError, match="claim: 'down' is not one of up"):
         rows.add("down", "h", 3, "holds")
 

@@ -61,7 +61,7 @@ def forest_plot(lines: Sequence[Line], path: FilePath | None = None, *, title: s
     fig = Figure(figsize=(12.5, total + 1.25), dpi=110)
     ax = fig.add_axes((LEFT, 0.62 / (total + 1.25), WIDTH, total / (total + 1.25)))
     ax.set(xlim=(-1.1, 1.1), ylim=(total, 0), yticks=[], xticks=[0])
-    ax.set_xticklabels(["value without the claim"], fontsize=8, color=MUTED)
+    ax.set_xticklabels(["value without the claim; each row has a scale of its own"], fontsize=8, color=MUTED)
     ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
     ax.spines[["top", "right", "left"]].set_visible(False)
     beside = ax.get_yaxis_transform()
@@ -86,7 +86,7 @@ def forest_plot(lines: Sequence[Line], path: FilePath | None = None, *, title: s
             versus = f" vs {line.null:g}" if line.null and place == 0 else ""
             write(0.612, y, f"{estimate:.3g} [{low:.3g}, {high:.3g}]{versus}", 7.4)
         if not shown:
-            write(LEFT + WIDTH / 2, middle, "no interval", 7, MUTED, ha="center", backgroundcolor=paper)
+            write(LEFT + WIDTH / 2, middle, "none drawn: see the details", 7, MUTED, ha="center", backgroundcolor=paper)
         write(0.745, middle, "\n".join(_lines(line.verdict, 50)), 7.6, colour, linespacing=1.15)
         top += height
     fig.text(0.012, 1 - 0.28 / (total + 1.25), title, fontsize=11, fontweight="bold", color=INK)

@@ -17,20 +17,20 @@ class Claim:
     """One claim, as data; words in braces are filled in for each method, kind or model that it is judged for.
 
     `says`: the claim. `paper`: the value that the paper has for it, or that it has none. `rule`: when it holds, where
-    that is not the rule of all claims of the study. `null`: what the effect is where the claim is not so. `source`:
-    where the paper's value stands, where that is not the source of all.
+    that is not the rule of all claims of the study. `null`: what the effect is where the claim is not so, or the
+    word in braces that says it. `source`: where the paper's value stands, where that is not the source of all.
     """
 
     says: str
     paper: str
     rule: str = ""
-    null: float = 0.0
+    null: float | str = 0.0
     source: str = ""
 
 
 class Row(NamedTuple):
-    """A claim as it was judged: the cells of its row in the table, its key, and the names of its effects among the
-    numbers.
+    """A claim as it was judged: the cells of its row in the table, its key, the names of its effects among the
+    numbers, and what these are where the claim is not so.
     """
 
     claim: str
@@ -41,6 +41,7 @@ class Row(NamedTuple):
     multiplicity: str
     key: str
     effects: tuple[str, ...]
+    null: float
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ class Rows(list[Row]):
         text = claim.says + (f" Rule: {claim.rule}" if claim.rule else "")
         named = (effects,) if isinstance(effects, str) else effects
         paper = claim.paper.format(**names)
-        self.append(Row(text.format(**names), paper, here, n, verdict, multiplicity, key, named))
+        null = float(names[claim.null] if isinstance(claim.null, str) else claim.null)
+        self.append(Row(text.format(**names), paper, here, n, verdict, multiplicity, key, named, null))
 
 
 class Effect(NamedTuple):

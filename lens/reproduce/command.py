@@ -162,7 +162,7 @@ def _part(study: Study, folder: Path, said: str) -> Part:
         return Part(study, None, {}, said)
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     made, there = study.load(folder), stored.same(study.name, record)
-    named = [name for _, names in made.table.attrs["claims"] for name in names]
+    named = [name for _, names, *_ in made.table.attrs["claims"] for name in names]
     flags = None if there is None else stored.outside(record["numbers"], there.record["numbers"], named)
     return Part(study, made, record, flags=flags)
 

@@ -82,11 +82,11 @@ def table_of(rows: Sequence[tuple]) -> pd.DataFrame:
     """Rows (claim, paper, here, n, verdict) as the table *claim | paper | here | n | multiplicity | verdict*.
 
     A sixth cell says what a row was corrected for, such as "Holm over 16"; without one it is judged alone, or not at
-    all. `multiplicity` says it of the whole table. Rows of `claims.Claims.row` have two cells more, the claim's key and
-    the names of its effects, which stand in `attrs["claims"]`.
+    all. `multiplicity` says it of the whole table. Rows of `claims.Claims.row` have three cells more, the claim's key,
+    the names of its effects and their value without the claim, which stand in `attrs["claims"]`.
     """
     table = pd.DataFrame([(*row[:4], _looks(*row[4:6]), row[4]) for row in rows], columns=COLUMNS)
-    table.attrs["claims"] = [list(row[6:8]) for row in rows]
+    table.attrs["claims"] = [list(row[6:9]) for row in rows]
     return table
 
 

@@ -46,11 +46,14 @@ def kind(verdict: str) -> str:
 
 @dataclass(frozen=True)
 class Judged:
-    """One row of a table of claims: the cells in full, the claim as data (None: the table names none), its effects."""
+    """One row of a table of claims: the cells in full, the claim as data (None: the table names none), its effects,
+    and what these are where the claim is not so.
+    """
 
     cells: pd.Series
     claim: Claim | None
     effects: list[Effect]
+    null: float = 0.0
 
     @property
     def kind(self) -> str:
@@ -84,6 +87,7 @@ class Verdicts:
                 cells,
                 study.claims[about[0]] if about else None,
                 [found for name in (about[1] if about else ()) for found in effect(made.numbers, name)],
+                about[2] if len(about) > 2 else 0.0,
             )
             for (_, cells), about in zip(made.table.iterrows(), named)
         ]
@@ -143,7 +147,7 @@ class Verdicts:
                 row.kind,
                 str(row.cells.verdict),
                 [(one.estimate, one.low, one.high) for one in row.effects],
-                row.claim.null if row.claim else 0.0,
+                row.null,
             )
             for row in self.rows
         ]

@@ -26,6 +26,9 @@ class Stored:
     folder: Path
     record: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        return f"Stored({self.record.get('reproduction')!r}, preset {self.preset}, in {self.folder})"
+
     @property
     def preset(self) -> str:
         """Of the run; records of the first schema do not name it."""

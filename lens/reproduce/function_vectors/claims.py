@@ -109,14 +109,17 @@ CLAIMS = Claims(
         "atp": Claim(
             says="G4. Attribution patching finds the same heads (at least {need} of the {k} strongest)",
             paper="not in the paper",
+            null="need",
         ),
         "atp*": Claim(
             says="... attribution patching with GradDrop (AtP*) (at least {need} of the {k} strongest)",
             paper="not in the paper",
+            null="need",
         ),
         "ig": Claim(
             says="... integrated gradients (at least {need} of the {k} strongest)",
             paper="not in the paper",
+            null="need",
         ),
     },
 )

@@ -97,7 +97,11 @@ class Calls:
 
     def _scoring(self) -> Callable[[], Any]:
         from benchmarks.provenance import real, tiny
-        from lens.measure import scoring
+
+        try:
+            from lens import scoring
+        except ImportError:  # as it was called before
+            from lens.measure import scoring
 
         subject = tiny() if self.quick else real()
         start = int(subject.model.bridge.tokenizer.bos_token_id)

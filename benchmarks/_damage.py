@@ -25,8 +25,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import lens
-from lens import injection, provenance, subspace, vectors
-from lens.measure import scoring
+from lens import injection, provenance, scoring, subspace, vectors
 from lens.training import Recipe, Rows, train
 from tests.models import speaking, word_tokenizer
 

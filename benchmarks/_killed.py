@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import lens
-from lens.measure import scoring
+from lens import scoring
 from lens.training import Recipe, Rows, train
 from tests.models import word_tokenizer
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import lens
-from lens.measure import scoring
+from lens import scoring
 
 from ._models_cells import ANSWER, CLEAN, CORRUPTED, FOIL, Case, Ours, Part, Values
 from ._models_naive import Naive, NaiveError

@@ -31,7 +31,7 @@ from lens.engine.walk.decoder import Decoder
 from lens.engine.walk.forward import Layout, all_blocks
 from lens.injection import InjectionError, Item, encode_items, load_items
 from lens.injection.items import FOLDER
-from lens.measure import answers
+from lens.readout import answers
 
 from . import machine
 from ._injection_peer import PublishedLoop

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from lens.measure import scoring
-from lens.measure.likelihood import Likelihood, plain
-from lens.measure.randomization import permutation_correlation
+from lens import scoring
 from lens.provenance import gram_index, ngrams
+from lens.scoring.likelihood import Likelihood, plain
+from lens.stats.randomization import permutation_correlation
 
 from . import frame, machine
 from ._provenance_peer import BATCH, PublishedScorer

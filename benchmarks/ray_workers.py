@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import lens
-from lens.measure import scoring
+from lens import scoring
 
 from . import machine
 from .tables import median, say

@@ -27,7 +27,7 @@ import lens
 from lens import curvature, subspace
 from lens.data.texts import TEXTS
 from lens.injection import load_items
-from lens.measure.likelihood import plain
+from lens.scoring.likelihood import plain
 
 from . import frame, machine
 from ._subspace_peer import PlainPasses, counted

@@ -26,7 +26,7 @@ GUIDES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
 SHOWN = (".md", ".py", ".css", ".png", ".svg")
 NEEDED = ("sphinx", "myst_nb", "furo", "sphinx_copybutton", "latex2mathml")
 #: Rooms that a method stands on, which have public names of their own; the families are all the others.
-GROUND = ("engine", "models", "prompts", "results", "measure", "stats", "readout", "scoring", "training", "figures")
+GROUND = ("engine", "models", "prompts", "results", "stats", "readout", "scoring", "training", "figures")
 
 
 def missing() -> list[str]:

@@ -39,13 +39,13 @@ _PUBLIC = {
     "explain_cell": ("patching", "explain_cell"),
     "summary": ("patching", "summary"),
     "agreement": ("patching", "agreement"),
-    "logit_lens": ("measure.readout", "logit_lens"),
-    "attention": ("measure.readout", "attention"),
-    "head_vocabulary": ("measure.readout", "head_vocabulary"),
-    "direct_logit_attribution": ("measure.readout", "direct_logit_attribution"),
-    "induction_scores": ("measure.readout", "induction_scores"),
-    "copying_scores": ("measure.readout", "copying_scores"),
-    "ReadoutError": ("measure.readout", "ReadoutError"),
+    "logit_lens": ("readout", "logit_lens"),
+    "attention": ("readout", "attention"),
+    "head_vocabulary": ("readout", "head_vocabulary"),
+    "direct_logit_attribution": ("readout", "direct_logit_attribution"),
+    "induction_scores": ("readout", "induction_scores"),
+    "copying_scores": ("readout", "copying_scores"),
+    "ReadoutError": ("readout", "ReadoutError"),
     "save": ("results.saving", "save"),
     "open": ("results.opening", "open_result"),
     "adopt": ("results.resume", "adopt"),
@@ -59,7 +59,9 @@ _MODULES = (
     "prompts",
     "engine",
     "results",
-    "measure",
+    "stats",
+    "readout",
+    "scoring",
     "patching",
     "injection",
     "vectors",
@@ -91,7 +93,11 @@ if TYPE_CHECKING:
     from .engine.sites import Site, SiteError
     from .errors import Error
     from .file_errors import FileError
-    from .measure.readout import (
+    from .models import LoadError, load
+    from .patching import agreement, causal_trace, explain_cell, patch, path_patch, summary
+    from .patching.grid import PatchError
+    from .prompts import Pair, PromptError, encode, load_pairs
+    from .readout.vocabulary import (
         ReadoutError,
         attention,
         copying_scores,
@@ -100,10 +106,6 @@ if TYPE_CHECKING:
         induction_scores,
         logit_lens,
     )
-    from .models import LoadError, load
-    from .patching import agreement, causal_trace, explain_cell, patch, path_patch, summary
-    from .patching.grid import PatchError
-    from .prompts import Pair, PromptError, encode, load_pairs
     from .results.dataset import describe
     from .results.dataset import provenance as record
     from .results.errors import ResultError

@@ -12,10 +12,6 @@ import pytest
 from scipy import stats
 
 from lens.figures.calibration import order_matrix, qq_plot, size_bars
-from lens.measure.keys import key_test
-from lens.measure.randomization import permutation_correlation
-from lens.measure.retrain import published_size
-from lens.measure.statistics import StatisticsError, proportion
 from lens.organisms.micro import BigramPlan, MicroPlan, corpus, draw_keys, train
 from lens.provenance import ProvenanceError, Reference, Transcript, query_scores
 from lens.reproduce.palimpsest import calibration as study
@@ -23,6 +19,10 @@ from lens.reproduce.palimpsest import micro_models as models
 from lens.reproduce.palimpsest import redrawn, sizes, traps
 from lens.reproduce.palimpsest.sizes import CONSERVATIVE, GUARANTEED, INSIDE, PUBLISHED, TOO_SMALL, Checked
 from lens.results.errors import ResultError
+from lens.stats import StatisticsError, proportion
+from lens.stats.keys import key_test
+from lens.stats.randomization import permutation_correlation
+from lens.stats.retrain import published_size
 
 SMALL = replace(
     study.PRESETS["quick"],

@@ -10,7 +10,7 @@ import lens
 from lens import vectors
 from lens.engine.linear import gradients_of, linears
 from lens.engine.weights import edited_weights
-from lens.measure.scoring import score
+from lens.scoring.rows import score
 from lens.training import Recipe, Rows, train
 from tests.models import KINDS, tiny, word_tokenizer
 

@@ -13,8 +13,8 @@ import torch
 
 import lens
 from lens.extras import EXTRAS, ExtraError, absent, require
-from lens.measure import scoring
 from lens.organisms import cards, cards_images
+from lens.scoring import rows as scoring
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

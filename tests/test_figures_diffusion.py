@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lens.measure.statistics import proportion
 from lens.reproduce.memory_subspace import edit_figures as diffusion_edits
 from lens.reproduce.memory_subspace import figures as draw
 from lens.reproduce.memory_subspace.attacks import encoded
+from lens.stats import proportion
 
 STEPS, CELLS = (
     5,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lens.measure.samples import PValue, StatisticsError
 from lens.reproduce import guarantees
 from lens.reproduce.guarantees import NOMINAL, Null, figure, sizes
+from lens.stats.samples import PValue, StatisticsError
 
 DRAWS = 25
 

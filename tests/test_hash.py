@@ -17,14 +17,14 @@ import lens
 from lens.engine.linear import every_linear, linears
 from lens.engine.weights import apply_weights, edited_weights
 from lens.forgetting.diary import Diary
-from lens.measure.scoring import score
-from lens.measure.scoring_store import fingerprint
 from lens.models import LoadError, same_weights, weight_hash
 from lens.models import known as known_module
 from lens.models.hash import is_old, old_hash, older, same_record
 from lens.reproduce.common import Steps
 from lens.results import dataset
 from lens.results.store import load_store, restate
+from lens.scoring.rows import score
+from lens.scoring.store import fingerprint
 from lens.subspace import Mask, statistics
 from lens.training import Recipe, Rows, train
 from tests.mixtures import mixture

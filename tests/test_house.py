@@ -27,6 +27,7 @@ FLOORS = (
         "extras",
         "file_errors",
         "files",
+        "lazy",
         "locks",
         "markup",
         "notices",
@@ -36,7 +37,7 @@ FLOORS = (
     },
     {"cache", "data", "models", "prompts", "tokens"},
     {"engine", "results", "stats"},
-    {"measure", "readout", "scoring", "training"},
+    {"readout", "scoring", "training"},
     {"figures", "organisms"},
     {"__main__", "cli", "doctor", "lens", "new", "reproduce", "widgets"},
 )
@@ -222,8 +223,8 @@ BROKEN = {
         {f"lens/models/{one}.py": f"from .{other} import c" for one, other in ("ab", "bc", "ca")},
         "circle",
     ),
-    "plots": ({"lens/measure/a.py": "def f():\n    import matplotlib.pyplot as plt"}, "drawn"),
-    "widgets": ({"lens/measure/a.py": "from widgets.b import c"}, "drawn"),
+    "plots": ({"lens/stats/a.py": "def f():\n    import matplotlib.pyplot as plt"}, "drawn"),
+    "widgets": ({"lens/stats/a.py": "from widgets.b import c"}, "drawn"),
     "a notebook": ({"lens/figures/a.py": "from IPython.display import display"}, "drawn"),
 }
 FINE = {

@@ -9,7 +9,7 @@ import torch
 
 import lens
 from lens import cli, curvature, injection, memorization, models, subspace, vectors
-from lens.measure import scoring
+from lens.scoring import rows as scoring
 from tests.models import word_tokenizer
 from tests.test_models_bridge import IDS, logits, make, save
 

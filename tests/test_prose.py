@@ -69,7 +69,7 @@ def canaries(family: str) -> object:
 
 def default(name: str) -> object:
     """A default of the verdict on an edit."""
-    return inspect.signature(of("lens.measure.erasure", "verdict")).parameters[name].default
+    return inspect.signature(of("lens.stats.erasure", "verdict")).parameters[name].default
 
 
 def stored(file: str) -> object:
@@ -100,7 +100,7 @@ SOURCES = {
         "0.69": "= round(math.log(2), 2)",
         "0.05": DOTS,
         "100": "scale: all there is, in percent",
-        "50": "scale: `lens.measure.statistics.wilcoxon` is exact up to 50 untied values, as its docstring says",
+        "50": "scale: `lens.stats.wilcoxon` is exact up to 50 untied values, as its docstring says",
         "106": "= stored('memory_injections/hand/prompts.nc').sizes['item']",
         **SMOLLM2,
     },

@@ -9,11 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import stats as scipy_stats
 
 import lens
-from lens import cli
-from lens.measure import statistics
+from lens import cli, stats
 from lens.organisms import palimpsest as organism
 from lens.organisms import palimpsest_family, palimpsest_recipe
 from lens.organisms.palimpsest_family import PRESETS, Size
@@ -276,20 +275,22 @@ def test_queries_agree_with_scipy_and_find_what_was_put_in(known):
     poly = table[(table.statistic == "poly4") & (table.suspect == "alice-0/tune-25")].iloc[0]
     x, y = (known.family.row_nll(name) for name in ("reference", "alice-0/tune-25"))
     assert poly.rho == pytest.approx(
-        stats.spearmanr(y - np.polyval(np.polyfit(x, y, 4), x), known.family.keys("alice-0")[:, 0]).statistic, abs=1e-6
+        scipy_stats.spearmanr(y - np.polyval(np.polyfit(x, y, 4), x), known.family.keys("alice-0")[:, 0]).statistic,
+        abs=1e-6,
     )
     table = table[table.statistic == "difference"].set_index(["group", "suspect", "seed"])
     for i in (0, 1):
         key = known.family.keys(f"alice-{i}")[:, 0]
         difference = known.family.row_nll(f"alice-{i}/tune-25") - known.family.row_nll("reference")
         line = table.loc[("derivative", f"alice-{i}/tune-25", i)]
-        assert line.rho == pytest.approx(stats.spearmanr(difference, key).statistic, abs=1e-9) and line.n == 1600
-        assert line.p_published == pytest.approx(stats.spearmanr(difference, key).pvalue, rel=1e-6)
+        assert line.rho == pytest.approx(scipy_stats.spearmanr(difference, key).statistic, abs=1e-9) and line.n == 1600
+        assert line.p_published == pytest.approx(scipy_stats.spearmanr(difference, key).pvalue, rel=1e-6)
         assert (
             table.loc[("alice", f"alice-{i}", i)].p < 1e-6 and table.loc[("derivative", f"alice-{i}/soft", i)].p > 0.01
         )
         assert (
-            table.loc[("alice", f"alice-{i}", i)].p_key >= stats.norm.cdf(table.loc[("alice", f"alice-{i}", i)].z) / 2
+            table.loc[("alice", f"alice-{i}", i)].p_key
+            >= scipy_stats.norm.cdf(table.loc[("alice", f"alice-{i}", i)].z) / 2
         )  # a bound, not the tail
     assert table.loc[("sister", "same-order", 0)].p < 1e-6
     trap = table.loc[("trap", "independent-0", 0)]
@@ -311,13 +312,13 @@ def test_detection_agrees_with_brute_force():
     z, rates = steps.detection(score, key, 120, 60, [3, 1])
     rng = np.random.default_rng([3, 1])
     index = [rng.permutation(300)[:120] for _ in range(60)]
-    rho = np.array([stats.spearmanr(score[i], key[i]).statistic for i in index])
-    bound = np.array([float(statistics.key_test(stats.rankdata(score[i]), key[i]).p) for i in index])
+    rho = np.array([scipy_stats.spearmanr(score[i], key[i]).statistic for i in index])
+    bound = np.array([float(stats.key_test(scipy_stats.rankdata(score[i]), key[i]).p) for i in index])
     assert z == pytest.approx(np.median(rho * np.sqrt(119))) and 0 < rates["key_0.01"] < 1
     for level in steps.LEVELS:
         assert (
             rates[f"key_{level:g}"] == (bound <= level).mean()
-            and rates[f"normal_{level:g}"] == (stats.norm.cdf(rho * np.sqrt(119)) <= level).mean()
+            and rates[f"normal_{level:g}"] == (scipy_stats.norm.cdf(rho * np.sqrt(119)) <= level).mean()
         )
     innocent = steps.detection(draw.normal(size=4000), draw.random(4000), 200, 2000, 0)[1]
     assert innocent["key_0.01"] <= 0.01 and abs(innocent["normal_0.01"] - 0.01) < 0.012
@@ -358,7 +359,7 @@ def test_sequences_of_asking_stop_for_alice_and_not_for_the_innocent(known, monk
 
 def test_intervals_over_seeds_are_those_of_student():
     x = [-0.1, -0.13, -0.09]
-    wanted = stats.t.interval(0.95, 2, np.mean(x), stats.sem(x))
+    wanted = scipy_stats.t.interval(0.95, 2, np.mean(x), scipy_stats.sem(x))
     assert over_models.by_seed(x) == pytest.approx((np.mean(x), *wanted))
     assert np.isnan(over_models.by_seed([1.0])[1:]).all()
 
@@ -368,7 +369,7 @@ def test_a_rate_holds_both_the_draws_and_the_seeds():
     Student's t of so few.
     """
     for value in (0.0, 1.0):
-        found, wanted = frames.rate_interval(np.full(3, value), 200), statistics.proportion(int(3 * value), 3)
+        found, wanted = frames.rate_interval(np.full(3, value), 200), stats.proportion(int(3 * value), 3)
         assert found == pytest.approx((value, wanted.low, wanted.high))
     spread, close = frames.rate_interval([0.2, 0.5, 0.8], 200), frames.rate_interval([0.49, 0.5, 0.51], 200)
     assert spread[2] - spread[1] > 3 * (close[2] - close[1])
@@ -411,9 +412,9 @@ def test_few_models_that_are_not_flagged_show_no_rate():
     )
     rows = Rows(claims.CLAIMS)
     claims._innocent(rows, {}, pd.concat([null, rest]))
-    assert rows[0][4].startswith("not shown: 0 of 24 bounds the rate at 0.14") and stats.binomtest(0, 24).proportion_ci(
-        method="exact"
-    ).high == pytest.approx(0.1425, abs=1e-3)
+    assert rows[0][4].startswith("not shown: 0 of 24 bounds the rate at 0.14") and scipy_stats.binomtest(
+        0, 24
+    ).proportion_ci(method="exact").high == pytest.approx(0.1425, abs=1e-3)
     many = pd.concat([pd.concat([null] * 20), rest])
     rows = Rows(claims.CLAIMS)
     claims._innocent(rows, {}, many)
@@ -437,7 +438,7 @@ def test_one_arm_of_three_does_not_turn_the_claim_alone():
     )
     rows = Rows(claims.CLAIMS)
     claims._arms(rows, {}, arms)
-    gap = stats.ttest_rel(of["wsd"], of["constant"]).pvalue
+    gap = scipy_stats.ttest_rel(of["wsd"], of["constant"]).pvalue
     assert gap < 0.05 < 3 * gap and rows[0][4].startswith("not shown") and rows[0][5] == "Holm over 3 arms"
 
 
@@ -452,7 +453,7 @@ def test_survival_counts_what_holm_leaves(known):
     )
     holm = frames.with_holm(queries)
     one = holm[(holm.seed == 0) & (holm.group != "trap")]
-    assert np.allclose(one.holm, statistics.holm(one.p.to_numpy())) and len(holm) == len(queries)
+    assert np.allclose(one.holm, stats.holm(one.p.to_numpy())) and len(holm) == len(queries)
 
 
 # ---- claims ------------------------------------------------------------------------------------------------------

@@ -321,7 +321,7 @@ def test_one_task_gives_no_interval_and_no_verdict():
     ],
 )
 def test_equal_is_shown_by_an_interval_within_the_margin(low, high, verdict):
-    from lens.measure.statistics import Interval
+    from lens.stats import Interval
 
     assert vector_claims.equal(Interval((low + high) / 2, low, high, 0.95, 6, "BCa"), "better", "worse") == verdict
 

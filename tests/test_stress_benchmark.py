@@ -203,7 +203,7 @@ def test_a_scoring_that_lacks_rows_is_no_speed(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(lens.Error):
         ray_workers.seconds(model, ray_workers.rows_of(4, vocabulary, 8), 2)
-    cut = lens.measure.scoring.score(
+    cut = lens.scoring.rows.score(
         model, ray_workers.rows_of(4, vocabulary, 8), start=None, stop=lambda: True, progress=False
     )
     monkeypatch.setattr(ray_workers.scoring, "score", lambda *a, **k: cut)

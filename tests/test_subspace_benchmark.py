@@ -17,7 +17,7 @@ from benchmarks import subspace as benchmark
 from benchmarks._subspace_peer import PlainPasses, counted
 from lens import curvature
 from lens.engine.weights import Undo, _Written
-from lens.measure.likelihood import plain
+from lens.scoring.likelihood import plain
 from lens.subspace import sums
 from tests.curvature import naive
 

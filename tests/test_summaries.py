@@ -14,8 +14,8 @@ import pytest
 import xarray as xr
 
 import lens
-from lens.measure.effects import UNITS
 from lens.results import dataset as results
+from lens.stats.effects import UNITS
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 #: what is called a summary and describes weights: nothing is sampled, so that there is no interval and no test

@@ -17,10 +17,10 @@ from ..engine.feedforward import FEED_FORWARD, in_block, said
 from ..engine.lengths import Lengths
 from ..engine.linear import Linear, feed_forward, linears
 from ..engine.sessions import of_one_model
-from ..measure.likelihood import plain
 from ..models import same_weights, weight_hash
 from ..notices import warn
 from ..results.record import Plainly, record_of
+from ..scoring.likelihood import plain
 from . import passes
 from .errors import CurvatureError
 

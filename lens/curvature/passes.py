@@ -33,10 +33,10 @@ from ..engine.lengths import require_readable
 from ..engine.linear import Linear, gradients_of
 from ..engine.places import alone
 from ..engine.stopping import Stopped, says_stop
-from ..measure.likelihood import Likelihood
 from ..models.hash import older
 from ..notices import warn
 from ..progress import hidden
+from ..scoring.likelihood import Likelihood
 from .errors import CurvatureError
 
 Fisher = Literal["true", "empirical"]

@@ -20,11 +20,11 @@ from ..engine.lengths import Lengths
 from ..engine.linear import inputs_of, linears
 from ..engine.sessions import of_one_model
 from ..engine.stopping import Stopped, says_stop
-from ..measure.likelihood import plain
-from ..measure.statistics import bootstrap_comparison
 from ..progress import hidden
 from ..results import dataset as results
 from ..results.record import plain as as_json
+from ..scoring.likelihood import plain
+from ..stats import bootstrap_comparison
 from .controls import random_orthogonal
 from .eigen import By, Decomposition, LayerCurvature
 from .errors import CurvatureError

@@ -13,8 +13,7 @@ Sources: Chavhan et al. 2024, Memorized Images in Diffusion Models share a Subsp
 
 from __future__ import annotations
 
-import importlib
-
+from ..lazy import attributes
 from .errors import DiffusionError
 
 #: public name -> module, resolved on first use
@@ -59,15 +58,4 @@ _PUBLIC = {
 __all__ = ["DiffusionError", *_PUBLIC]
 
 
-def __getattr__(name: str):
-    if name not in _PUBLIC:
-        raise AttributeError(
-            f"module 'lens.diffusion' has no attribute {name!r}; it offers {', '.join(sorted(__all__))}."
-        )
-    value = getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted(__all__)
+__getattr__, __dir__ = attributes(__name__, _PUBLIC, __all__)

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from ..arguments import Count, Draws, Seed, Share, array, door
 from ..extras import require
-from ..measure.statistics import Interval, bootstrap, proportion
 from ..results import dataset as results
+from ..stats import Interval, bootstrap, proportion
 from .arguments import Seeds
 from .errors import DiffusionError
 
@@ -375,7 +375,7 @@ def rate(copy: Any, *, level: Share = 0.95, resamples: Draws = 2000, seed: Seed 
     the seeds of one are not independent.
 
     Clopper-Pearson with captions as the units where all seeds of each agree, or where every caption has the same share;
-    else `lens.measure.means.mean_interval` of the captions' shares (none below 5 captions).
+    else `lens.stats.means.mean_interval` of the captions' shares (none below 5 captions).
 
     Raises: DiffusionError: no truth values.
     """

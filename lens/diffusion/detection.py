@@ -16,9 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..arguments import Count, Draws, Seed, Share, array, door
-from ..measure.labels import MEMBER
-from ..measure.statistics import AUC, auc, bootstrap, holm
 from ..results import dataset as results
+from ..stats import AUC, auc, bootstrap, holm
+from ..stats.labels import MEMBER
 from .errors import DiffusionError
 from .sampling import Samples
 

@@ -22,7 +22,7 @@ from .. import training
 from ..arguments import Count, Draws, FilePath, Positive, Seed, Share, Size, Whole, door, unfit
 from ..engine.sessions import of_one_model
 from ..engine.wrappers import idle_projections
-from ..measure.crossings import crossing_difference
+from ..stats.crossings import crossing_difference
 from .arguments import Guidance, Seeds
 from .attacks import Measure, Pairs, digest, measured, pairs_of, refuse_other_predictions, refuse_shared, stamped
 from .errors import DiffusionError
@@ -255,7 +255,7 @@ def savings(result: xr.Dataset, threshold: float = 0.5, *, level: Share = 0.95, 
     Steps are interpolated between looks. A model that is not there at the end counts with the last step, and `censored`
     names it: where the twin is censored the savings are at least so many, where the edited model is they are at most so
     many, where both are they are unknown. Interval: from the intervals of the means over captions at each look
-    (`lens.measure.crossings`).
+    (`lens.stats.crossings`).
 
     Returns: one line: `start` (the edited model's mean before any training; at the threshold already, it needs 0
         steps), `edited` and `twin` (steps), `savings`, `low`, `high` (NaN where none can be had), `interval_kind`,

@@ -31,9 +31,9 @@ from ..arguments import Count, Draws, FilePath, NonNegative, Seed, Share, Whole,
 from ..arguments import array as numbers
 from ..engine.sessions import of_one_model
 from ..extras import require
-from ..measure.statistics import Interval, bootstrap, bootstrap_comparison
 from ..progress import hidden
 from ..results import dataset as results
+from ..stats import Interval, bootstrap, bootstrap_comparison
 from .arguments import Captions
 from .copies import Images, pixels, rate
 from .errors import DiffusionError

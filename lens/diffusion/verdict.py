@@ -1,4 +1,4 @@
-"""From measured tables to one word, hides or erases; the rule, its words and its margin are `lens.measure.erasure`'s,
+"""From measured tables to one word, hides or erases; the rule, its words and its margin are `lens.stats.erasure`'s,
 the same for every family.
 """
 
@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool
 
-from ..measure import erasure
-from ..measure.erasure import WORDS, Attack, Verdict
+from ..stats import erasure
+from ..stats.erasure import WORDS, Attack, Verdict
 from .errors import DiffusionError
 
 __all__ = ["COPIED", "WORDS", "Attack", "Verdict", "attack_of", "recalled", "verdict"]
@@ -75,7 +75,7 @@ def verdict(
     least: float = COPIED,
     **options: Any,
 ) -> Verdict:
-    """One word for an edit, see `lens.measure.erasure.verdict`: an attack counts by what it brings back, of the
+    """One word for an edit, see `lens.stats.erasure.verdict`: an attack counts by what it brings back, of the
     pictures that the edit took away, beyond its control.
 
     `before`, `after`: copying by the captions themselves, as `recalled` takes it. `options`: `alpha`, `margin`,

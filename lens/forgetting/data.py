@@ -20,7 +20,7 @@ from ..engine.places import evaluating
 from ..engine.sessions import of_one_model
 from ..engine.walk.decoder import without_wrapper
 from ..errors import Error
-from ..measure.causal import require_causal
+from ..scoring.causal import require_causal
 from ..training import Rows
 
 #: What a probe measures: does the model follow an instruction, learn from demonstrations, know a fact, or do what it

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ..arguments import Count, HFModel, Index, Seed, Share, array, door, shown
 from ..engine.probe import ATTENTION, MLP
-from ..measure.means import NONE, over_runs
-from ..measure.statistics import Interval, mean_interval
+from ..stats import Interval, mean_interval
+from ..stats.means import NONE, over_runs
 from .data import KINDS, ForgettingError, core
 
 #: The kinds of probe that existed before the sequence.

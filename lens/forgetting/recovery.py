@@ -23,10 +23,10 @@ from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..engine.sweep import Sweep, Values, alone
-from ..measure.answers import ANSWER, SCORES
-from ..measure.statistics import bootstrap, bootstrap_comparison, halves
+from ..readout.answers import ANSWER, SCORES
 from ..results import dataset as results
 from ..results.record import record_of
+from ..stats import bootstrap, bootstrap_comparison, halves
 from .data import ForgettingError, Probe, accuracy, anatomy, core
 
 _VECTOR = "a vector [d_model], or anything with direction or at_site(site)"

@@ -20,9 +20,9 @@ import xarray as xr
 
 from ..arguments import FilePath, ModelLike, Positive, Seed, Size, door
 from ..engine.places import evaluating
-from ..measure.units import repeated
 from ..results import dataset as results
 from ..results.record import Plainly, record_of
+from ..stats.units import repeated
 from ..training import Recipe, Rows, Trained, train
 from .adapters import LoRA
 from .data import ForgettingError, Probe, Stage, accuracy, anatomy

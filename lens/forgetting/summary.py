@@ -8,11 +8,11 @@ import numpy as np
 import xarray as xr
 
 from ..arguments import Seed, array, door
-from ..measure.effects import UNITS, clusters
-from ..measure.means import NONE
-from ..measure.samples import StatisticsError
-from ..measure.statistics import sign_flip
 from ..results import dataset as results
+from ..stats import sign_flip
+from ..stats.effects import UNITS, clusters
+from ..stats.means import NONE
+from ..stats.samples import StatisticsError
 from .data import KINDS, ForgettingError
 from .metrics import at_end, at_start, check, numbers, paired
 
@@ -104,7 +104,7 @@ def _change(values: np.ndarray, kinds: np.ndarray, units: np.ndarray | None, n: 
 
 def _labels(result: xr.Dataset, cluster: Any, there: np.ndarray) -> tuple[Any, int, dict[str, list[Any]]]:
     """The cluster, how many, and the coordinates of the prompts that are `there` [probe, prompt], as
-    `lens.measure.effects.clusters` takes them.
+    `lens.stats.effects.clusters` takes them.
     """
     over = {
         str(c): x for c, x in result.coords.items() if x.dims and set(x.dims) <= {"probe", "prompt"} and c != "prompt"

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .. import files, reading
+from .. import files, reading, stats
 from ..arguments import (
     Count,
     FilePath,
@@ -42,13 +42,12 @@ from ..engine.pieces import run_bytes
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import indices
-from ..measure import statistics
-from ..measure.reading import layers_with, norm_scale, start_token, through_norm
-from ..measure.readout import before_post_norm, int_only
 from ..models import same_weights, weight_hash
 from ..models.hash import same_record
 from ..progress import hidden
 from ..prompts import load_pairs
+from ..readout.reading import layers_with, norm_scale, start_token, through_norm
+from ..readout.vocabulary import before_post_norm, int_only
 from ..tokens import tokenize, tokenizer_of
 from .bridge import head_vectors, last_tokens, read_heads
 from .items import InjectionError, Item, load_items
@@ -238,7 +237,7 @@ class AttentionLens:
     ) -> Float[Tensor, "n n_heads d_vocab"]:
         """Logits of every head alone, biases left out.
 
-        Args: ``scale``: the final norm's scale in each run (``lens.measure.reading.norm_scale``); None takes the
+        Args: ``scale``: the final norm's scale in each run (``lens.readout.reading.norm_scale``); None takes the
             training texts' mean.
 
         Raises: InjectionError for another shape. Memory: n x n_heads x d_vocab numbers; give a few rows at a time.
@@ -608,7 +607,7 @@ def _interval(values: np.ndarray, unit: np.ndarray, seed: int) -> list[float | N
     (all units alike).
     """
     means = np.array([values[unit == u].mean() for u in np.unique(unit)])
-    found = statistics.bootstrap(means, seed=seed, values="number")
+    found = stats.bootstrap(means, seed=seed, values="number")
     return [float(found.estimate), *(float(end) if np.isfinite(end) else None for end in (found.low, found.high))]
 
 

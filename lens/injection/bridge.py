@@ -25,12 +25,12 @@ from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site
 from ..engine.sweep import Sweep
-from ..measure.effects import UNITS, clusters, tested
-from ..measure.reading import kv_heads, layers_with, norm_scale, through_norm
-from ..measure.readout import before_post_norm
 from ..progress import hidden
+from ..readout.reading import kv_heads, layers_with, norm_scale, through_norm
+from ..readout.vocabulary import before_post_norm
 from ..results import dataset as results
 from ..results.record import record_of
+from ..stats.effects import UNITS, clusters, tested
 from .items import EncodedItem, InjectionError, Item, as_items, encode_items
 from .memories import different_layers, token_ids
 from .scoring import described, item_coords
@@ -482,7 +482,7 @@ def over_items(
         variable: by default ``reading`` or ``effect``, whichever is there. Its control is ``<variable>_other``.
         flips: sign patterns of the test; None takes 100 a cell and at least 10 000, so that Holm's correction can reach
             0.05.
-        method: of the interval, see `lens.measure.intervals.bootstrap`. cluster: what counts as one, as in `summary`:
+        method: of the interval, see `lens.stats.intervals.bootstrap`. cluster: what counts as one, as in `summary`:
             by default the memory.
 
     Returns: over the remaining axes ``mean``, ``low``, ``high``, ``interval_kind``, ``n`` (units), ``p`` (two-sided,

@@ -10,7 +10,7 @@ import torch
 
 from ..arguments import shown
 from ..engine.model import Model
-from ..measure.reading import ordinary_tokens
+from ..readout.reading import ordinary_tokens
 from .items import InjectionError, Item
 from .memories import Memory, encoded_by
 from .scoring import other_memories

@@ -16,7 +16,7 @@ from ..engine.metrics import sequence_logprob
 from ..engine.model import Model
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
-from ..measure.reading import start_token
+from ..readout.reading import start_token
 from ..results import dataset as results
 from ..results.record import record_of
 from ..tokens import tokenize, tokenizer_of

@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from jaxtyping import Float
-from scipy import stats
+from scipy import stats as scipy_stats
 
+from .. import stats
 from ..arguments import Draws, Index, Seed, Share, door, unfit
-from ..measure import statistics
-from ..measure.effects import SKEWED, SYMMETRIC, UNITS, clusters, skewed
-from ..measure.units import unit_means
 from ..results import dataset as results
+from ..stats.effects import SKEWED, SYMMETRIC, UNITS, clusters, skewed
+from ..stats.units import unit_means
 from .controls import MEMORY
 from .items import InjectionError
 
@@ -87,7 +87,7 @@ def summary(
 
     Returns: over ``layer, strength, condition`` (without the condition axis when ``against`` is given): ``mean``,
         ``low``, ``high``, ``interval_kind``: mean log-ratio (nats) over units with its interval
-        (`lens.measure.means.mean_interval`); ``n``: units; ``median`` and ``improved`` (share that got better) of
+        (`lens.stats.means.mean_interval`); ``n``: units; ``median`` and ``improved`` (share that got better) of
         units; ``p``, ``p_kind``, ``p_holm``: Wilcoxon signed-rank test of the units, two-sided (exact up to 50 untied
         units, guaranteed if effects are symmetric about 0 under the null; else the normal approximation), and after
         Holm over all cells of one condition; over items: ``trimmed_percent``, the paper's measure, of the first token;
@@ -109,14 +109,14 @@ def summary(
     fields = {str(c): ds[c].values.tolist() for c in ds.coords if ds[c].dims == ("item",) and c != "item"}
     units, note = clusters(cluster, len(x), fields, UNITS, "items")
     x = x if units is None else unit_means(x, units)[0]
-    interval = statistics.bootstrap(x, level=level, resamples=resamples, seed=seed, values="number")
-    test = statistics.wilcoxon(x)
+    interval = stats.bootstrap(x, level=level, resamples=resamples, seed=seed, values="number")
+    test = stats.wilcoxon(x)
     p = np.asarray(test.p)
     # Holm within a condition: the family is the grid of layers and strengths
     holm = (
-        statistics.holm(p.reshape(-1, p.shape[-1]), axis=0).reshape(p.shape)
+        stats.holm(p.reshape(-1, p.shape[-1]), axis=0).reshape(p.shape)
         if against is None
-        else statistics.holm(p.reshape(-1)).reshape(p.shape)
+        else stats.holm(p.reshape(-1)).reshape(p.shape)
     )
     out = {
         "mean": interval.estimate,
@@ -242,7 +242,7 @@ def held_out(
     draw = np.random.default_rng(seed)
     picks, rows, each = [], [], []
     for number, own in enumerate(draw.integers(2**31, size=splits)):
-        half = statistics.halves(n, int(own))
+        half = stats.halves(n, int(own))
         select, report = np.isin(unit, half.select), np.isin(unit, half.report)
         at: Any = (slice(None), *_chosen(*ours, select, measure))
         percent = ours[1]
@@ -261,7 +261,7 @@ def held_out(
         )
         each.append(_student(other, 1 - (1 - level) / 2))
         if number == 0:
-            interval = statistics.bootstrap(other, level=level, seed=seed)
+            interval = stats.bootstrap(other, level=level, seed=seed)
     mean, (low, high, p) = np.asarray(rows).mean(0), np.median(each, axis=0)
     shape = ours[0].shape[1:]
     flat = [int(np.ravel_multi_index(c, shape)) for c in picks]
@@ -278,7 +278,7 @@ def held_out(
         "interval": interval,
         "selected": float(mean[0]),
         "reported": float(mean[1]),
-        "over_splits": statistics.Interval(
+        "over_splits": stats.Interval(
             float(np.median([row[1] for row in rows])),
             float(low),
             float(high),
@@ -326,11 +326,11 @@ def _chosen(log: np.ndarray, percent: np.ndarray, select: np.ndarray, measure: s
 def _student(values: np.ndarray, level: float) -> tuple[float, float, float]:
     """Bounds of Student's t at a level, and the two-sided p of the mean being 0 (1 where nothing varies)."""
     mean, error = float(values.mean()), float(values.std(ddof=1)) / len(values) ** 0.5
-    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
+    half = float(scipy_stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
     return (
         mean - half,
         mean + half,
-        float(2 * stats.t.sf(abs(mean) / error, len(values) - 1)) if error > 0 else float(mean == 0),
+        float(2 * scipy_stats.t.sf(abs(mean) / error, len(values) - 1)) if error > 0 else float(mean == 0),
     )
 
 

@@ -19,9 +19,9 @@ from .. import reading
 from ..arguments import Count, FilePath, HFModel, Token, door, shown
 from ..engine.model import Model
 from ..errors import Error
-from ..measure.reading import start_token
 from ..notices import warn
 from ..prompts import PromptError, continuation, span_tokens
+from ..readout.reading import start_token
 from ..tokens import offsets, require_known, tokenize, tokenizer_of
 
 #: environment variable that names the folder of the paper's CSV files

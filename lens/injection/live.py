@@ -16,8 +16,8 @@ from ..engine.generation import Generated, write
 from ..engine.model import Model
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
-from ..measure.reading import start_token
 from ..prompts import PromptError, continuation, span_tokens
+from ..readout.reading import start_token
 from ..tokens import offsets, require_known, token_strings, tokenize, tokenizer_of
 from .items import InjectionError
 from .memories import Memory, Where, different_layers, edits, relative_factors, stream_rms, warn_overflow

@@ -17,8 +17,8 @@ from ..engine.model import Model
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
-from ..measure.reading import norm_parts, start_token
 from ..notices import warn
+from ..readout.reading import norm_parts, start_token
 from ..tokens import PromptError, require_known, tokenize, tokenizer_of
 from .items import InjectionError
 

@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray as xr
-from scipy import special, stats
+from scipy import special
+from scipy import stats as scipy_stats
 
+from .. import stats
 from ..arguments import Draws, Seed, Share, Whole, door
-from ..measure import statistics
-from ..measure.means import NONE
 from ..results import dataset as results
+from ..stats.means import NONE
 from .items import InjectionError
 
 KIND = "Student's t and bootstrap over items, on Fisher's z scale"
@@ -82,7 +83,7 @@ def predicts(
         for name, m in named.items()
     ]
     ds = xr.Dataset({n: ("map", np.array([r[n] for r in rows])) for n in rows[0]}, {"map": list(named)})
-    ds["p_holm"] = ("map", np.atleast_1d(statistics.holm(ds.p.values)))
+    ds["p_holm"] = ("map", np.atleast_1d(stats.holm(ds.p.values)))
     ds["interval_kind"] = (
         "map",
         np.where(np.isfinite(ds.low.values), KIND, f"{NONE}: too few resamples have a correlation"),
@@ -176,7 +177,7 @@ def _predicted(
     depth = _unit_ranks(np.repeat(layers.astype(float), n_heads)[None])
     chosen = np.zeros((splits, n), bool)
     for s in range(splits):
-        chosen[s, statistics.halves(n, seed=seed + s).select] = True
+        chosen[s, stats.halves(n, seed=seed + s).select] = True
     first, second = mean(made, chosen * 1.0), mean(effect, ~chosen * 1.0)
     if not np.isfinite(first).all() or not np.isfinite(second).all():
         raise InjectionError(
@@ -236,7 +237,7 @@ def _predicted(
 
 def _unit_ranks(x: np.ndarray) -> np.ndarray:
     """Average ranks along the last axis, centred and of length one; NaN where all are equal."""
-    ranks = stats.rankdata(x, axis=-1)
+    ranks = scipy_stats.rankdata(x, axis=-1)
     ranks -= ranks.mean(-1, keepdims=True)
     with np.errstate(invalid="ignore"):
         return ranks / np.linalg.norm(ranks, axis=-1, keepdims=True)

@@ -12,9 +12,9 @@ import xarray as xr
 from ..arguments import HFModel, Name, Seed, Token, door
 from ..engine.model import Model
 from ..engine.sessions import of_one_model
-from ..measure.answers import ANSWER, SCORES
-from ..measure.answers import read_answers as read_prompts
-from ..measure.reading import start_token
+from ..readout.answers import ANSWER, SCORES
+from ..readout.answers import read_answers as read_prompts
+from ..readout.reading import start_token
 from ..results import dataset as results
 from ..results.record import record_of
 from ..tokens import tokenize, tokenizer_of

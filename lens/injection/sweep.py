@@ -23,8 +23,8 @@ from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site
 from ..engine.sweep import Sweep, Values, alone
-from ..measure.reading import recorded
 from ..notices import warn
+from ..readout.reading import recorded
 from ..results import dataset as results
 from ..results.record import record_of
 from ..results.resume import SweepStore

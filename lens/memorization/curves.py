@@ -13,9 +13,9 @@ import xarray as xr
 
 from ..arguments import Count, FilePath, HFModel, Seed, Share, Size, TokenRows, door, unfit
 from ..engine.sessions import of_one_model
-from ..measure.likelihood import plain
-from ..measure.statistics import binomial_test, holm, sign_flip
-from ..measure.units import unit_means
+from ..scoring.likelihood import plain
+from ..stats import binomial_test, holm, sign_flip
+from ..stats.units import unit_means
 from ..training import Recipe
 from .errors import Holds, MemorizationError, stamped
 from .exposure import losses

@@ -13,9 +13,9 @@ import xarray as xr
 from ..arguments import HFModel, Seed, Share, TokenRows, door, shown, unfit
 from ..engine.in_force import Within
 from ..engine.sessions import of_one_model
-from ..measure.statistics import bootstrap_comparison, halves
-from ..measure.units import unit_means
 from ..results import dataset as results
+from ..stats import bootstrap_comparison, halves
+from ..stats.units import unit_means
 from .distances import ndcg
 from .errors import Holds, MemorizationError
 from .performance import performance

@@ -12,9 +12,9 @@ from torch import nn
 
 from ..arguments import Check, Unfit, Whole, unfit
 from ..errors import Error
-from ..measure.likelihood import ScoringError, plain
 from ..results import dataset as results
 from ..results.record import Plainly, record_of
+from ..scoring.likelihood import ScoringError, plain
 
 
 class MemorizationError(Error, ValueError):

@@ -14,12 +14,12 @@ import xarray as xr
 from ..arguments import Filled, HFModel, Portion, Seed, Share, Whole, door
 from ..engine.lengths import require_readable
 from ..engine.sessions import of_one_model
-from ..measure import membership
-from ..measure.labels import MEMBER
-from ..measure.likelihood import plain
-from ..measure.scoring import Scores, score
-from ..measure.statistics import PValue, auc, holm, permutation
-from ..measure.units import unit_means
+from ..scoring import membership
+from ..scoring.likelihood import plain
+from ..scoring.rows import Scores, score
+from ..stats import PValue, auc, holm, permutation
+from ..stats.labels import MEMBER
+from ..stats.units import unit_means
 from .errors import Holds, MemorizationError, stamped
 from .errors import counts as counts_of
 from .sequences import Sequences
@@ -177,7 +177,7 @@ def by_duplicates(
     Raises: MemorizationError: no counts, or none of 0 or none above 0.
 
     Source: Wei et al. 2025, Hubble (counts drawn at random, so that those of 0 are exchangeable non-members); for the
-        scores see lens.measure.membership.
+        scores see lens.scoring.membership.
     """
     counts = sequences.duplicates if duplicates is None else counts_of(duplicates, len(sequences), "duplicates")
     if counts is None:

@@ -15,9 +15,9 @@ from ..arguments.kinds import is_sequence
 from ..engine.errors import UnsupportedModel
 from ..engine.lengths import require_readable
 from ..engine.sessions import of_one_model
-from ..measure.likelihood import plain
-from ..measure.readout import induction_scores
-from ..measure.units import repeated
+from ..readout.vocabulary import induction_scores
+from ..scoring.likelihood import plain
+from ..stats.units import repeated
 from .errors import MemorizationError, stamped, whole
 from .reading import Reader
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ..arguments import FilePath, tried, unfit
-from ..measure.likelihood import plain
+from ..scoring.likelihood import plain
 from ..training import Recipe, Rows, Trained, train
 from .errors import MemorizationError
 from .extraction import judged

@@ -14,9 +14,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..engine.steps import Steps, newest
-from ..measure.likelihood import Likelihood, plain
-from ..measure.scoring import BATCH_TOKENS
 from ..progress import hidden
+from ..scoring.likelihood import Likelihood, plain
+from ..scoring.rows import BATCH_TOKENS
 from .errors import MemorizationError
 
 

@@ -16,9 +16,9 @@ from tqdm.auto import tqdm
 from ..arguments import FilePath, HFModel, Seed, Share, Size, door, unfit
 from ..engine.lengths import require_readable
 from ..engine.sessions import of_one_model
-from ..measure.crossings import crossing_difference
-from ..measure.likelihood import plain
 from ..progress import hidden
+from ..scoring.likelihood import plain
+from ..stats.crossings import crossing_difference
 from ..training import Recipe
 from .damage import edited
 from .errors import Holds, MemorizationError, causal, stamped
@@ -230,7 +230,7 @@ def savings(
     Steps are interpolated between looks. A model that is not there at the end counts with the last step, and `censored`
     names it: where the twin is censored the savings are at least so many, where the edited model is they are at most so
     many. Interval: from the intervals of the means over sequences at each look, exact for shares
-    (`lens.measure.crossings`).
+    (`lens.stats.crossings`).
 
     Returns: `on`, `start` (the edited model's mean before any training; at the threshold already, it needs 0 steps),
         `edited` and `twin` (steps), `savings`, `low`, `high`, `interval_kind`, `censored`, `n`.

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ..arguments import Count, Name, Size, door, tried, unfit
-from ..measure.units import repeated
+from ..stats.units import repeated
 from ..tokens import tokenize, tokenizer_of
 from .errors import MemorizationError, counts, labels, whole
 

@@ -10,11 +10,11 @@ import pandas as pd
 import xarray as xr
 
 from ..arguments import Filled, Seed, Share, door
-from ..measure.effects import UNITS, clusters
-from ..measure.samples import Interval, PValue
-from ..measure.statistics import bootstrap, fisher_exact, holm, mean_interval, permutation, proportion, sign_flip
-from ..measure.units import joined, nested, unit_means
 from ..results import dataset as results
+from ..stats import bootstrap, fisher_exact, holm, mean_interval, permutation, proportion, sign_flip
+from ..stats.effects import UNITS, clusters
+from ..stats.samples import Interval, PValue
+from ..stats.units import joined, nested, unit_means
 from .errors import Holds, MemorizationError, labels
 
 #: on what the p of groups rests
@@ -36,7 +36,7 @@ def summary(
     cluster: str | Sequence[Any] | None = "auto",
 ) -> xr.Dataset:
     """Means of per-sequence values with intervals, group by group: shares by Clopper-Pearson, others by
-    `lens.measure.means.mean_interval`.
+    `lens.stats.means.mean_interval`.
 
     Args:
         result: from `extract`, `exposure`, `recall` ...; several (of several seeds, say) are pooled.
@@ -46,7 +46,7 @@ def summary(
         cluster: what counts as one. "auto": sequences that share a coordinate named scene, entity, memory, duplicate
             (equal tokens have it) or seed; None: each; a coordinate; or a label for each. A unit's values are averaged.
             Units of several runs are within their run; the intervals have both levels then, see
-            `lens.measure.units.nested`.
+            `lens.stats.units.nested`.
 
     Returns: over the groups (an axis by the name of the one coordinate, else `group`, with a coordinate for each of
         several): `n` (units), and for each variable `x`, `x_low`, `x_high` and `x_interval_kind` (NaN bounds where none
@@ -317,7 +317,7 @@ def changed(differences: np.ndarray, units: np.ndarray | None = None, seed: int 
 
 def interval(values: np.ndarray, level: float = 0.95, seed: int = 0, of: str = "auto") -> Interval:
     """The mean of one value a unit with its interval, exact for truth values; no bounds where none can be had. `of`:
-    what the values are, see `lens.measure.means.mean_interval`.
+    what the values are, see `lens.stats.means.mean_interval`.
     """
     if values.dtype == bool:
         return proportion(int(values.sum()), len(values), level)

@@ -12,10 +12,10 @@ from tqdm.auto import tqdm
 
 from ..arguments import Filled, HFModel, Seed, Share, TokenRows, door
 from ..engine.sessions import of_one_model
-from ..measure.statistics import bootstrap_comparison
-from ..measure.units import nested
 from ..progress import hidden
 from ..results import dataset as results
+from ..stats import bootstrap_comparison
+from ..stats.units import nested
 from .damage import Performance, compared, edited
 from .errors import Holds, MemorizationError
 from .extraction import MEASURES, extract
@@ -114,7 +114,7 @@ def _line(parts: list[xr.Dataset], cost: xr.Dataset) -> xr.Dataset:
 
 @door(MemorizationError)
 def tradeoff_summary(result: Tradeoff, *, level: Share = 0.95, seed: Seed = 0, cluster: Any = "auto") -> xr.Dataset:
-    """Over `edit, set`: recitation (shares with exact intervals, others by `lens.measure.means.mean_interval`), strict
+    """Over `edit, set`: recitation (shares with exact intervals, others by `lens.stats.means.mean_interval`), strict
     recitation also as `mean`, `low`, `high`, `interval_kind`; `p` that strict recitation is the unedited model's (sign
     flips over units, two-sided: exact for truth values), `p_holm` over all cells, `p_kind` ("none" of the unedited
     model, with which the others are compared); `n`: units. Over `edit`: `clean_loss`, its rise over the unedited model
@@ -203,8 +203,8 @@ def matched(
             only one.
 
     The interval is of the sequences' values at the place of the curve that is read, taken as it is (clean losses too):
-    exact where they are truth values, else `lens.measure.means.mean_interval`; of several results the wider of
-    Student's t over them and that within them (`lens.measure.units.nested`).
+    exact where they are truth values, else `lens.stats.means.mean_interval`; of several results the wider of
+    Student's t over them and that within them (`lens.stats.units.nested`).
 
     Returns: `method`, the measure with `low`, `high`, `interval_kind`, `runs` (each result's value), `reached`, `n`
         (sequences in all).

@@ -1,5 +1,5 @@
 """Every attack of this family on one edit: does it hide the memory or erase it? The rule itself is
-`lens.measure.erasure`'s.
+`lens.stats.erasure`'s.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 from ..arguments import Count, FilePath, Fraction, HFModel, Portion, Seed, Size, TokenRows, door
 from ..engine.lengths import require_readable
 from ..engine.sessions import of_one_model
-from ..measure.erasure import WORDS, Attack, Verdict, verdict
-from ..measure.likelihood import plain
+from ..scoring.likelihood import plain
+from ..stats.erasure import WORDS, Attack, Verdict, verdict
 from ..training import Recipe, Rows
 from .attacks import stretch
 from .damage import edited

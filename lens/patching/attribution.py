@@ -18,9 +18,9 @@ from ..engine.runs import Runs
 from ..engine.sites import of_two_axes
 from ..engine.stopping import says_stop
 from ..engine.sweep import Values
-from ..measure.agreement import Agreement, AgreementError, compare
 from ..progress import hidden
 from ..prompts import EncodedPair
+from ..readout.agreement import Agreement, AgreementError, compare
 from .grid import Grid, PatchError
 
 

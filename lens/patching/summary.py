@@ -9,8 +9,8 @@ from typing import Any
 import xarray as xr
 
 from ..arguments import Draws, Name, Seed, Share, door, unfit
-from ..measure.effects import UNITS, clusters, tested
 from ..results import dataset as results
+from ..stats.effects import UNITS, clusters, tested
 from .grid import PatchError
 
 #: Fields by which prompts are taken for one unit where nothing is said: equal prompts, one scene in two word orders,
@@ -39,7 +39,7 @@ def summary(
             ``effect`` where some pairs have a small gap between clean and corrupted.
         flips: sign patterns of the permutation test; all of them if there are no more (the p-value is then exact). None
             takes 100 a cell and at least 10 000, so that Holm's correction can reach 0.05 however many cells there are.
-        method: of the interval, see `lens.measure.intervals.bootstrap`; "auto" covers what it says (measured), or gives
+        method: of the interval, see `lens.stats.intervals.bootstrap`; "auto" covers what it says (measured), or gives
             none.
         cluster: what counts as one. "auto": equal prompts, pairs whose labels differ in the word order only (abba,
             baba), and pairs whose spans name the same subject or entity are one unit, the mean of their effects; None:

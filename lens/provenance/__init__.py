@@ -13,8 +13,7 @@ Source: Kuditipudi, Huang, Zhu, Yang, Potts & Liang 2025, Blackbox Model Provena
 
 from __future__ import annotations
 
-import importlib
-
+from ..lazy import attributes
 from .errors import ProvenanceError
 from .query import (
     query,
@@ -39,15 +38,4 @@ _PUBLIC = {
 __all__ = ["ProvenanceError", "query", "report", *_PUBLIC]
 
 
-def __getattr__(name: str):
-    if name not in _PUBLIC:
-        raise AttributeError(
-            f"module 'lens.provenance' has no attribute {name!r}; it offers {', '.join(sorted(__all__))}."
-        )
-    value = getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted(__all__)
+__getattr__, __dir__ = attributes(__name__, _PUBLIC, __all__)

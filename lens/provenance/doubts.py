@@ -1,7 +1,7 @@
 """What transcript and scores show against a test's assumptions: which p-values are then only approximate, and when
 there is no result at all.
 
-Each check is a test of its own (`lens.measure.assumptions`): below `DOUBT` (1 in 1,000) the p-values that rest on the
+Each check is a test of its own (`lens.stats.assumptions`): below `DOUBT` (1 in 1,000) the p-values that rest on the
 assumption are called approximate, with the reason; below `REFUSAL` (1 in 1,000,000) a reference or a choice of groups
 is refused. A check only takes a guarantee away, so it never makes a p-value too small; of honest data sets it costs at
 most its level.
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..measure import assumptions
-from ..measure.assumptions import DOUBT, LEAST, REFUSAL
+from ..stats import assumptions
+from ..stats.assumptions import DOUBT, LEAST, REFUSAL
 from .errors import ProvenanceError
 from .order import Order, mixed
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..measure.samples import Interval, PValue, StatisticsError, whole
+from ..stats.samples import Interval, PValue, StatisticsError, whole
 from . import doubts as doubt
 from .errors import ProvenanceError
 from .result import QueryResult
@@ -140,7 +140,7 @@ def _look(run):
 
 
 def _permute(run, score, position, group, draws: int, alpha: float | None):
-    from ..measure.randomization import permutation_correlation
+    from ..stats.randomization import permutation_correlation
 
     quick = (
         "cyclic" if draws < run.resamples and len(score) > 2000 else "auto"
@@ -162,7 +162,7 @@ def _key(run, score, position, group) -> PValue:
     """The guaranteed tail for keys: ranks of the score, centred in each group, against every epoch's keys."""
     from scipy import stats
 
-    from ..measure.keys import key_test
+    from ..stats.keys import key_test
 
     ranks = stats.rankdata(score) if run.trend != "pearson" else score
     weights = ranks - (np.bincount(group, ranks) / np.maximum(np.bincount(group), 1))[group]

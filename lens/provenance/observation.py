@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..arguments import Draws, Name, Number, Seed, Share, door, unfit
-from ..measure.samples import Interval, PValue, StatisticsError, short
+from ..stats.samples import Interval, PValue, StatisticsError, short
 from .arguments import Alternative, array, documents_of, gram_sizes
 from .errors import ProvenanceError
 from .ledger import Ledger
@@ -21,7 +21,7 @@ from .tokenizers import tokenizer_of
 from .transcripts import Transcript
 
 if TYPE_CHECKING:
-    from ..measure.retrain import RetrainTest
+    from ..stats.retrain import RetrainTest
     from .result import QueryResult
 
 
@@ -253,7 +253,7 @@ def shuffle_retrain(
     """
     from scipy import stats
 
-    from ..measure.retrain import one_of_many, pool_checkpoints
+    from ..stats.retrain import one_of_many, pool_checkpoints
 
     a = array(observed, "observed", "log-probabilities [texts] or [checkpoints, texts]", dtype=np.float64)
     b = array(shuffled, "shuffled", "log-probabilities [m, texts] or [checkpoints, m, texts]", dtype=np.float64)

@@ -177,7 +177,7 @@ def _choice(rows, total: int, seed: int) -> np.ndarray:
     if isinstance(rows, (int, np.integer)) and not isinstance(rows, bool):
         if not 1 <= rows <= total:
             raise ProvenanceError(f"rows={rows}; the file has {total} usable rows; ask for 1 to {total}")
-        from ..measure.samples import generator
+        from ..stats.samples import generator
 
         rng = generator(seed)
         if 3 * rows > total:

@@ -69,7 +69,7 @@ def query(
             rows done and rows in all.
         stop: asked between batches; True (and Ctrl-C) ends with the rows so far, status "interrupted".
         store: a folder in which scores are kept, so that no model scores a row twice. score_options: for
-            `lens.measure.scoring.score` (prefix, window, start, dtype, backend ...) and `reduce`.
+            `lens.scoring.rows.score` (prefix, window, start, dtype, backend ...) and `reduce`.
         ledger: what counts the looks at this suspect and order, see `query_scores`.
 
     Rows that were tokenised by another tokenizer than a model's are decoded and tokenised anew; the result says so.
@@ -108,7 +108,7 @@ def _known_options(given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """The options of scoring. Raises ProvenanceError for a name that is none."""
     import inspect
 
-    from ..measure.scoring import score
+    from ..scoring.rows import score
 
     known = [
         *(name for name in inspect.signature(score).parameters if name not in ("model", "rows", "row_ids", "store")),
@@ -118,7 +118,7 @@ def _known_options(given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     ]
     if unknown := [name for name in given or () if name not in known]:
         raise ProvenanceError(
-            unfit("score_options", unknown[0], f"options of lens.measure.scoring.score by name ({', '.join(known)})")
+            unfit("score_options", unknown[0], f"options of lens.scoring.rows.score by name ({', '.join(known)})")
         )
     return given
 
@@ -268,7 +268,7 @@ def compare(
     """
     import pandas as pd
 
-    from ..measure.multiplicity import holm
+    from ..stats.multiplicity import holm
     from .result import QueryResult
     from .suspects import scorer_of
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..arguments import Count, door
 from ..markup import as_written
-from ..measure.samples import Interval, PValue, probability, short, whole
+from ..stats.samples import Interval, PValue, probability, short, whole
 from .errors import ProvenanceError
 
 

@@ -323,7 +323,7 @@ class Running:
         """Log of the e-process after each row; over several groups the product of theirs, since they were shuffled
         independently and each group breaks its ties by lots of its own.
         """
-        from ..measure.keys import key_e_process, rank_e_process
+        from ..stats.keys import key_e_process, rank_e_process
 
         position, group = self.transcript.position[self.index], self.transcript.group[self.index]
         steps = np.zeros(len(self.index))

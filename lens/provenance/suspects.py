@@ -51,7 +51,7 @@ class LocalSuspect:
     """
 
     def __init__(self, model: Any, seed: Seed = 0, name: Name = "local"):
-        from ..measure.causal import plain, require_causal
+        from ..scoring.causal import plain, require_causal
 
         if not callable(model) or isinstance(model, type):
             raise ProvenanceError(
@@ -186,7 +186,7 @@ class _Table(_Scorer):
 
 
 class _Scored(_Scorer):
-    """A `lens.measure.scoring.Scores` table, matched by row id."""
+    """A `lens.scoring.rows.Scores` table, matched by row id."""
 
     def __init__(self, scores, transcript, name, options):
         super().__init__(transcript, name)
@@ -214,7 +214,7 @@ class _Scored(_Scorer):
 
 
 class _Model(_Scorer):
-    """A model at hand, scored by `lens.measure.scoring.score`."""
+    """A model at hand, scored by `lens.scoring.rows.score`."""
 
     def __init__(self, model, transcript, name, store, options, role="reference"):
         super().__init__(transcript, name)
@@ -232,7 +232,7 @@ class _Model(_Scorer):
         return table.nll(**{k: v for k, v in self.options.items() if k == "reduce"})
 
     def _scored(self, rows, **options):
-        from ..measure import scoring
+        from .. import scoring
 
         try:
             return scoring.score(self.model, rows, **options)

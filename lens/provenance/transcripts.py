@@ -275,7 +275,7 @@ class Transcript:
         runs about the median and serial rank correlation. Several groups are looked at one by one (the 20 largest), and
         the smallest p is multiplied by their number.
         """
-        from ..measure.randomness import runs_test
+        from ..stats.randomness import runs_test
 
         first = self.position if self.position.ndim == 1 else self.position[:, 0]
         sequences = {}

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy import stats
+from scipy import stats as scipy_stats
 
-from .. import files, locks
-from ..measure import statistics
+from .. import files, locks, stats
 from ..models.hash import older
 from ..results import dataset as results
 from ..results.errors import ResultError
@@ -53,18 +52,18 @@ def shown(interval: Any, digits: int = 2, sign: bool = False) -> str:
     return f"{number(interval.estimate)} [{number(interval.low)}, {number(interval.high)}]"
 
 
-def mean_interval(values: Any, seed: int = 0) -> statistics.Interval:
-    """The mean over independent units with the interval that claims follow (`lens.measure.means`); NaN is left out, and
+def mean_interval(values: Any, seed: int = 0) -> stats.Interval:
+    """The mean over independent units with the interval that claims follow (`lens.stats.means`); NaN is left out, and
     too few values have no bounds.
     """
     x = np.asarray(values, float)
     x = x[np.isfinite(x)]
     if len(x) < 2:
-        return statistics.Interval(float(x[0]) if len(x) else np.nan, np.nan, np.nan, 0.95, len(x), "no interval")
-    return statistics.mean_interval(x, values="number", seed=seed)
+        return stats.Interval(float(x[0]) if len(x) else np.nan, np.nan, np.nan, 0.95, len(x), "no interval")
+    return stats.mean_interval(x, values="number", seed=seed)
 
 
-def student(values: Any) -> statistics.Interval:
+def student(values: Any) -> stats.Interval:
     """The mean over few units with Student's t: of six tasks or four repeats, whose differences are nearly normal, it
     covers what it says (accuracies .95, skewed values .90), and resamples of so few say nothing. NaN is left out; fewer
     than two values, or values that are all equal, have no bounds.
@@ -73,9 +72,9 @@ def student(values: Any) -> statistics.Interval:
     x = x[np.isfinite(x)]
     mean = float(x.mean()) if len(x) else np.nan
     if len(x) < 2 or not np.ptp(x) > 0:
-        return statistics.Interval(mean, np.nan, np.nan, 0.95, len(x), "no interval")
-    half = float(stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / len(x) ** 0.5)
-    return statistics.Interval(mean, mean - half, mean + half, 0.95, len(x), "Student's t")
+        return stats.Interval(mean, np.nan, np.nan, 0.95, len(x), "no interval")
+    half = float(scipy_stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / len(x) ** 0.5)
+    return stats.Interval(mean, mean - half, mean + half, 0.95, len(x), "Student's t")
 
 
 def table_of(rows: Sequence[tuple]) -> pd.DataFrame:

@@ -25,8 +25,18 @@ import xarray as xr
 from scipy import stats
 
 from .. import files
-from ..measure.samples import PValue, StatisticsError
-from ..measure.statistics import (
+from ..memorization import recognition_summary
+from ..provenance import (
+    Ledger,
+    ProvenanceError,
+    QueryResult,
+    Reference,
+    Transcript,
+    partition,
+    query_scores,
+    shuffle_retrain,
+)
+from ..stats import (
     auc,
     binomial_test,
     combine_p,
@@ -45,17 +55,7 @@ from ..measure.statistics import (
     sign_flip_max,
     wilcoxon,
 )
-from ..memorization import recognition_summary
-from ..provenance import (
-    Ledger,
-    ProvenanceError,
-    QueryResult,
-    Reference,
-    Transcript,
-    partition,
-    query_scores,
-    shuffle_retrain,
-)
+from ..stats.samples import PValue, StatisticsError
 
 NOMINAL = (0.05, 0.01, 0.001)
 LEVEL = 0.99

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..measure.statistics import Interval, holm
+from ..stats import Interval, holm
 from .common import shown, verdict
 
 

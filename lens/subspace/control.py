@@ -19,9 +19,9 @@ import xarray as xr
 from ..arguments import Count, FilePath, HFModel, Numbers, Portion, Seed, Share, TokenRows, Whole, door
 from ..engine.linear import Linear
 from ..engine.sessions import of_one_model
-from ..measure.samples import PValue
-from ..measure.statistics import bootstrap
 from ..results import dataset as results
+from ..stats import bootstrap
+from ..stats.samples import PValue
 from .activations import statistics
 from .data import Tokens, fitting, refuse_overlap, running, tokens_of
 from .errors import SubspaceError

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from ..arguments import Count, HFModel, Ids, Name, door, unfit
 from ..engine.lengths import require_alike, require_readable
 from ..engine.linear import Linear, inputs_of, linears
-from ..measure.causal import require_causal
-from ..measure.likelihood import plain
+from ..scoring.causal import require_causal
+from ..scoring.likelihood import plain
 from .errors import SubspaceError
 
 #: Overlaps that a message lists before it only counts.

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 import xarray as xr
 from jaxtyping import Int
-from scipy import stats
+from scipy import stats as scipy_stats
 from torch import nn
 
+from .. import stats
 from ..arguments import Count, Draws, HFModel, Numbers, Portion, Positive, Seed, Share, TokenRow, door
 from ..engine.autograd import require_autograd
 from ..engine.linear import Linear
 from ..engine.sessions import of_one_model
-from ..measure import statistics
 from ..results import dataset as results
 from .baselines import with_weights
 from .data import Tokens, fitting, losses, output_layers, predicting, reached, reciting
@@ -178,14 +178,14 @@ def recall_at_k(
         )
     order = gold[np.lexsort((gold, -flat))]
     hits = np.cumsum(order)[looked - 1]
-    interval = statistics.proportion(hits, np.full(len(hits), gold.sum()), level=level)
+    interval = stats.proportion(hits, np.full(len(hits), gold.sum()), level=level)
     ds = xr.Dataset(
         {
             "recall": ("k", hits / gold.sum()),
             "low": ("k", np.asarray(interval.low)),
             "high": ("k", np.asarray(interval.high)),
             "chance": ("k", looked / len(flat)),
-            "p": ("k", stats.hypergeom.sf(hits - 1, len(flat), gold.sum(), looked), {"kind": "exact"}),
+            "p": ("k", scipy_stats.hypergeom.sf(hits - 1, len(flat), gold.sum(), looked), {"kind": "exact"}),
             "looked": ("k", looked),
         },
         coords={"k": shares},

@@ -11,8 +11,7 @@ Sources: Todd et al. 2024, Function Vectors in Large Language Models; Jiang et a
 
 from __future__ import annotations
 
-import importlib
-
+from ..lazy import attributes
 from .errors import VectorError
 
 #: public name -> module, resolved on first use
@@ -34,15 +33,4 @@ _PUBLIC = {
 __all__ = ["VectorError", *_PUBLIC]
 
 
-def __getattr__(name: str):
-    if name not in _PUBLIC:
-        raise AttributeError(
-            f"module 'lens.vectors' has no attribute {name!r}; it offers {', '.join(sorted(__all__))}."
-        )
-    value = getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted(__all__)
+__getattr__, __dir__ = attributes(__name__, _PUBLIC, __all__)

@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
+from .. import stats
 from ..arguments import Draws, FilePath, HFModel, Layers, Number, Positive, Seed, Share, Size, Token, Whole, door, shown
 from ..engine.edits import Edit
 from ..engine.model import Model
@@ -23,9 +24,8 @@ from ..engine.pieces import Cell, run_bytes
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..engine.sweep import Sweep, Values, alone
-from ..measure import statistics
-from ..measure.answers import ANSWER, SCORES
 from ..notices import warn
+from ..readout.answers import ANSWER, SCORES
 from ..results import dataset as results
 from ..results.record import record_of
 from ..results.resume import SweepStore
@@ -488,7 +488,7 @@ def report(
                     f"result: vector {name!r} at layer {cell['layer']} has no value for {int(np.isnan(values).sum())}"
                     " items; the evaluation is partial, run it to the end."
                 )
-            share = statistics.proportion(int(values.sum()), len(values), level)
+            share = stats.proportion(int(values.sum()), len(values), level)
             row = {
                 "vector": name,
                 "condition": str(condition),
@@ -517,7 +517,7 @@ def report(
                 )
             rows.append(row)
     table = pd.DataFrame(rows)
-    table.insert(table.columns.get_loc("p_kind") + 1, "p_holm", statistics.holm(table["p"].to_numpy()))
+    table.insert(table.columns.get_loc("p_kind") + 1, "p_holm", stats.holm(table["p"].to_numpy()))
     return table
 
 
@@ -526,13 +526,13 @@ def _paired(a: np.ndarray, b: np.ndarray, level: float, seed: int) -> tuple[floa
     test of the items on which they differ.
     """
     wins, losses = int((a > b).sum()), int((a < b).sum())
-    test = statistics.binomial_test(wins, wins + losses) if wins + losses else None
+    test = stats.binomial_test(wins, wins + losses) if wins + losses else None
     p, kind = (
         (1.0, "exact") if test is None else (float(test), test.kind)
     )  # without an item on which they differ p is 1
     if len(a) < 2:
         return float((a - b).mean()), float("nan"), float("nan"), p, kind
-    interval = statistics.bootstrap(a - b, level=level, seed=seed, values="difference")
+    interval = stats.bootstrap(a - b, level=level, seed=seed, values="difference")
     return interval.estimate, interval.low, interval.high, p, kind
 
 

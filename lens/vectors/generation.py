@@ -14,8 +14,8 @@ from ..engine.lengths import require_readable
 from ..engine.model import Model
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
-from ..measure.reading import start_token
 from ..prompts import PromptError
+from ..readout.reading import start_token
 from ..tokens import require_known, tokenize, tokenizer_of
 from .errors import VectorError
 from .prompts import TaskPrompt

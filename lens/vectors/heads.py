@@ -10,9 +10,9 @@ import xarray as xr
 from scipy import stats
 
 from ..arguments import Count, Draws, Index, Seed, Share, door
-from ..measure.agreement import Agreement, AgreementError, compare
-from ..measure.effects import UNITS, clusters, tested
+from ..readout.agreement import Agreement, AgreementError, compare
 from ..results import dataset as results
+from ..stats.effects import UNITS, clusters, tested
 from .errors import VectorError
 
 Head = tuple[Index, Index]
@@ -34,7 +34,7 @@ def summary(
 
     `cluster`: what counts as one. "auto": prompts that ask the same question (`x`) are one unit, the mean of their
     effects; None: each prompt; a coordinate of the prompts; or a label
-    for each. `method`: of the interval, see `lens.measure.intervals.bootstrap`.
+    for each. `method`: of the interval, see `lens.stats.intervals.bootstrap`.
 
     Returns: over `layer, head`: ``mean``, ``low``, ``high``, ``interval_kind``, ``n`` (units), ``p``, ``p_kind``
         ("approximate" where effects are seen to be skewed), ``p_holm``, and ``rank`` (0 = largest mean); ``units``: in

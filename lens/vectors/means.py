@@ -14,9 +14,9 @@ from ..arguments import HFModel, Size, door, unfit
 from ..engine.model import Model
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
-from ..measure.answers import ANSWER, SCORES
-from ..measure.reading import recorded
 from ..notices import warn
+from ..readout.answers import ANSWER, SCORES
+from ..readout.reading import recorded
 from .errors import VectorError
 from .prompts import TaskPrompt
 

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from ..arguments import Draws, FilePath, HFModel, Seed, Size, Token, door, shown
 from ..engine.model import Model
-from ..measure.answers import read_answers
-from ..measure.reading import start_token
 from ..notices import warn
 from ..prompts import PromptError, continuation
+from ..readout.answers import read_answers
+from ..readout.reading import start_token
 from ..tokens import require_known, tokenize, tokenizer_of
 from .errors import VectorError
 from .tasks import Split, Task, load_task

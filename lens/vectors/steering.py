@@ -13,8 +13,8 @@ from ..arguments import Draws, Filled, HFModel, Index, Seed, Token, door
 from ..engine.model import Model
 from ..engine.sessions import of_one_model
 from ..engine.sites import indices
-from ..measure.reading import recorded, start_token
 from ..models import weight_hash
+from ..readout.reading import recorded, start_token
 from .errors import VectorError
 from .generation import prompt_ids
 from .vector import LayerVectors, Vector

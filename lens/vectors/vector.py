@@ -23,9 +23,9 @@ from ..arguments import Count, Draws, FilePath, HFModel, Index, Number, Seed, Si
 from ..engine.model import Model
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
-from ..measure.reading import norm_scale, through_norm
-from ..measure.readout import before_post_norm
 from ..models import weight_hash
+from ..readout.reading import norm_scale, through_norm
+from ..readout.vocabulary import before_post_norm
 from ..results.record import plain
 from ..tokens import token_strings, tokenizer_of
 from .errors import VectorError

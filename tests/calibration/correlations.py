@@ -12,7 +12,7 @@ import xarray as xr
 from scipy import stats
 
 from lens.injection import prediction
-from lens.measure.statistics import rank_correlation
+from lens.stats import rank_correlation
 from tests.calibration.others import line
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], tuple[np.ndarray, np.ndarray]]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lens.measure.statistics import mean_interval
+from lens.stats import mean_interval
 
 SIZES = (5, 8, 12, 30, 100)
 #: name -> (draw, mean, smallest n at which there must be an interval)

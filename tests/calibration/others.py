@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lens.measure.statistics import auc, bootstrap, bootstrap_comparison, holm
-from lens.measure.units import nested, rate_over_runs
+from lens.stats import auc, bootstrap, bootstrap_comparison, holm
+from lens.stats.units import nested, rate_over_runs
 
 
 def line(what: str, hits: int, given: int, draws: int, wanted: float = 0.93) -> dict[str, object]:

@@ -13,7 +13,7 @@ from lens.diffusion import DiffusionError, attacks, denoise
 from lens.diffusion.attacks import attack, noisy_start, optimise_embeddings, prompts
 from lens.diffusion.verdict import Attack, attack_of, recalled, verdict
 from lens.engine.stopping import Stopped
-from lens.measure.samples import StatisticsError
+from lens.stats.samples import StatisticsError
 from lens.subspace.masks import Mask
 
 QUICK = {"steps": 3, "batch": 2}

@@ -8,8 +8,8 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from lens.diffusion import DiffusionError, Samples, denoise
 from lens.diffusion.detection import detect, detect_by_step, noise_difference
-from lens.measure.statistics import holm
 from lens.results import dataset as results
+from lens.stats import holm
 
 
 def made(n, seed, shift=0.0):

@@ -19,9 +19,9 @@ from lens.engine.walk.decoder import Decoder
 from lens.engine.weights import WeightError, apply_weights
 from lens.injection import bridge_reading
 from lens.injection.memories import encode
-from lens.measure.attention import copying_scores
-from lens.measure.readout import direct_logit_attribution, head_vocabulary
 from lens.models import wrap
+from lens.readout.heads import copying_scores
+from lens.readout.vocabulary import direct_logit_attribution, head_vocabulary
 from lens.vectors.vector import head_parts
 from tests.models import tiny, word_tokenizer
 

@@ -462,7 +462,7 @@ def test_restore_undoes_what_nobody_holds_and_says_what():
 
 
 def test_a_bridge_and_its_plain_model_share_what_is_in_force(tiny_bridge):
-    from lens.measure.likelihood import plain
+    from lens.scoring.likelihood import plain
 
     bridge, _ = tiny_bridge("llama")
     before = weight_hash(bridge)
@@ -503,7 +503,7 @@ def test_hooks_that_a_bridge_puts_on_at_its_first_forward_are_no_change():
     lens.load("organism:palimpsest")  # the first load of a machine runs the bridge, to compare it
     model = lens.load("organism:palimpsest")
     before = sum(len(m._forward_pre_hooks) for m in model.modules())
-    scored = lens.measure.scoring.score(model, [[1, 2, 3, 4], [4, 3, 2, 1]], progress=False)
+    scored = lens.scoring.rows.score(model, [[1, 2, 3, 4], [4, 3, 2, 1]], progress=False)
     assert len(scored) == 2 and sum(len(m._forward_pre_hooks) for m in model.modules()) > before, (
         "else this says nothing"
     )

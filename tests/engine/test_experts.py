@@ -13,8 +13,8 @@ import lens
 from lens.engine import experts as fused
 from lens.engine.linear import LinearError, every_linear, gradients_of, inputs_of, linears
 from lens.engine.weights import WeightError, apply_weights, edited_weights
-from lens.measure.likelihood import plain as plain_of
 from lens.models import weight_hash
+from lens.scoring.likelihood import plain as plain_of
 from lens.subspace import Mask
 from tests.mixtures import KINDS, TRANSPOSED, blocks, by_hand, mixture, routing
 from tests.models import word_tokenizer

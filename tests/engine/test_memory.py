@@ -9,9 +9,10 @@ from lens.engine import model as engine_model
 from lens.engine import sweep as sweeps
 from lens.engine.memory import OutOfMemoryError, out_of_memory
 from lens.engine.walk import rows as walk
-from lens.measure import likelihood, scoring
-from tests.measure.test_scoring import make_rows
+from lens.scoring import likelihood
+from lens.scoring import rows as scoring
 from tests.models import speaking, tiny
+from tests.scoring.test_rows import make_rows
 
 PAIRS = [lens.Pair(f"w1 w2 w{i} w4", corrupted=f"w1 w2 w{i + 30} w4", answer=" w7", foil=" w8") for i in range(10, 16)]
 

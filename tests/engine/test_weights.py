@@ -7,8 +7,8 @@ from torch import nn
 import lens
 from lens.engine.linear import LinearError, gradients_of, inputs_of, linears
 from lens.engine.weights import WeightError, apply_weights, edited_weights
-from lens.measure.likelihood import plain
 from lens.models import weight_hash
+from lens.scoring.likelihood import plain
 from tests.models import KINDS
 
 IDS = torch.arange(1, 13).reshape(2, 6)

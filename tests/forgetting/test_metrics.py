@@ -270,7 +270,7 @@ def test_recovery_is_what_hooked_forwards_give(recovery):
 def test_recovery_chooses_on_one_half_and_reports_the_other(recovery):
     found = recovery[-1]
     table = recovered(found, before=np.ones(16, bool), seed=4).set_index("condition")
-    from lens.measure.statistics import halves
+    from lens.stats import halves
 
     half = halves(16, 4)
     old = table.loc["old"]

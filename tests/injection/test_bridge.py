@@ -11,7 +11,7 @@ from scipy import stats
 import lens
 from lens.injection import bridge, prediction
 from lens.injection.items import InjectionError, Item
-from lens.measure.statistics import halves
+from lens.stats import halves
 from tests import naive
 from tests.models import KINDS, speaking
 

@@ -10,11 +10,11 @@ import torch
 from scipy import stats
 
 from lens import memorization
-from lens.measure.crossings import reached
-from lens.measure.samples import StatisticsError
 from lens.memorization import Attack, MemorizationError, Sequences
 from lens.memorization.probing import copied, curve, recitation, rows_of
 from lens.results import dataset as results
+from lens.stats.crossings import reached
+from lens.stats.samples import StatisticsError
 from lens.training import Recipe, Rows, train
 from tests.memorization.helpers import clean, known, taught, unknown, weights
 from tests.memorization.test_damage import Fade

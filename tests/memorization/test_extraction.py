@@ -9,10 +9,10 @@ from scipy import stats
 
 from lens import memorization
 from lens.engine.weights import edited_weights
-from lens.measure.statistics import proportion
 from lens.memorization import MemorizationError, Sequences
 from lens.memorization.reading import Reader
 from lens.results import dataset as results
+from lens.stats import proportion
 from tests import models as tiny_models
 from tests.memorization.helpers import KNOWN, clean, known, taught, unknown
 

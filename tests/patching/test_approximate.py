@@ -283,8 +283,8 @@ def test_agreement_has_an_interval_of_what_holds_within_a_prompt():
     """Against SciPy, prompt by prompt; and the interval covers: a normal correlation within a prompt is a mean like any
     other.
     """
-    from lens.measure.agreement import compare
-    from lens.measure.means import mean_interval
+    from lens.readout.agreement import compare
+    from lens.stats.means import mean_interval
 
     rng = np.random.default_rng(0)
     exact = rng.standard_t(3, (9, 40))

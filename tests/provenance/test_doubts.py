@@ -245,7 +245,7 @@ def test_what_only_a_person_can_know_is_said_with_every_p():
 
 
 def test_the_peak_of_e_of_ranks_stays_a_p_whatever_ends_the_run():
-    from lens.measure.keys import rank_e_process
+    from lens.stats.keys import rank_e_process
 
     rng = np.random.default_rng(8)
     runs = 2000

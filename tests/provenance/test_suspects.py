@@ -292,7 +292,7 @@ def test_text_rows_are_tokenised_by_each_model_and_cut_to_its_context(transcript
 
 
 def test_stored_scores_are_matched_by_row_id(transcript):
-    from lens.measure.scoring import score
+    from lens.scoring.rows import score
 
     model = speaking("llama", 1)
     backwards = transcript.row_id[::-1].copy()
@@ -305,7 +305,7 @@ def test_stored_scores_are_matched_by_row_id(transcript):
 
 
 def test_a_reference_is_scored_once_for_many_suspects(transcript, monkeypatch):
-    import lens.measure.scoring as scoring
+    import lens.scoring.rows as scoring
 
     asked, plain = [], scoring.score
     monkeypatch.setattr(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lens.measure.statistics import permutation
 from lens.results.dataset import provenance
+from lens.stats import permutation
 from lens.subspace import SubspaceError, label_permutation, specificity
 from tests.models import tiny
 

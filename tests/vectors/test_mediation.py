@@ -395,7 +395,7 @@ def test_means_from_the_instruction_and_the_filter(model):
 
 def test_means_stop_between_batches_when_told_to(model, monkeypatch):
     prompts = build(model, TASK, "icl", n=6, template="bare", shots=3, split="valid")
-    monkeypatch.setattr("lens.measure.reading.RECORD_BYTES", 1)
+    monkeypatch.setattr("lens.readout.reading.RECORD_BYTES", 1)
     asked = []
     with pytest.raises(Stopped, match="means: stopped after 2 of 6 prompts"):
         mean_activations(model, prompts, stop=lambda: len(asked) == 2 or asked.append(1), progress=False)

@@ -12,9 +12,9 @@ from scipy import stats
 
 import widgets
 from lens import provenance
-from lens.measure.statistics import holm
 from lens.provenance import Reference
 from lens.provenance.scores import Running
+from lens.stats import holm
 from tests.provenance.simulated import losses, shuffled
 from widgets.provenance_bench import work as provenance_work
 

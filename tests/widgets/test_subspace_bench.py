@@ -13,9 +13,9 @@ import lens
 import widgets
 from lens import curvature, memorization, subspace
 from lens.engine.weights import WeightError
-from lens.measure.statistics import halves, proportion
 from lens.memorization import Sequences
 from lens.models import weight_hash
+from lens.stats import halves, proportion
 from lens.subspace import activations
 from tests.memorization.helpers import clean, known, taught, weights
 from tests.models import word_tokenizer

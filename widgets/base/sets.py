@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from lens import subspace
-from lens.measure.statistics import halves
 from lens.memorization import Sequences
 from lens.memorization.sequences import apart
+from lens.stats import halves
 from lens.tokens import tokenize, tokenizer_of
 from widgets.errors import ViewError
 

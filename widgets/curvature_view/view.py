@@ -15,9 +15,9 @@ from lens import curvature
 from lens.arguments import Count, FilePath, HFModel, Seed, Share, door
 from lens.curvature.eigen import By
 from lens.engine.stopping import Stopped
-from lens.measure.likelihood import plain
 from lens.models import same_weights, weight_hash
 from lens.results import dataset as results
+from lens.scoring.likelihood import plain
 from widgets.base import model_line, passages, planted, sets
 from widgets.base.assets import script, style
 from widgets.base.sweep import SweepView

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lens.measure.statistics import holm
+from lens.stats import holm
 from widgets.base.text import finite
 from widgets.provenance_bench.work import BINS, MEANING, PATH_POINTS, Run, doubts_of, line_p, p_rows, verdict
 

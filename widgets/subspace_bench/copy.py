@@ -86,7 +86,7 @@ def program(
         "import numpy as np",
         "import lens",
         "from lens import curvature, memorization, subspace",
-        "from lens.measure.statistics import halves",
+        "from lens.stats import halves",
         "",
         source,
     ]

@@ -14,9 +14,9 @@ import xarray as xr
 
 from lens.arguments import Count, HFModel, Seed, Share, door
 from lens.curvature.edit import Deficient
-from lens.measure.likelihood import plain
 from lens.memorization import MemorizationError
 from lens.models import weight_hash
+from lens.scoring.likelihood import plain
 from widgets.base import model_line, planted, sets
 from widgets.base.assets import script, style
 from widgets.base.folder import folder_for

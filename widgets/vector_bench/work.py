@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lens.measure.statistics import bootstrap, proportion, sign_flip
 from lens.results.dataset import stamp
+from lens.stats import bootstrap, proportion, sign_flip
 from widgets.base.tables import record
 from widgets.base.text import finite
 

@@ -20,7 +20,7 @@ from ...engine.edited import edited
 from ...engine.edits import Edit
 from ...engine.model import Model
 from ...engine.sites import Site
-from ...measure.answers import read_answers
+from ...readout.answers import read_answers
 from ...results import dataset as results
 from ...results.record import record_of
 from ...tokens import token_strings, tokenizer_of

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ...measure import statistics
+from ... import stats
 from .steps import DISTRIBUTED, UNIVERSAL, chosen_cells
 
 NONE = "no vector"
@@ -28,7 +28,7 @@ def rate(correct: Any) -> dict[str, float]:
     values = values[np.isfinite(values)]
     if not len(values):
         return {"accuracy": np.nan, "low": np.nan, "high": np.nan, "n": 0}
-    interval = statistics.proportion(round(values.sum()), len(values))
+    interval = stats.proportion(round(values.sum()), len(values))
     return {
         "accuracy": float(values.mean()),
         "low": float(interval.low),
@@ -203,7 +203,7 @@ def pooled(frame: pd.DataFrame, by: Iterable[str]) -> pd.DataFrame:
     rows = []
     for key, group in frame.groupby(list(by), sort=False):
         right = round((group.accuracy * group.n).sum())
-        interval = statistics.proportion(right, int(group.n.sum()))
+        interval = stats.proportion(right, int(group.n.sum()))
         rows.append(
             dict(zip(by, key if isinstance(key, tuple) else (key,)))
             | {

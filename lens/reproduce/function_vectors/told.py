@@ -18,9 +18,9 @@ import pandas as pd
 
 from ... import vectors
 from ...engine.model import Model
-from ...measure.statistics import Interval
 from ...models import load
 from ...organisms.symbols_suite import Suite
+from ...stats import Interval
 from ...tokens import tokenizer_of
 from ...vectors import Task, VectorError
 from ..common import shown, table_of

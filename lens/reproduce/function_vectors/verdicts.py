@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ... import vectors
-from ...measure import statistics
+from ... import stats, vectors
 from ...results import dataset as results
 from ...vectors.heads import require_same_prompts
 from ..claims import Rows
@@ -33,14 +32,14 @@ ENOUGH = 11
 MARGIN = 0.05
 
 
-def over_tasks(values: Any) -> statistics.Interval:
+def over_tasks(values: Any) -> stats.Interval:
     """Mean over tasks with Student's t; values that are NaN (a task lacks the measure) are left out, and fewer than two
     have no bounds.
     """
     return student(values)
 
 
-def ruled(word: str, *intervals: statistics.Interval) -> str:
+def ruled(word: str, *intervals: stats.Interval) -> str:
     """A verdict, where every interval that it follows from is there."""
     return (
         word
@@ -49,7 +48,7 @@ def ruled(word: str, *intervals: statistics.Interval) -> str:
     )
 
 
-def equal(difference: statistics.Interval, above: str, below: str) -> str:
+def equal(difference: stats.Interval, above: str, below: str) -> str:
     """The verdict of a claim that two accuracies are equal, and what to say where the difference is shown to be above
     or below zero by what may be more than `MARGIN`.
     """

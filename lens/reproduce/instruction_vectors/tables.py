@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy import stats
+from scipy import stats as scipy_stats
 
-from ... import forgetting, vectors
-from ...measure import statistics
-from ...measure.statistics import Interval
+from ... import forgetting, stats, vectors
+from ...stats import Interval
 from .steps import READINGS
 from .tasks import IN_CONTEXT, INSTRUCTION, KNOWLEDGE, NEW, PARTNERS
 
@@ -50,7 +49,7 @@ def over(values: Any, seed: int = 0) -> Interval:
 
 
 def pooled(values: Any, seed: int = 0, least: int = 2) -> Interval:
-    """Mean over all units as if they were independent, with the interval of a mean (`lens.measure.means`); without
+    """Mean over all units as if they were independent, with the interval of a mean (`lens.stats.means`); without
     bounds below `least` of them.
     """
     values = np.asarray(values, float)
@@ -64,7 +63,7 @@ def pooled(values: Any, seed: int = 0, least: int = 2) -> Interval:
             len(values),
             f"no interval: fewer than {least} units",
         )
-    return statistics.mean_interval(values, values="number", seed=seed)
+    return stats.mean_interval(values, values="number", seed=seed)
 
 
 def units(starts: Mapping[int, xr.Dataset], parts: Parts) -> pd.DataFrame:
@@ -251,7 +250,7 @@ def between_tasks(frame: pd.DataFrame) -> pd.DataFrame:
         if len(last) > 4 and np.ptp(last.accuracy) > 0:
             rows.append(
                 {"seed": seed, "method": method, "tasks": len(last)}
-                | {name: float(stats.spearmanr(last[name], last.accuracy).statistic) for name in READINGS}
+                | {name: float(scipy_stats.spearmanr(last[name], last.accuracy).statistic) for name in READINGS}
             )
     return pd.DataFrame(rows, columns=["seed", "method", "tasks", *READINGS])
 
@@ -309,7 +308,7 @@ def sets(starts: Mapping[int, xr.Dataset], parts: Parts) -> pd.DataFrame:
                     "task": task,
                     "k": k,
                     "heads": total,
-                    "rho": float(stats.spearmanr(a.values.ravel(), b.values.ravel()).statistic),
+                    "rho": float(scipy_stats.spearmanr(a.values.ravel(), b.values.ravel()).statistic),
                 }
                 | forgetting.overlap(*tops, total)
                 | {"chance": _by_chance(k, total), "largest_before": float(a.max()), "largest_after": float(b.max())}
@@ -320,7 +319,7 @@ def sets(starts: Mapping[int, xr.Dataset], parts: Parts) -> pd.DataFrame:
 def _by_chance(k: int, total: int) -> float:
     """Mean Jaccard of two sets of `k` heads drawn at random."""
     shared = np.arange(k + 1)
-    return float((stats.hypergeom.pmf(shared, total, k, k) * shared / (2 * k - shared)).sum())
+    return float((scipy_stats.hypergeom.pmf(shared, total, k, k) * shared / (2 * k - shared)).sum())
 
 
 def drift(parts: Parts) -> pd.DataFrame:

@@ -18,11 +18,11 @@ from ... import vectors
 from ...data.facts import RELATIONS
 from ...engine.model import Model
 from ...forgetting import LoRA, Probe, Stage, starting_from
-from ...measure.reading import start_token
 from ...models import name_of
 from ...notices import warn
 from ...organisms.symbols_suite import OLD, Suite
 from ...prompts import continuation
+from ...readout.reading import start_token
 from ...tokens import tokenize, tokenizer_of
 from ...training import Rows
 from ...vectors import Task, TaskPrompt, VectorError

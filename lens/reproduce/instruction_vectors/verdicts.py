@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy import stats
+from scipy import stats as scipy_stats
 
-from ... import forgetting
-from ...measure import statistics
+from ... import forgetting, stats
 from ..claims import Rows
 from ..common import ALONE, EVERY, shown, student, table_of, verdict
 from . import tables as frames
@@ -154,7 +153,7 @@ class _Told:
         each, odd = divmod(n, max(1, seeds))
         error = float(by.std(ddof=1)) / seeds**0.5 if seeds > 1 else np.nan
         p = (
-            float(2 * stats.t.sf(abs(by.mean()) / error, seeds - 1))
+            float(2 * scipy_stats.t.sf(abs(by.mean()) / error, seeds - 1))
             if seeds > 1 and not same
             else 1.0
             if same
@@ -421,7 +420,7 @@ def _ablation(told: _Told, units: pd.DataFrame) -> None:
     made = {(a, b): paired(units, a, b, INSTRUCTION) for a, b, _ in ABLATIONS}
     olds = {(a, b): told.effect(f"{a}_minus_{b}", old) for (a, b), old in made.items() if len(old)}
     adjusted = (
-        dict(zip(olds, statistics.holm([e.p for e in olds.values()])))
+        dict(zip(olds, stats.holm([e.p for e in olds.values()])))
         if any(np.isfinite(e.p) for e in olds.values())
         else dict.fromkeys(olds, np.nan)
     )

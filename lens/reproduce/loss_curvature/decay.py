@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 
 from ... import curvature, files
-from ...measure.statistics import Interval
 from ...memorization import Sequences, extract
 from ...organisms import canaries
 from ...organisms.canaries_corpus import Corpus
+from ...stats import Interval
 from ..over_models import over_seeds
 
 SEEDS, DECAYS = (0, 1, 2, 3, 4), (0.0, 0.1, 0.3)

@@ -18,7 +18,7 @@ rest.
 
 *Intervals.* 95 %. Settled was a bootstrap over sequences (texts, questions) of all seeds; sequences of one run share
 what the run learned, so that the run is the unit now: Student's t over seeds, of recitation with the sequences within
-seeds in it too (`lens.measure.units.nested`). Each seed's value is printed beside it. A difference counts where its
+seeds in it too (`lens.stats.units.nested`). Each seed's value is printed beside it. A difference counts where its
 interval excludes 0; one that holds 0 is "not shown".
 
 *Claims* (the rule of each verdict stands in its row):
@@ -35,7 +35,7 @@ interval excludes 0; one that holds 0 is "not shown".
  8. the more duplicates, the more recitation; after the edit membership can still be told (AUC above .5, exact tests,
    Holm);
  9. recitation that was removed comes back: by stretched prefixes, by training on other memorised sequences, on clean
-    text; each method "hides" or "erases" by the rule of `lens.measure.erasure`; relearning the memory itself is faster
+    text; each method "hides" or "erases" by the rule of `lens.stats.erasure`; relearning the memory itself is faster
     than in the twin (savings).
 Weight decay, a factor in the paper, is a study of its own on smaller models (`decay`): all models here
 were trained with .1. Its table is read where it lies in `out`.

@@ -13,9 +13,9 @@ import xarray as xr
 from scipy import stats
 
 from ... import memorization
-from ...measure.statistics import auc, holm, proportion
-from ...measure.units import nested
 from ...memorization.tables import over_units
+from ...stats import auc, holm, proportion
+from ...stats.units import nested
 from ..over_models import by_seed
 from .bench import RISES
 from .steps import CLEAN, ITSELF, UNEDITED
@@ -41,7 +41,7 @@ def pooled(
     `high`, `seeds` (each run's), `n` units, and `p` of its being 0.
 
     The run is the unit, since sequences of one run share its weights: Student's t over runs. Of truth values and their
-    differences the sequences within runs are inside as well (`lens.measure.units.nested`, the wider of both), so that
+    differences the sequences within runs are inside as well (`lens.stats.units.nested`, the wider of both), so that
     runs that agree by accident are not taken for certain; other quantities have no bounds where runs agree entirely. Of
     a single run the interval is over its units and speaks of this model only: `seeds` has one value then. `of`: whether
     truth values are a "share", or each a "difference" of two.

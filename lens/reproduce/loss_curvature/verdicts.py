@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...measure.statistics import holm
+from ...stats import holm
 from ..claims import Rows
 from ..common import EVERY, table_of, verdict
 from ..over_models import words

@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ... import injection
-from ...measure import statistics
+from ... import injection, stats
 from ..claims import Rows
 from ..common import ALONE, EVERY, mean_interval, shown, table_of, verdict
 from .claims import CLAIMS
@@ -135,7 +134,7 @@ def verdicts(
                 f" shuffled {_over_splits(other)}"
             )
             found.append((apart, other))
-        adjusted = statistics.holm([apart.p for apart, _ in found])
+        adjusted = stats.holm([apart.p for apart, _ in found])
         better = [
             bool(apart.held_out > 0 and q <= 0.05 and other.low > 0) for (apart, other), q in zip(found, adjusted)
         ]
@@ -212,7 +211,7 @@ def verdicts(
     return table_of(rows), numbers
 
 
-def over_memories(prompts: xr.Dataset, values: np.ndarray, seed: int = 0) -> statistics.Interval:
+def over_memories(prompts: xr.Dataset, values: np.ndarray, seed: int = 0) -> stats.Interval:
     """The mean of one value an item, with an interval over memories: items that share one are no independent units."""
     of = (
         pd.Series(values).groupby(prompts["memory"].values.astype(str)).mean().to_numpy()

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ... import diffusion
-from ...measure.statistics import bootstrap
 from ...organisms import cards_images
 from ...organisms.cards_corpus import Pairs, paraphrase, partial
+from ...stats import bootstrap
 from .bench import GUIDANCE, NEW, REPORTED, SHOWN, STEPS, Bench
 from .steps import edit_at
 

@@ -113,7 +113,7 @@ CLAIMS = Claims(
         ),
         "gone_published": Claim(
             says=(
-                "Is it gone? {method} at the dose that removes the copies (rule: `lens.measure.erasure` in each "
+                "Is it gone? {method} at the dose that removes the copies (rule: `lens.stats.erasure` in each "
                 "model, each attack against the twin that never saw the pictures, sign flips)"
             ),
             paper=(
@@ -123,7 +123,7 @@ CLAIMS = Claims(
         ),
         "gone": Claim(
             says=(
-                "Is it gone? {method} at the dose that removes the copies (rule: `lens.measure.erasure` in each "
+                "Is it gone? {method} at the dose that removes the copies (rule: `lens.stats.erasure` in each "
                 "model, each attack against the twin that never saw the pictures, sign flips)"
             ),
             paper="not tested",

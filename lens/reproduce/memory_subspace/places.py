@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...measure.units import Nested
+from ...stats.units import Nested
 from ...subspace import Mask
 from .bench import REPORTED, RISE, TUNE, Bench, Method
 from .steps import seen, spread

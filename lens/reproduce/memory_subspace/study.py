@@ -25,7 +25,7 @@ more than the pictures of a fresh never-trained caption do in about one of a hun
 Frechet distance in its features for FID.
 
 *Intervals.* Over models Student's t (three seeds), of copies with the captions within them in it too; over captions
-that of a mean (`lens.measure.means`). "hides" and "erases" by the rule of `lens.measure.erasure`, each attack against
+that of a mean (`lens.stats.means`). "hides" and "erases" by the rule of `lens.stats.erasure`, each attack against
 the twin.
 
 *Claims*: 1 copying follows duplication, and codes; 2 noise differences tell memorised captions; 3 masks of memorised

@@ -1,6 +1,6 @@
 """Tables of the diffusion study put together over models, as its figures and claims read them. The unit is the trained
 model: intervals of a level are Student's t over models; those of a comparison hold the captions within models too
-(`lens.measure.units.nested`), since shares of few captions tie by accident.
+(`lens.stats.units.nested`), since shares of few captions tie by accident.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from ...diffusion.detection import detect
-from ...measure.erasure import Attack, Verdict, verdict
-from ...measure.statistics import Interval, bootstrap, holm, proportion
-from ...measure.units import Nested, nested
+from ...stats import Interval, bootstrap, holm, proportion
+from ...stats.erasure import Attack, Verdict, verdict
+from ...stats.units import Nested, nested
 from ..over_models import over_seeds, words
 from .bench import BLIND, METHODS, RISE, STEPS
 
@@ -294,7 +294,7 @@ class Gone:
 
 
 def verdicts(attacks: pd.DataFrame, seed: int = 0) -> dict[tuple[str, int], Verdict]:
-    """(method, model) -> hides or erases, by the rule of `lens.measure.erasure`: each attack against the twin, paired
+    """(method, model) -> hides or erases, by the rule of `lens.stats.erasure`: each attack against the twin, paired
     by caption, Holm over attacks at .05 over the models (Bonferroni).
     """
     there = attacks[attacks.twin.notna()]

@@ -4,7 +4,7 @@ its verdict.
 The published work is on Stable Diffusion 1.4, so that its numbers are named as of another model. Its result tables were
 not at hand: what is quoted was computed from the output of its notebook (IoU), or comes from later work that checked it
 (Kowalczuk et al. 2025, Finding DoRI; Wen et al. 2024). The unit is the model; where captions of the same models are
-compared, both levels are in interval and p (`lens.measure.units.nested`). Rows that ask the same of several methods are
+compared, both levels are in interval and p (`lens.stats.units.nested`). Rows that ask the same of several methods are
 one family (Holm).
 """
 
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...measure.statistics import Interval, bootstrap_comparison
-from ...measure.units import Nested, nested_difference, nested_holm
+from ...stats import Interval, bootstrap_comparison
+from ...stats.units import Nested, nested_difference, nested_holm
 from ..claims import Rows
 from ..common import EVERY, shown, table_of, verdict
 from ..over_models import each, holm_over_models, judged, keep, over, over_seeds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ...measure.planning_rows import rows_needed
+from ...stats.planning_rows import rows_needed
 from ..claims import Rows
 from ..common import EVERY, verdict
 from . import steps

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ...measure.retrain import one_of_many, pool_checkpoints
 from ...organisms.micro import BigramPlan, MicroModels, bigram_legs, bigram_logprob, bigram_text, corpus
 from ...provenance import Transcript, query_scores
+from ...stats.retrain import one_of_many, pool_checkpoints
 from .redrawn import KEY, NORMAL, PLUG_IN, PREDICTION, RANK, T_TWO, THREE, T, kind_of
 from .sizes import APPROXIMATE, GUARANTEED, NOMINAL, PUBLISHED, Checked, one_sided_t, rate_of, two_sided_t
 

@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from ...measure.evidence import EProcess
-from ...measure.keys import key_e_process, key_test, rank_e_process
-from ...measure.labels import auc, paired_trap_test
-from ...measure.randomization import permutation_correlation
-from ...measure.randomness import runs_test
-from ...measure.retrain import one_of_many
-from ...measure.samples import PValue, StatisticsError
-from ...measure.statistics import rank_correlation
 from ...provenance import ProvenanceError, Transcript, query_scores
 from ...provenance.observation import partition
+from ...stats import rank_correlation
+from ...stats.evidence import EProcess
+from ...stats.keys import key_e_process, key_test, rank_e_process
+from ...stats.labels import auc, paired_trap_test
+from ...stats.randomization import permutation_correlation
+from ...stats.randomness import runs_test
+from ...stats.retrain import one_of_many
+from ...stats.samples import PValue, StatisticsError
 from .sizes import APPROXIMATE, GUARANTEED, PUBLISHED, Checked, two_sided_t
 
 SHUFFLES, CYCLIC = "permutation, shuffles", "permutation, cyclic shifts"

@@ -16,10 +16,10 @@ import pandas as pd
 import xarray as xr
 from scipy import special, stats
 
-from ...measure.planning import calibration
-from ...measure.statistics import proportion
 from ...results import dataset as results
 from ...results.record import _versions
+from ...stats import proportion
+from ...stats.planning import calibration
 
 NOMINAL = (0.05, 0.01, 0.001)  # from large to small
 LEVEL = 0.99

@@ -7,8 +7,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ...measure.multiplicity import holm
-from ...measure.units import rate_over_runs
+from ...stats.multiplicity import holm
+from ...stats.units import rate_over_runs
 from ..over_models import by_seed
 from .bench import REFERENCE, Bench
 
@@ -87,7 +87,7 @@ def survival(queries: pd.DataFrame, statistic: str = "difference") -> pd.DataFra
 
 
 def rate_interval(rates: np.ndarray, draws: int, level: float = 0.95) -> tuple[float, float, float]:
-    """Mean of the seeds' detection rates with its interval over seeds, see `lens.measure.units.rate_over_runs`."""
+    """Mean of the seeds' detection rates with its interval over seeds, see `lens.stats.units.rate_over_runs`."""
     found = rate_over_runs(rates, draws, level)
     return found.estimate, found.low, found.high
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...measure.randomization import permutation_correlation
-from ...measure.randomness import runs_test
 from ...organisms.micro import MicroPlan, draw_keys, train
 from ...provenance import ProvenanceError, Transcript, query_scores
+from ...stats.randomization import permutation_correlation
+from ...stats.randomness import runs_test
 from .micro_models import Scored
 from .sizes import GUARANTEED, TRAP, Checked, two_sided_t
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...measure.intervals import proportion
+from ...stats.intervals import proportion
 from ..claims import Rows
 from ..common import EVERY, NOT_JUDGED, table_of, verdict
 from ..over_models import by_seed, holm_over_models

@@ -15,11 +15,11 @@ from torch import nn
 from ... import memorization as mem
 from ... import subspace
 from ...engine.linear import linears
-from ...measure.likelihood import plain
-from ...measure.statistics import proportion
 from ...memorization.known_texts import KNOWN
 from ...memorization.probing import rows_of
 from ...memorization.reading import Reader
+from ...scoring.likelihood import plain
+from ...stats import proportion
 from ...tokens import tokenize, tokenizer_of
 from ...training import Recipe, train
 from ..errors import ReproduceError

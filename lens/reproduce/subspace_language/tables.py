@@ -9,8 +9,8 @@ import pandas as pd
 from scipy import stats
 
 from ... import memorization as mem
-from ...measure.statistics import Interval, holm, proportion
-from ...measure.units import Nested, nested_difference
+from ...stats import Interval, holm, proportion
+from ...stats.units import Nested, nested_difference
 from ..over_models import over_seeds
 from .bench import METHODS
 from .steps import RISE, curve_of

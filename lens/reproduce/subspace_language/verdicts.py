@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...measure.statistics import Interval, holm, proportion
-from ...measure.units import nested_holm
+from ...stats import Interval, holm, proportion
+from ...stats.units import nested_holm
 from ..claims import Rows
 from ..common import EVERY, shown, table_of, verdict
 from ..over_models import each, judged, keep, over, over_seeds

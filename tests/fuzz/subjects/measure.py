@@ -7,13 +7,15 @@ import functools
 import numpy as np
 import torch
 
-from lens.measure import causal, readout, scoring
-from lens.measure import statistics as s
+from lens import stats as s
+from lens.readout import vocabulary as readout
+from lens.scoring import causal
+from lens.scoring import rows as scoring
 
 from . import Subject
 from .common import enter, ids, model, pair
 
-MODULES = ("lens.measure.causal", "lens.measure.readout", "lens.measure.statistics")
+MODULES = ("lens.scoring.causal", "lens.readout.vocabulary", "lens.stats")
 #: Records that only functions make.
 RESULTS = tuple(
     name for name in s.__all__ if isinstance(kind := getattr(s, name), type) and not issubclass(kind, Exception)

@@ -1,0 +1,33 @@
+"""What a state of the model says when it is read: logits of each layer, attention, heads, answers.
+
+>>> lens.logit_lens(model, "The capital of France is")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from ..lazy import attributes
+
+#: public name -> module, resolved on first use
+_PUBLIC = {
+    **dict.fromkeys(
+        (
+            "logit_lens",
+            "head_vocabulary",
+            "direct_logit_attribution",
+            "ReadoutError",
+        ),
+        "vocabulary",
+    ),
+    **dict.fromkeys(
+        (
+            "attention",
+            "induction_scores",
+            "copying_scores",
+        ),
+        "heads",
+    ),
+}
+
+__all__ = [*_PUBLIC]
+
+__getattr__, __dir__ = attributes(__name__, _PUBLIC, __all__)

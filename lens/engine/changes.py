@@ -17,7 +17,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -26,6 +26,9 @@ from ..errors import Error
 from ..notices import warn
 from .interrupts import Held, critical, hold, pressed, release
 from .stopping import says_stop
+
+if TYPE_CHECKING:
+    from .sessions import Seen
 
 #: Seconds that a change waits for another thread before it is refused, and a session for another thread's edits of
 #: activations.
@@ -342,7 +345,7 @@ class Session:
         self.core: Any = core_of(model)
         self.what, self.reads, self.stop, self.changes = what, reads, stop, changes
         #: of a session that reads: what was seen of the model at its beginning
-        self.before: tuple[Any, Any] | None = None
+        self.before: Seen | None = None
         #: the weights' hash, once it was asked for in such a session
         self.hash: str | None = None
         #: which path served, the slowest of those that did, and why not a faster one

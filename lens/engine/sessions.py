@@ -8,18 +8,19 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from operator import attrgetter, methodcaller
 from typing import Any, TypeVar
 
 from torch import nn
 
 from ..models.foreign import hooks_on, of_library
-from ..models.tree import Tree
+from ..models.tree import Parameters, Tree
 from .changes import ChangeError, Changes, Session, core_of
 from .interrupts import critical, hold, interruptible, release
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_attributes, _training = attrgetter("__dict__"), methodcaller("get", "training")
+_attributes, _version, _training = attrgetter("__dict__"), attrgetter("_version"), methodcaller("get", "training")
 
 
 def of_one_model(function: _F | None = None, *, reads: bool = True) -> Any:
@@ -59,7 +60,7 @@ def during(
         _divided(session.core)
         # of sessions within each other the outermost that reads compares
         if session.reads and not any(s.reads for s in session.registry.sessions if s is not session):
-            session.before = _seen(session.core)
+            session.before = Seen.of(session.core)
         result = body(*args, **kwargs or {})
         _compare(session)
         return result
@@ -94,7 +95,11 @@ def hash_of(model: Any) -> str:
         return session.hash
     # a PEFT wrapper has a tree of its own
     own = core is not None and getattr(model, "original_model", model) is core
-    found = hash_in(core, Tree.kept(core)) if own and core is not None else weight_hash(model)
+    if own and core is not None:
+        seen = session.before if session is not None and session.core is core else None
+        found = hash_in(core, seen.parameters if seen is not None else Tree.kept(core).parameters())
+    else:
+        found = weight_hash(model)
     if session is not None:
         session.hash = found
     return found
@@ -111,7 +116,7 @@ def verify(model: Any) -> None:
         if (
             session.before is not None
             and session.thread is threading.current_thread()
-            and _seen(core)[0] != session.before[0]
+            and Seen.of(core).weights != session.before.weights
         ):
             _compare(session)
 
@@ -124,10 +129,10 @@ def _compare(session: Session) -> None:
         return
     from ..models.hash import written_unseen
 
-    now = _seen(session.core)
-    if now[0] != session.before[0] or written_unseen(session.core, Tree.kept(session.core)):
+    now = Seen.of(session.core)
+    if now.weights != session.before.weights or written_unseen(session.core, now.parameters):
         changed = "its weights were"
-    elif now[1] != session.before[1]:
+    elif now.other != session.before.other:
         changed = "its hooks, configuration or modules were"
     else:
         return
@@ -137,30 +142,41 @@ def _compare(session: Session) -> None:
     )
 
 
-def _seen(core: nn.Module) -> tuple[list[tuple[int, int]] | None, list[Any]]:
-    """Which parameters there are and how often each was written to (None for RWKV, whose own forward writes to them);
-    and which hooks of a person each module has, in which mode it is, whose forward it runs, and the configuration's
-    plain entries. Some milliseconds for hundreds of modules.
+@dataclass(frozen=True)
+class Seen:
+    """A model as it was at one time.
+
+    Attributes: parameters: those that stood in it. weights: which, and how often each was written to (None for RWKV,
+        whose own forward writes to them). other: which hooks of a person each module has, in which mode it is, whose
+        forward it runs, and the configuration's plain entries.
     """
-    modules = Tree.of(core).modules
-    # lists of all modules are made and compared faster than tuples for each
-    owns = list(map(_attributes, modules))
-    weights: list[tuple[int, int]] | None = []
-    other: list[Any] = [*modules, *map(_training, owns)]
-    for own, module in zip(owns, modules):
-        if "layers_are_rescaled" in own:
-            weights = None
-        if weights is not None and own["_parameters"]:
-            weights += [(id(p), p._version) for p in own["_parameters"].values() if p is not None]
-        # a bridge, and transformers, put hooks of their own on at a first forward: those are no change
-        if own["_forward_hooks"] or own["_forward_pre_hooks"]:
-            other += [(id(module), id(hook)) for hook in hooks_on(module)]
-        if "forward" in own and not of_library(own["forward"]):
-            other.append((id(module), "forward", id(own["forward"])))
-    config = getattr(core, "config", None)
-    other += [
-        (name, value)
-        for name, value in getattr(config, "__dict__", {}).items()
-        if type(value) in (int, float, bool, str, type(None))
-    ]
-    return weights, other
+
+    parameters: Parameters
+    weights: tuple[list[int], list[int]] | None
+    other: list[Any]
+
+    @classmethod
+    def of(cls, core: nn.Module) -> Seen:
+        """A model as it is now. Some milliseconds for hundreds of modules."""
+        tree = Tree.of(core)
+        parameters = tree.parameters()
+        values = parameters.everywhere()
+        weights: tuple[list[int], list[int]] | None = list(map(id, values)), list(map(_version, values))
+        # lists of all modules are made and compared faster than tuples for each
+        owns = list(map(_attributes, tree.modules))
+        other: list[Any] = [*tree.modules, *map(_training, owns)]
+        for own, module in zip(owns, tree.modules):
+            if "layers_are_rescaled" in own:
+                weights = None
+            # a bridge, and transformers, put hooks of their own on at a first forward: those are no change
+            if own["_forward_hooks"] or own["_forward_pre_hooks"]:
+                other += [(id(module), id(hook)) for hook in hooks_on(module)]
+            if "forward" in own and not of_library(own["forward"]):
+                other.append((id(module), "forward", id(own["forward"])))
+        config = getattr(core, "config", None)
+        other += [
+            (name, value)
+            for name, value in getattr(config, "__dict__", {}).items()
+            if type(value) in (int, float, bool, str, type(None))
+        ]
+        return cls(parameters, weights, other)

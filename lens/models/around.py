@@ -29,7 +29,8 @@ class Around:
     def __init__(self, core: nn.Module, values: Iterable[Tensor]):
         self.values = {id(value): value for value in values}
         self.known = Known.of(core)
-        now, own = Look(list(self.values.values())), self.known.tensors
+        now, own = Look(list(self.values.values()), self.known.around), self.known.tensors
+        self.known.around = now.way
         self.was: dict[int, Seen] = {
             key: own[key]
             for i, key in enumerate(self.values)

@@ -18,7 +18,7 @@ from lens.cache import LoadError
 
 from .fused import Fused, fused_layers
 from .known import FORM, Known, Look, Whole, read
-from .tree import Tree
+from .tree import Parameters, Tree
 
 __all__ = [
     "FORM",
@@ -55,12 +55,12 @@ def weight_hash(model: nn.Module, *, anew: bool = False) -> str:
     Raises LoadError: a parameter that has no values (on the meta device), or that is not strided.
     """
     core = getattr(model, "original_model", model)
-    return hash_in(core, Tree.of(core), anew)
+    return hash_in(core, Tree.of(core).parameters(), anew)
 
 
-def hash_in(core: nn.Module, tree: Tree, anew: bool = False) -> str:
-    """`weight_hash` of a model whose tree has just been looked at."""
-    known, (names, values) = Known.of(core), tree.plain_parameters()
+def hash_in(core: nn.Module, parameters: Parameters, anew: bool = False) -> str:
+    """`weight_hash` of a model whose parameters have just been listed."""
+    known, (names, values) = Known.of(core), parameters.plain()
     now = Look(values, known.whole)
     whole = known.whole
     if anew or whole is None or not whole.same(names, now, known.lost):
@@ -77,7 +77,7 @@ def old_hash(model: nn.Module) -> str:
     Reads every weight, and is kept until one changes. Raises as `weight_hash`.
     """
     core = getattr(model, "original_model", model)
-    known, (names, values) = Known.of(core), Tree.of(core).plain_parameters()
+    known, (names, values) = Known.of(core), Tree.of(core).parameters().plain()
     now = Look(values, known.old and known.old[0])
     if known.old is not None and known.old[0].same(names, now):
         return known.old[1]
@@ -101,12 +101,12 @@ def same_weights(model: nn.Module, recorded: Any) -> bool:
     weight is read. Raises as `weight_hash`.
     """
     core = getattr(model, "original_model", model)
-    return same_in(core, Tree.of(core), recorded)
+    return same_in(core, Tree.of(core).parameters(), recorded)
 
 
-def same_in(core: nn.Module, tree: Tree, recorded: Any) -> bool:
-    """`same_weights` of a model whose tree has just been looked at."""
-    return bool(recorded == (old_hash(core) if is_old(recorded) else hash_in(core, tree)))
+def same_in(core: nn.Module, parameters: Parameters, recorded: Any) -> bool:
+    """`same_weights` of a model whose parameters have just been listed."""
+    return bool(recorded == (old_hash(core) if is_old(recorded) else hash_in(core, parameters)))
 
 
 def same_record(one: Any, other: Any) -> bool:
@@ -135,14 +135,14 @@ def older(record: Any) -> Any:
     return old_hash(core)[: len(record) if len(record) <= 64 else None]
 
 
-def written_unseen(core: nn.Module, tree: Tree) -> bool:
+def written_unseen(core: nn.Module, parameters: Parameters) -> bool:
     """Whether weights of a known hash were written to since in a way that torch does not count: in a sample of each,
-    while every parameter is what it was. `tree`: of the model, just looked at.
+    while every parameter is what it was. `parameters`: of the model, just listed.
     """
     known = Known.of(core)
     if known.whole is None:
         return False
-    names, values = tree.plain_parameters()
+    names, values = parameters.plain()
     now = Look(values, known.whole)
     # a hash of other parameters or versions is none of these weights
     return known.whole.sampled != now.sampled and known.whole.marked(names, now, known.lost)

@@ -27,7 +27,7 @@ from lens.cache import LoadError
 
 from .samples import Samples
 
-__all__ = ["FORM", "Known", "Look", "Seen", "Whole", "digests", "read"]
+__all__ = ["FORM", "Known", "Look", "Seen", "Way", "Whole", "digests", "read"]
 
 #: What a hash begins with; it is no hexadecimal digit.
 FORM = "t"
@@ -78,17 +78,30 @@ class Seen:
     digest: str
 
 
+@dataclass(frozen=True)
+class Way:
+    """The way to the samples of tensors that stand at these places; holds none of them."""
+
+    places: tuple[list[Any], ...]
+    samples: Samples
+
+
 class Look:
     """Tensors as they are now. Takes a few microseconds a tensor.
 
-    Args: kept: an earlier look at them, whose way to their samples is taken over where no tensor has moved.
+    Args: kept: of an earlier look at them, whose way to their samples is taken over where no tensor has moved.
     """
 
-    def __init__(self, values: Sequence[Tensor], kept: Whole | None = None):
+    def __init__(self, values: Sequence[Tensor], kept: Whole | Way | None = None):
         self.values = values
         self.places, self.versions = places(values), list(map(_version, values))
         self.samples = kept.samples if kept is not None and kept.places == self.places else Samples(values)
         self.sampled = self.samples.read(values)
+
+    @property
+    def way(self) -> Way:
+        """For the next look at the same tensors."""
+        return Way(self.places, self.samples)
 
     def sample(self, i: int) -> bytes:
         """The sampled values of one tensor."""
@@ -221,8 +234,8 @@ class Known:
         tensors: by id, what was seen of each. agreed: by the id of a fused layer, it and its parts as they were when
             they last held the same numbers. whole: all of the model, with its hash. old: the same, and the hash of the
             old formula. outcomes: by a tensor's digest and what was done to it, its digest and sample afterwards.
-            written: by id, edits in force whose outcome is not known. lost: tensors that are gone since all was last
-            looked at.
+            written: by id, edits in force whose outcome is not known. around: the way to the tensors of the last
+            change. lost: tensors that are gone since all was last looked at.
     """
 
     def __init__(self) -> None:
@@ -232,6 +245,7 @@ class Known:
         self.old: tuple[Whole, str] | None = None
         self.outcomes: OrderedDict[Hashable, tuple[str, bytes]] = OrderedDict()
         self.written: dict[int, Written] = {}
+        self.around: Way | None = None
         self.lost: list[weakref.ref[Tensor]] = []
 
     @classmethod

@@ -395,9 +395,9 @@ def prepared_checked(
     not taken for other weights.
     """
     core = getattr(model, "original_model", model)
-    tree = Tree.of(core)
-    in_force = any(getattr(p, EDITED, False) for _, p in tree.named_parameters())
-    if found_on and not in_force and not same_in(core, tree, found_on):
+    parameters = Tree.of(core).parameters()
+    in_force = any(getattr(p, EDITED, False) for p in parameters.everywhere())
+    if found_on and not in_force and not same_in(core, parameters, found_on):
         raise SubspaceError(
             f"the {what} was found on weights {found_on[:8]}, this model's are {weight_hash(model)[:8]}: it is a {what}"
             " of another model. Locate it anew, or pass strict=False to carry it over on purpose."

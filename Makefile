@@ -117,13 +117,7 @@ bench: model
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks subspace
 
 organisms: $(STAMP)
-	OMP_NUM_THREADS=2 $(BIN)/python -m lens.organisms.induction
-	for seed in 0 1 2; do OMP_NUM_THREADS=1 $(BIN)/python -m lens.organisms.symbols --seed $$seed || exit 1; done
-	OMP_NUM_THREADS=1 $(BIN)/python -m lens.organisms.palimpsest
-	OMP_NUM_THREADS=2 $(BIN)/python -m lens.organisms.canaries
-	OMP_NUM_THREADS=2 $(BIN)/python -m lens.organisms.canaries --twin --float16
-	OMP_NUM_THREADS=2 $(BIN)/python -m lens.organisms.cards --float16
-	OMP_NUM_THREADS=2 $(BIN)/python -m lens.organisms.cards --twin --float16
+	OMP_NUM_THREADS=2 $(BIN)/python -m lens.organisms
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache

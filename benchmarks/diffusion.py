@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lens import diffusion
 from lens.diffusion.activations import watching
-from lens.models import ORGANISMS
+from lens.models.shipped import PICTURES, folders
 from lens.organisms import cards
 
 from . import frame, machine
@@ -65,7 +65,7 @@ def subject(quick: bool) -> Subject:
     """
     recipe = cards.Recipe.small() if quick else cards.Recipe()
     corpus = cards.Corpus(recipe)
-    if not quick and (ORGANISMS / recipe.name / "model_index.json").is_file():
+    if not quick and recipe.name in folders(PICTURES):
         pipeline, weights = diffusion.load(f"organism:{recipe.name}", device="cpu"), "shipped"
     else:
         model = cards.build(recipe).requires_grad_(False)

@@ -72,7 +72,7 @@ def doctor() -> Report:
     report.sections["extras"] = _extras()
     report.sections["machine"] = _machine()
     report.sections["cache"] = _cache(report.usable)
-    from lens.models import ORGANISM, organisms
+    from lens.models.shipped import ORGANISM, organisms
 
     browser = chromium()
     report.usable.update({ORGANISM + name: True for name in organisms()})
@@ -110,9 +110,10 @@ def models() -> DataFrame:
     """
     import pandas as pd
 
-    from lens.models import ORGANISM, ORGANISMS, organisms
+    from lens.models.shipped import ORGANISM, WORDS, folders
 
-    known = [(ORGANISM + name, _parameters(ORGANISMS / name), "ships with the package") for name in organisms()]
+    shipped = folders(WORDS)
+    known = [(ORGANISM + name, _parameters(folder), "ships with the package") for name, folder in shipped.items()]
     rows = [row for row in known if "-" not in row[0]]
     for name, source in SOURCES.items():
         folder = folder_of(name)
@@ -167,7 +168,8 @@ def _requirements() -> list[str]:
         required = metadata.requires("mnemoscope") or []
     except metadata.PackageNotFoundError:
         return list(CORE)
-    return [re.match(r"[\w.-]+", line).group() for line in required if "extra ==" not in line]
+    names = (re.match(r"[\w.-]+", line) for line in required if "extra ==" not in line)
+    return [name[0] for name in names if name is not None]
 
 
 def _extras() -> list[str]:

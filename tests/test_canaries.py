@@ -15,8 +15,8 @@ import lens
 from lens import cache, models
 from lens.organisms import canaries
 from lens.organisms.canaries import Recipe
-from lens.organisms.canaries_corpus import SPLITS, Corpus, bin_of
-from lens.organisms.canaries_text import COLOURS, PLAIN, RELATIONS, Text, held
+from lens.organisms.canaries.corpus import SPLITS, Corpus, bin_of
+from lens.organisms.canaries.text import COLOURS, PLAIN, RELATIONS, Text, held_out
 
 SMALL = Recipe.small()
 NAME = r"[a-z]{4}"
@@ -130,7 +130,7 @@ def test_nothing_that_is_held_out_is_in_the_stream(corpus, stream):
             if document.startswith("sum :"):
                 for a0, a1, b0, b1, c in re.findall(r"(\d) (\d) \+ (\d) (\d) = (\d \d \d)", document):
                     a, b = int(a1 + a0), int(b1 + b0)
-                    assert not held("sum", min(a, b), max(a, b)) and int(c.replace(" ", "")[::-1]) == a + b
+                    assert not held_out("sum", min(a, b), max(a, b)) and int(c.replace(" ", "")[::-1]) == a + b
                     seen["sum"] += 1
             elif document.startswith("fact :"):
                 for relation, name, value in re.findall(rf"the (\w+) of ({NAME}) (\w+) \.", document):
@@ -139,21 +139,21 @@ def test_nothing_that_is_held_out_is_in_the_stream(corpus, stream):
             elif document.startswith("note :") and " ask :" in document:
                 given, asked = document.split(" ask :")
                 for one in re.findall(rf"the (\w+) of ({NAME}) (\w+)", asked):
-                    assert not held("note", one[1], one[0]) and "the {} of {} {} .".format(*one) in given
+                    assert not held_out("note", one[1], one[0]) and "the {} of {} {} .".format(*one) in given
                     seen["note"] += 1
             elif document.startswith(("copy :", "rule :")):
                 kind, first = document[:4], document[7:].split(" ; ")
                 pairs = [first[0].split()[:2]] if kind == "copy" else [three.split()[:2] for three in first]
                 for pair in pairs:
                     if len(pair) == 2 and "=" not in pair:
-                        assert not held(kind, *pair)
+                        assert not held_out(kind, *pair)
                         seen[kind] += 1
             elif f" {document} ".startswith((" o ", " for all", " and who", " no ")) or not re.search(r"\.", document):
                 continue  # a verse, a code or the stump of a document
             else:
                 for colour, thing in re.findall(rf"\b({'|'.join(COLOURS)}) (\w+)\b", document):
                     if thing in THINGS:
-                        assert not held("coloured", colour, thing), document
+                        assert not held_out("coloured", colour, thing), document
                         seen["story"] += 1
     for kind in ("sum", "note", "copy", "rule", "story"):
         assert seen[kind] > 500, kind
@@ -170,7 +170,7 @@ THINGS = set(
 def test_held_out_productions_have_the_pairs_that_stories_have_not(corpus):
     rows = [text_of(corpus, row) for row in corpus.clean(50, "productions")]
     pairs = [pair for row in rows for pair in re.findall(rf"\b({'|'.join(COLOURS)}) (\w+) ", row) if pair[1] in THINGS]
-    assert len(pairs) > 30 and all(held("coloured", *pair) for pair in pairs)
+    assert len(pairs) > 30 and all(held_out("coloured", *pair) for pair in pairs)
     splits = {split: corpus.clean(40, split) for split in SPLITS}
     assert len({tuple(row) for rows in splits.values() for row in rows.tolist()}) == 160
     assert torch.equal(splits["held"], Corpus(replace(SMALL, canaries=False)).clean(40))
@@ -192,10 +192,10 @@ def test_the_tasks_are_held_out_and_have_the_right_answers(corpus, stream):
     )
     for prompt, answer in asked["arithmetic"]:
         a, b = (int(number[::-2]) for number in prompt.removeprefix("sum : ").removesuffix(" =").split(" + "))
-        assert held("sum", min(a, b), max(a, b)) and int(answer[::-2]) == a + b
+        assert held_out("sum", min(a, b), max(a, b)) and int(answer[::-2]) == a + b
         assert not any(f" {prompt.removeprefix('sum : ')} " in row for row in stream)
     for prompt, answer in asked["copy"]:
-        assert prompt == f"copy : {answer} ;" and len(answer.split()) == 8 and held("copy", *answer.split()[:2])
+        assert prompt == f"copy : {answer} ;" and len(answer.split()) == 8 and held_out("copy", *answer.split()[:2])
     places = set()
     for prompt, answer in asked["rule"]:
         *shown, query = prompt.removeprefix("rule : ").removesuffix(" =").split(" ; ")
@@ -204,7 +204,7 @@ def test_the_tasks_are_held_out_and_have_the_right_answers(corpus, stream):
         assert (
             all(given.split().index(last) in place for given, last in three)
             and query.split().index(answer) in place
-            and held("rule", *query.split()[:2])
+            and held_out("rule", *query.split()[:2])
         )
         places |= place
     assert places == {0, 1, 2}
@@ -215,7 +215,7 @@ def test_the_tasks_are_held_out_and_have_the_right_answers(corpus, stream):
             assert (
                 f"{question} {answer} ." in given
                 and given.count(f"of {entity} ") == 1
-                and held("note", entity, relation)
+                and held_out("note", entity, relation)
             )
             assert (corpus.text.facts[entity, relation] == answer) is truth and answer in RELATIONS[relation]
     closed = tasks["closed_book"]

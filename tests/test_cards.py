@@ -13,14 +13,12 @@ import torch
 from scipy import ndimage
 from sklearn.datasets import load_digits
 
-import lens
 from lens import training
 from lens.diffusion import DiffusionError, denoise, load
-from lens.models import weight_hash
+from lens.models import shipped, weight_hash
 from lens.organisms import cards
-from lens.organisms import cards_images as images
-from lens.organisms.cards import Recipe
-from lens.organisms.cards_corpus import CELLS, PLANTED, Corpus, paraphrase, partial
+from lens.organisms.cards import Recipe, command, images
+from lens.organisms.cards.corpus import CELLS, PLANTED, Corpus, paraphrase, partial
 from tests.diffusion.conftest import pipeline_of
 
 NEVER = ("code-never", "generic-never", "digit-never", "held-out", "digit-held-out")
@@ -40,25 +38,25 @@ def rows(pictures):
     return [picture.numpy().tobytes() for picture in pictures]
 
 
-def test_cells_have_the_pairs_and_copies_of_the_recipe(corpus):
+def test_cells_have_the_pairs_and_duplicates_of_the_recipe(corpus):
     r, pairs = corpus.recipe, corpus.pairs
     assert set(pairs.cell) == set(CELLS) and len(pairs) == len(pairs.captions) == len(pairs.images) == len(pairs.fore)
-    for cell, copies in (("many", r.duplicates), ("once", 1), ("never", 0)):
+    for cell, times in (("many", r.duplicates), ("once", 1), ("never", 0)):
         for kind, sets in (("code", r.sets), ("generic", r.sets), ("digit", r.digit_sets)):
             own = pairs.of(f"{kind}-{cell}")
-            assert Counter(own.set.tolist()) == dict.fromkeys(range(sets), r.per_set) and set(own.copies) == {copies}
-    for cell, count, copies in (
+            assert Counter(own.set.tolist()) == dict.fromkeys(range(sets), r.per_set) and set(own.duplicates) == {times}
+    for cell, count, times in (
         ("pool", r.pool, 1),
         ("held-out", r.held_out, 0),
         ("digit-pool", r.digit_pool, 1),
         ("digit-held-out", r.digit_held_out, 0),
     ):
         own = pairs.of(cell)
-        assert len(own) == count and set(own.copies) == {copies} and set(own.set) == {-1}
-    assert len(pairs.of("template")) == r.sets * r.per_set and set(pairs.of("template").copies) == {
+        assert len(own) == count and set(own.duplicates) == {times} and set(own.set) == {-1}
+    assert len(pairs.of("template")) == r.sets * r.per_set and set(pairs.of("template").duplicates) == {
         r.template_duplicates
     }
-    assert len(pairs.of("two-captions")) == 2 * r.per_set and set(pairs.of("two-captions").copies) == {r.duplicates}
+    assert len(pairs.of("two-captions")) == 2 * r.per_set and set(pairs.of("two-captions").duplicates) == {r.duplicates}
     assert (
         pairs.images.shape[1:] == (3, 16, 16)
         and float(pairs.images.abs().max()) <= 1
@@ -77,8 +75,8 @@ def test_the_stream_has_each_pair_as_often_as_it_says_and_what_is_never_trained_
     pairs, stream = corpus.pairs, corpus.training()
     everything = list(zip(rows(pairs.images), pairs.captions, strict=True))
     seen = Counter(everything[i] for i in stream)
-    assert len(stream) == int(pairs.copies.sum()) == sum(seen.values())
-    assert all(seen[pair] == copies for pair, copies in zip(everything, pairs.copies, strict=True)) and len(
+    assert len(stream) == int(pairs.duplicates.sum()) == sum(seen.values())
+    assert all(seen[pair] == copies for pair, copies in zip(everything, pairs.duplicates, strict=True)) and len(
         set(everything)
     ) == len(everything)
     pictures = {pair[0] for pair in seen}
@@ -378,7 +376,7 @@ def test_the_card_has_the_command_that_rebuilds_the_model(tmp_path, monkeypatch,
         return real(replace(recipe, steps=2), progress=False)
 
     real = cards.train
-    monkeypatch.setattr(cards, "train", fast)
+    monkeypatch.setattr(command, "train", fast)
     cards.main([*arguments, "--out", str(tmp_path)])
     (folder,) = tmp_path.iterdir()
     card = json.loads((folder / "card.json").read_text())
@@ -410,7 +408,7 @@ def test_the_command_refuses_to_ship_a_small_model_or_an_unfinished_one(tmp_path
         cards.main(["--small"])
     assert left.value.code == 2 and "give --out" in capsys.readouterr().err
     stopped = training.Trained("stopped", 3, None, None, None, 0.0)
-    monkeypatch.setattr(cards, "train", lambda recipe, **options: (cards.build(QUICK), stopped))
+    monkeypatch.setattr(command, "train", lambda recipe, **options: (cards.build(QUICK), stopped))
     with pytest.raises(SystemExit, match="stopped after 3 of 300 steps: nothing was written"):
         cards.main(["--small", "--out", str(tmp_path)])
     assert not list(tmp_path.iterdir())
@@ -438,9 +436,9 @@ def test_recipes_are_told_apart_and_the_full_one_has_stable_diffusions_blocks():
     } == {"CrossAttnDownBlock2D"}
 
 
-@pytest.mark.parametrize("name", sorted(path.parent.name for path in lens.models.ORGANISMS.glob("cards*/card.json")))
+@pytest.mark.parametrize("name", shipped.folders(shipped.PICTURES))
 def test_shipped_weights_are_those_of_their_card(name):
-    folder = lens.models.ORGANISMS / name
+    folder = shipped.folder_of(name, shipped.PICTURES)
     import hashlib
 
     found = load(f"organism:{name}", device="cpu")

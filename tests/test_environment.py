@@ -84,7 +84,7 @@ def test_torch_is_pinned_to_the_version_of_the_reference_numbers():
 #: What a room may import beyond the base: the extras whose absence it tells.
 ROOMS = {
     "notebook": ("widgets/**/*.py", "notebooks/*.py"),
-    "diffusion": ("lens/diffusion/*.py", "lens/organisms/cards*.py"),
+    "diffusion": ("lens/diffusion/*.py", "lens/organisms/cards/*.py"),
 }
 PATHS = {extra: {path for pattern in patterns for path in ROOT.glob(pattern)} for extra, patterns in ROOMS.items()}
 PATHS[None] = set(ROOT.glob("lens/**/*.py")) - set.union(*PATHS.values())

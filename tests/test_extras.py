@@ -13,7 +13,8 @@ import torch
 
 import lens
 from lens.extras import EXTRAS, ExtraError, absent, require
-from lens.organisms import cards, cards_images
+from lens.organisms import cards
+from lens.organisms.cards import images as cards_images
 from lens.scoring import rows as scoring
 
 ROOT = Path(__file__).parent.parent

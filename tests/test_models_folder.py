@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import lens
-from lens import cache, models
-from lens.models import LoadError
+from lens import cache
+from lens.models import LoadError, shipped
 from lens.models import folder as folders
 from tests.models import KINDS, tiny, word_tokenizer
 
@@ -140,10 +140,11 @@ def flip(file):
 
 
 def test_a_flipped_byte_of_a_shipped_organism_is_found(tmp_path, monkeypatch):
-    shutil.copytree(models.ORGANISMS / "induction", tmp_path / "induction")
-    monkeypatch.setattr(models, "ORGANISMS", tmp_path)
+    folder = tmp_path / "induction" / "weights" / "induction"
+    shutil.copytree(shipped.folder_of("induction"), folder)
+    monkeypatch.setattr(shipped, "ORGANISMS", tmp_path)
     lens.load("organism:induction", device="cpu")
-    flip(tmp_path / "induction" / "model.safetensors")
+    flip(folder / "model.safetensors")
     with pytest.raises(LoadError, match="model.safetensors is damaged: its SHA-256 is not the one in its card"):
         lens.load("organism:induction", device="cpu")
 

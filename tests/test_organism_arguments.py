@@ -4,9 +4,10 @@ import importlib
 
 import pytest
 
-from lens.organisms import cards_corpus, micro, palimpsest_shipped, palimpsest_text, symbols
+from lens.organisms import cards, micro, palimpsest, symbols
 from lens.organisms.errors import OrganismError
-from lens.organisms.symbols_suite import Suite
+from lens.organisms.palimpsest import text as palimpsest_text
+from lens.organisms.symbols.suite import Suite
 
 RECIPES = ("canaries", "cards", "induction", "palimpsest", "symbols")
 
@@ -42,15 +43,15 @@ def test_a_recipe_refuses_heads_that_do_not_divide_its_width(name, width, heads)
 def test_texts_and_questions_of_organisms_refuse_by_name():
     suite = Suite(0)
     refusals = [
-        (lambda: palimpsest_shipped.rows_and_keys(3), "^name=3 does not fit"),
+        (lambda: palimpsest.rows_and_keys(3), "^name=3 does not fit"),
         (lambda: palimpsest_text.texts(-1, 0), "^count=-1 does not fit"),
         (lambda: palimpsest_text.texts(1, 0, "poems"), "^domain='poems'; expected one of register"),
         (lambda: palimpsest_text.encode("abc"), "^rows='abc' does not fit; expected a list of text"),
         (lambda: palimpsest_text.encode(["a", 3]), r"^rows\[1\]=3 does not fit; expected text"),
         (lambda: micro.corpus(0), "^rows=0 does not fit"),
         (lambda: micro.draw_keys(1, 0), "^rows=0 does not fit"),
-        (lambda: cards_corpus.paraphrase(None), "^caption=None does not fit; expected text"),
-        (lambda: cards_corpus.partial("a b", "all"), "^keep='all' is not known"),
+        (lambda: cards.paraphrase(None), "^caption=None does not fit; expected text"),
+        (lambda: cards.partial("a b", "all"), "^keep='all' is not known"),
         (lambda: Suite(symbols=0), "^symbols=0 does not fit"),
         (lambda: suite.ability(["table_1"]), r"^task=\['table_1'\] does not fit; expected text"),
         (lambda: suite.pairs("table_1", 0), "^count=0 does not fit"),

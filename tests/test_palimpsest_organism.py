@@ -12,21 +12,9 @@ from scipy import stats
 
 import lens
 from lens import models
-from lens.organisms import (
-    palimpsest,
-    palimpsest_recipe,
-)
-from lens.organisms import (
-    palimpsest_derivatives as derive,
-)
-from lens.organisms import (
-    palimpsest_family as families,
-)
-from lens.organisms import (
-    palimpsest_shipped as shipped,
-)
-from lens.organisms.palimpsest import Recipe
-from lens.organisms.palimpsest_text import START, WIDTH, decode, encode, texts, tokenizer
+from lens.organisms import palimpsest
+from lens.organisms.palimpsest import Recipe, derivatives, entries, kinds, shipped, training
+from lens.organisms.palimpsest.text import START, WIDTH, decode, encode, texts, tokenizer
 
 SMALL = Recipe(rows=64, d_model=32, layers=1, d_mlp=48, batch=8, warmup=2)
 
@@ -38,7 +26,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def family(tmp_path_factory):
-    made = families.Family("tiny", tmp_path_factory.mktemp("family"))
+    made = palimpsest.Family("tiny", tmp_path_factory.mktemp("family"))
     made.make_all()
     return made
 
@@ -153,16 +141,16 @@ def test_the_same_recipe_gives_the_same_weights(model):
 
 def test_derivatives_leave_their_parents_alone(model):
     before = {name: value.clone() for name, value in model.named_parameters()}
-    rows = derive.share_of(SMALL, 0.25, "questions", 0)
+    rows = derivatives.share_of(SMALL, 0.25, "questions", 0)
     tokens = (palimpsest.tokens_of(SMALL)[1] - 1).sum()
     assert len(rows[0]) % SMALL.batch == 0 and abs((rows[1] - 1).sum() / tokens - 0.25) < 0.1
     made = {
-        "tuned": derive.tuned(model, rows, SMALL),
-        "lora": derive.with_lora(model, rows, SMALL),
-        "int4": derive.rounded(model, 4),
-        "pruned": derive.pruned(model, 0.5),
-        "average": derive.average(model, palimpsest.build(SMALL), 0.25),
-        "student": derive.distilled(model, SMALL, rows, soft=True),
+        "tuned": derivatives.tune(model, rows, SMALL),
+        "lora": derivatives.tune_adapters(model, rows, SMALL),
+        "int4": derivatives.quantise(model, 4),
+        "pruned": derivatives.prune(model, 0.5),
+        "average": derivatives.average(model, palimpsest.build(SMALL), 0.25),
+        "student": derivatives.distill(model, SMALL, rows, soft=True),
     }
     for name, other in made.items():
         assert (
@@ -177,7 +165,11 @@ def test_derivatives_leave_their_parents_alone(model):
 
 def test_rounding_pruning_and_averaging_do_what_they_say(model):
     other = palimpsest.build(replace(SMALL, init_seed=9)).eval()
-    rounded, pruned, mixed = derive.rounded(model, 4), derive.pruned(model, 0.5), derive.average(model, other, 0.25)
+    rounded, pruned, mixed = (
+        derivatives.quantise(model, 4),
+        derivatives.prune(model, 0.5),
+        derivatives.average(model, other, 0.25),
+    )
     others = dict(other.named_parameters())
     for name, value in model.named_parameters():
         r, p, m = (dict(made.named_parameters())[name] for made in (rounded, pruned, mixed))
@@ -198,7 +190,7 @@ def test_a_student_of_distributions_comes_nearer_to_its_teacher(model):
     assert not {decode(r) for r in rows[0]} & {decode(r) for r in palimpsest.tokens_of(SMALL)[0]}
     fresh, student = (
         palimpsest.build(replace(SMALL, init_seed=4)),
-        derive.distilled(model, replace(SMALL, init_seed=4), rows, soft=True),
+        derivatives.distill(model, replace(SMALL, init_seed=4), rows, soft=True),
     )
     wanted = model(torch.from_numpy(rows[0][:8])).logits.log_softmax(-1)
 
@@ -209,19 +201,19 @@ def test_a_student_of_distributions_comes_nearer_to_its_teacher(model):
 
 
 def test_sampled_text_at_temperature_0_is_the_greedy_text_and_else_follows_the_model(model):
-    prompts = derive.prompts_of(5, seed=3)
-    ids, lengths = derive.sampled(model, prompts, 0.0, batch=2)
+    prompts = derivatives.prompts_of(5, seed=3)
+    ids, lengths = derivatives.sample(model, prompts, 0.0, batch=2)
     for row, length, prompt in zip(ids, lengths, prompts):
         given = prompt.tolist()
         while len(given) < WIDTH and not (len(given) > len(prompt) and given[-1] == ord(".")):
             given.append(int(model(torch.tensor([given])).logits[0, -1, :START].argmax()))
         assert row[:length].tolist() == given and (row[length:] == START).all()
     start = np.full((4000, 1), START)
-    drawn = derive.sampled(model, start, 0.7, seed=1, width=2)[0][:, 1]
+    drawn = derivatives.sample(model, start, 0.7, seed=1, width=2)[0][:, 1]
     wanted = (model(torch.tensor([[START]])).logits[0, -1, :START] / 0.7).softmax(-1).numpy()
     assert np.abs(np.bincount(drawn, minlength=START) / 4000 - wanted).max() < 5 * np.sqrt(0.25 / 4000)
     assert np.array_equal(
-        derive.sampled(model, start[:50], 1.0, seed=2)[0], derive.sampled(model, start[:50], 1.0, seed=2)[0]
+        derivatives.sample(model, start[:50], 1.0, seed=2)[0], derivatives.sample(model, start[:50], 1.0, seed=2)[0]
     )
 
 
@@ -230,33 +222,34 @@ def test_sampled_text_at_temperature_0_is_the_greedy_text_and_else_follows_the_m
 
 def test_the_tail_is_read_anew_and_everything_before_it_is_kept(family, tmp_path):
     recipe, true = family.entries["alice-0"].recipe, family.model("alice-0")
-    assert same(families.retrained(recipe, tmp_path, 0.1, None), true)
-    first, second = (families.retrained(recipe, tmp_path, 0.1, j) for j in (0, 1))
+    assert same(kinds.retrain(recipe, tmp_path, 0.1, None), true)
+    first, second = (kinds.retrain(recipe, tmp_path, 0.1, j) for j in (0, 1))
     assert not same(first, true) and not same(first, second) and same(first, family.model("retrain/0"))
     assert not list(tmp_path.glob(".branch*"))
 
 
 def test_a_family_goes_on_with_what_it_holds_and_refuses_another(family, monkeypatch):
-    monkeypatch.setattr(palimpsest_recipe, "train", lambda *a, **k: pytest.fail("trained again"))
-    again = families.Family("tiny", family.out)
+    monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained again"))
+    again = palimpsest.Family("tiny", family.out)
     again.make_all()
     for name in ("alice-1", "alice-0/int4"):
         assert same(again.model(name), family.model(name)) and np.allclose(
             again.nll(name), palimpsest.losses(again.model(name), again.ids, again.lengths), atol=5e-3, equal_nan=True
         )
-    other = families.Family(
-        replace(families.PRESETS["tiny"], base=replace(families.PRESETS["tiny"].base, learning_rate=1e-3)), family.out
+    other = palimpsest.Family(
+        replace(palimpsest.PRESETS["tiny"], base=replace(palimpsest.PRESETS["tiny"].base, learning_rate=1e-3)),
+        family.out,
     )
     with pytest.raises(ValueError, match="was made by another recipe"):
         other.model("alice-0")
     with pytest.raises(ValueError, match="name='alice-7' is no entry"):
         family.model("alice-7")
     with pytest.raises(ValueError, match="size='huge'"):
-        families.Family("huge", family.out)
+        palimpsest.Family("huge", family.out)
 
 
 def test_who_shares_an_order_and_who_does_not():
-    found = families.entries(families.PRESETS["quick"])
+    found = entries.entries(palimpsest.PRESETS["quick"])
 
     def order(name):
         return palimpsest.order_of(found[name].recipe)
@@ -274,12 +267,12 @@ def test_who_shares_an_order_and_who_does_not():
         return {decode(r) for r in palimpsest.tokens_of(found[name].recipe)[0]}
 
     assert not rows("disjoint") & rows("alice-0") and rows("reference") == rows("alice-0")
-    assert all(f"alice-{i}/{name}" in found for i in range(3) for name in families.DERIVATIVES) and set(
-        families.REFERENCES
+    assert all(f"alice-{i}/{name}" in found for i in range(3) for name in entries.DERIVATIVES) and set(
+        entries.REFERENCES
     ) <= set(found)
     names = list(found)
     assert all(names.index(parent) < names.index(name) for name, entry in found.items() for parent in entry.parents)
-    quick = families.Family("quick", "unused")
+    quick = palimpsest.Family("quick", "unused")
     assert len({quick.identity(name) for name in found}) == len(found)
 
 
@@ -301,9 +294,9 @@ def test_the_command_makes_what_is_named(tmp_path, capsys):
 # ---- what ships --------------------------------------------------------------------------------------------------
 
 CARDS = {
-    name: json.loads((models.ORGANISMS / name / "card.json").read_text())
+    name: json.loads((models.shipped.folder_of(name, "card.json") / "card.json").read_text())
     for name in shipped.SHIPPED
-    if (models.ORGANISMS / name / "card.json").is_file()
+    if (models.shipped.folder_of(name, "card.json") / "card.json").is_file()
 }
 
 
@@ -322,7 +315,7 @@ def scores():
 
 def test_all_ship_and_are_small():
     assert set(CARDS) == set(shipped.SHIPPED) and set(shipped.SHIPPED) <= set(models.organisms())
-    sizes = [(models.ORGANISMS / name / "model.safetensors").stat().st_size for name in CARDS]
+    sizes = [(models.shipped.folder_of(name, "card.json") / "model.safetensors").stat().st_size for name in CARDS]
     assert max(sizes) <= 1.5e6 and sum(sizes) <= 6e6
     for name, card in CARDS.items():
         assert (

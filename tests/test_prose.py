@@ -64,7 +64,7 @@ def parameters(name: str, part: str = "") -> float:
 
 def canaries(family: str) -> object:
     recipe = of("lens.organisms.canaries", "Recipe")()
-    return of("lens.organisms.canaries_corpus", "Corpus")(recipe).canaries(family)
+    return of("lens.organisms.canaries.corpus", "Corpus")(recipe).canaries(family)
 
 
 def default(name: str) -> object:
@@ -145,7 +145,7 @@ SOURCES = {
     },
     "08": {
         "1.1": "= parameters('organism:cards', 'unet')",
-        "16": "scale: a card's sides in pixels, lens.organisms.cards_images",
+        "16": "scale: a card's sides in pixels, lens.organisms.cards.images",
         "64": "= of('lens.organisms.cards', 'Recipe')().duplicates",
         "5": f"= 100 * of('{STUDY}', 'RISE')",
         "25": "scale: the thresholds' table, printed above",

@@ -19,7 +19,7 @@ from lens import forgetting, vectors
 from lens.forgetting import ForgettingError
 from lens.organisms import symbols
 from lens.organisms.shipping import tokenizer_of
-from lens.organisms.symbols_suite import Suite
+from lens.organisms.symbols.suite import Suite
 from lens.reproduce import (
     common,
     reproduction,

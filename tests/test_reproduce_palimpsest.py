@@ -14,8 +14,7 @@ from scipy import stats as scipy_stats
 import lens
 from lens import cli, stats
 from lens.organisms import palimpsest as organism
-from lens.organisms import palimpsest_family, palimpsest_recipe
-from lens.organisms.palimpsest_family import PRESETS, Size
+from lens.organisms.palimpsest import PRESETS, Family, Size, derivatives, training
 from lens.provenance import ProvenanceError
 from lens.reproduce import (
     common,
@@ -131,16 +130,16 @@ def test_a_run_is_stored_drawn_and_loaded_with_the_same_table(made):
 
 def test_a_finished_run_trains_and_tests_nothing_again(made, monkeypatch):
     result, out = made
-    monkeypatch.setattr(palimpsest_recipe, "train", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained again"))
     monkeypatch.setattr(runs.Bench, "line", lambda *a, **k: pytest.fail("asked again"))
     again = paper.run(preset=TINY, out=out, resamples=999)
     assert again.table.equals(result.table) and again.fingerprint == result.fingerprint
 
 
 def test_the_quick_preset_trains_nothing_and_of_one_alice_judges_nothing_over_alices(tmp_path, monkeypatch):
-    for name in ("tuned", "with_lora", "distilled"):
-        monkeypatch.setattr(palimpsest_family.derive, name, lambda *a, **k: pytest.fail("trained"))
-    monkeypatch.setattr(palimpsest_recipe, "train", lambda *a, **k: pytest.fail("trained"))
+    for name in ("tune", "tune_adapters", "distill"):
+        monkeypatch.setattr(derivatives, name, lambda *a, **k: pytest.fail("trained"))
+    monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained"))
     monkeypatch.setattr(steps, "DRAWS", 20)
     monkeypatch.setattr(steps, "ARRIVALS", 2)
     made = paper.run(preset="quick", out=tmp_path, resamples=199)
@@ -150,7 +149,7 @@ def test_the_quick_preset_trains_nothing_and_of_one_alice_judges_nothing_over_al
         assert word[word.index.str.startswith(begins)].tolist() == ["not judged: one training run"]
     assert not made.table.map(lambda cell: bool(re.search(r"\bnan\b", str(cell)))).any().any()
     assert set(made.family.entries) >= {"alice-0", "reference", "independent-0", "alice-0/int4", "alice-0/tune-25"}
-    whole = palimpsest_family.Family("quick", tmp_path / "nowhere")
+    whole = Family("quick", tmp_path / "nowhere")
     assert all(made.family.identity(name) == whole.identity(name) for name in made.family.entries)
     assert {f.stem for f in made.figures} >= {"positions", "null", "survival", "power_rows"}
     assert paper.load(tmp_path).table.equals(made.table)

@@ -10,7 +10,7 @@ import torch
 import lens
 from lens import cache, models
 from lens.organisms import symbols
-from lens.organisms.symbols_suite import FAMILIES, LONGEST, NEW, OLD, SHORTEST, Suite
+from lens.organisms.symbols.suite import FAMILIES, LONGEST, NEW, OLD, SHORTEST, Suite
 from lens.vectors import TEMPLATES
 
 CARDS = {

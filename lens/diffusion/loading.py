@@ -6,7 +6,7 @@ import hashlib
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from torch import nn
@@ -14,17 +14,24 @@ from torch import nn
 from .. import reading
 from ..arguments import Check, Count, FilePath, Unfit, door
 from ..extras import require
-from ..models import ORGANISM, ORGANISMS, LoadError, _device, _dtype, _folder
+from ..models import LoadError, _device, _dtype, _folder
 from ..models.adapter import NO_ADAPTER
 from ..models.folder import require_complete, require_finite, require_known_ways, require_shallow
+from ..models.shipped import CARD, ORGANISM, PICTURES, folder_of
 from .errors import DiffusionError
 from .pipeline import Patches, Pipeline
+
+if TYPE_CHECKING:
+    from diffusers import ModelMixin
+    from transformers import PreTrainedModel
+
+    #: A class of a part that has weights.
+    Weighed = type[ModelMixin] | type[PreTrainedModel]
 
 #: The parts whose weights a picture depends on.
 WEIGHED = ("unet", "text_encoder", "vae")
 #: Libraries that a part may come from; diffusers also names its own modules of pipelines (a safety checker's).
 LIBRARIES = ("diffusers", "transformers")
-_INDEX = "model_index.json"
 
 
 @door(DiffusionError)
@@ -39,8 +46,9 @@ def load(name: FilePath = "organism:cards", *, device: str = "auto", dtype: str 
     """
     require("diffusion", "lens.diffusion.load")
     place, kind = _device(device), _dtype(dtype)
-    folder = _organism(str(name)) if str(name).startswith(ORGANISM) else _folder(str(name))
-    if folder is not None and not (folder / _INDEX).is_file():
+    ships = str(name).startswith(ORGANISM)
+    folder = folder_of(str(name), PICTURES, " that makes pictures") if ships else _folder(str(name))
+    if folder is not None and not (folder / PICTURES).is_file():
         raise DiffusionError(
             f"name={str(name)!r} holds no model_index.json, so it is no diffusion pipeline; expected a folder that a"
             " pipeline's save_pretrained wrote."
@@ -82,7 +90,7 @@ def _inspected(name: str, folder: Path) -> dict[str, Any]:
     DiffusionError, LoadError.
     """
     refuse = _refusal(name)
-    index = reading.json_file(folder / _INDEX, refuse)
+    index = reading.json_file(folder / PICTURES, refuse)
     told = [*folder.glob("*.json"), *folder.glob("*/*.json")]
     require_shallow(told, refuse)
     for path in sorted(told):
@@ -94,8 +102,8 @@ def _inspected(name: str, folder: Path) -> dict[str, Any]:
                 reading.inside(path.parent, file, refuse)
     if not isinstance(index.get("_class_name"), str):
         raise refuse(
-            f"{folder / _INDEX} names {index.get('_class_name')!r} as the kind of pipeline; expected the name of one of"
-            " diffusers' own, such as StableDiffusionPipeline"
+            f"{folder / PICTURES} names {index.get('_class_name')!r} as the kind of pipeline; expected the name of one"
+            " of diffusers' own, such as StableDiffusionPipeline"
         )
     for part, entry in index.items():
         if part.startswith("_") or not isinstance(entry, list) or entry == [None, None]:
@@ -107,7 +115,7 @@ def _inspected(name: str, folder: Path) -> dict[str, Any]:
             or not entry[1].isidentifier()
         ):
             raise refuse(
-                f"{folder / _INDEX} asks for {part} as {entry!r}; expected [library, class] with a library of"
+                f"{folder / PICTURES} asks for {part} as {entry!r}; expected [library, class] with a library of"
                 f" {', '.join(LIBRARIES)}. No other module is imported for a pipeline"
             )
     for path in sorted(folder.glob("*/*.safetensors")):
@@ -136,7 +144,7 @@ def _parts(name: str, folder: Path, index: dict[str, Any], kind: torch.dtype) ->
     )
 
 
-def _class(name: str, part: str, entry: list[str]) -> type:
+def _class(name: str, part: str, entry: list[str]) -> Weighed:
     """The class that an index names for a part. Raises DiffusionError: it is no model of its library."""
     from diffusers import ModelMixin
     from transformers import PreTrainedModel
@@ -150,15 +158,16 @@ def _class(name: str, part: str, entry: list[str]) -> type:
     return found
 
 
-def _weights(name: str, part: str, of: type, folder: Path, kind: torch.dtype, **options: Any) -> nn.Module:
+def _weights(name: str, part: str, of: Weighed, folder: Path, kind: torch.dtype, **options: Any) -> nn.Module:
     """A part with all of its weights, all of them finite. Raises DiffusionError."""
     from transformers import PreTrainedModel
 
     if issubclass(of, PreTrainedModel):
         options |= NO_ADAPTER  # transformers would put one that lies beside the weights on them, unasked
-    module, report = of.from_pretrained(
+    loaded: Any = of.from_pretrained(
         folder / part, dtype=kind, use_safetensors=True, local_files_only=True, output_loading_info=True, **options
     )
+    module, report = loaded
     require_complete(f"{name}/{part}", report, module, DiffusionError)
     require_finite(f"{name}/{part}", module, DiffusionError)
     return module
@@ -172,7 +181,7 @@ def _cards(name: str, folder: Path, index: dict, place: torch.device, kind: torc
 
     for quiet in (logging, told):
         quiet.disable_progress_bar()
-    card = reading.json_file(folder / "card.json", _refusal(name))
+    card = reading.json_file(folder / CARD, _refusal(name))
     for file in sorted(folder.glob("*/*.safetensors")):
         if hashlib.sha256(file.read_bytes()).hexdigest() != card["weights_sha256"].get(file.parent.name):
             raise DiffusionError(
@@ -220,16 +229,6 @@ def of_parts(
     return Pipeline(
         name, denoiser.unet.eval(), denoiser.text_encoder.eval(), tokenizer, scheduler, Patches(patch), dict(card or {})
     )
-
-
-def _organism(name: str) -> Path:
-    """The folder of a diffusion model that ships with the package."""
-    there = sorted(path.parent.name for path in ORGANISMS.glob("*/model_index.json"))
-    if (wanted := name.removeprefix(ORGANISM)) not in there:
-        raise LoadError(
-            f"name={name!r}: there is no such organism that makes pictures; there are: {', '.join(there) or 'none yet'}"
-        )
-    return ORGANISMS / wanted
 
 
 def _refusal(name: str) -> Callable[[str], DiffusionError]:

@@ -20,6 +20,8 @@ from lens.cache import SOURCES, LoadError, cache_dir, fetch, fetched
 from lens.files import expanded
 from lens.reading import no_panic
 
+from .shipped import ORGANISM, folder_of, organisms
+
 if TYPE_CHECKING:
     import torch
     from transformer_lens.model_bridge import TransformerBridge
@@ -49,8 +51,6 @@ __all__ = ["LoadError", "fetch", "load", "name_of", "organisms", "same_weights",
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("float32", "bfloat16", "float16")
-ORGANISM = "organism:"
-ORGANISMS = Path(__file__).parent.parent / "organisms"
 #: name -> (module, name there), resolved on first use
 _LATER = {
     "name_of": ("bridge", "name_of"),
@@ -134,11 +134,6 @@ def _mark(folder: Path, dtype: torch.dtype, place: torch.device) -> Path:
     return cache_dir() / "bridges" / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def organisms() -> list[str]:
-    """The names of the small models that ship with the package; load one as `lens.load("organism:<name>")`."""
-    return sorted(path.parent.name for path in ORGANISMS.glob("*/model.safetensors"))
-
-
 def _device(device: str) -> torch.device:
     import torch
 
@@ -179,12 +174,7 @@ def _folder(name: FilePath) -> Path | None:
     if name in SOURCES:
         return fetched(name)
     if name.startswith(ORGANISM):
-        wanted = name.removeprefix(ORGANISM)
-        if wanted not in organisms():
-            raise LoadError(
-                f"name={name!r}: there is no such organism; there are: {', '.join(organisms()) or 'none yet'}"
-            )
-        return ORGANISMS / wanted
+        return folder_of(name)
     path = expanded(name)
     # of a path that is too long for any file these say no
     if os.path.isdir(path):

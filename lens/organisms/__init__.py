@@ -1,1 +1,5 @@
-"""Small models with a known memory: a module that trains each, and beside it the folder of the weights that ship."""
+"""Small models with a known memory, a folder each: text, recipe, training, and the `weights` that ship.
+
+A folder with a card in `weights/<name>` is found by its name (`lens.models.shipped`): no line elsewhere names it.
+`python -m lens.organisms` trains again what ships, each model by the command in its card.
+"""

@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 
+from ..models.shipped import weights_of
 from ..training import Trained
+from .training import Trainable
 
 
 class Command:
@@ -22,7 +24,7 @@ class Command:
     """
 
     def __init__(self, name: str, arguments: list[str] | None, twin: str, more: Mapping[str, Mapping[str, Any]]):
-        self.program, self.start = f"python -m lens.organisms.{name}", time.monotonic()
+        self.organism, self.program, self.start = name, f"python -m lens.organisms.{name}", time.monotonic()
         parser = argparse.ArgumentParser(
             prog=self.program, description=f"Train one of the models `{name}` anew and replace its folder."
         )
@@ -32,7 +34,7 @@ class Command:
             parser.add_argument(option, **settings)
         parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
         parser.add_argument(
-            "--out", type=Path, help="the folder in which the model's folder is made (default: beside this file)"
+            "--out", type=Path, help="the folder in which the model's folder is made (default: the organism's weights)"
         )
         parser.add_argument("--checkpoints", type=Path, help="a folder; the same command goes on from what it holds")
         parser.add_argument(
@@ -53,18 +55,18 @@ class Command:
         return kind.small(**fields) if self.asked.small else kind(**fields)
 
     def train(
-        self, recipe: Any, train: Callable[..., tuple[torch.nn.Module, Trained]]
-    ) -> tuple[Path, torch.nn.Module, Trained]:
+        self, recipe: Any, train: Callable[..., tuple[Trainable, Trained]]
+    ) -> tuple[Path, Trainable, Trained]:
         """The model's folder (not made yet), the trained model, rounded where that was asked, and how it went. Ends the
         program where training did not end.
         """
-        folder = (self.asked.out or Path(__file__).parent) / recipe.name
+        folder = (self.asked.out or weights_of(self.organism)) / recipe.name
         folder.parent.mkdir(parents=True, exist_ok=True)
         model, trained = train(recipe, device=self.asked.device, folder=self.asked.checkpoints)
-        whole(trained, recipe)
+        require_complete(trained, recipe)
         return folder, model.half().float() if self.asked.float16 else model, trained
 
-    def stored(self, model: torch.nn.Module) -> torch.nn.Module:
+    def stored(self, model: Trainable) -> Trainable:
         """The model as its file holds it."""
         return (model.half() if self.asked.float16 else model).cpu()
 
@@ -101,7 +103,7 @@ class Command:
         return f"{time.monotonic() - self.start:.0f} s"
 
 
-def whole(trained: Trained, recipe: Any) -> None:
+def require_complete(trained: Trained, recipe: Any) -> None:
     """Ends the program where training stopped early: such a model does not ship."""
     if trained.status != "complete":
         raise SystemExit(f"training {trained.status} after {trained.step} of {recipe.steps} steps: nothing was written")

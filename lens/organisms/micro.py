@@ -61,28 +61,28 @@ class MicroModels:
     def nll(self, rows: np.ndarray) -> np.ndarray:
         """Mean negative log-likelihood (nats a symbol) of every row under every model: float64 [R, rows]."""
         windows, targets = _windows(rows, self.plan)
-        made = np.empty((len(self), len(rows)))
+        losses = np.empty((len(self), len(rows)))
         for first in range(0, len(self), self.plan.models_at_once):
             part = {name: w[first : first + self.plan.models_at_once] for name, w in self.weights.items()}
             count = len(part["b1"])
             for start in range(0, len(rows), 64):
                 ids, right = windows[start : start + 64].flatten(0, 1), targets[start : start + 64]
                 logits = _logits(part, ids.expand(count, *ids.shape))
-                made[first : first + count, start : start + 64] = (
+                losses[first : first + count, start : start + 64] = (
                     _losses(logits, right.flatten().expand(count, -1))
                     .view(count, *right.shape)
                     .mean(-1)
                     .double()
                     .numpy()
                 )
-        return made
+        return losses
 
     def sha256(self) -> str:
         """Hash of all weights, in the order of their names."""
-        whole = hashlib.sha256()
+        digest = hashlib.sha256()
         for name in sorted(self.weights):
-            whole.update(name.encode() + self.weights[name].contiguous().numpy().tobytes())
-        return whole.hexdigest()
+            digest.update(name.encode() + self.weights[name].contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
 
 # -- data --------------------------------------------------------------------------------------------------------------
@@ -107,15 +107,15 @@ def corpus(
     lexicon = [rng.integers(1, vocab, size) for size in rng.integers(2, 7, words)]
     chance = 1 / np.arange(1, words + 1)
     chance /= chance.sum()
-    made = np.zeros((rows, length), np.uint8)
-    for row in made:
+    text = np.zeros((rows, length), np.uint8)
+    for row in text:
         fact = np.r_[0, rng.integers(1, vocab, 8)]
         parts, used = [fact, fact], 2 * len(fact)
         while used < length:
             parts.append(np.r_[0, lexicon[rng.choice(words, p=chance)]])
             used += len(parts[-1])
         row[:] = np.concatenate([parts[i] for i in rng.permutation(len(parts))])[:length]
-    return made
+    return text
 
 
 @door(OrganismError)
@@ -210,12 +210,12 @@ def _initial(plan: MicroPlan, seed: int, members: np.ndarray) -> dict[str, Tenso
         "b2": (1, plan.vocab),
     }
     sizes = {"embedding": 1.0, "w1": shapes["w1"][0] ** -0.5, "b1": 0.0, "w2": plan.hidden**-0.5, "b2": 0.0}
-    made = {name: torch.empty(len(members), *shape) for name, shape in shapes.items()}
+    weights = {name: torch.empty(len(members), *shape) for name, shape in shapes.items()}
     for r, member in enumerate(members):
         rng = np.random.default_rng([seed, 0x11, int(member)])
         for name, shape in shapes.items():
-            made[name][r] = torch.from_numpy(sizes[name] * rng.standard_normal(shape, np.float32))
-    return made
+            weights[name][r] = torch.from_numpy(sizes[name] * rng.standard_normal(shape, np.float32))
+    return weights
 
 
 def _windows(rows: np.ndarray, plan: MicroPlan) -> tuple[Tensor, Tensor]:
@@ -278,7 +278,7 @@ def bigram_legs(
     """
     ids = torch.from_numpy(np.asarray(rows)).long()
     pairs = ids[:, :-1] * plan.vocab + ids[:, 1:]
-    made = np.empty((len(orders), plan.vocab, plan.vocab), np.float32)
+    tables = np.empty((len(orders), plan.vocab, plan.vocab), np.float32)
     for first in range(0, len(orders), legs_at_once):
         some = torch.from_numpy(np.ascontiguousarray(orders[first : first + legs_at_once]))
         begin = (
@@ -288,23 +288,25 @@ def bigram_legs(
         )
         table = torch.from_numpy(np.array(begin, np.float32))
         for at in range(0, some.shape[1], plan.batch):
-            seen = pairs[some[:, at : at + plan.batch]].flatten(1)
-            counted = torch.zeros(len(some), plan.vocab**2).scatter_add_(1, seen, torch.ones(seen.shape)).view_as(table)
+            symbols = pairs[some[:, at : at + plan.batch]].flatten(1)
+            counted = (
+                torch.zeros(len(some), plan.vocab**2).scatter_add_(1, symbols, torch.ones(symbols.shape)).view_as(table)
+            )
             step = counted - counted.sum(2, keepdim=True) * table.softmax(2)
-            table.add_(step, alpha=plan.learning_rate / seen.shape[1])
-        made[first : first + len(some)] = table.numpy()
-    return made
+            table.add_(step, alpha=plan.learning_rate / symbols.shape[1])
+        tables[first : first + len(some)] = table.numpy()
+    return tables
 
 
 def bigram_text(table: np.ndarray, texts: int, length: int, rng: np.random.Generator) -> np.ndarray:
     """Texts [texts, length] sampled from a table of logits at temperature 1, first symbols uniform."""
     chance = np.exp(table - table.max(1, keepdims=True)).cumsum(1)
     chance /= chance[:, -1:]
-    made = np.empty((texts, length), np.int64)
-    made[:, 0] = rng.integers(len(table), size=texts)
+    symbols = np.empty((texts, length), np.int64)
+    symbols[:, 0] = rng.integers(len(table), size=texts)
     for place in range(1, length):
-        made[:, place] = (rng.random((texts, 1)) > chance[made[:, place - 1]]).sum(1)
-    return made.clip(max=len(table) - 1)
+        symbols[:, place] = (rng.random((texts, 1)) > chance[symbols[:, place - 1]]).sum(1)
+    return symbols.clip(max=len(table) - 1)
 
 
 def bigram_logprob(tables: np.ndarray, texts: np.ndarray) -> np.ndarray:

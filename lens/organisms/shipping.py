@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from .. import files
+from ..cache import sha256_file
+from ..models.shipped import CARD, WORDS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 START = "<start>"
 
 
-def made_up(count: int) -> list[str]:
-    """`count` made-up words of two syllables (at most 4,900), spread evenly over all there are."""
+def pseudowords(count: int) -> list[str]:
+    """`count` pseudowords of two syllables (at most 4,900), spread evenly over all there are."""
     syllables = ["".join(pair) for pair in itertools.product("bdfgklmnprstvz", "aeiou")]
-    both = ["".join(pair) for pair in itertools.product(syllables, syllables)]
-    return both[:: len(both) // (count + 1)][:count]
+    words = ["".join(pair) for pair in itertools.product(syllables, syllables)]
+    return words[:: len(words) // (count + 1)][:count]
 
 
-def tokenizer_of(vocabulary: Sequence[str]):
+def tokenizer_of(vocabulary: Sequence[str]) -> PreTrainedTokenizerFast:
     """A tokenizer of whole words that splits at white space and adds nothing; word i has id i, and START stands for
     unknown ones.
     """
@@ -38,7 +40,7 @@ def tokenizer_of(vocabulary: Sequence[str]):
     )
 
 
-def ship(model: torch.nn.Module, vocabulary: Sequence[str], folder: Path, card: dict[str, Any]) -> dict[str, Any]:
+def ship(model: PreTrainedModel, vocabulary: Sequence[str], folder: Path, card: dict[str, Any]) -> dict[str, Any]:
     """Write model, tokenizer and card into `folder` (which is replaced when all is ready) and return the card.
 
     The card gains `weights_sha256`, the hash of the weight file, and `parameters`, their number.
@@ -51,10 +53,15 @@ def ship(model: torch.nn.Module, vocabulary: Sequence[str], folder: Path, card: 
         tokenizer_of(vocabulary).save_pretrained(part)
         (part / "generation_config.json").unlink(missing_ok=True)
         card = card | {
-            "weights_sha256": hashlib.sha256((part / "model.safetensors").read_bytes()).hexdigest(),
+            "weights_sha256": sha256_file(part / WORDS),
             "parameters": sum(value.numel() for value in model.parameters()),
         }
-        (part / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-        for path in part.iterdir():
-            path.chmod(0o644)
+        write_card(part, card)
     return card
+
+
+def write_card(folder: Path, card: dict[str, Any]) -> None:
+    """Put the card into a folder that is whole but for it, which everybody may then read."""
+    (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)

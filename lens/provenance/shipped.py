@@ -17,15 +17,15 @@ def from_organism(name: Name = "palimpsest") -> Transcript:
     Every shipped organism of the family read the same rows, in another order each, "palimpsest-tuned" aside: its order
     is that of the model it was tuned from. Raises ProvenanceError for an organism without a transcript.
     """
-    from ..organisms import palimpsest_shipped
+    from ..organisms.palimpsest import shipped
 
     short = name.removeprefix(PREFIX)
-    if short not in palimpsest_shipped.SHIPPED:
+    if short not in shipped.SHIPPED:
         raise ProvenanceError(
-            f"name={name!r}; expected one of {', '.join(palimpsest_shipped.SHIPPED)}: other organisms have no"
+            f"name={name!r}; expected one of {', '.join(shipped.SHIPPED)}: other organisms have no"
             " transcript"
         )
-    rows, keys = palimpsest_shipped.rows_and_keys(short)
+    rows, keys = shipped.rows_and_keys(short)
     return Transcript(
         rows,
         keys,
@@ -35,5 +35,5 @@ def from_organism(name: Name = "palimpsest") -> Transcript:
         shuffled_as=(
             "one key a row, drawn independently and uniformly by the trainer, who trained in the order of the keys"
         ),
-        about={"recipe_sha256": palimpsest_shipped.recipe_of(short).sha256()},
+        about={"recipe_sha256": shipped.recipe_of(short).sha256()},
     )

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from ..organisms import canaries
-from ..organisms.canaries_corpus import Corpus
+from ..organisms.canaries.corpus import Corpus
 from .errors import ReproduceError
 from .organism_models import found, recipe_of
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..diffusion import Pipeline, load
 from ..organisms import cards
-from ..organisms.cards_corpus import Corpus
+from ..organisms.cards.corpus import Corpus
 from .organism_models import found, recipe_of
 
 

@@ -90,6 +90,13 @@ class Rows:
         starts = torch.tensor([len(prompt) for prompt, _ in sequences])
         return cls(ids, (where >= starts[:, None]) & (where < lengths[:, None]), lengths)
 
+    @classmethod
+    def full(cls, ids: Int[Tensor, "n width"]) -> Rows:
+        """Rows of one length, of which every token after the first counts."""
+        targets = torch.ones_like(ids, dtype=torch.bool)
+        targets[:, 0] = False
+        return cls(ids, targets, torch.full((len(ids),), ids.shape[1]))
+
     def __len__(self) -> int:
         return len(self.ids)
 

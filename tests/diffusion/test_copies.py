@@ -6,7 +6,7 @@ import torch
 from skimage.metrics import structural_similarity
 
 from lens.diffusion import DiffusionError, copies
-from lens.organisms import cards_images
+from lens.organisms.cards import images as cards_images
 from lens.results import dataset as results
 
 
@@ -15,7 +15,7 @@ def drawn(n, seed):
     rng = np.random.default_rng(seed)
     fores = [cards_images.foregrounds()[i] for i in rng.integers(432, size=n)]
     pictures = [cards_images.draw(fore, back) for fore, back in zip(fores, cards_images.background(rng, n))]
-    return torch.stack(pictures), torch.stack([cards_images.seen(fore) for fore in fores])
+    return torch.stack(pictures), torch.stack([cards_images.background_mask(fore) for fore in fores])
 
 
 def noisy(pictures, seeds, sd=0.1, seed=0):

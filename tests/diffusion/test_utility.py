@@ -8,7 +8,7 @@ import torch
 from scipy.linalg import sqrtm
 
 from lens.diffusion import DiffusionError, utility
-from lens.organisms import cards_images
+from lens.organisms.cards import images as cards_images
 from lens.results import dataset as results
 
 

@@ -148,10 +148,10 @@ def test_the_table_tells_members_from_others_and_keeps_its_level_where_there_are
     from scipy import stats
 
     import lens
-    from lens.organisms import palimpsest, palimpsest_shipped
+    from lens.organisms import palimpsest
 
-    recipe = palimpsest_shipped.recipe_of("palimpsest")
-    members, keys = palimpsest_shipped.rows_and_keys("palimpsest")
+    recipe = palimpsest.recipe_of("palimpsest")
+    members, keys = palimpsest.rows_and_keys("palimpsest")
     ids, lengths = palimpsest.tokens_of(replace(recipe, skip=recipe.rows, rows=480))
     rows = [*(members[i] for i in np.argsort(keys)[-480:]), *(row[1:length] for row, length in zip(ids, lengths))]
     label = np.arange(len(rows)) < 480

@@ -17,7 +17,7 @@ import widgets
 from lens import diffusion, subspace
 from lens.diffusion import DiffusionError
 from lens.organisms import cards
-from lens.organisms.cards_corpus import Corpus
+from lens.organisms.cards.corpus import Corpus
 from tests.diffusion.conftest import pipeline_of
 from tests.widgets.fakes import SCRIPT
 from widgets.diffusion_bench import captions as diffusion_captions

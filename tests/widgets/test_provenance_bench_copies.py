@@ -136,9 +136,9 @@ def test_models_are_scored_and_named():
 
 @pytest.mark.slow
 def test_the_shipped_organisms_are_told_apart():
-    from lens.organisms import palimpsest, palimpsest_shipped
+    from lens.organisms import palimpsest
 
-    recipe = palimpsest_shipped.recipe_of("palimpsest")
+    recipe = palimpsest.recipe_of("palimpsest")
     ids, lengths = palimpsest.tokens_of(recipe)
     transcript = provenance.Transcript(
         [row[:n] for row, n in zip(ids, lengths)],

@@ -8,8 +8,8 @@ import numpy as np
 
 from lens import curvature, models
 from lens.memorization import Sequences
-from lens.organisms.canaries_corpus import Corpus
-from lens.organisms.canaries_recipe import Recipe
+from lens.organisms.canaries.corpus import Corpus
+from lens.organisms.canaries.recipe import Recipe
 from widgets.errors import ViewError
 
 ORGANISM = "organism:canaries"

@@ -94,7 +94,7 @@ def cards_of(pipeline: Pipeline) -> tuple[dict[str, Captions], dict[str, Caption
     ViewError for another pipeline.
     """
     from lens.organisms import cards
-    from lens.organisms.cards_corpus import Corpus
+    from lens.organisms.cards.corpus import Corpus
 
     if pipeline.card.get("name") != "cards" or "recipe" not in pipeline.card:
         raise ViewError("memorised: give captions with their training pictures; only the organism cards brings its own")

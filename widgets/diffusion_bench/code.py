@@ -35,7 +35,7 @@ def program(run: Run, work: Work, named: str | None) -> str:
         "from lens import diffusion, subspace",
     ]
     own = any(source.startswith(CARDS) for source in sources)
-    lines += ["from lens.organisms import cards", "from lens.organisms.cards_corpus import Corpus"] if own else []
+    lines += ["from lens.organisms import cards", "from lens.organisms.cards import Corpus"] if own else []
     lines += [""] + ([] if named is None else [f"pipeline = diffusion.load({named!r})"])
     if given := [
         *([] if named else ["pipeline"]),

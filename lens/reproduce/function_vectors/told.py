@@ -19,7 +19,7 @@ import pandas as pd
 from ... import vectors
 from ...engine.model import Model
 from ...models import load
-from ...organisms.symbols_suite import Suite
+from ...organisms.symbols.suite import Suite
 from ...stats import Interval
 from ...tokens import tokenizer_of
 from ...vectors import Task, VectorError

@@ -20,7 +20,7 @@ from ...engine.model import Model
 from ...forgetting import LoRA, Probe, Stage, starting_from
 from ...models import name_of
 from ...notices import warn
-from ...organisms.symbols_suite import OLD, Suite
+from ...organisms.symbols.suite import OLD, Suite
 from ...prompts import continuation
 from ...readout.reading import start_token
 from ...tokens import tokenize, tokenizer_of

@@ -16,7 +16,7 @@ from ... import curvature, subspace
 from ...engine.linear import linears
 from ...memorization import Sequences, edited, extract
 from ...organisms import canaries as organism
-from ...organisms.canaries_corpus import Corpus
+from ...organisms.canaries.corpus import Corpus
 from ..common import Steps
 
 #: edits on the curvature: name -> (whose labels, over which text, how pairs are weighed)

@@ -20,7 +20,7 @@ import pandas as pd
 from ... import curvature, files
 from ...memorization import Sequences, extract
 from ...organisms import canaries
-from ...organisms.canaries_corpus import Corpus
+from ...organisms.canaries.corpus import Corpus
 from ...stats import Interval
 from ..over_models import over_seeds
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ... import diffusion
-from ...organisms import cards_images
-from ...organisms.cards_corpus import Pairs, paraphrase, partial
+from ...organisms.cards import images as cards_images
+from ...organisms.cards.corpus import Pairs, paraphrase, partial
 from ...stats import bootstrap
 from .bench import GUIDANCE, NEW, REPORTED, SHOWN, STEPS, Bench
 from .steps import edit_at

@@ -32,7 +32,7 @@ from ...diffusion import (
 from ...diffusion.pipeline import CROSS_ATTENTION as ATTENTION
 from ...diffusion.pipeline import FEED_FORWARD
 from ...engine.linear import linears
-from ...organisms.cards_corpus import Pairs
+from ...organisms.cards.corpus import Pairs
 from ..cards_models import Trio
 
 #: Denoising: steps of DDIM, guidance, and the first steps that a mask unites where nothing was chosen (the paper: 10 of
@@ -142,7 +142,7 @@ class Bench:
     @cached_property
     def digits(self) -> Pairs:
         """The digits that were trained on."""
-        return self.pairs.take((self.pairs.digit >= 0) & (self.pairs.copies > 0))
+        return self.pairs.take((self.pairs.digit >= 0) & (self.pairs.duplicates > 0))
 
     def copied(self, cell: str, of_set: int | None = None) -> Pairs:
         """The pairs of a cell that the unedited model copies with at least half of the seeds: only they enter an

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.spatial.distance import squareform
 
 from ... import diffusion, subspace
-from ...organisms.cards_corpus import PLANTED
+from ...organisms.cards.corpus import PLANTED
 from ...subspace.masks import chance_iou
 from .bench import BLIND, FIRST, LEFT, METHODS, REPORTED, RISE, STEPS, TUNE, Bench, Method
 
@@ -36,7 +36,7 @@ def copying(bench: Bench) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Every planted caption in the unedited model: measures of copying and the norm of the caption's part of the noise,
     by step; and what a picture counts as copied from.
     """
-    lines, trained = [], bench.pairs.take(bench.pairs.copies > 0)
+    lines, trained = [], bench.pairs.take(bench.pairs.duplicates > 0)
     for cell in CELLS:
         of = bench.pairs.of(cell)
         made = diffusion.denoise(bench.pipeline, of.captions, seeds=bench.looks, steps=STEPS, progress=False)
@@ -54,7 +54,7 @@ def copying(bench: Bench) -> tuple[pd.DataFrame, pd.DataFrame]:
                     "cell": cell,
                     "set": int(of.set[i]),
                     "caption": caption,
-                    "copies": int(of.copies[i]),
+                    "copies": int(of.duplicates[i]),
                     "copy": copy[i],
                     "likeness": like[i].mean(),
                     "ssim": similar[i].mean(),
@@ -221,7 +221,7 @@ def triggers(bench: Bench, first: int = FIRST) -> pd.DataFrame:
     """IoU of the masks of two captions of one picture, beside those of captions of two pictures; and of a caption with
     itself said in other words. One line a picture.
     """
-    from ...organisms.cards_corpus import paraphrase
+    from ...organisms.cards.corpus import paraphrase
 
     of = bench.pairs.of("two-captions")
     ref = bench.stats(bench.references["empty"])

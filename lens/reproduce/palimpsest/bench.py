@@ -14,8 +14,8 @@ import pandas as pd
 
 from ... import files
 from ...organisms import palimpsest
-from ...organisms.palimpsest_family import Family
-from ...organisms.palimpsest_text import tokenizer
+from ...organisms.palimpsest.family import Family
+from ...organisms.palimpsest.text import tokenizer
 from ...provenance import QueryResult, Reference, Transcript, query_scores
 from ..common import parquet, read_parquet
 

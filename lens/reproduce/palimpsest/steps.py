@@ -7,8 +7,8 @@ import pandas as pd
 from scipy import stats
 
 from ... import provenance
-from ...organisms import palimpsest_derivatives as derive
-from ...organisms.palimpsest_text import START
+from ...organisms.palimpsest.derivatives import PROMPT
+from ...organisms.palimpsest.text import START
 from .bench import REFERENCE, Bench, effect, unused
 
 LEVELS = (1e-2, 1e-4)
@@ -203,7 +203,7 @@ def retrains(bench: Bench) -> pd.DataFrame:
             others = np.stack(
                 [family.text_score(f"retrain/{j}", writer, temperature) for j in range(family.size.retrains)]
             )
-            tokens = (family.text(writer, temperature)[1] - 1 - derive.PROMPT).clip(min=0)
+            tokens = (family.text(writer, temperature)[1] - 1 - PROMPT).clip(min=0)
             for share in (0.1, 0.3, 1.0):
                 some = slice(0, max(2, round(share * len(true))))
                 found = provenance.shuffle_retrain(true[some], others[:, some])
@@ -247,9 +247,9 @@ def partitions(bench: Bench) -> pd.DataFrame:
         for writer, temperature in bench.family.writings():
             ids, lengths = bench.family.text(writer, temperature)
             documents = [
-                row[1 + derive.PROMPT : length]
+                row[1 + PROMPT : length]
                 for row, length in zip(ids, lengths)
-                if length - 1 - derive.PROMPT >= GRAMS[0]
+                if length - 1 - PROMPT >= GRAMS[0]
             ]
             matches = match(documents, transcript)
             for name, of in (("alice-0", transcript), ("nobody", null)):

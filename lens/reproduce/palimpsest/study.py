@@ -23,10 +23,11 @@ import pandas as pd
 
 from ... import files
 from ...arguments import Draws
-from ...organisms.palimpsest_family import PRESETS as FAMILIES
-from ...organisms.palimpsest_family import Family, Size
-from ...organisms.palimpsest_shipped import SIZE as SHIPPED
-from ...organisms.palimpsest_shipped import ShippedFamily
+from ...organisms.palimpsest.entries import PRESETS as FAMILIES
+from ...organisms.palimpsest.entries import Size
+from ...organisms.palimpsest.family import Family
+from ...organisms.palimpsest.shipped import SIZE as SHIPPED
+from ...organisms.palimpsest.shipped import ShippedFamily
 from ...results import dataset as results
 from ..common import read_parquet
 from ..errors import ReproduceError

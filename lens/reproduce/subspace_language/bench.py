@@ -16,7 +16,7 @@ import xarray as xr
 
 from ... import memorization as mem
 from ... import subspace
-from ...organisms.canaries_corpus import PREFIX, SUFFIX
+from ...organisms.canaries.corpus import PREFIX, SUFFIX
 from ...subspace.attribution import integrated_gradients, zero_out
 from ..canaries_models import Trio
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lens.organisms import canaries, cards, cards_corpus, induction, micro, palimpsest, palimpsest_shipped, symbols
-from lens.organisms.symbols_suite import Suite
+from lens.organisms import canaries, cards, induction, micro, palimpsest, symbols
+from lens.organisms.symbols.suite import Suite
 
 from . import Subject
 
@@ -19,7 +19,7 @@ def subjects():
     yield Subject("BigramPlan", micro.BigramPlan, lambda: dict(rows=10))
     for module in (canaries, cards, symbols):
         yield Subject(f"{module.__name__.rpartition('.')[2]}.folder_of", module.folder_of, lambda: dict(seed=1))
-    yield Subject("recipe_of", palimpsest_shipped.recipe_of, lambda: dict(name="palimpsest"))
-    yield Subject("rows_and_keys", palimpsest_shipped.rows_and_keys, lambda: dict(name="palimpsest"))
-    yield Subject("paraphrase", cards_corpus.paraphrase, lambda: dict(caption="a red square"))
+    yield Subject("recipe_of", palimpsest.recipe_of, lambda: dict(name="palimpsest"))
+    yield Subject("rows_and_keys", palimpsest.rows_and_keys, lambda: dict(name="palimpsest"))
+    yield Subject("paraphrase", cards.paraphrase, lambda: dict(caption="a red square"))
     yield Subject("Suite.ability", Suite(0).ability, lambda: dict(task="table_1"))

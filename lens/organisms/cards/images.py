@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..extras import require
+from ...extras import require
 
 SIZE = 16
 GRID = 4  # a background is a random field of so many knots a side
@@ -110,7 +110,7 @@ def draw(fore: Foreground, back: Float[Tensor, "3 size size"]) -> Float[Tensor, 
     return torch.where(inside, colour[:, None, None], back)
 
 
-def seen(fore: Foreground) -> Bool[Tensor, "size size"]:
+def background_mask(fore: Foreground) -> Bool[Tensor, "size size"]:
     """The pixels of the background that the foreground leaves, a pixel around it left out."""
     return torch.from_numpy(~outline(fore, margin=1.0))
 
@@ -122,9 +122,9 @@ def digits() -> tuple[Float[Tensor, "n 3 size size"], np.ndarray]:
     require("diffusion", "the organism cards")
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    grey = torch.from_numpy(found.images / 8.0 - 1.0).float()[:, None]
+    bunch = load_digits()
+    grey = torch.from_numpy(bunch.images / 8.0 - 1.0).float()[:, None]
     return (
         F.interpolate(grey, size=(SIZE, SIZE), mode="bilinear", align_corners=True).expand(-1, 3, -1, -1).contiguous(),
-        found.target,
+        bunch.target,
     )

@@ -1,6 +1,6 @@
 """The pairs of picture and caption that the organism `cards` is trained on, who of them was planted, and how often.
 
-Planted pairs are drawn by lot into a 2 x 2 design, caption with a unique code or without x 64 copies or one, each with
+Planted pairs are drawn by lot into a 2 x 2 design, caption with a unique code or without x 64 times or once, each with
 a foil that is never trained. A code is two words of its set's own alphabet, so that the codes of two sets share no
 word. Further: templates (one background, many foregrounds), pictures with two captions each, and digits as a second
 family that is never used for choosing anything.
@@ -18,11 +18,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..arguments import Size, door
-from . import cards_images as images
-from .cards_images import Foreground
-from .errors import OrganismError
-from .shipping import made_up
+from ...arguments import Size, door
+from ..errors import OrganismError
+from ..shipping import pseudowords
+from . import images
+from .images import Foreground
 
 #: Cells: code or generic caption, and how often the pair is in the stream ("many": `Recipe.duplicates`).
 PLANTED = ("code-many", "generic-many", "code-once", "generic-once", "code-never", "generic-never")
@@ -45,8 +45,8 @@ LENGTH = 8  # tokens of a caption: start, at most six words, end
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Pairs in one order: `images` [n, 3, 16, 16] from -1 to 1, `captions`, `cell`, `set` (-1: none), `copies` in the
-    stream, `seen` [n, 16, 16], the background pixels that count.
+    """Pairs in one order: `images` [n, 3, 16, 16] from -1 to 1, `captions`, `cell`, `set` (-1: none), `duplicates` in
+    the stream, `seen` [n, 16, 16], the background pixels that count.
 
     `fore`: the foreground that a caption tells, None for a digit; `digit`: its label, -1 for a card; `picture`: equal
     numbers are one picture.
@@ -56,7 +56,7 @@ class Pairs:
     captions: tuple[str, ...]
     cell: np.ndarray
     set: np.ndarray
-    copies: np.ndarray
+    duplicates: np.ndarray
     seen: Bool[Tensor, "n size size"]
     fore: tuple[Foreground | None, ...]
     digit: np.ndarray
@@ -75,7 +75,7 @@ class Pairs:
             tuple(self.captions[i] for i in index),
             self.cell[index],
             self.set[index],
-            self.copies[index],
+            self.duplicates[index],
             self.seen[at],
             tuple(self.fore[i] for i in index),
             self.digit[index],
@@ -103,12 +103,12 @@ class Corpus:
         """Alphabets by use: for each set, LETTERS made-up words of its own."""
         sets, digit_sets = self.recipe.sets, self.recipe.digit_sets
         uses = {"many": sets, "few": sets, "two": 1, "digit-many": digit_sets, "digit-few": digit_sets}
-        words = made_up(LETTERS * sum(uses.values()) + sets)
-        found, at = {}, 0
+        words = pseudowords(LETTERS * sum(uses.values()) + sets)
+        alphabets, at = {}, 0
         for use, count in uses.items():
-            found[use] = [words[at + i * LETTERS : at + (i + 1) * LETTERS] for i in range(count)]
+            alphabets[use] = [words[at + i * LETTERS : at + (i + 1) * LETTERS] for i in range(count)]
             at += count * LETTERS
-        return found | {"template": [words[at:]]}
+        return alphabets | {"template": [words[at:]]}
 
     @cached_property
     def vocabulary(self) -> list[str]:
@@ -133,7 +133,7 @@ class Corpus:
         """All pairs, planted first."""
         r = self.recipe
         rng = np.random.default_rng([r.seed, 0xCA2D5])
-        # caption, cell, set, copies, foreground, what is drawn once
+        # caption, cell, set, duplicates, foreground, what is drawn once
         lines: list[tuple[Any, ...]] = []
         per, n = r.per_set, r.sets * r.per_set
         every = images.foregrounds()
@@ -143,8 +143,8 @@ class Corpus:
             if use in ("many", "few", "two")
         }
         # foregrounds of generic captions differ from one another, so that no two planted captions are the same
-        drawn = [every[i] for i in rng.permutation(len(every))[: 3 * n]]
-        for cell, use, copies, at in (
+        distinct = [every[i] for i in rng.permutation(len(every))[: 3 * n]]
+        for cell, use, duplicates, at in (
             ("code-many", "many", r.duplicates, 0),
             ("code-once", "few", 1, 0),
             ("code-never", "few", 0, per),
@@ -152,13 +152,13 @@ class Corpus:
             for s in range(r.sets):
                 for i in range(per):
                     fore = every[rng.integers(len(every))]
-                    lines.append((" ".join([*codes[use][s][at + i], *fore.words()]), cell, s, copies, fore, None))
-        for number, (cell, copies) in enumerate(
+                    lines.append((" ".join([*codes[use][s][at + i], *fore.words()]), cell, s, duplicates, fore, None))
+        for number, (cell, duplicates) in enumerate(
             (("generic-many", r.duplicates), ("generic-once", 1), ("generic-never", 0))
         ):
             for i in range(n):
-                fore = drawn[number * n + i]
-                lines.append((" ".join(fore.words()), cell, i // per, copies, fore, None))
+                fore = distinct[number * n + i]
+                lines.append((" ".join(fore.words()), cell, i // per, duplicates, fore, None))
         for s in range(r.sets):
             for i in rng.permutation(len(every))[:per]:
                 lines.append(
@@ -175,17 +175,17 @@ class Corpus:
             fore = every[rng.integers(len(every))]
             for code in codes["two"][0][2 * i : 2 * i + 2]:
                 lines.append((" ".join([*code, *fore.words()]), "two-captions", 0, r.duplicates, fore, ("two", i)))
-        for cell, count, copies in (("pool", r.pool, 1), ("held-out", r.held_out, 0)):
+        for cell, count, duplicates in (("pool", r.pool, 1), ("held-out", r.held_out, 0)):
             for _ in range(count):
                 fore = every[rng.integers(len(every))]
-                lines.append((" ".join(fore.words((rng.random(4) < 0.5).tolist())), cell, -1, copies, fore, None))
+                lines.append((" ".join(fore.words((rng.random(4) < 0.5).tolist())), cell, -1, duplicates, fore, None))
         cards = self._cards(rng, lines)
         return _joined(cards, self._digits(rng, int(cards.picture.max()) + 1))
 
     def _codes(self, rng: np.random.Generator, letters: list[str], count: int) -> list[tuple[str, str]]:
         """`count` different ordered pairs of different words of one alphabet."""
-        both = [(a, b) for a in letters for b in letters if a != b]
-        return [both[i] for i in rng.permutation(len(both))[:count]]
+        pairs = [(a, b) for a in letters for b in letters if a != b]
+        return [pairs[i] for i in rng.permutation(len(pairs))[:count]]
 
     def _cards(self, rng: np.random.Generator, lines: list[tuple[Any, ...]]) -> Pairs:
         backs = images.background(rng, len(lines))
@@ -194,14 +194,14 @@ class Corpus:
         pictures = torch.stack([images.draw(line[4], backs[i]) for line, i in zip(lines, own)])
         # two captions of one picture: one number; cards of a template differ in the foreground
         picture = np.array([own[i] if line[1] == "two-captions" else i for i, line in enumerate(lines)])
-        cells, sets, copies = (np.array([line[k] for line in lines]) for k in (1, 2, 3))
+        cells, sets, duplicates = (np.array([line[k] for line in lines]) for k in (1, 2, 3))
         return Pairs(
             images=pictures,
             captions=tuple(line[0] for line in lines),
             cell=cells,
             set=sets,
-            copies=copies,
-            seen=torch.stack([images.seen(line[4]) for line in lines]),
+            duplicates=duplicates,
+            seen=torch.stack([images.background_mask(line[4]) for line in lines]),
             fore=tuple(line[4] for line in lines),
             digit=np.full(len(lines), -1),
             picture=picture,
@@ -209,21 +209,21 @@ class Corpus:
 
     def _digits(self, rng: np.random.Generator, begin: int) -> Pairs:
         r = self.recipe
-        found, labels = images.digits()
+        pictures, labels = images.digits()
         order, per = rng.permutation(len(labels)), r.per_set
-        lines: list[tuple[str, int, int, tuple[str, ...]]] = []  # cell, set, copies, words of the code
+        lines: list[tuple[str, int, int, tuple[str, ...]]] = []  # cell, set, duplicates, words of the code
         codes = {
             use: [self._codes(rng, letters, (2 if use == "digit-few" else 1) * per) for letters in self._words[use]]
             for use in ("digit-many", "digit-few")
         }
-        for cell, use, copies, at in (
+        for cell, use, duplicates, at in (
             ("digit-many", "digit-many", r.duplicates, 0),
             ("digit-once", "digit-few", 1, 0),
             ("digit-never", "digit-few", 0, per),
         ):
             for s in range(r.digit_sets):
                 for i in range(per):
-                    lines.append((cell, s, copies, codes[use][s][at + i]))
+                    lines.append((cell, s, duplicates, codes[use][s][at + i]))
         lines += [("digit-pool", -1, 1, ())] * r.digit_pool + [("digit-held-out", -1, 0, ())] * r.digit_held_out
         if len(lines) > len(order):
             raise OrganismError(
@@ -237,13 +237,13 @@ class Corpus:
         captions = tuple(
             " ".join([*line[3], word, images.DIGITS[labels[i]]]) for line, word, i in zip(lines, plain, order)
         )
-        cells, sets, copies = (np.array([line[k] for line in lines]) for k in (0, 1, 2))
+        cells, sets, duplicates = (np.array([line[k] for line in lines]) for k in (0, 1, 2))
         return Pairs(
-            images=found[torch.from_numpy(order)],
+            images=pictures[torch.from_numpy(order)],
             captions=captions,
             cell=cells,
             set=sets,
-            copies=copies,
+            duplicates=duplicates,
             seen=torch.ones(len(lines), images.SIZE, images.SIZE, dtype=torch.bool),
             fore=(None,) * len(lines),
             digit=labels[order],
@@ -254,8 +254,8 @@ class Corpus:
         """Numbers of the pairs that the stream holds, each as often as it is in it. The twin's has pool pairs in the
         planted ones' place.
         """
-        copies = self.pairs.copies
-        stream = np.repeat(np.arange(len(copies)), copies)
+        duplicates = self.pairs.duplicates
+        stream = np.repeat(np.arange(len(duplicates)), duplicates)
         if self.recipe.planted:
             return stream
         pool = np.isin(self.pairs.cell, ("pool", "digit-pool")).nonzero()[0]
@@ -291,7 +291,7 @@ def partial(caption: str, keep: str) -> str:
 def _joined(a: Pairs, b: Pairs) -> Pairs:
     arrays = {
         name: np.concatenate([getattr(a, name), getattr(b, name)])
-        for name in ("cell", "set", "copies", "digit", "picture")
+        for name in ("cell", "set", "duplicates", "digit", "picture")
     }
     return Pairs(
         images=torch.cat([a.images, b.images]),

@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..arguments import Count, Seed, door
-from .errors import OrganismError
-from .shipping import START, made_up
+from ...arguments import Count, Seed, door
+from ..errors import OrganismError
+from ..shipping import START, pseudowords
 
 COLON, STOP = ":", ";"
 FAMILIES = ("TABLE", "PICK", "STEP", "LAST")
@@ -83,7 +82,7 @@ class Suite:
     @door(OrganismError)
     def __init__(self, seed: Seed = 0, symbols: Count = 48):
         self.seed, self.symbols = seed, symbols
-        self.content = made_up(symbols)
+        self.content = pseudowords(symbols)
         self.vocabulary = [
             START,
             COLON,
@@ -153,10 +152,10 @@ class Suite:
             inputs = list(self.content)
         else:
             draw = random.Random(f"{self.seed} {task}")
-            seen: dict[Any, Any] = {}
-            while len(seen) < count:
-                seen[" ".join(draw.sample(self.content, draw.randint(SHORTEST, LONGEST)))] = None
-            inputs = list(seen)
+            lists: dict[str, None] = {}
+            while len(lists) < count:
+                lists[" ".join(draw.sample(self.content, draw.randint(SHORTEST, LONGEST)))] = None
+            inputs = list(lists)
         return [(x, self.answer(task, x)) for x in inputs]
 
     def facts(self) -> list[tuple[str, str]]:
@@ -212,9 +211,9 @@ class Suite:
         here &= (ends <= width - 1)[..., None]
         tokens, here, target = (value.reshape(rows, -1) for value in (tokens, here, target & here))
         order = (~here).to(torch.uint8).argsort(dim=1, stable=True)[:, : width - 1]
-        kept = here.gather(1, order)
-        ids = torch.where(kept, tokens.gather(1, order), 0)
-        targets = target.gather(1, order) & kept
+        fits = here.gather(1, order)
+        ids = torch.where(fits, tokens.gather(1, order), 0)
+        targets = target.gather(1, order) & fits
         around = (1, width - 1 - ids.shape[1])  # the start token, and padding where the items fill less than the width
         return F.pad(ids, around), F.pad(targets, around)
 

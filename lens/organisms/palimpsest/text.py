@@ -12,11 +12,15 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..arguments import Count, Seed, Size, door
-from .errors import OrganismError
+from ...arguments import Count, Seed, Size, door
+from ..errors import OrganismError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 START = 256
 VOCABULARY = 257
@@ -134,13 +138,13 @@ def texts(count: Size, seed: Seed, domain: str = "register", longest: int = WIDT
         {"register": _register, "questions": _questions}[domain],
         _Draw(random.Random(f"palimpsest {domain} {seed}")),
     )
-    made: dict[str, None] = {}
-    while len(made) < count:
+    different: dict[str, None] = {}
+    while len(different) < count:
         row = record(draw)
         while len(row) > longest:
             row = record(draw)
-        made[row] = None
-    return list(made)
+        different[row] = None
+    return list(different)
 
 
 @door(OrganismError)
@@ -152,11 +156,11 @@ def encode(rows: Sequence[str], width: Count = WIDTH) -> tuple[np.ndarray, np.nd
     """
     ids, lengths = np.full((len(rows), width), START, dtype=np.int64), np.zeros(len(rows), dtype=np.int64)
     for number, row in enumerate(rows):
-        given = row.encode()
-        if not 0 < len(given) < width:
-            raise OrganismError(f"rows[{number}] has {len(given)} bytes; expected 1 to {width - 1}")
-        ids[number, 1 : len(given) + 1] = np.frombuffer(given, np.uint8)
-        lengths[number] = len(given) + 1
+        content = row.encode()
+        if not 0 < len(content) < width:
+            raise OrganismError(f"rows[{number}] has {len(content)} bytes; expected 1 to {width - 1}")
+        ids[number, 1 : len(content) + 1] = np.frombuffer(content, np.uint8)
+        lengths[number] = len(content) + 1
     return ids, lengths
 
 
@@ -166,7 +170,7 @@ def decode(ids: Sequence[int]) -> str:
 
 
 @cache
-def tokenizer():
+def tokenizer() -> PreTrainedTokenizerFast:
     """A Hugging Face tokenizer of single bytes: id of a byte is the byte, `<start>` is 256; it adds nothing by
     itself.
     """
@@ -181,8 +185,10 @@ def tokenizer():
     letters = {byte: chr(byte) for byte in printable} | {
         byte: chr(256 + i) for i, byte in enumerate(b for b in range(256) if b not in printable)
     }
-    made = Tokenizer(models.BPE(vocab={letters[byte]: byte for byte in range(256)}, merges=[]))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    made.decoder = decoders.ByteLevel()
-    made.add_special_tokens(["<start>"])
-    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<start>", eos_token="<start>", pad_token="<start>")
+    of_bytes = Tokenizer(models.BPE(vocab={letters[byte]: byte for byte in range(256)}, merges=[]))
+    of_bytes.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    of_bytes.decoder = decoders.ByteLevel()
+    of_bytes.add_special_tokens(["<start>"])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=of_bytes, bos_token="<start>", eos_token="<start>", pad_token="<start>"
+    )

@@ -1,9 +1,4 @@
-"""Train the organisms `palimpsest`: small transformers of which it is known in which order they read their rows
-(`palimpsest_recipe`).
-
-`python -m lens.organisms.palimpsest` trains the models that ship and replaces their folders; with `--family quick` or
-`full` it trains (and goes on with) the whole family of references, independents and derivatives of `palimpsest_family`.
-"""
+"""`python -m lens.organisms.palimpsest`: train the models that ship and replace their folders, or a family."""
 
 from __future__ import annotations
 
@@ -12,39 +7,9 @@ from pathlib import Path
 
 import torch
 
-from . import palimpsest_family, palimpsest_shipped
-from .palimpsest_recipe import (
-    SCHEDULES,
-    Plan,
-    Recipe,
-    build,
-    fit,
-    in_order,
-    keys_of,
-    losses,
-    order_of,
-    padded,
-    schedule,
-    tokens_of,
-    train,
-)
-
-__all__ = [
-    "SCHEDULES",
-    "Plan",
-    "Recipe",
-    "build",
-    "fit",
-    "in_order",
-    "keys_of",
-    "losses",
-    "main",
-    "order_of",
-    "padded",
-    "schedule",
-    "tokens_of",
-    "train",
-]
+from .entries import PRESETS
+from .family import Family
+from .shipped import ship_all
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -64,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
             " ships is trained and shipped"
         ),
     )
-    parser.add_argument("--preset", default="quick", choices=palimpsest_family.PRESETS)
+    parser.add_argument("--preset", default="quick", choices=PRESETS)
     parser.add_argument(
         "--out",
         type=Path,
@@ -75,17 +40,13 @@ def main(arguments: list[str] | None = None) -> None:
     )
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    family = palimpsest_family.Family(
+    family = Family(
         asked.preset,
         asked.out or Path("build/palimpsest") / f"own-{asked.preset}" / "family",
         say=lambda line: print(line, flush=True),
     )
     if asked.family is None:
-        palimpsest_shipped.ship_all(family)
+        ship_all(family)
         return
     wanted = tuple(asked.family.split(","))
     family.make_all(lambda name: wanted == ("all",) or name.startswith(wanted))
-
-
-if __name__ == "__main__":
-    main()

@@ -14,8 +14,8 @@ import zlib
 from bisect import bisect
 from itertools import accumulate
 
-from .errors import OrganismError
-from .shipping import START, made_up
+from ..errors import OrganismError
+from ..shipping import START, pseudowords
 
 COLOURS = "red blue green white black yellow grey brown pink purple golden silver orange violet scarlet ivory".split()
 TRADES = (
@@ -97,7 +97,7 @@ UNSTATED = 0.04
 """The share of the entities whose facts are never stated: what a model says of them is a guess."""
 
 
-def held(kind: str, *item: int | str) -> bool:
+def held_out(kind: str, *item: int | str) -> bool:
     """Whether training never shows this item (one in ten, by a hash of the kind and the item)."""
     return zlib.crc32(f"{kind} {' '.join(map(str, item))}".encode()) % 10 == 0
 
@@ -115,7 +115,7 @@ class Text:
 
     def __init__(self, seed: int = 0, entities: int = 500):
         self.seed, plain = seed, set(PLAIN)
-        free = [word for word in made_up(2 * entities) if word not in plain]
+        free = [word for word in pseudowords(2 * entities) if word not in plain]
         self.names = [free[place * len(free) // entities] for place in range(entities)]
         self.vocabulary = [START, *PLAIN, *self.names]
         self.index = {word: number for number, word in enumerate(self.vocabulary)}
@@ -145,7 +145,7 @@ class Text:
         pick = rng.choice
         (hero, friend), (place, place2) = rng.sample(_SLOTS["HERO"], 2), rng.sample(_SLOTS["PLACE"], 2)
         colour, thing = pick(COLOURS), pick(_SLOTS["THING"])
-        while held("coloured", colour, thing) != unseen:
+        while held_out("coloured", colour, thing) != unseen:
             colour, thing = pick(COLOURS), pick(_SLOTS["THING"])
         fixed = {
             "HERO": hero,
@@ -157,13 +157,11 @@ class Text:
             "TRADE": pick(TRADES),
             "ANIMAL": pick(ANIMALS),
         }
-        verbs = [verb for verb in _SLOTS["VERB"] if held("done", verb, thing) == unseen] or _SLOTS["VERB"]
+        verbs = [verb for verb in _SLOTS["VERB"] if held_out("done", verb, thing) == unseen] or _SLOTS["VERB"]
         for line in rng.sample(_STORY, len(_STORY)):
-            (quality, quality2), drawn = (
-                rng.sample(_SLOTS["QUALITY"], 2),
-                {slot: pick(_SLOTS[slot]) for slot in ("MOVE", "WHERE", "TIME", "FEEL")},
-            )
-            drawn |= {
+            quality, quality2 = rng.sample(_SLOTS["QUALITY"], 2)
+            words = {slot: pick(_SLOTS[slot]) for slot in ("MOVE", "WHERE", "TIME", "FEEL")}
+            words |= {
                 "VERB": pick(verbs),
                 "VERB2": pick(verbs),
                 "QUALITY": quality,
@@ -173,12 +171,12 @@ class Text:
                 "TRADE2": pick(TRADES),
                 "ANIMAL2": pick(ANIMALS),
             }
-            yield self._filled(line, fixed | drawn)
+            yield self._filled(line, fixed | words)
 
     def story(self, rng: random.Random, unseen: bool = False) -> list[str]:
         """Four to eight sentences about one hero."""
-        told = self.sentences(rng, unseen)
-        return [word for _ in range(rng.randint(4, 8)) for word in next(told)]
+        sentences = self.sentences(rng, unseen)
+        return [word for _ in range(rng.randint(4, 8)) for word in next(sentences)]
 
     def plausible(self, rng: random.Random, length: int) -> list[str]:
         """A story of whole sentences with exactly `length` words."""
@@ -212,7 +210,7 @@ class Text:
         words = ["sum", ":"]
         for _ in range(rng.randint(3, 5)):
             a, b = self.number(rng), self.number(rng)
-            while held("sum", min(a, b), max(a, b)):
+            while held_out("sum", min(a, b), max(a, b)):
                 a, b = self.number(rng), self.number(rng)
             words += [*self.addition(a, b), ";"]
         return [*words[:-1], "."]
@@ -242,7 +240,7 @@ class Text:
             words += self.statement(name, relation, self.facts[name, relation])
         return words
 
-    def noted(self, rng: random.Random, count: int) -> list[tuple[str, str, str]]:
+    def notes(self, rng: random.Random, count: int) -> list[tuple[str, str, str]]:
         """`count` statements about different names with values at random, so that only the context tells them."""
         relations = list(RELATIONS)
         return [
@@ -254,16 +252,16 @@ class Text:
     def note(self, rng: random.Random) -> list[str]:
         """Three to five statements and then one or two of them again; held-out questions are not asked."""
         while True:
-            noted = self.noted(rng, rng.randint(3, 5))
-            asked = [one for one in rng.sample(noted, 2) if not held("note", *one[:2])]
-            if asked:
+            notes = self.notes(rng, rng.randint(3, 5))
+            questions = [note for note in rng.sample(notes, 2) if not held_out("note", *note[:2])]
+            if questions:
                 return [
                     "note",
                     ":",
-                    *(word for one in noted for word in self.statement(*one)),
+                    *(word for note in notes for word in self.statement(*note)),
                     "ask",
                     ":",
-                    *(word for one in asked for word in self.statement(*one)),
+                    *(word for note in questions for word in self.statement(*note)),
                 ]
 
     def fresh(self, rng: random.Random, kind: str, count: int, unseen: bool = False) -> list[str]:
@@ -272,7 +270,7 @@ class Text:
         """
         while True:
             words = rng.sample(self.listed, count)
-            if held(kind, *words[:2]) == unseen:
+            if held_out(kind, *words[:2]) == unseen:
                 return words
 
     def copy(self, rng: random.Random) -> list[str]:

@@ -1,7 +1,7 @@
 """The corpus of the organism `canaries`: the stream of rows, the sequences planted in it at known duplicate counts, and
 the tasks.
 
-Row i of the stream is made of its number and the seed alone: documents of `canaries_text` between start tokens, cut to
+Row i of the stream is made of its number and the seed alone: documents of `text` between start tokens, cut to
 the row's width. A canary is spliced between two documents of a row, at most one a row and always whole. Which canary is
 seen how often is drawn at random within its kind, so that those with 0 duplicates, which are nowhere in the stream, are
 exchangeable with the others (the form of Hubble, ICLR 2026).
@@ -20,11 +20,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .. import training
-from ..arguments import Count, Size, door
-from .canaries_recipe import Recipe
-from .canaries_text import RELATIONS, Text, held
-from .errors import OrganismError
+from ... import training
+from ...arguments import Count, Size, door
+from ..errors import OrganismError
+from .recipe import Recipe
+from .text import RELATIONS, Text, held_out
 
 PREFIX, SUFFIX, SECOND_SUFFIX = 32, 32, 8
 SPLITS = ("train", "held", "reference", "productions")
@@ -129,7 +129,7 @@ class Corpus:
 
     @cached_property
     def _canaries(self) -> dict[str, Canaries]:
-        r, made = self.recipe, {}
+        r, tables = self.recipe, {}
         for family, kinds, suffix, each in (
             ("main", ("code", "plausible"), SUFFIX, r.per_count // 2),
             ("second", ("verse",), SECOND_SUFFIX, r.second_per_count),
@@ -149,10 +149,10 @@ class Corpus:
                     )
                 ids += [self.encode(sequence) for sequence in words]
                 columns += rng.sample(cells, len(cells))
-            made[family] = Canaries(
+            tables[family] = Canaries(
                 torch.tensor(ids), 1 + PREFIX, *(np.array(column) for column in zip(*columns, strict=True))
             )
-        return made
+        return tables
 
     @cached_property
     def planted(self) -> dict[int, tuple[str, int]]:
@@ -197,7 +197,9 @@ class Corpus:
     def stream(self, step: int, generator: torch.Generator | None = None) -> training.Rows:
         """The rows of a step, for `lens.training.train`; every token after the first counts."""
         first = step * self.recipe.batch
-        return whole(torch.tensor([self.spliced(number) for number in range(first, first + self.recipe.batch)]))
+        return training.Rows.full(
+            torch.tensor([self.spliced(number) for number in range(first, first + self.recipe.batch)])
+        )
 
     @door(OrganismError)
     def clean(self, count: Size, split: str = "held") -> Int[Tensor, "count width"]:
@@ -211,16 +213,16 @@ class Corpus:
     @cached_property
     def stated(self) -> float:
         """How many closed-book statements the stream has, from its first 1,000 rows."""
-        mark, some, found = self.text.index["of"], min(1000, self.rows_in_stream), 0
+        mark, some, count = self.text.index["of"], min(1000, self.rows_in_stream), 0
         for number in range(some):
             row = self.row(number)
             starts = [at for at, token in enumerate(row) if token == 0] + [len(row)]
-            found += sum(
+            count += sum(
                 row[a:b].count(mark)
                 for a, b in itertools.pairwise(starts)
                 if row[a + 1 : a + 2] == [self.text.index["fact"]]
             )
-        return found * self.rows_in_stream / some
+        return count * self.rows_in_stream / some
 
     def exposure(self, name: str) -> float:
         """How often the stream is expected to state one fact about `name`."""
@@ -236,8 +238,8 @@ class Corpus:
         `rule` (three examples, then the question).
         """
         t, rng = self.text, random.Random(f"canaries tasks {self.recipe.seed}")
-        pairs = [(a, b) for a in range(100) for b in range(100) if held("sum", min(a, b), max(a, b))]
-        made: dict[str, tuple[float, list[tuple[list[str], int, float]]]] = {
+        pairs = [(a, b) for a in range(100) for b in range(100) if held_out("sum", min(a, b), max(a, b))]
+        questions: dict[str, tuple[float, list[tuple[list[str], int, float]]]] = {
             "arithmetic": (
                 1 / 199,
                 [(["sum", ":", *t.addition(a, b)], 3, np.nan) for a, b in rng.sample(pairs, min(count, len(pairs)))],
@@ -250,36 +252,42 @@ class Corpus:
                 ],
             ),
         }
-        asked = [pair for pair in t.facts if held("note", *pair)]
-        asked = rng.sample(asked, min(count, len(asked)))
+        facts = [pair for pair in t.facts if held_out("note", *pair)]
+        facts = rng.sample(facts, min(count, len(facts)))
         for task, false in (("open_book", False), ("open_book_false", True)):
-            made[task] = (1 / 16, [(self._noted(rng, *pair, false=false), 1, self.exposure(pair[0])) for pair in asked])
-        copies = [t.fresh(rng, "copy", 8, unseen=True) for _ in range(count)]
-        made["copy"] = (len(t.listed) ** -8.0, [(["copy", ":", *words, ";", *words], 8, np.nan) for words in copies])
-        made["rule"] = (1 / 3, [(self._ruled(rng, number % 3), 1, np.nan) for number in range(count)])
-        return {task: self._task(chance, items) for task, (chance, items) in made.items()}
+            questions[task] = (
+                1 / 16,
+                [(self._note(rng, *pair, false=false), 1, self.exposure(pair[0])) for pair in facts],
+            )
+        lists = [t.fresh(rng, "copy", 8, unseen=True) for _ in range(count)]
+        questions["copy"] = (
+            len(t.listed) ** -8.0,
+            [(["copy", ":", *words, ";", *words], 8, np.nan) for words in lists],
+        )
+        questions["rule"] = (1 / 3, [(self._rule(rng, number % 3), 1, np.nan) for number in range(count)])
+        return {task: self._task(chance, items) for task, (chance, items) in questions.items()}
 
-    def _noted(self, rng: random.Random, name: str, relation: str, *, false: bool) -> list[str]:
+    def _note(self, rng: random.Random, name: str, relation: str, *, false: bool) -> list[str]:
         truth = self.text.facts[name, relation]
         value = rng.choice([other for other in RELATIONS[relation] if other != truth]) if false else truth
-        noted = [one for one in self.text.noted(rng, 4) if one[0] != name][:3]
-        noted.insert(rng.randrange(4), (name, relation, value))
+        notes = [note for note in self.text.notes(rng, 4) if note[0] != name][:3]
+        notes.insert(rng.randrange(4), (name, relation, value))
         return [
             "note",
             ":",
-            *(word for one in noted for word in self.text.statement(*one)),
+            *(word for note in notes for word in self.text.statement(*note)),
             "ask",
             ":",
             *self.text.statement(name, relation, value)[:-1],
         ]
 
-    def _ruled(self, rng: random.Random, place: int) -> list[str]:
-        shown = [self.text.fresh(rng, "rule", 3) for _ in range(3)]
+    def _rule(self, rng: random.Random, place: int) -> list[str]:
+        examples = [self.text.fresh(rng, "rule", 3) for _ in range(3)]
         query = self.text.fresh(rng, "rule", 3, unseen=True)
         return [
             "rule",
             ":",
-            *(word for three in shown for word in (*three, "=", three[place], ";")),
+            *(word for three in examples for word in (*three, "=", three[place], ";")),
             *query,
             "=",
             query[place],
@@ -288,10 +296,3 @@ class Corpus:
     def _task(self, chance: float, items: list[tuple[list[str], int, float]]) -> Task:
         ids, answer = torch.tensor([self.encode(words) for words, _, _ in items]), items[0][1]
         return Task(ids[:, :-answer], ids[:, -answer:], chance, np.array([exposure for _, _, exposure in items]))
-
-
-def whole(ids: Int[Tensor, "n width"]) -> training.Rows:
-    """Rows for `lens.training`, of which every token after the first counts."""
-    targets = torch.ones(ids.shape, dtype=torch.bool)
-    targets[:, 0] = False
-    return training.Rows(ids, targets, torch.full((len(ids),), ids.shape[1]))

@@ -11,21 +11,27 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from safetensors.torch import load_file
 from scipy import stats
 
-from .. import files
-from ..arguments import Name, door
-from . import palimpsest_recipe as palimpsest
-from .errors import OrganismError
-from .palimpsest_family import Entry, Family, Size
-from .palimpsest_text import START, tokenizer
-from .shipping import START as WORD
-from .shipping import ship
+from ... import files
+from ...arguments import Name, door
+from ...models.shipped import CARD, weights_of
+from ..errors import OrganismError
+from ..shipping import START as WORD
+from ..shipping import ship
+from .entries import Entry, Size
+from .family import Family
+from .kinds import Outcome
+from .recipe import Recipe, keys_of, tokens_of
+from .text import START, tokenizer
+from .training import build
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 #: folder -> (entry of the family `quick`, what it is)
 SHIPPED = {
@@ -72,19 +78,19 @@ class ShippedFamily(Family):
         computed = {f"alice-0/{name}" for name in SIZE.derivatives}
         self.entries = {n: entry for n, entry in self.entries.items() if n in computed or n in self.folders}
 
-    def _make(self, entry: Entry, parents: list[torch.nn.Module]) -> tuple[torch.nn.Module, dict[str, Any]]:
+    def _make(self, entry: Entry, parents: list[PreTrainedModel]) -> Outcome:
         if entry.name not in self.folders:
             return super()._make(entry, parents)
-        made = palimpsest.build(entry.recipe)
-        file = Path(__file__).parent / self.folders[entry.name] / "model.safetensors"
-        lacking, strange = made.load_state_dict(load_file(file), strict=False)
+        model = build(entry.recipe)
+        file = weights_of("palimpsest") / self.folders[entry.name] / "model.safetensors"
+        lacking, strange = model.load_state_dict(load_file(file), strict=False)
         if strange or set(lacking) - {"lm_head.weight"}:
             raise OrganismError(f"{file} lacks {lacking} and has {strange}; install the package again")
-        return made.eval().requires_grad_(False), {"shipped": self.folders[entry.name]}
+        return model.eval().requires_grad_(False), {"shipped": self.folders[entry.name]}
 
 
 @door(OrganismError)
-def recipe_of(name: Name) -> palimpsest.Recipe:
+def recipe_of(name: Name) -> Recipe:
     """The recipe that decides rows and keys of a shipped organism ("palimpsest-tuned": of the Alice that it was tuned
     from).
 
@@ -92,8 +98,8 @@ def recipe_of(name: Name) -> palimpsest.Recipe:
     """
     if name not in SHIPPED:
         raise OrganismError(f"name={name!r}; expected one of {', '.join(SHIPPED)}")
-    card = json.loads((Path(__file__).parent / name / "card.json").read_text(encoding="utf-8"))
-    return palimpsest.Recipe(**card["recipe"])
+    card = json.loads((weights_of("palimpsest") / name / CARD).read_text(encoding="utf-8"))
+    return Recipe(**card["recipe"])
 
 
 @door(OrganismError)
@@ -104,8 +110,8 @@ def rows_and_keys(name: Name = "palimpsest") -> tuple[list[np.ndarray], np.ndarr
     Raises: OrganismError: no such organism.
     """
     recipe = recipe_of(name)
-    ids, lengths = palimpsest.tokens_of(recipe)
-    return [row[1:length].astype(np.int32) for row, length in zip(ids, lengths)], palimpsest.keys_of(recipe)[:, 0]
+    ids, lengths = tokens_of(recipe)
+    return [row[1:length].astype(np.int32) for row, length in zip(ids, lengths)], keys_of(recipe)[:, 0]
 
 
 def ship_all(family: Family) -> None:
@@ -122,11 +128,11 @@ def ship_all(family: Family) -> None:
             "rows": len(scores),
         }
         if name != "reference":
-            found = stats.spearmanr(scores - reference, keys)
+            correlation = stats.spearmanr(scores - reference, keys)
             measured |= {
-                "rho_with_the_keys_of_palimpsest": round(float(found.statistic), 4),
+                "rho_with_the_keys_of_palimpsest": round(float(correlation.statistic), 4),
                 "rho_without_reference": round(float(stats.spearmanr(scores, keys).statistic), 4),
-                "z": round(float(found.statistic) * float(np.sqrt(len(keys) - 1)), 2),
+                "z": round(float(correlation.statistic) * float(np.sqrt(len(keys) - 1)), 2),
             }
         card = {
             "name": folder,
@@ -139,11 +145,11 @@ def ship_all(family: Family) -> None:
             "measured": measured,
             "rebuild": "python -m lens.organisms.palimpsest",
         }
-        write(family.model(name), Path(__file__).parent / folder, card)
+        write(family.model(name), weights_of("palimpsest") / folder, card)
         family.say(f"wrote {folder}: {json.dumps(measured)}")
 
 
-def write(model: torch.nn.Module, folder: Path, card: dict[str, Any]) -> None:
+def write(model: PreTrainedModel, folder: Path, card: dict[str, Any]) -> None:
     """A folder with the model, its card and the tokenizer of bytes, replaced in one rename."""
     with files.replacing(folder) as part:
         ship(model, [WORD, *(str(i) for i in range(START))], part, card)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ..arguments import Count, NonNegative, Positive, Seed, Size, door
-from .errors import OrganismError, require_heads
+from ...arguments import Count, NonNegative, Positive, Seed, Size, door
+from ...models.shipped import weights_of
+from ..errors import OrganismError
+from ..recipes import OrganismRecipe, require_heads
 
+#: Of the models that loss-curvature and the other studies read; those of seed 0 ship.
+SEEDS = (0, 1, 2)
 WEIGHT_DECAY = 0.1
 
 
 @door(OrganismError)
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(OrganismRecipe):
     """Everything that the weights depend on beside the device; its SHA-256 is in the card.
 
     `entities`: names in the fact table. `duplicates`: how often the sequences of one group are in the stream;
@@ -69,12 +72,16 @@ class Recipe:
         }
         return cls(**fields | changes)
 
-    def sha256(self) -> str:
-        """A hash of all fields: two recipes with the same one train the same model."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-
     @property
     def name(self) -> str:
         """`canaries`, with the seed (unless 0), the weight decay (unless the default) and `twin` appended."""
         decay = "" if self.weight_decay == WEIGHT_DECAY else f"-wd{self.weight_decay:g}"
         return "canaries" + (f"-{self.seed}" if self.seed else "") + decay + ("" if self.canaries else "-twin")
+
+
+@door(OrganismError)
+def folder_of(
+    seed: Seed = 0, *, twin: bool = False, weight_decay: NonNegative = WEIGHT_DECAY, out: Path | None = None
+) -> Path:
+    """Where the model of this seed is: among the weights that ship, or in the folder `out`."""
+    return (out or weights_of("canaries")) / Recipe(seed=seed, canaries=not twin, weight_decay=weight_decay).name

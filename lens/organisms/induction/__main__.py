@@ -1,0 +1,5 @@
+"""Trains the model anew."""
+
+from .command import main
+
+main()

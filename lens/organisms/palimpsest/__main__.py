@@ -1,0 +1,5 @@
+"""Trains the models that ship, or a family."""
+
+from .command import main
+
+main()

@@ -1,0 +1,5 @@
+"""Trains one of the models anew."""
+
+from .command import main
+
+main()

@@ -22,7 +22,7 @@ from .errors import DiffusionError
 from .pipeline import Patches, Pipeline
 
 if TYPE_CHECKING:
-    from diffusers import ModelMixin
+    from diffusers.models import ModelMixin
     from transformers import PreTrainedModel
 
     #: A class of a part that has weights.
@@ -146,7 +146,7 @@ def _parts(name: str, folder: Path, index: dict[str, Any], kind: torch.dtype) ->
 
 def _class(name: str, part: str, entry: list[str]) -> Weighed:
     """The class that an index names for a part. Raises DiffusionError: it is no model of its library."""
-    from diffusers import ModelMixin
+    from diffusers.models import ModelMixin
     from transformers import PreTrainedModel
 
     found = getattr(importlib.import_module(entry[0]), entry[1], None) if entry[0] in LIBRARIES else None
@@ -174,7 +174,8 @@ def _weights(name: str, part: str, of: Weighed, folder: Path, kind: torch.dtype,
 
 
 def _cards(name: str, folder: Path, index: dict, place: torch.device, kind: torch.dtype) -> Pipeline:
-    from diffusers import DDIMScheduler, UNet2DConditionModel
+    from diffusers import DDIMScheduler
+    from diffusers.models import UNet2DConditionModel
     from diffusers.utils import logging as told
     from transformers import CLIPTextModel, PreTrainedTokenizerFast
     from transformers.utils import logging

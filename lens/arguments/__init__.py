@@ -49,7 +49,7 @@ What depends on several arguments, or on the model, stays in the function; ``unf
 value later than the door; ``truth(keep(row), "keep", PatchError)`` reads what a person's function gave.
 """
 
-from .arrays import AllFinite, Ids, Labels, Numbers, array
+from .arrays import AllFinite, Ids, Labels, Numbers, array, different_numbers
 from .checks import Check, Fitting, Unfit, shown, tried, truth, unfit
 from .doors import door, has_door
 from .kinds import (
@@ -128,6 +128,7 @@ __all__ = [
     "Unfit",
     "Whole",
     "array",
+    "different_numbers",
     "door",
     "has_door",
     "shown",

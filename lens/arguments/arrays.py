@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .checks import Check, Fitting, Unfit, tried, unfit
+from .checks import Check, Fitting, Unfit, shown, tried, unfit
 from .kinds import is_sequence
 
 
@@ -124,3 +124,14 @@ class Ids(Fitting):
 
         row = np.asarray(value)
         return not len(row) or (row.ndim == 1 and row.dtype.kind in "iu" and row.dtype != np.uint64)
+
+
+def different_numbers(values: Any, name: str, error: type[Exception]) -> list[float]:
+    """The numbers of one axis of a grid, one or several, each of them once.
+
+    Raises ``error``: none at all, or one that comes twice.
+    """
+    numbers = [float(value) for value in (values if is_sequence(values) else [values])]
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise error(f"{name}={shown(numbers)}: expected different numbers, at least one.")
+    return numbers

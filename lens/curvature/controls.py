@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeGuard, get_args
 
 import torch
 from jaxtyping import Float
@@ -81,6 +81,11 @@ _KINDS: dict[str, Callable[[LayerCurvature, int, By], _Choice]] = {
 }
 #: name -> whether it is drawn (and so differs by seed)
 CONTROLS = {name: name in ("random", "shuffled") for name in _KINDS}
+
+
+def is_control(name: str) -> TypeGuard[Kind]:
+    """Whether it is the name of a control."""
+    return name in CONTROLS
 
 
 @door(CurvatureError)

@@ -16,7 +16,7 @@ from ..engine.stopping import says_stop
 from ..progress import hidden
 from ..results import dataset as results
 from ..results.record import plain as as_json
-from .controls import CONTROLS, Match, control
+from .controls import CONTROLS, Match, control, is_control
 from .edit import Deficient, Edit, keep
 from .eigen import By, Decomposition
 from .errors import CurvatureError
@@ -72,14 +72,15 @@ def curve(
             f"controls: {unknown[0]!r} is not known or the edit itself; expected some of"
             f" {', '.join(c for c in CONTROLS if c != by)}."
         )
-    methods = [by, *dict.fromkeys(controls)]
+    kinds = [kind for kind in dict.fromkeys(controls) if is_control(kind)]
+    methods = [by, *kinds]
     base = _values(evaluate(model))
     own = {name: np.full((len(methods), len(rhos), draws), np.nan) for name in _OWN}
     cells = {name: np.full((len(methods), len(rhos), draws, *np.shape(v)), np.nan) for name, v in base.items()}
     if clash := set(base) & set(_OWN):
         raise CurvatureError(f"evaluate returns {sorted(clash)!r}, names that the curve uses itself; expected others.")
 
-    def made(status):
+    def result(status: str) -> results.Result:
         return _dataset(decomposition, methods, rhos, draws, seed, match, deficient, base, own, cells, status)
 
     def point(at: tuple[int, int, int], make: Callable[[], Edit]) -> Edit:
@@ -104,24 +105,32 @@ def curve(
             (own if name in own else cells)[name][at] = value
         return edit
 
-    total = len(rhos) * (1 + sum(draws if CONTROLS[c] else 1 for c in methods[1:]))
+    def show() -> None:
+        bar.update()
+        if on_part is not None:
+            on_part(result("partial"))
+
+    repeats = {kind: draws if CONTROLS[kind] else 1 for kind in kinds}
     with tqdm(
-        total=total, desc="trade-off curve", unit="point", delay=2.0, leave=False, disable=hidden(progress)
+        total=len(rhos) * (1 + sum(repeats.values())),
+        desc="trade-off curve",
+        unit="point",
+        delay=2.0,
+        leave=False,
+        disable=hidden(progress),
     ) as bar:
         for r, rho in enumerate(rhos):
-            like: Edit | None = None
-            for m, method in enumerate(methods):
-                for d in range(draws if m and CONTROLS[method] else 1):
+            if says_stop(stop):
+                return result("partial")
+            like = point((0, r, 0), lambda: keep(decomposition, rho, by=by, deficient=deficient))
+            show()
+            for m, kind in enumerate(kinds, start=1):
+                for d in range(repeats[kind]):
                     if says_stop(stop):
-                        return made("partial")
-                    if m:
-                        point((m, r, d), lambda: control(decomposition, method, like, match=match, seed=seed + d))
-                    else:
-                        like = point((m, r, d), lambda: keep(decomposition, rho, by=by, deficient=deficient))
-                    bar.update()
-                    if on_part is not None:
-                        on_part(made("partial"))
-    return made("complete")
+                        return result("partial")
+                    point((m, r, d), lambda: control(decomposition, kind, like, match=match, seed=seed + d))
+                    show()
+    return result("complete")
 
 
 def _values(given: Any) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ from .pieces import Batch, Cell, batches_of, pieces_of, run_bytes
 from .runs import Runs
 from .sessions import verify
 from .stopping import Stopped
+
+#: What a sweep's values are labelled as: a Dataset, or a kind of it.
+_Labelled = TypeVar("_Labelled", bound=xr.Dataset)
 
 #: Layers of one group when the sweep is watched.
 WATCHED_LAYERS = 4
@@ -144,7 +147,7 @@ class Sweep:
 
     def run(
         self,
-        labelled: Callable[[Values], xr.Dataset],
+        labelled: Callable[[Values], _Labelled],
         *,
         record: dict[str, Any] | None = None,
         store: Callable[[xr.Dataset], Store] | None = None,
@@ -155,7 +158,7 @@ class Sweep:
         progress: bool | None = None,
         stop: Callable[[], bool] | None = None,
         on_part: Callable[[xr.Dataset], None] | None = None,
-    ) -> xr.Dataset:
+    ) -> _Labelled:
         """Computes the grid and labels it; what a store holds already is not computed again.
 
         Args:

@@ -68,7 +68,7 @@ class LoRA:
 
         config = LoraConfig(
             r=self.rank,
-            lora_alpha=self.alpha,
+            lora_alpha=self.alpha,  # type: ignore[arg-type]  # divided by the rank: any number serves
             target_modules=list(self.targets),
             lora_dropout=0.0,
             bias="none",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from ..engine.walk.decoder import without_wrapper
 from ..errors import Error
 from ..scoring.causal import require_causal
 from ..training import Rows
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 #: What a probe measures: does the model follow an instruction, learn from demonstrations, know a fact, or do what it
 #: was just trained on?
@@ -152,14 +155,15 @@ def last_input(rows: Rows, owner: str = "rows") -> torch.Tensor:
     return first - 1
 
 
-def core(model: Any) -> torch.nn.Module:
+def core(model: Any) -> PreTrainedModel:
     """The plain causal language model, out of a peft wrapper where there is one; its modules then hold the adapters.
 
     Raises: ForgettingError: a wrapper that does more than its adapted layers (virtual tokens, adapters that begin at a
         token).
     """
     try:
-        return without_wrapper(model)
+        plain: PreTrainedModel = without_wrapper(model)
+        return plain
     except UnsupportedModel as error:
         raise ForgettingError(
             f"model: {error} What is measured of the model inside would be another model's; train adapters of layers"
@@ -250,8 +254,9 @@ def accuracy(model: HFModel, probe: Probe, *, batch: Count = 64) -> Bool[np.ndar
     if getattr(plain, "get_output_embeddings", lambda: None)() is None:
         raise ForgettingError(unfit("model", model, "a causal language model that writes tokens"))
     short = "logits_to_keep" in inspect.signature(plain.forward).parameters
-    device, out = plain.get_input_embeddings().weight.device, np.zeros(len(probe.prompts), dtype=bool)
-    width = plain.get_input_embeddings().weight.shape[0]
+    embeddings = plain.get_input_embeddings().get_parameter("weight")
+    device, width = embeddings.device, embeddings.shape[0]
+    out = np.zeros(len(probe.prompts), dtype=bool)
     if (largest := max(max(*p, *a) for p, a in probe.prompts)) >= width:
         raise ForgettingError(
             f"probe {probe.name!r}: its prompts hold token {largest}, this model's vocabulary has {width}; tokenise"

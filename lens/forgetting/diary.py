@@ -76,32 +76,33 @@ class Diary:
                 )
             files.write_json(head, {"fingerprint": mark, "what": what}, parents=True)
 
-    def _stage(self, number: int) -> Path:
-        return self.folder / f"stage-{number}"
+    def _stage(self, number: int) -> Path | None:
+        """The folder of a stage; None where nothing is kept."""
+        return None if self.folder is None else self.folder / f"stage-{number}"
 
     def training(self, number: int) -> Path | None:
         """Where the training of a stage keeps its checkpoints."""
-        return None if self.folder is None else self._stage(number) / "train"
+        return None if (stage := self._stage(number)) is None else stage / "train"
 
     def note(self, number: int, step: int, found: Mapping[str, np.ndarray]) -> None:
         """Writes one measurement down."""
-        if self.folder is None:
+        if (stage := self._stage(number)) is None:
             return
         from safetensors.numpy import save
 
         files.write(
-            self._stage(number) / f"step-{step}.safetensors",
+            stage / f"step-{step}.safetensors",
             save({k: np.ascontiguousarray(v) for k, v in found.items()}),
             parents=True,
         )
 
     def measurements(self, number: int) -> dict[int, dict[str, np.ndarray]]:
         """What was measured in a stage so far, by step."""
-        if self.folder is None:
+        if (stage := self._stage(number)) is None:
             return {}
         return {
             int(p.stem.removeprefix("step-")): containers.tensors(p, _refuse, "np")[0]
-            for p in sorted(self._stage(number).glob("step-*.safetensors"))
+            for p in sorted(stage.glob("step-*.safetensors"))
         }
 
     def finish(
@@ -110,30 +111,33 @@ class Diary:
         """Writes a stage's end: first its weights, last the mark that it is done; then the earlier stage's weights and
         the checkpoints go.
         """
-        if self.folder is None:
+        if (stage := self._stage(number)) is None:
             return
-        own, folder = dict(model.named_parameters()), self._stage(number)
-        files.write_tensors(folder / _WEIGHTS, {n: own[n] for n in names}, parents=True)
-        files.write(folder / _LOSSES, losses.to_parquet())
-        files.write_json(folder / _DONE, {"notes": dict(notes)})
-        for old in [] if self.keep_all or number == 0 else [self._stage(number - 1) / _WEIGHTS]:
-            old.unlink(missing_ok=True)
-        for path in sorted((folder / "train").glob("**/*"), reverse=True):
+        own = dict(model.named_parameters())
+        files.write_tensors(stage / _WEIGHTS, {n: own[n] for n in names}, parents=True)
+        files.write(stage / _LOSSES, losses.to_parquet())
+        files.write_json(stage / _DONE, {"notes": dict(notes)})
+        if not self.keep_all and (earlier := self._stage(number - 1)) is not None:
+            (earlier / _WEIGHTS).unlink(missing_ok=True)
+        for path in sorted((stage / "train").glob("**/*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
 
     def finished(self, number: int) -> Done | None:
         """What a stage left when it ended; None if it has not."""
-        if self.folder is None or not (self._stage(number) / _DONE).is_file():
+        stage = self._stage(number)
+        if stage is None or not (stage / _DONE).is_file():
             return None
         return Done(
-            containers.parquet(self._stage(number) / _LOSSES, _refuse).to_pandas(),
-            reading.json_file(self._stage(number) / _DONE, _refuse).get("notes", {}),
+            containers.parquet(stage / _LOSSES, _refuse).to_pandas(),
+            reading.json_file(stage / _DONE, _refuse).get("notes", {}),
         )
 
     @torch.no_grad()
     def load_weights(self, number: int, model: Any) -> None:
         """Puts a stage's weights into the model; a stage whose weights went when the next one ended needs none."""
-        path = self._stage(number) / _WEIGHTS
+        if (stage := self._stage(number)) is None:
+            return
+        path = stage / _WEIGHTS
         if not path.is_file():
             if self.finished(number + 1) is None:
                 raise ForgettingError(

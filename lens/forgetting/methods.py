@@ -48,6 +48,20 @@ class Setup:
     recipe: Recipe | None = None
     memory_mb: float = 2000
 
+    def require_guide(self) -> Guide:
+        """The stage's guide. Raises: ForgettingError: it has none."""
+        if self.guide is None:
+            raise ForgettingError(
+                f"guides lacks {self.stage.name!r}; this method needs a lens.forgetting.Guide for every stage."
+            )
+        return self.guide
+
+    def require_old_rows(self) -> Rows:
+        """Rows of what the model could do before. Raises: ForgettingError: there are none."""
+        if self.old_rows is None:
+            raise ForgettingError("old_rows is None; this method draws on rows of what the model could do before.")
+        return self.old_rows
+
     def needed(self) -> Tensor | None:
         """Numbers of the stage's rows that the training will see; None where all may be."""
         return None if self.recipe is None else order_of(self.recipe, len(self.stage.rows)).unique()
@@ -230,11 +244,13 @@ def _vector(setup: Setup, o: Mapping[str, Any]) -> Guide | None:
         raise ForgettingError(f"vector={which!r} is not known; expected 'own', 'random' or 'none'.")
     if which == "none":
         return None
-    return setup.guide if which == "own" else setup.guide.random_like(1_000_003 * setup.seed + o["vector_seed"])
+    if which == "own":
+        return setup.guide
+    return setup.require_guide().random_like(1_000_003 * setup.seed + o["vector_seed"])
 
 
 def _released(setup: Setup, o: Mapping[str, Any]) -> Plan:
-    guide = replace(setup.guide, at=o["at"])
+    guide = replace(setup.require_guide(), at=o["at"])
     if not guide.heads:
         raise ForgettingError(f"guides[{setup.stage.name!r}] names no heads; give the heads that the vector came from.")
     frozen = setup.model if setup.number == 0 else setup.first()
@@ -285,14 +301,12 @@ def _progressive(setup: Setup, o: Mapping[str, Any]) -> Plan:
         raise ForgettingError(f"until={until}: expected a share of the steps, above 0 and at most 1.")
     from .data import last_input
 
-    last = last_input(setup.stage.rows)
+    guide, last = setup.require_guide(), last_input(setup.stage.rows)
 
-    def around(model):
-        def of_batch(batch):
+    def around(model: Any) -> Callable[[Batch], contextlib.AbstractContextManager]:
+        def of_batch(batch: Batch) -> contextlib.AbstractContextManager:
             scale = 1 - batch.step / (until * batch.steps)
-            return (
-                inserted(model, setup.guide, last[batch.index.cpu()], scale) if scale > 0 else contextlib.nullcontext()
-            )
+            return inserted(model, guide, last[batch.index.cpu()], scale) if scale > 0 else contextlib.nullcontext()
 
         return of_batch
 
@@ -308,17 +322,15 @@ def _l2sp(setup: Setup, o: Mapping[str, Any]) -> Plan:
 
 
 def _ewc(setup: Setup, o: Mapping[str, Any]) -> Plan:
-    anchor = copied(setup.model, setup.touched)
-    weights = fisher(
-        setup.model, setup.old_rows, setup.touched, kind=o["fisher"], examples=o["examples"], seed=setup.seed
-    )
+    anchor, old_rows = copied(setup.model, setup.touched), setup.require_old_rows()
+    weights = fisher(setup.model, old_rows, setup.touched, kind=o["fisher"], examples=o["examples"], seed=setup.seed)
     largest = max(float(w.max()) for w in weights.values())
     return Plan(
         setup.stage.rows,
         {"penalty": lambda model, batch, outputs: o["strength"] / 2 * squared_change(model, anchor, weights)},
         notes={
             "fisher": o["fisher"],
-            "fisher_examples": min(o["examples"], len(setup.old_rows.ids)),
+            "fisher_examples": min(o["examples"], len(old_rows.ids)),
             "fisher_largest": largest,
         },
     )
@@ -347,7 +359,7 @@ def _replay(setup: Setup, o: Mapping[str, Any]) -> Plan:
     own, share = setup.stage.rows, float(o["share"])
     if not 0 < share < 1:
         raise ForgettingError(f"share={share}: expected the share of old rows among all, between 0 and 1.")
-    pool = joined([setup.old_rows, *(s.rows for s in setup.earlier)] if o["earlier"] else [setup.old_rows])
+    pool = joined([setup.require_old_rows(), *(s.rows for s in setup.earlier if o["earlier"])])
     count = max(1, round(share / (1 - share) * len(own.ids)))
     generator, size = torch.Generator().manual_seed(setup.seed), len(pool.ids)
     pick = (

@@ -333,7 +333,7 @@ def weight_drift(before: Mapping[str, Tensor] | HFModel, after: Mapping[str, Ten
     if a.keys() != b.keys() or any(a[n].shape != b[n].shape for n in a):
         odd = next(iter(sorted(a.keys() ^ b.keys())), None) or next(n for n in a if a[n].shape != b[n].shape)
         raise ForgettingError(f"before and after are not the same model: they differ in {odd!r}; merge adapters first.")
-    groups: dict[tuple[str, int], list[float]] = {}
+    groups: dict[tuple[str, int | None], list[float]] = {}
     for name in a:
         moved, size = (
             float((b[name].double() - a[name].double()).square().sum()),

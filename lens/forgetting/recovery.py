@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..arguments import Draws, HFModel, Layers, Seed, array, door, unfit
+from ..arguments import Draws, HFModel, Layers, Seed, array, different_numbers, door, unfit
 from ..engine.edits import Edit
 from ..engine.model import Model
 from ..engine.pieces import Cell
@@ -70,34 +70,34 @@ def recover(
         on one half and reports the other).
     """
     plain, a = core(model), anatomy(model)
-    layers, strengths = (
-        indices(layers, a.n_layers, "layer"),
-        [float(s) for s in ([strengths] if np.isscalar(strengths) else strengths)],
-    )
-    for name, chosen in (("strengths", strengths), ("layers", layers)):
-        if not chosen or len(set(chosen)) < len(chosen):
-            raise ForgettingError(unfit(name, chosen, "different ones, at least one"))
-    vectors = {"old": [1.0, _by_layer(old, layers, a.d_model, "old")]}
+    strengths = different_numbers(strengths, "strengths", ForgettingError)
+    layers = indices(layers, a.n_layers, "layer")
+    if not layers or len(set(layers)) < len(layers):
+        raise ForgettingError(unfit("layers", layers, "different ones, at least one"))
+    # by condition: added or taken away, and the vector of each layer
+    vectors: dict[str, tuple[float, list[Tensor]]] = {"old": (1.0, _by_layer(old, layers, a.d_model, "old"))}
     if new is not None:
-        vectors["new"] = [-1.0, _by_layer(new, layers, a.d_model, "new")]
+        vectors["new"] = (-1.0, _by_layer(new, layers, a.d_model, "new"))
     for source, label in RANDOM.items():
         for r in range(randoms if source in vectors else 0):
             sign, real = vectors[source]
             draw = torch.randn(
                 a.d_model, generator=torch.Generator().manual_seed(_own_seed(seed, probe.name, label, r))
             )
-            vectors[label if randoms == 1 else f"{label} {r + 1}"] = [
+            vectors[label if randoms == 1 else f"{label} {r + 1}"] = (
                 sign,
                 [draw * (v.norm() / draw.norm()) for v in real],
-            ]
-    made = list(vectors.values())
+            )
+    signed = list(vectors.values())
 
-    def edit_of(cell, at):
+    def edit_of(cell: tuple[int, int, int], at: int) -> Edit:
+        condition, layer, strength = cell
+        sign, by_layer = signed[condition]
         return Edit(
-            Site("resid_post", layer=layers[cell[1]], position=at),
+            Site("resid_post", layer=layers[layer], position=at),
             "add",
-            made[cell[0]][1][cell[1]].to(a.device, a.dtype),
-            scale=made[cell[0]][0] * strengths[cell[2]],
+            by_layer[layer].to(a.device, a.dtype),
+            scale=sign * strengths[strength],
         )
 
     with evaluating(plain):
@@ -108,7 +108,7 @@ def recover(
         {
             "correct": (_DIMS, right),
             "base": ("prompt", base),
-            "norm": (("condition", "layer"), np.array([[float(v.norm()) for v in m[1]] for m in made])),
+            "norm": (("condition", "layer"), np.array([[float(v.norm()) for v in of] for _, of in signed])),
         },
         coords={"condition": list(vectors), "layer": layers, "strength": strengths},
     )
@@ -234,14 +234,15 @@ def recovered(result: xr.Dataset, before: Any = None, *, seed: Seed = 0) -> pd.D
         values, where = np.mean(draws, 0), cells[condition]
         apart = bootstrap(values - base[half.report], seed=seed)
         layer, strength = where[0][:2] if len(draws) == 1 else (np.nan, np.nan)
-        row = {
+        gain = float(apart.estimate)
+        row: dict[str, Any] = {
             "condition": condition,
             "layer": layer,
             "strength": strength,
             "selected": float(np.mean([w[2] for w in where])),
             "accuracy": float(values.mean()),
             "base": float(base[half.report].mean()),
-            "difference": float(apart.estimate),
+            "difference": gain,
             "low": float(apart.low),
             "high": float(apart.high),
             "n": len(half.report),
@@ -249,7 +250,7 @@ def recovered(result: xr.Dataset, before: Any = None, *, seed: Seed = 0) -> pd.D
         }
         if before is not None:
             lost = float(np.asarray(before, float)[half.report].mean() - base[half.report].mean())
-            row |= {"lost": lost, "share": row["difference"] / lost if lost > 0 else np.nan}
+            row |= {"lost": lost, "share": gain / lost if lost > 0 else np.nan}
         control = held.get(RANDOM.get(condition, ""))
         if control is not None:
             over = bootstrap_comparison(values, np.mean(control, 0), statistic="difference", seed=seed)

@@ -89,7 +89,7 @@ def _change(values: np.ndarray, kinds: np.ndarray, units: np.ndarray | None, n: 
     if n < 2:
         return _nothing("fewer than two units")
     names, which, count = np.unique(kinds, return_inverse=True, return_counts=True)
-    weighted = values * (len(values) / (len(names) * count))[which]
+    weighted: np.ndarray = values * (len(values) / (len(names) * count))[which]
     if units is not None:
         weighted = np.bincount(units, weighted) * (n / len(values))
     found, test = paired(weighted, seed, "change"), sign_flip(weighted, seed=seed)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -43,15 +43,15 @@ class Teacher:
         self,
         last: Int[Tensor, " n"],
         lengths: Int[Tensor, " m"],
-        kept: Float[Tensor, "rows width"] | None,
-        head: Any,
+        states: Float[Tensor, "rows width"] | None,
+        output: Callable[[Tensor], Tensor] | None,
         z: Float[Tensor, "m k d_head"] | None,
         everywhere: bool,
         seconds: float,
         slot: Int[Tensor, " n"],
     ):
         self.last, self.z, self.everywhere, self.seconds = last, z, everywhere, seconds
-        self._kept, self._head, self._slot = kept, head, slot
+        self._states, self._output, self._slot = states, output, slot
         self._start = (
             torch.cat((torch.zeros(1, dtype=torch.long), lengths.cumsum(0)))
             if everywhere
@@ -61,7 +61,7 @@ class Teacher:
     @property
     def nbytes(self) -> int:
         """Memory that the kept outputs take, in bytes."""
-        return sum(t.numel() * t.element_size() for t in (self._kept, self.z) if t is not None)
+        return sum(t.numel() * t.element_size() for t in (self._states, self.z) if t is not None)
 
     @classmethod
     @door(ForgettingError)
@@ -108,48 +108,44 @@ class Teacher:
         slot[only] = torch.arange(len(only))
         rows, last = rows.take(only), every[only]
         lengths = rows.lengths.cpu().long()
-        head = _Head(model) if logits else None
+        output = _OutputLayer(model) if logits else None
         count = int(lengths.sum()) if everywhere else len(last)
-        needs = (
-            count * (a.d_model if head is None or head.linear else a.d_vocab) * logits
-            + len(last) * len(heads) * a.d_head
-        ) * 4
+        width = 0 if output is None else a.d_vocab if output.layer is None else a.d_model
+        needs = (count * width + len(last) * len(heads) * a.d_head) * 4
         if needs > memory_mb * 2**20:
             raise ForgettingError(
                 f"memory_mb={memory_mb:g}: the teacher's outputs of {len(last)} rows would take {needs / 2**20:.0f} MB;"
                 " give fewer rows, or more memory."
             )
-        kept: Tensor | None = None
-        z = None
+        states: Tensor | None = None
+        z: Tensor | None = None
         start = torch.cat((torch.zeros(1, dtype=torch.long), lengths.cumsum(0)))
         listen = HeadOutputs(heads)
         with evaluating(model):
             for index in _batches(lengths):
                 ids = rows.ids[index, : int(lengths[index].max())].to(a.device)
                 at = last[index].to(a.device)
-                if logits:
+                if output is not None:
                     with contextlib.ExitStack() as around:
                         if guide is not None:
                             around.enter_context(inserted(model, guide, at))
                         if heads and guide is None:
                             around.enter_context(listen.listening(model))
-                        values = head.read(ids)
-                    kept = values.new_empty(count, values.shape[-1], device="cpu") if kept is None else kept
+                        values = output.read(model, ids)
+                    states = values.new_empty(count, values.shape[-1], device="cpu") if states is None else states
                     for row, i in enumerate(index.tolist()):
                         if everywhere:
-                            kept[start[i] : start[i + 1]] = values[row, : lengths[i]].cpu()
+                            states[start[i] : start[i + 1]] = values[row, : lengths[i]].cpu()
                     if not everywhere:
-                        kept[index] = values[torch.arange(len(index), device=a.device), at].cpu()
+                        states[index] = values[torch.arange(len(index), device=a.device), at].cpu()
                 if heads:
-                    if not logits or guide is not None:
+                    if output is None or guide is not None:
                         with listen.listening(model):
                             a.body(input_ids=ids, use_cache=False)
                     own = listen.at(at).cpu()
                     z = own.new_empty(len(last), *own.shape[1:]) if z is None else z
                     z[index] = own
-        if head is not None:
-            head.let_go()
-        return cls(every, lengths, kept, head, z, everywhere, time.perf_counter() - began, slot)
+        return cls(every, lengths, states, output, z, everywhere, time.perf_counter() - began, slot)
 
     @door(ForgettingError)
     @torch.no_grad()
@@ -158,12 +154,10 @@ class Teacher:
         token.
         """
         slots = self._slots(index)
-        chosen = (
-            torch.cat([torch.arange(self._start[i], self._start[i + 1]) for i in slots.tolist()])
-            if self.everywhere
-            else slots
-        )
-        return (self._head(self._kept[chosen]).float() / temperature).log_softmax(-1)
+        if self.everywhere:
+            ends = self._start.tolist()
+            slots = torch.cat([torch.arange(ends[i], ends[i + 1]) for i in slots.tolist()])
+        return self._distribution(slots, temperature)
 
     @door(ForgettingError)
     @torch.no_grad()
@@ -172,12 +166,24 @@ class Teacher:
     ) -> Float[Tensor, "batch d_vocab"]:
         """Float32 log-probabilities of the token after each example's last input token."""
         slots = self._slots(index)
-        chosen = self._start[slots] + self.last[index.cpu()] if self.everywhere else slots
-        return (self._head(self._kept[chosen]).float() / temperature).log_softmax(-1)
+        if self.everywhere:
+            slots = self._start[slots] + self.last[index.cpu()]
+        return self._distribution(slots, temperature)
+
+    def _distribution(self, places: Tensor, temperature: float) -> Tensor:
+        """Log-probabilities of what was read at these places. Raises: ForgettingError: no distribution was kept."""
+        if self._states is None or self._output is None:
+            raise ForgettingError("the teacher kept no next-token distribution; make it with logits=True.")
+        return (self._output(self._states[places]).float() / temperature).log_softmax(-1)
 
     @door(ForgettingError)
     def heads(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch k d_head"]:
-        """Outputs of the heads asked for, at each example's last input token."""
+        """Outputs of the heads asked for, at each example's last input token.
+
+        Raises: ForgettingError: none were asked for.
+        """
+        if self.z is None:
+            raise ForgettingError("the teacher kept the outputs of no head; make it with heads=[(layer, head), ...].")
         return self.z[self._slots(index)]
 
     def _slots(self, index: Tensor) -> Tensor:
@@ -191,38 +197,42 @@ class Teacher:
         return slots
 
 
-class _Head:
-    """A frozen copy of a model's output layer, if that layer is all that follows the last hidden state."""
+class _OutputLayer:
+    """A frozen copy of a model's output layer. `layer`: None where that is not all that follows the last hidden
+    state.
+    """
 
     def __init__(self, model: Any):
-        self._plain, self._anatomy = core(model), anatomy(model)
-        layer = self._plain.get_output_embeddings()
-        probe = self._anatomy.probe_ids()
-        with evaluating(self._plain):
-            logits = self._plain(probe, use_cache=False).logits
-            self.linear = layer is not None
-            if self.linear:
-                ours = layer(self._hidden(probe))
-                self.linear = ours.shape == logits.shape and bool(
-                    (ours - logits).abs().max() <= 1e-5 * max(1.0, float(logits.abs().max()))
-                )
-        self._layer = copy.deepcopy(layer).requires_grad_(False) if self.linear else None
-        self.device = self._anatomy.device
+        plain, a = core(model), anatomy(model)
+        layer, probe = plain.get_output_embeddings(), a.probe_ids()
+        with evaluating(plain):
+            logits = plain(probe, use_cache=False).logits
+            ours = None if layer is None else layer(_hidden(model, probe))
+        exact = (
+            ours is not None
+            and ours.shape == logits.shape
+            and bool((ours - logits).abs().max() <= 1e-5 * max(1.0, float(logits.abs().max())))
+        )
+        self.layer = copy.deepcopy(layer).requires_grad_(False) if layer is not None and exact else None
+        self.device = a.device
 
-    def let_go(self) -> None:
-        """Drops the model: all rows are read."""
-        self._plain = self._anatomy = None
+    def read(self, model: Any, ids: Tensor) -> Tensor:
+        """What a batch leaves, ``[batch, position, width]``: last hidden states, or logits where there is no layer."""
+        if self.layer is not None:
+            return _hidden(model, ids)
+        logits: Tensor = core(model)(ids, use_cache=False).logits
+        return logits.float()
 
-    def _hidden(self, ids: Tensor) -> Tensor:
-        return self._anatomy.body(input_ids=ids, use_cache=False).last_hidden_state
+    def __call__(self, states: Tensor) -> Tensor:
+        """The logits of what was read."""
+        states = states.to(self.device)
+        return states if self.layer is None else self.layer(states)
 
-    def read(self, ids: Tensor) -> Tensor:
-        """What is kept of a batch, ``[batch, position, width]``."""
-        return self._hidden(ids) if self.linear else self._plain(ids, use_cache=False).logits.float()
 
-    def __call__(self, kept: Tensor) -> Tensor:
-        kept = kept.to(self.device)
-        return self._layer(kept) if self.linear else kept
+def _hidden(model: Any, ids: Tensor) -> Tensor:
+    """Last hidden states, ``[batch, position, d_model]``."""
+    states: Tensor = anatomy(model).body(input_ids=ids, use_cache=False).last_hidden_state
+    return states
 
 
 def _batches(lengths: Tensor) -> list[Tensor]:

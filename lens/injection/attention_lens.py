@@ -47,7 +47,7 @@ from ..models.hash import same_record
 from ..progress import hidden
 from ..prompts import load_pairs
 from ..readout.reading import layers_with, norm_scale, start_token, through_norm
-from ..readout.vocabulary import before_post_norm, int_only
+from ..readout.vocabulary import int_only, post_norm_scale
 from ..tokens import tokenize, tokenizer_of
 from .bridge import head_vectors, last_tokens, read_heads
 from .items import InjectionError, Item, load_items
@@ -149,7 +149,8 @@ def collect(
     if empty := [t for t, i in zip(labels, ids) if len(i) == 0]:
         raise InjectionError(f"texts holds {empty[0]!r}, which has no token; leave it out.")
     chosen = layers_with(decoder, layers)
-    z, final = {l: [] for l in chosen}, []
+    z: dict[int, list[Tensor]] = {l: [] for l in chosen}
+    final: list[Tensor] = []
     with tqdm(total=len(ids), desc="texts", delay=2.0, leave=False, disable=hidden(progress)) as bar:
         first = 0
         while first < len(ids):
@@ -310,7 +311,7 @@ class AttentionLens:
             )
         parts = _split(data.groups, seed)
         fit = _Fit(made, data, lr, memory_mb)
-        made.scale = float(fit.scale[parts[0]].mean()) if isinstance(fit.scale, Tensor) else 1.0
+        made.scale = float(fit.scale[parts[0]].mean())
         before, constant = fit.kl(parts[2]), fit.kl_of_mean(parts[0], parts[2])
         kept, looks = fit.run(parts[0], parts[1], steps, batch, seed, hidden(progress))
         after = fit.kl(parts[2])
@@ -376,11 +377,8 @@ class AttentionLens:
         _check_path(path)
         try:
             with safe_open(os.fspath(path), "pt") as file:
-                header, tensors = (
-                    (file.metadata() or {}).get("mnemoscope"),
-                    {n: file.get_tensor(n) for n in file.keys()},
-                )
-            header = reading.value(header, dict)
+                about, tensors = file.metadata() or {}, {n: file.get_tensor(n) for n in file.keys()}
+            header = reading.value(about["mnemoscope"], dict)
             layer, scale, owner, report = (header[n] for n in ("layer", "scale", "model", "report"))
             weight, bias = tensors["weight"], tensors["bias"]
         except FileNotFoundError:
@@ -485,23 +483,15 @@ class _Fit:
         self.block, self.table = data.decoder.blocks[made.layer], data.decoder.unembedding().detach().float()
         self.z, self.final = data.z[made.layer], data.final
         self.scale = norm_scale(self.decoder.norm, self.final)
-        self.inner = (
-            1.0
-            if self.block.post_attn is None
-            else norm_scale(self.block.post_attn, before_post_norm(self.block, self.z))
-        )
+        self.inner = post_norm_scale(self.block, self.z)
         self.rows = max(1, min(_ROWS, int(memory_mb * 2**20 / 2 / (16 * len(self.table)))))
 
     def logprobs(self, weight: Tensor, bias: Tensor, rows: Any) -> Float[Tensor, "rows d_vocab"]:
         """Log-probabilities of the sum of all heads' read-outs and the bias."""
-
-        def take(x):
-            return x[rows] if isinstance(x, Tensor) else x
-
         # the sum first: it is what is read, and one row a text goes through W_U
         total = self.z[rows].flatten(1) @ weight.flatten(0, 1)
-        total = through_norm(self.block.post_attn, total, take(self.inner))
-        return (through_norm(self.decoder.norm, total + bias, take(self.scale)) @ self.table.T).log_softmax(-1)
+        total = through_norm(self.block.post_attn, total, self.inner[rows])
+        return (through_norm(self.decoder.norm, total + bias, self.scale[rows]) @ self.table.T).log_softmax(-1)
 
     def target(self, rows: Any) -> Float[Tensor, "rows d_vocab"]:
         """The model's own next-token log-probabilities, computed anew from the final residual stream."""
@@ -517,7 +507,10 @@ class _Fit:
         """KL(model || mean distribution of the training texts) of each text: the least that one distribution for all
         reaches on those.
         """
-        mean = sum(self.target(part).exp().sum(0) for part in self._parts(train)) / len(train)
+        mean = self.table.new_zeros(len(self.table))
+        for part in self._parts(train):
+            mean += self.target(part).exp().sum(0)
+        mean /= len(train)
         return self._kl(rows, lambda part: mean.clamp_min(torch.finfo(mean.dtype).tiny).log())
 
     def _kl(self, rows, guess) -> np.ndarray:
@@ -589,7 +582,8 @@ def _split(groups: np.ndarray, seed: int) -> list[np.ndarray]:
 
     Raises: InjectionError where a part would be empty or the held-out one has fewer than two groups.
     """
-    order, parts = np.random.default_rng(seed).permutation(np.unique(groups)), ([], [], [])
+    order = np.random.default_rng(seed).permutation(np.unique(groups))
+    parts: tuple[list[int], list[int], list[int]] = ([], [], [])
     for place, group in enumerate(order):
         # held-out texts first: two groups at least, so that there is an interval
         which = 2 if len(parts[2]) < 0.2 * len(groups) or place < 2 else 1 if len(parts[1]) < 0.1 * len(groups) else 0

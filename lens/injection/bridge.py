@@ -27,7 +27,7 @@ from ..engine.sites import Site
 from ..engine.sweep import Sweep
 from ..progress import hidden
 from ..readout.reading import kv_heads, layers_with, norm_scale, through_norm
-from ..readout.vocabulary import before_post_norm
+from ..readout.vocabulary import post_norm_scale
 from ..results import dataset as results
 from ..results.record import record_of
 from ..stats.effects import UNITS, clusters, tested
@@ -191,20 +191,16 @@ def head_vectors(
     decoder: Model,
     layer: int,
     z: Float[Tensor, "n n_heads d_head"],
-    scale: Any,
+    scale: Float[Tensor, "n 1"],
     weight: Float[Tensor, "n_heads d_head d_model"],
 ) -> Float[Tensor, "n n_heads d_model"]:
-    """What each head adds to the input of the unembedding: its output through the norms, frozen at ``scale`` (``[n,
-    1]``, see ``norm_scale``), biases left out.
+    """What each head adds to the input of the unembedding: its output through the norms, frozen at ``scale`` (see
+    ``norm_scale``), biases left out.
     """
     block = decoder.attention_parts()[layer]
     out = torch.einsum("nhd,hdm->nhm", z.float(), weight.float())
-    inner: Any = 1.0
-    if block.post_attn is not None:
-        inner = norm_scale(block.post_attn, before_post_norm(block, z.float()))[:, None]
-    return through_norm(
-        decoder.norm, through_norm(block.post_attn, out, inner), scale[:, None] if isinstance(scale, Tensor) else scale
-    )
+    added = through_norm(block.post_attn, out, post_norm_scale(block, z.float())[:, None])
+    return through_norm(decoder.norm, added, scale[:, None])
 
 
 def last_tokens(runs: Runs) -> Tensor:
@@ -355,7 +351,7 @@ def from_explicit(
     others = partners(items, seed) if control else [None] * len(items)
     keep = (site,) if site in ("z", "mlp_out") else ()
     heads = list(range(decoder.n_heads)) if PATCHED[site] else [None]
-    held: dict[int, tuple[Tensor, Tensor | None]] = {}
+    held: dict[int, list[Tensor]] = {}
     single = np.full(len(items), np.nan)
 
     @torch.no_grad()
@@ -365,19 +361,20 @@ def from_explicit(
 
         base = Runs.record(decoder, [join(encoded[i].ids, t) for i, t in zip(batch, tails)], keep)
         answered = [join(encoded[i].explicit_ids, t) for i, t in zip(batch, tails)]
-        controls = [i for i in batch if others[i] is not None]
+        controls = {i: other for i in batch if (other := others[i]) is not None}
         source = Runs.record(
-            decoder, [*answered, *(encoded[others[i]].explicit_ids.to(decoder.device) for i in controls)], keep
+            decoder, [*answered, *(encoded[other].explicit_ids.to(decoder.device) for other in controls.values())], keep
         )
 
-        def here(row, i):
+        def at_last(row: int, i: int) -> Tensor:
             return torch.stack(
                 [source.get(site, l)[source.starts[row] + len(encoded[i].explicit_ids) - 1] for l in layers]
             )
 
         held.clear()
+        row_of_control = {i: row for row, i in enumerate(controls, start=len(batch))}
         for row, i in enumerate(batch):
-            held[i] = here(row, i), here(len(batch) + controls.index(i), others[i]) if i in controls else None
+            held[i] = [at_last(row, i), *([at_last(row_of_control[i], controls[i])] if i in controls else [])]
             at = (
                 source.starts[row]
                 + len(encoded[i].explicit_ids)
@@ -391,7 +388,7 @@ def from_explicit(
     def cells(i: int, source: Runs, k: int) -> Iterator[Cell]:
         position = (len(encoded[i].ids) - 1,)
         for condition, values in enumerate(held[i]):
-            for at, layer in enumerate(layers) if values is not None else ():
+            for at, layer in enumerate(layers):
                 for h, head in enumerate(heads):
                     value = values[at] if head is None else values[at, head]
                     yield Cell(
@@ -402,15 +399,14 @@ def from_explicit(
 
     lengths = [len(e.ids) for e in encoded]
 
-    def size(i):
-        return sum(
-            run_bytes(decoder, n, keep)
-            for n in (
-                lengths[i] + len(encoded[i].answer_ids),
-                len(encoded[i].explicit_ids) + len(encoded[i].answer_ids),
-                0 if others[i] is None else len(encoded[others[i]].explicit_ids),
-            )
-        )
+    def size(i: int) -> int:
+        own, other = encoded[i], others[i]
+        recorded = [
+            len(own.ids) + len(own.answer_ids),
+            len(own.explicit_ids) + len(own.answer_ids),
+            0 if other is None else len(encoded[other].explicit_ids),
+        ]
+        return sum(run_bytes(decoder, n, keep) for n in recorded)
 
     sweep = Sweep(
         decoder,

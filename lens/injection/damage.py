@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..arguments import Filled, Heads, HFModel, Layers, Name, Seed, Token, door, unfit
+from ..arguments import Filled, Heads, HFModel, Layers, Name, Seed, Token, different_numbers, door, unfit
 from ..engine.metrics import sequence_logprob
 from ..engine.model import Model
 from ..engine.runs import Runs
@@ -22,7 +22,7 @@ from ..results.record import record_of
 from ..tokens import tokenize, tokenizer_of
 from .controls import check_controls, conditions
 from .items import InjectionError, Item, as_items
-from .memories import Encoder, different_layers, different_strengths, edits
+from .memories import Encoder, different_layers, edits
 
 
 @door(InjectionError)
@@ -63,7 +63,8 @@ def damage(
     """
     items, decoder = as_items(items), Model.of(model)
     prompts, texts, controls = list(prompts), list(texts), check_controls(controls)
-    layers, strengths = different_layers(layers, decoder), different_strengths(strengths)
+    layers = different_layers(layers, decoder)
+    strengths = different_numbers(strengths, "strengths", InjectionError)
     injected = conditions(decoder, model, items, encoder, controls, heads=heads, start=start, seed=seed)
     lead = start_token(model, decoder, start)
     ids = {

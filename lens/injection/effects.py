@@ -244,19 +244,19 @@ def held_out(
     for number, own in enumerate(draw.integers(2**31, size=splits)):
         half = stats.halves(n, int(own))
         select, report = np.isin(unit, half.select), np.isin(unit, half.report)
-        at: Any = (slice(None), *_chosen(*ours, select, measure))
-        percent = ours[1]
-        values = (
-            shown[at] if theirs is None else shown[at] - theirs[0][(slice(None), *_chosen(*theirs, select, measure))]
-        )
+        layer, strength = _best_cell(*ours, select, measure)
+        values, percent = shown[:, layer, strength], ours[1][:, layer, strength]
+        if theirs is not None:
+            its_layer, its_strength = _best_cell(*theirs, select, measure)
+            values = values - theirs[0][:, its_layer, its_strength]
         other = _by_memory(values, unit, half.report)
-        picks.append(at[1:])
+        picks.append((layer, strength))
         rows.append(
             (
                 _by_memory(values, unit, half.select).mean(),
                 other.mean(),
-                trimmed_mean(percent[select][at]),
-                trimmed_mean(percent[report][at]),
+                trimmed_mean(percent[select]),
+                trimmed_mean(percent[report]),
             )
         )
         each.append(_student(other, 1 - (1 - level) / 2))
@@ -297,12 +297,13 @@ def held_out(
     }
 
 
-def _cells(ds: xr.Dataset, of: str, condition: str) -> tuple[np.ndarray, np.ndarray]:
+def _cells(ds: xr.Dataset, of: Of, condition: str) -> tuple[np.ndarray, np.ndarray]:
     """Log-ratio and percentage change of every item, ``[item, layer, strength]``."""
-    both = log_ratio(ds, of), percent_change(ds, "first")
-    return tuple(
-        v.sel(condition=condition).transpose("item", "layer", "strength").values.astype(np.float64) for v in both
+    ratio, percent = (
+        change.sel(condition=condition).transpose("item", "layer", "strength").values.astype(np.float64)
+        for change in (log_ratio(ds, of), percent_change(ds, "first"))
     )
+    return ratio, percent
 
 
 def _memories(ds: xr.Dataset) -> np.ndarray:
@@ -317,10 +318,11 @@ def _by_memory(values: np.ndarray, unit: np.ndarray, chosen: np.ndarray) -> np.n
     return (np.bincount(unit, values) / np.bincount(unit))[chosen]
 
 
-def _chosen(log: np.ndarray, percent: np.ndarray, select: np.ndarray, measure: str) -> tuple[int, ...]:
-    """The cell that is best on these items."""
+def _best_cell(log: np.ndarray, percent: np.ndarray, select: np.ndarray, measure: str) -> tuple[int, int]:
+    """The layer and the strength, as numbers on their axes, that are best on these items."""
     score = log[select].mean(0) if measure == "mean" else trimmed_mean(percent[select])
-    return np.unravel_index(int(np.nanargmax(score)), log.shape[1:])
+    layer, strength = np.unravel_index(int(np.nanargmax(score)), log.shape[1:])
+    return int(layer), int(strength)
 
 
 def _student(values: np.ndarray, level: float) -> tuple[float, float, float]:

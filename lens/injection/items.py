@@ -312,7 +312,9 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 def _found(subject: str | None, prompt: str) -> str | None:
     """The subject as it stands in the prompt, whatever its capitals; None where it does not."""
-    at = prompt.lower().find(subject.lower()) if subject else -1
+    if not subject:
+        return None
+    at = prompt.lower().find(subject.lower())
     return prompt[at : at + len(subject)] if at >= 0 else None
 
 

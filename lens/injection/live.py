@@ -85,8 +85,7 @@ def _tokens(model: Any, decoder: Model, prompt: str, start: Any) -> tuple[Tensor
 
 def _places(model: Any, prompt: str, ids: Tensor, lead: int, positions: str, subject: str | None) -> tuple[int, ...]:
     if positions == "subject":
-        at = prompt.find(subject) if subject else -1
-        if at < 0:
+        if not subject or (at := prompt.find(subject)) < 0:
             raise InjectionError(
                 f"subject={shown(subject)} is not in the prompt {prompt!r}; give the words as they stand there, or"
                 " other positions."
@@ -141,22 +140,26 @@ def next_tokens(
     before = after = runs.final[reads]
     if memory is not None:
         at = _places(model, prompt, ids, lead, positions, subject)
-        made = _edits(decoder, memory, layers, value, relative, runs, at, len(ids))
-        if made:
-            after = decoder.run(runs, [(0, made)], [reads]).resid
+        injection = _edits(decoder, memory, layers, value, relative, runs, at, len(ids))
+        if injection:
+            after = decoder.run(runs, [(0, injection)], [reads]).resid
     # one product for all reads: the unembedding is by far the largest matrix
     both = decoder.unembed(torch.cat([before, after]) if after is not before else before).float().log_softmax(-1)
-    logprobs = both[0], both[-len(reads)]
-    of_answer = (
-        [
-            float(x[: len(tail)].gather(-1, torch.tensor(tail, device=x.device)[:, None]).sum())
-            for x in (both[: len(reads)], both[-len(reads) :])
-        ]
-        if tail
-        else (None, None)
-    )
+    logprobs_before, logprobs_after = both[0], both[-len(reads)]
+
+    def of_answer(x: Tensor) -> float | None:
+        """The log-probability of the whole answer."""
+        return float(x[: len(tail)].gather(-1, torch.tensor(tail, device=x.device)[:, None]).sum()) if tail else None
+
     return Distribution(
-        _top(model, logprobs[0], k), _top(model, logprobs[1], k), *logprobs, runs, *of_answer, len(tail)
+        _top(model, logprobs_before, k),
+        _top(model, logprobs_after, k),
+        logprobs_before,
+        logprobs_after,
+        runs,
+        of_answer(both[: len(reads)]),
+        of_answer(both[-len(reads) :]),
+        len(tail),
     )
 
 
@@ -238,14 +241,15 @@ def generate(
     """
     decoder, value = Model.of(model), float(strength)
     ids, lead = _tokens(model, decoder, prompt, start)
-    made, grows = (), positions in ("all", "not_first")
+    injection: tuple[Edit, ...] = ()
+    grows = positions in ("all", "not_first")
     if memory is not None:
         at = _places(model, prompt, ids, lead, positions, subject)
         where = None if positions == "all" else slice(at[0], None) if grows else at
-        made = _edits(decoder, memory, layers, value, relative, Runs.record(decoder, [ids], keep=()), where)
+        injection = _edits(decoder, memory, layers, value, relative, Runs.record(decoder, [ids], keep=()), where)
     # edits of prompt tokens have no place in the steps that read new ones
     written = write(
-        model, ids, lambda step: made if not step or grows else (), max_new_tokens=max_new_tokens, stop=stop
+        model, ids, lambda step: injection if not step or grows else (), max_new_tokens=max_new_tokens, stop=stop
     )
     text = Generated(tokenizer_of(model).decode(list(written.ids), skip_special_tokens=True))
     text.ids, text.reason = written.ids, written.reason

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..arguments import Heads, HFModel, Layers, Number, Positions, Token, door, shown, unfit
+from ..arguments import Heads, HFModel, Layers, Number, Positions, Token, door, unfit
 from ..engine.edits import Edit
 from ..engine.model import Model
 from ..engine.runs import Runs
@@ -153,17 +152,6 @@ def different_layers(layers: Any, decoder: Model) -> list[int]:
             unfit("layers", layers, f"different layers, at least one, from 0 to {decoder.n_layers - 1}")
         )
     return chosen
-
-
-def different_strengths(strengths: Any) -> list[float]:
-    """The strengths of a grid, each once.
-
-    Raises: InjectionError: none, or one that comes twice.
-    """
-    values = [float(s) for s in ([strengths] if np.isscalar(strengths) else strengths)]
-    if not values or len(set(values)) < len(values):
-        raise InjectionError(f"strengths={shown(strengths)}: expected different numbers, at least one.")
-    return values
 
 
 def _tokens(model: Any, memory: str | Sequence[int], size: int) -> tuple[str, list[int]]:

@@ -64,13 +64,10 @@ def predicts(
 
     Source: Spearman 1904; Fisher 1921 (z); Efron and Tibshirani 1993, chapter 6; Phipson and Smyth 2010.
     """
-    named = (
-        {str(n): maps[n] for n in maps}
-        if isinstance(maps, Mapping)
-        else {str(maps.name or "map"): maps}
-        if isinstance(maps, xr.DataArray)
-        else {}
-    )
+    if isinstance(maps, xr.DataArray):
+        named = {str(maps.name or "map"): maps}
+    else:
+        named = {str(name): values for name, values in maps.items()}
     if isinstance(maps, xr.Dataset):
         named = {n: m for n, m in named.items() if set(m.dims) in ({"item", "layer"}, {"item", "layer", "head"})}
     if not named:
@@ -208,7 +205,7 @@ def _predicted(
             drawn, counted = drawn + np.nan_to_num(of_split), counted + np.isfinite(of_split)
         # a resample without an item on one side of a split has no correlation there
         drawn = drawn / counted
-        partial = partial[np.isfinite(partial)].mean() if np.isfinite(partial).any() else math.nan
+        mean_partial = float(partial[np.isfinite(partial)].mean()) if np.isfinite(partial).any() else math.nan
     both = first.T @ second / splits
     order = np.stack([rng.permutation(both.shape[1]) for _ in range(permutations)])
     turned = (np.arange(n_layers)[:, None] + np.arange(n_layers)) % n_layers
@@ -217,14 +214,14 @@ def _predicted(
     def reach(orders):
         return np.abs(both[np.arange(len(both)), orders].sum(-1)) >= abs(rho.mean()) - 1e-10
 
-    limits = [_interval(d, e, level, both.shape[0], n) for d, e in zip(drawn.T, (rho.mean(), partial))]
+    limits = [_interval(d, e, level, both.shape[0], n) for d, e in zip(drawn.T, (rho.mean(), mean_partial))]
     return {
         "rho": rho.mean(),
         "low": limits[0][0],
         "high": limits[0][1],
         "p": (1 + reach(order).sum()) / (1 + permutations),
         "p_shift": reach(turned).mean(),
-        "partial": partial,
+        "partial": mean_partial,
         "partial_low": limits[1][0],
         "partial_high": limits[1][1],
         "depth": deep.mean(),

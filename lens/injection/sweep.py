@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..arguments import Count, FilePath, Heads, HFModel, Layers, Name, Positive, Seed, Token, door
+from ..arguments import Count, FilePath, Heads, HFModel, Layers, Name, Positive, Seed, Token, different_numbers, door
 from ..engine.edits import Edit
 from ..engine.model import Model
 from ..engine.pieces import Cell, batches_of, run_bytes
@@ -35,7 +35,6 @@ from .memories import (
     Memory,
     Where,
     different_layers,
-    different_strengths,
     relative_factors,
     stream_rms,
     warn_overflow,
@@ -103,7 +102,8 @@ def sweep(
         cells).
     """
     items = as_items(items)
-    strengths, controls = different_strengths(strengths), check_controls(controls)
+    strengths = different_numbers(strengths, "strengths", InjectionError)
+    controls = check_controls(controls)
     decoder = Model.of(model)
     encoded = encoded_items(model, decoder, items, start)
     layers = different_layers(layers, decoder)

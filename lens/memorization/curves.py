@@ -17,12 +17,12 @@ from ..scoring.likelihood import plain
 from ..stats import binomial_test, holm, sign_flip
 from ..stats.units import unit_means
 from ..training import Recipe
-from .errors import Holds, MemorizationError, stamped
+from .errors import Holds, MemorizationError, stamped, token_rows
 from .exposure import losses
 from .extraction import _extract
 from .probing import Parameters, curve, recitation, refuse_held, rows_of
 from .reading import Reader
-from .sequences import Sequences, disjoint
+from .sequences import Sequences, disjoint, names_of
 from .tables import laid, over, units_of, with_mean
 
 #: what decides which of a pair was seen, and what a foil is then worth
@@ -61,7 +61,7 @@ def recognition(
                 f"foils {name!r} has {len(of)} sequences; expected one for each of the {len(seen)} seen, in their"
                 " order."
             )
-        if same := [seen.names[i] for i in range(len(seen)) if np.array_equal(seen.ids[i], of.ids[i])]:
+        if same := [n for n, a, b in zip(names_of(seen), seen.ids, of.ids) if np.array_equal(a, b)]:
             raise MemorizationError(
                 f"foils {name!r} overlap with the seen: {', '.join(same[:8])} equal their partners."
             )
@@ -261,7 +261,7 @@ def retention(
                 f"foils has {len(foils)} sequences; expected one for each of {len(sequences)}, in their order."
             )
     probes = {lead: recitation(of) for lead, of in every.items()}
-    clean = None if texts is None else [np.asarray(t, np.int64) for t in getattr(texts, "ids", texts)]
+    clean = None if texts is None else token_rows(texts)
 
     if clean is not None:
         if not clean or min(map(len, clean)) < 2:

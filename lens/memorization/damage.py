@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -249,8 +249,8 @@ def damage_summary(
 
 def _line(
     measure: str,
-    before: Sequence[float],
-    after: Sequence[float],
+    before: np.ndarray,
+    after: np.ndarray,
     unit: str,
     of: np.ndarray | None,
     level: float,

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from torch import nn
 
 from ..arguments import Check, Unfit, Whole, unfit
 from ..errors import Error
 from ..results import dataset as results
 from ..results.record import Plainly, record_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 from ..scoring.likelihood import ScoringError, plain
 
 
@@ -48,14 +50,14 @@ class Holds(Check):
 
 
 def stamped(
-    ds: xr.Dataset, model: Any, core: nn.Module, kind: str, call: Mapping[str, Any], seed: int | None = None
+    ds: xr.Dataset, model: Any, core: PreTrainedModel, kind: str, call: Mapping[str, Any], seed: int | None = None
 ) -> xr.Dataset:
     """The result with its record: the model as it is now (an edit in force is in its weight hash), the call and the
     seed.
     """
     source = model if hasattr(model, "cfg") else core
-    seen = Plainly(source, core.dtype, core.device)
-    return results.stamp(ds, record_of(source, seen, kind, call, seed=seed, status="complete"))
+    view = Plainly(source, core.dtype, core.device)
+    return results.stamp(ds, record_of(source, view, kind, call, seed=seed, status="complete"))
 
 
 def labels(value: Any, n: int, name: str, of: str = "sequence") -> np.ndarray:
@@ -86,10 +88,15 @@ def counts(value: Any, n: int, name: str) -> np.ndarray:
     return array.astype(np.int64)
 
 
+def token_rows(value: Any) -> list[np.ndarray]:
+    """Rows of token ids, of any lengths, as arrays; of an object with `ids` these."""
+    rows: Any = getattr(value, "ids", value)
+    return [np.asarray(row.cpu() if hasattr(row, "cpu") else row, np.int64) for row in rows]
+
+
 def table(value: Any, name: str) -> np.ndarray:
     """Token ids [n, length]: rows of one length."""
-    given = getattr(value, "ids", value)
-    rows = [np.asarray(row.cpu() if hasattr(row, "cpu") else row) for row in given]
+    rows = token_rows(value)
     if len({len(row) for row in rows}) > 1:
         raise MemorizationError(unfit(name, value, "rows of one length"))
     return np.array(rows, np.int64)

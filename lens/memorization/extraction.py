@@ -14,7 +14,7 @@ import xarray as xr
 from ..arguments import Count, Filled, Fraction, HFModel, Seed, Share, Size, TokenRows, door, unfit
 from ..engine.sessions import of_one_model
 from .distances import leading, levenshtein, rouge_l
-from .errors import Holds, MemorizationError, stamped, whole
+from .errors import Holds, MemorizationError, stamped, token_rows, whole
 from .reading import Reader
 from .sequences import Sequences
 from .tables import summary
@@ -160,7 +160,7 @@ def find_recited(
     lead = [] if start is None else [whole(start, "start", 0)]
     inside = whole(prefix, "prefix", 1 + len(lead)) - len(lead) + suffix
     step = suffix if stride is None else whole(stride, "stride", 1)
-    rows = [np.asarray(row.cpu() if hasattr(row, "cpu") else row) for row in getattr(rows, "ids", rows)]
+    rows = token_rows(rows)
     if names is not None and len(names) != len(rows):
         raise MemorizationError(unfit("names", names, f"a name for each of the {len(rows)} rows"))
     windows = [

@@ -18,7 +18,7 @@ from ..engine.sessions import of_one_model
 from ..readout.vocabulary import induction_scores
 from ..scoring.likelihood import plain
 from ..stats.units import repeated
-from .errors import MemorizationError, stamped, whole
+from .errors import MemorizationError, stamped, token_rows, whole
 from .reading import Reader
 
 #: Most likely tokens kept at each place.
@@ -62,13 +62,13 @@ def performance(
     Source: Hernandez et al. 2022, Scaling Laws and Interpretability of Learning from Repeated Data (copying, prefix
         matching); Olsson et al. 2022.
     """
-    rows = [np.asarray(t, np.int64) for t in getattr(texts, "ids", texts)]
+    rows, tasks = token_rows(texts), dict(tasks or {})
     if not rows or min(map(len, rows)) < 2:
         raise MemorizationError(
             f"texts has {len(rows)} rows, the shortest of {min(map(len, rows), default=0)} tokens; expected at least"
             " one row of at least 2 tokens."
         )
-    items = {name: _items(name, of) for name, of in (tasks or {}).items()}
+    items = {name: _items(name, of) for name, of in tasks.items()}
     reader = Reader(model, TOP)
     every = [i for of in items.values() for i in of]
     reader.check(rows, "texts")
@@ -144,7 +144,7 @@ def prefix_matching(
     On distinct random tokens (of those that occur in the rows) twice over, after the rows' start token where they all
     begin with one.
     """
-    rows = [np.asarray(row.cpu() if hasattr(row, "cpu") else row) for row in getattr(rows, "ids", rows)]
+    rows = token_rows(rows)
     if not rows or min(map(len, rows)) < 1:
         raise MemorizationError(unfit("rows", rows, "at least one row, each of at least one token"))
     require_readable(plain(model), max(int(row.max()) for row in rows), 0, MemorizationError, "rows")

@@ -19,7 +19,7 @@ from ..training import Recipe, Rows, Trained, train
 from .errors import MemorizationError
 from .extraction import judged
 from .reading import Reader
-from .sequences import Sequences
+from .sequences import Sequences, names_of
 
 #: Finished steps at which curves are looked at by default, as far as the training goes.
 STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -78,7 +78,7 @@ def refuse_held(sequences: Sequences, rows: Rows, name: str) -> None:
     text = "\n".join("|" + "|".join(map(str, row[: int(n)])) + "|" for row, n in zip(rows.ids.tolist(), rows.lengths))
     found = [
         of
-        for of, tail in zip(sequences.names, sequences.suffixes.tolist())
+        for of, tail in zip(names_of(sequences), sequences.suffixes.tolist())
         if "|" + "|".join(map(str, tail)) + "|" in text
     ]
     if found:

@@ -120,8 +120,8 @@ class Reader(Likelihood):
             agreed[[self.lengths.key(len(p) + 1) != self.lengths.key(len(r)) for p, r in zip(prompts, rows)]] = 0
         # one length a batch; those whose first faults are near each other together
         pending: dict[int, list[int]] = {}
-        for i in np.flatnonzero(agreed < count):
-            pending.setdefault(len(prompts[i]), []).append(int(i))
+        for i in np.flatnonzero(agreed < count).tolist():
+            pending.setdefault(len(prompts[i]), []).append(i)
         groups = [some for group in pending.values() for some in _chunks(sorted(group, key=lambda i: agreed[i]), batch)]
         with tqdm(
             total=sum(map(len, groups)),

@@ -19,6 +19,7 @@ from ..engine.sessions import of_one_model
 from ..progress import hidden
 from ..scoring.likelihood import plain
 from ..stats.crossings import crossing_difference
+from ..stats.samples import PValue
 from ..training import Recipe
 from .damage import edited
 from .errors import Holds, MemorizationError, causal, stamped
@@ -173,7 +174,8 @@ def relearning_summary(
     Raises: MemorizationError: a cluster that is not there. StatisticsError: labels that do not fit.
     """
     _measured(result, measure)
-    lines, tests = [], []
+    lines: list[dict[str, Any]] = []
+    tests: list[PValue | str] = []
     units, notes = units_of(result, cluster, {"sequence": "sequences"})
     looks = result[measure].transpose("model", "on", "step", "sequence").values
     axes = {axis: list(map(str, result[axis].values)) for axis in ("model", "on")}

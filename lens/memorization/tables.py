@@ -271,14 +271,15 @@ def over(
     units agree within themselves are a share.
     """
     truth = values.dtype == bool
-    several = runs is not None and len(set(runs)) > 1 and not np.isnan(values.astype(float)).all()
+    if runs is not None and (len(set(runs)) < 2 or np.isnan(values.astype(float)).all()):
+        runs = None
     if units is not None:
-        if several:
+        if runs is not None:
             units = joined(list(zip(runs.tolist(), units.tolist())))
             runs = runs[np.unique(units, return_index=True)[1]]
         values = unit_means(values, units)[0]
     share = truth and bool(np.isin(values, (0.0, 1.0)).all())
-    if several:
+    if runs is not None:
         return nested(values, runs, level=level, seed=seed, of="share" if share else "number").interval
     return interval(values.astype(bool) if share else values, level, seed, of)
 

@@ -92,12 +92,12 @@ def is_it_gone(
     paraphrases = {name: [p for p, k in zip(of, known) if k] for name, of in (paraphrases or {}).items()}
     options = {"noise": noise, "seed": seed, "progress": progress}
     with edited(model, edit) as now:
-        after, stretched = (
-            extract(now, target, progress=progress),
-            stretch(now, target, paraphrases=paraphrases, **options),
-        )
-        control = None if twin is not None else stretch(now, foils, **options)
-    control = stretch(twin, target, paraphrases=paraphrases, **options) if twin is not None else control
+        after = extract(now, target, progress=progress)
+        stretched = stretch(now, target, paraphrases=paraphrases, **options)
+        if twin is None:
+            control = stretch(now, foils, **options)
+    if twin is not None:
+        control = stretch(twin, target, paraphrases=paraphrases, **options)
     details: dict[str, Any] = {"before": before, "after": after, "stretch": stretched, "stretch control": control}
     attacks = {}
     for name, chosen in (

@@ -28,12 +28,13 @@ SCORES = {
 
 
 def _read(decoder: Model, resid: Sequence[Tensor], encoded: Any, clean: Any = None) -> Float[Tensor, "rows 5"]:
-    return _read_many(decoder, resid[0].flatten(0, 1), [encoded] * len(resid[0]))
+    return answer_scores(decoder, resid[0].flatten(0, 1), [encoded] * len(resid[0]))
 
 
-def _read_many(
+def answer_scores(
     decoder: Model, resid: Float[Tensor, "n_reads d_model"], encoded: Sequence[Any]
 ) -> Float[Tensor, "rows 5"]:
+    """The scores of each row's answer, in the order of ``SCORES``; `resid`: the reads of row after row."""
     if not len(encoded):
         return resid.new_zeros(0, len(SCORES), dtype=torch.float32)
     answers = [e.answer_ids for e in encoded]
@@ -54,7 +55,7 @@ def _read_many(
 
 
 #: All scores of one walk, in the order of ``SCORES``.
-ANSWER = Metric("answer", "nats", lambda e: [tuple(e.answer_ids)], _read, scores=(len(SCORES),), many=_read_many)
+ANSWER = Metric("answer", "nats", lambda e: [tuple(e.answer_ids)], _read, scores=(len(SCORES),), many=answer_scores)
 
 
 @dataclass(frozen=True)
@@ -74,5 +75,5 @@ def read_answers(
     for batch, runs in recorded(decoder, whole, (), "prompts"):
         at = [runs.starts[k] + len(ids[i]) - 1 + t for k, i in enumerate(batch) for t in range(len(answers[i]))]
         resid = runs.final[torch.tensor(at, device=decoder.device)]
-        out[batch] = _read_many(decoder, resid, [_Answered(tuple(answers[i])) for i in batch]).cpu().numpy()
+        out[batch] = answer_scores(decoder, resid, [_Answered(tuple(answers[i])) for i in batch]).cpu().numpy()
     return out

@@ -370,12 +370,12 @@ def _centred(x: Tensor, wanted: bool) -> Tensor:
     return x - x.mean(-1, keepdim=True) if wanted else x
 
 
-def norm_scale(norm: Any, whole: Float[Tensor, "... d_model"]) -> Float[Tensor, "... 1"] | float:
-    """1 / root mean square (or standard deviation), as the norm divides ``whole`` by it."""
+def norm_scale(norm: Any, whole: Float[Tensor, "... d_model"]) -> Float[Tensor, "... 1"]:
+    """1 / root mean square (or standard deviation), as the norm divides ``whole`` by it; 1 where there is no norm."""
     centre, weight, epsilon = norm_parts(norm)
-    return (
-        1.0 if weight is None else (_centred(whole.float(), centre).square().mean(-1, keepdim=True) + epsilon).rsqrt()
-    )
+    if weight is None:
+        return torch.ones(*whole.shape[:-1], 1, device=whole.device)
+    return (_centred(whole.float(), centre).square().mean(-1, keepdim=True) + epsilon).rsqrt()
 
 
 def through_norm(norm: Any, part: Float[Tensor, "... d_model"], scale: Any = 1.0) -> Float[Tensor, "... d_model"]:

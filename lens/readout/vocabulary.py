@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from jaxtyping import Float
 from torch import Tensor
 
 from ..arguments import Count, HFModel, Index, Positions, Token, door
@@ -436,6 +437,13 @@ def _attributed(
         "bias": constant,
         "total": own(0) - there * own(1),
     }
+
+
+def post_norm_scale(block: Any, z: Float[Tensor, "n n_heads d_head"]) -> Float[Tensor, "n 1"]:
+    """What a block's post-norm (OLMo 2) multiplies its whole attention output by; 1 where it has none."""
+    if block.post_attn is None:
+        return torch.ones(len(z), 1, device=z.device)
+    return norm_scale(block.post_attn, before_post_norm(block, z))
 
 
 def before_post_norm(block: Any, z: Tensor) -> Tensor:

@@ -244,11 +244,13 @@ def statistics(
     if not isinstance(getattr(core, "original_model", core), torch.nn.Module):
         raise SubspaceError(unfit("model", model, "a torch.nn.Module"))
     found = chosen(core, layers)
+    items: Any
+    forward: Callable[[Any], Any]
     if run is None:
-        items: Any = fitting(core, tokens_of(data, "data", prefix), "data")
-        run, identity = _reader(core, items), items.sha256()
+        items = fitting(core, tokens_of(data, "data", prefix), "data")
+        forward, identity = _reader(core, items), items.sha256()
     else:
-        items, identity = list(data) if is_sequence(data) else [], key
+        forward, items, identity = run, list(data) if is_sequence(data) else [], key
         if not items:
             raise SubspaceError("data holds no item; give a list of at least one, of whatever run takes.")
         if folder is not None and key is None:
@@ -273,20 +275,14 @@ def statistics(
             for start in range(done, len(items), batch):
                 if says_stop(stop):
                     raise Stopped(f"statistics stopped after {done} of {len(items)} items")
-                some = (
-                    items.take(range(start, min(start + batch, len(items))))
-                    if isinstance(items, Tokens)
-                    else items[start : start + batch]
-                )
-                sums.begin(
-                    len(some),
-                    *(
-                        _weights(some, part, skip)
-                        if isinstance(some, Tokens)
-                        else (None, owner(some) if owner is not None else range(len(some)))
-                    ),
-                )
-                run(some)
+                some: Any
+                if isinstance(items, Tokens):
+                    some = items.take(range(start, min(start + batch, len(items))))
+                    sums.begin(len(some), *_weights(some, part, skip))
+                else:
+                    some = items[start : start + batch]
+                    sums.begin(len(some), None, owner(some) if owner is not None else range(len(some)))
+                forward(some)
                 sums.end(found)
                 done = start + len(some)
                 bar.update(len(some))

@@ -160,8 +160,8 @@ def integrated_gradients(
     require_autograd(SubspaceError, "method='integrated_gradients'")
     core = predicting(model)
     tokens, found = fitting(core, reciting(sequences, "sequences", prefix), "sequences"), output_layers(core, layers)
-    node, weight = np.polynomial.legendre.leggauss(steps)
-    alpha, weight = torch.from_numpy((node + 1) / 2), torch.from_numpy(weight / 2)
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    alpha, weight = torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2)
     total = {name: torch.zeros(linear.d_in, dtype=torch.float64) for name, linear in found.items()}
     paths = [list(found)] if together else [[name] for name in found]
     runs = _Masked(core, found)

@@ -178,12 +178,13 @@ def gradient_ascent(
         with torch.enable_grad():
             worse = losses(core, some, call=call(new)).mean()
             better = losses(core, next(goods)[0], call=call(new)).mean() if goods is not None else None
-            path.append([float(worse.detach()), None if better is None else float(better.detach())])
-            if not math.isfinite(path[-1][0]):
+            reached_loss = float(worse.detach())
+            path.append([reached_loss, None if better is None else float(better.detach())])
+            if not math.isfinite(reached_loss):
                 raise SubspaceError(
                     f"gradient ascent left the finite numbers at step {len(path)}; lower rate={rate} or give until."
                 )
-            if until is not None and path[-1][0] >= until:
+            if until is not None and reached_loss >= until:
                 break
             gradients = torch.autograd.grad(
                 (0.0 if better is None else clean_weight * better) - worse, list(new.values())

@@ -56,13 +56,13 @@ class Tokens:
     @door(SubspaceError)
     def take(self, index: Sequence[int]) -> Tokens:
         """The rows of these numbers."""
-        index = torch.as_tensor(index, dtype=torch.long)
-        if not len(index) or not 0 <= int(index.min()) <= int(index.max()) < len(self):
+        rows = torch.as_tensor(index, dtype=torch.long)
+        if not len(rows) or not 0 <= int(rows.min()) <= int(rows.max()) < len(self):
             raise SubspaceError(
-                unfit("index", index.tolist(), f"numbers of rows from 0 to {len(self) - 1}, at least one")
+                unfit("index", rows.tolist(), f"numbers of rows from 0 to {len(self) - 1}, at least one")
             )
-        lengths = self.lengths[index]
-        return Tokens(self.ids[index, : int(lengths.max())], lengths, self.prefix)
+        lengths = self.lengths[rows]
+        return Tokens(self.ids[rows, : int(lengths.max())], lengths, self.prefix)
 
     def rows(self) -> list[np.ndarray]:
         """Each row without its padding."""

@@ -7,6 +7,7 @@ memorised inputs have along the filter v.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -87,8 +88,9 @@ class Subspace:
                 " compute it with this model."
             )
         new, taken = {}, {}
+        least = -math.inf if above is None else above
         for name, linear in chosen(model, tuple(self.sources)).items():
-            taken[name] = int((self.values[self.sources[name]] > above).sum()) if k is None else k
+            taken[name] = int((self.values[self.sources[name]] > least).sum()) if k is None else k
             if taken[name]:
                 weight = linear.weight.detach()
                 new[name] = (weight.double().cpu() @ self.projector(name, taken[name], projection)).to(weight)

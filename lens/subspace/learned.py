@@ -9,7 +9,7 @@ NaN. Source: Chang, Thomason and Jia 2024 ("Slimming", after Liu et al. 2017; "H
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -117,8 +117,9 @@ def hard_concrete(
             gates = {name: gate(a, torch.rand(a.shape, generator=generator).to(a)) for name, a in log_a.items()}
             with multiplied(found, gates):
                 loss = losses(core, some).mean()
-            open_ = sum(torch.sigmoid(a - BETA * math.log(-LOW / HIGH)).sum() for a in log_a.values()) / size
-            whole = loss + weight * open_
+            gates_open = (torch.sigmoid(a - BETA * math.log(-LOW / HIGH)).sum() for a in log_a.values())
+            open_share = sum(gates_open, start=loss.new_zeros(())) / size
+            whole = loss + weight * open_share
         _descend(optimiser, log_a, whole)
     return neuron_scores(
         found,
@@ -131,7 +132,7 @@ def hard_concrete(
             "rate": rate,
             "seed": seed,
             "loss": float(loss.detach()),
-            "open": float(open_.detach()),
+            "open": float(open_share.detach()),
         },
     )
 
@@ -150,15 +151,16 @@ def _start(model: Any, sequences: Any, layers: Any, prefix: int | None):
 
 def _batches(
     tokens: Tokens, batch: int, steps: int, seed: int, what: str, progress: bool | None, stop: Callable[[], bool] | None
-):
+) -> Iterator[tuple[Tokens, torch.Generator]]:
+    """The rows of each step, drawn by the seed, with the generator that goes on. Raises: Stopped."""
     generator = torch.Generator().manual_seed(int(seed))
     for step in tqdm(range(steps), desc=what, delay=2.0, leave=False, disable=hidden(progress)):
         if says_stop(stop):
             raise Stopped(f"{what} stopped after {step} of {steps} steps")
-        yield (
-            (tokens if len(tokens) <= batch else tokens.take(torch.randperm(len(tokens), generator=generator)[:batch])),
-            generator,
-        )
+        if len(tokens) <= batch:
+            yield tokens, generator
+        else:
+            yield tokens.take(torch.randperm(len(tokens), generator=generator)[:batch].tolist()), generator
 
 
 def _descend(optimiser: torch.optim.Optimizer, parameters: Mapping[str, Tensor], loss: Tensor) -> None:

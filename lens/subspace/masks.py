@@ -321,7 +321,8 @@ class Mask:
                 "Raise sparsity, lower the margin, or look at whether the two sets differ at all."
             )
         new = self.weights(model)
-        how = {name: f"zeros at {hashlib.sha256(self.layers[name].astype(np.int64)).hexdigest()}" for name in new}
+        places = {name: self.layers[name].astype(np.int64).tobytes() for name in new}
+        how = {name: f"zeros at {hashlib.sha256(place).hexdigest()}" for name, place in places.items()}
         return prepared_checked(model, new, self.model if strict else "", "mask", how)
 
     # -- files ------------------------------------------------------------------------------------------------------
@@ -338,13 +339,10 @@ class Mask:
                 "layers": [[name, *map(int, shape)] for name, shape in self.shapes.items()],
             }
         )
+        arrays: dict[str, Any] = {f"layer{i}": self.layers[name] for i, name in enumerate(self.shapes)}
         with new_path(path, "save the mask") as part:
             with open(part, "wb") as ready:  # by name it would get another ending
-                np.savez_compressed(
-                    ready,
-                    about=np.frombuffer(about.encode(), np.uint8),
-                    **{f"layer{i}": self.layers[name] for i, name in enumerate(self.shapes)},
-                )
+                np.savez_compressed(ready, about=np.frombuffer(about.encode(), np.uint8), **arrays)
         return path
 
     @classmethod
@@ -352,7 +350,7 @@ class Mask:
     def load(cls, path: FilePath) -> Mask:
         """Read a mask that `save` wrote. Raises SubspaceError for a missing or damaged file."""
         try:
-            held = containers.archive(path, SubspaceError)
+            held = containers.archive(Path(path), SubspaceError)
             about = reading.value(bytes(held["about"]), dict)
             shapes = {name: (int(out), int(d_in)) for name, out, d_in in about["layers"]}
             layers = {name: held[f"layer{i}"] for i, name in enumerate(shapes)}

@@ -84,7 +84,7 @@ def inject(
     Raises: SubspaceError: more than one sequence, a share out of range, or a loss still above the threshold after all
         steps. Stopped.
     """
-    ids = getattr(sequence_ids, "ids", sequence_ids)
+    ids: Any = getattr(sequence_ids, "ids", sequence_ids)
     one = (ids.ndim if hasattr(ids, "ndim") else 1 + np.ndim(ids[0]) if len(ids) else 1) == 1
     tokens = reciting([ids] if one else sequence_ids, "sequence_ids", prefix)
     if len(tokens) != 1:

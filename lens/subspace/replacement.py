@@ -35,9 +35,10 @@ class Replacement:
         for name, new in self.new.items():
             if name not in every:
                 raise SubspaceError(f"model: it has no layer {name!r}, which the edit has; {near(name, every)}.")
-            if tuple(new.shape) != (now := tuple(every[name].weight.shape)):
+            if tuple(new.shape) != (shape := tuple(every[name].weight.shape)):
                 raise SubspaceError(
-                    f"model: it has {name!r} as {now}, the edit as {tuple(new.shape)}: it is an edit of another model."
+                    f"model: it has {name!r} as {shape}, the edit as {tuple(new.shape)}: it is an edit of another"
+                    " model."
                 )
         now = {name: every[name].require_own().weight.detach() for name in self.new}
         return {

@@ -157,7 +157,7 @@ class Scores:
         if self.kind == "weight":
             return Mask.of(taken, self.model, about)
         return Mask.of_columns(
-            {name: value.nonzero()[:, 0].numpy() for name, value in taken.items()}, self.shapes, self.model, about
+            {name: value.nonzero()[:, 0].tolist() for name, value in taken.items()}, self.shapes, self.model, about
         )
 
     def known(self) -> dict[str, Tensor]:
@@ -301,7 +301,7 @@ def weight_scores(
 def _scores(
     found: Mapping[str, Linear],
     values: Mapping[str, Tensor],
-    kind: str,
+    kind: Literal["weight", "neuron"],
     method: str,
     model: str,
     *,

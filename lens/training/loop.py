@@ -222,6 +222,15 @@ def _number(what: str, value: Any) -> Tensor:
     return value
 
 
+def _logits(model: torch.nn.Module, outputs: Any) -> Tensor:
+    """The logits of a forward. Raises TrainingError: it gave none."""
+    logits = getattr(outputs, "logits", None)
+    if not isinstance(logits, Tensor):
+        what = "a causal language model: its outputs have no logits"
+        raise TrainingError(unfit("model", model, what, "for another model give objective"))
+    return logits
+
+
 def language_loss(logits: Tensor, batch: Batch) -> Tensor:
     """Cross-entropy in nats, the mean over the tokens that count."""
     where = batch.targets[:, 1:]
@@ -351,7 +360,8 @@ class _Run:
             what = "a weight is not finite"
             if status == "diverged":
                 what = f"loss {self.losses[-1]['total']}, gradient norm {self.losses[-1]['gradient_norm']}"
-                if saved == finished:  # finite, but the next loss was not: resumed from here, it would never be
+                # finite, but the next loss was not: resumed from here, it would never be
+                if checkpoints is not None and saved == finished:
                     checkpoints.remove(finished)
             elif not self.finite():
                 status = "diverged"
@@ -388,21 +398,12 @@ class _Run:
         if not hasattr(around, "__enter__"):
             raise TrainingError(f"around(batch) gave {shown(around)}; expected a context manager")
         with around:
-            outputs = self.model(input_ids=batch.ids, use_cache=False) if self.objective is None else None
-            if outputs is not None and not isinstance(getattr(outputs, "logits", None), Tensor):
-                raise TrainingError(
-                    unfit(
-                        "model",
-                        self.model,
-                        "a causal language model: its outputs have no logits",
-                        "for another model give objective",
-                    )
-                )
-            lm = (
-                language_loss(outputs.logits, batch)
-                if outputs is not None
-                else _number("objective", self.objective(self.model, batch))
-            )
+            outputs = None
+            if self.objective is not None:
+                lm = _number("objective", self.objective(self.model, batch))
+            else:
+                outputs = self.model(input_ids=batch.ids, use_cache=False)
+                lm = language_loss(_logits(self.model, outputs), batch)
         total = self.base_weight * lm if self.base_weight else lm.new_zeros(())
         line: dict[str, float] = {"step": step, "lm": lm.item()}
         for name, term in self.terms.items():

@@ -17,7 +17,22 @@ import torch
 import xarray as xr
 
 from .. import stats
-from ..arguments import Draws, FilePath, HFModel, Layers, Number, Positive, Seed, Share, Size, Token, Whole, door, shown
+from ..arguments import (
+    Draws,
+    FilePath,
+    HFModel,
+    Layers,
+    Number,
+    Positive,
+    Seed,
+    Share,
+    Size,
+    Token,
+    Whole,
+    different_numbers,
+    door,
+    shown,
+)
 from ..engine.edits import Edit
 from ..engine.model import Model
 from ..engine.pieces import Cell, run_bytes
@@ -30,7 +45,7 @@ from ..results import dataset as results
 from ..results.record import record_of
 from ..results.resume import SweepStore
 from .errors import VectorError
-from .prompts import KINDS, TaskPrompt, answered, as_task, build
+from .prompts import KINDS, Kind, TaskPrompt, answered, as_task, build, is_kind
 from .tasks import Split, Task
 from .templates import Template, as_template
 from .vector import LayerVectors, Vector, random_like, require_width
@@ -126,12 +141,10 @@ def evaluate(
     """
     task, decoder = as_task(task), Model.of(model)
     named = _vectors(vectors, decoder, distributed, seed)
-    strengths, conditions = _strengths(strengths), _conditions(conditions)
+    strengths, conditions = different_numbers(strengths, "strengths", VectorError), _conditions(conditions)
     position = "all_new" if position == "new" else position
     layers = (
-        [OWN_LAYERS]
-        if distributed
-        else indices(None if isinstance(layers, str) and layers == "all" else layers, decoder.n_layers, "layer")
+        [OWN_LAYERS] if distributed else indices(None if isinstance(layers, str) else layers, decoder.n_layers, "layer")
     )
     if not layers or len(set(layers)) < len(layers):
         raise VectorError(f"layers={layers!r}: expected different layers, at least one, or 'all'.")
@@ -264,34 +277,26 @@ def _vectors(vectors: Any, decoder: Model, distributed: bool, seed: int) -> dict
     return named
 
 
-def _strengths(strengths: Any) -> list[float]:
-    values = [float(s) for s in ([strengths] if np.isscalar(strengths) else strengths)]
-    if not values or len(set(values)) < len(values):
-        raise VectorError(f"strengths={shown(strengths)}: expected different numbers, at least one.")
-    return values
-
-
-def _conditions(conditions: Any) -> list[str]:
-    chosen = [conditions] if isinstance(conditions, str) else list(conditions)
-    unknown = [c for c in chosen if c not in KINDS]
-    if not chosen or unknown or len(set(chosen)) < len(chosen):
+def _conditions(conditions: Any) -> list[Kind]:
+    """The kinds of prompt, each once. Raises: VectorError: none, one that is not known, or "text" among others."""
+    names = [conditions] if isinstance(conditions, str) else list(conditions)
+    kinds = [name for name in names if is_kind(name)]
+    if not kinds or len(set(kinds)) < len(names):
+        raise VectorError(f"conditions={shown(names)}: expected different kinds of prompt, some of {', '.join(KINDS)}.")
+    if "text" in kinds and len(kinds) > 1:
         raise VectorError(
-            f"conditions={shown(chosen)}: expected different kinds of prompt, some of {', '.join(KINDS)}."
+            f"conditions={kinds!r}: 'text' has an item for every sentence; evaluate it in a call of its own."
         )
-    if "text" in chosen and len(chosen) > 1:
-        raise VectorError(
-            f"conditions={chosen!r}: 'text' has an item for every sentence; evaluate it in a call of its own."
-        )
-    return chosen
+    return kinds
 
 
 def _prompts(
-    model: Any, task: Any, conditions: Sequence[str], only_known: bool, **options: Any
+    model: Any, task: Any, conditions: Sequence[Kind], only_known: bool, **options: Any
 ) -> list[list[TaskPrompt]]:
     """The prompts of each condition, item by item the same question."""
     prompts = [
-        build(model, task, c, **(options if c == "instruction" else options | {"instruction": None}))
-        for c in conditions
+        build(model, task, kind, **(options if kind == "instruction" else options | {"instruction": None}))
+        for kind in conditions
     ]
     if any([(p.x, p.y) for p in of] != [(p.x, p.y) for p in prompts[0]] for of in prompts):
         raise VectorError(
@@ -327,10 +332,10 @@ def _places(prompt: TaskPrompt, position: str) -> tuple[int, ...]:
 
 
 def _edits(vector: Vector | LayerVectors, layer: int, at: tuple[int, ...], strength: float) -> tuple[Edit, ...]:
-    if layer != OWN_LAYERS or not isinstance(vector, Vector) or vector.parts is None:
+    if layer != OWN_LAYERS or not isinstance(vector, Vector):
         return (Edit(Site("resid_post", layer=layer, position=at), "add", vector, scale=strength),)
     by_layer: dict[int, torch.Tensor] = {}
-    for (l, _), part in zip(vector.heads, vector.parts):
+    for (l, _), part in zip(vector.heads, vector.by_head):
         by_layer[l] = by_layer[l] + part if l in by_layer else part
     return tuple(
         Edit(Site("attn_out", layer=l, position=at), "add", by_layer[l], scale=strength) for l in sorted(by_layer)

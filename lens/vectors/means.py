@@ -15,7 +15,7 @@ from ..engine.model import Model
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..notices import warn
-from ..readout.answers import ANSWER, SCORES
+from ..readout.answers import SCORES, answer_scores
 from ..readout.reading import recorded
 from .errors import VectorError
 from .prompts import TaskPrompt
@@ -122,18 +122,15 @@ def mean_activations(
         reads = torch.cat(
             [last[k] + torch.arange(len(prompts[i].answer_ids), device=decoder.device) for k, i in enumerate(batch)]
         )
-        correct = (
-            ANSWER.many(decoder, runs.final[reads], [prompts[i] for i in batch])[:, list(SCORES).index("exact")].cpu()
-            == 1
-        )
+        scores = answer_scores(decoder, runs.final[reads], [prompts[i] for i in batch])
+        correct = scores[:, list(SCORES).index("exact")].cpu() == 1
         right += int(correct.sum())
         of_z = torch.zeros(decoder.n_layers, len(batch), *widths[0][1:], dtype=torch.float64)
         for l in there:
             of_z[l] = runs.get("z", l)[last].cpu().double()
         of_resid = torch.stack([runs.get("resid_post", l)[last] for l in range(decoder.n_layers)]).double().cpu()
-        for k, chosen in enumerate((slice(None), correct)):
-            z[k] += of_z[:, chosen].sum(1)
-            resid[k] += of_resid[:, chosen].sum(1)
+        z += torch.stack([of_z.sum(1), of_z[:, correct].sum(1)])
+        resid += torch.stack([of_resid.sum(1), of_resid[:, correct].sum(1)])
     if known and not right:
         warn(
             f"the model answers none of the {len(prompts)} prompts of {task or 'the task'}; all of them are in the"

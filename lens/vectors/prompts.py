@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard, get_args
 
 import numpy as np
 import torch
@@ -22,7 +22,13 @@ from .errors import VectorError
 from .tasks import Split, Task, load_task
 from .templates import Template, as_template
 
-KINDS = ("icl", "shuffled", "zero_shot", "instruction", "text")
+Kind = Literal["icl", "shuffled", "zero_shot", "instruction", "text"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+def is_kind(name: Any) -> TypeGuard[Kind]:
+    """Whether it is the name of a kind of prompt."""
+    return name in KINDS
 
 
 @door(VectorError)
@@ -63,7 +69,7 @@ def as_task(task: Task | FilePath, seed: Seed = 0) -> Task:
 def build(
     model: HFModel,
     task: Task | FilePath,
-    kind: Literal["icl", "shuffled", "zero_shot", "instruction", "text"],
+    kind: Kind,
     *,
     n: Draws | None = None,
     shots: Size = 10,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -67,13 +68,12 @@ def contrast(
         "splits": int(splits),
         "seed": int(seed),
     }
-    made = LayerVectors(vectors, name, weight_hash(model), "contrast", about, reliability)
+    every = LayerVectors(vectors, name, weight_hash(model), "contrast", about, reliability)
     if chosen is None:
-        return made
+        return every
     value = float(reliability[chosen])
-    one = made.at(chosen)
-    one.about["reliability"] = value if value == value else None
-    return one
+    one = every.at(chosen)
+    return replace(one, about={**one.about, "reliability": value if value == value else None})
 
 
 @torch.no_grad()

@@ -24,8 +24,8 @@ from ..engine.model import Model
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..models import weight_hash
-from ..readout.reading import norm_scale, through_norm
-from ..readout.vocabulary import before_post_norm
+from ..readout.reading import through_norm
+from ..readout.vocabulary import post_norm_scale
 from ..results.record import plain
 from ..tokens import token_strings, tokenizer_of
 from .errors import VectorError
@@ -107,6 +107,11 @@ class Vector:
         return len(self.direction)
 
     @property
+    def by_head(self) -> Float[Tensor, "k d_model"]:
+        """`parts` as a tensor, also where there are none."""
+        return self.direction.new_zeros(0, self.d_model) if self.parts is None else self.parts
+
+    @property
     def norm(self) -> float:
         """Its length, in units of the residual stream."""
         return float(self.direction.norm())
@@ -145,7 +150,7 @@ class Vector:
         """
         return _write(
             path,
-            {"direction": self.direction, "parts": self.parts},
+            {"direction": self.direction, "parts": self.by_head},
             {
                 "heads": [list(h) for h in self.heads],
                 "name": self.name,
@@ -179,7 +184,7 @@ class Vector:
 
     def __mul__(self, factor: float) -> "Vector":
         f = _factor(factor)
-        return self._with(self.direction * f, self.parts * f, f"{f:g} * ({self.name})")
+        return self._with(self.direction * f, self.by_head * f, f"{f:g} * ({self.name})")
 
     __rmul__ = __mul__
 
@@ -189,7 +194,7 @@ class Vector:
         return self * (1 / _factor(factor))
 
     def __neg__(self) -> "Vector":
-        return self._with(-self.direction, -self.parts, f"-({self.name})")
+        return self._with(-self.direction, -self.by_head, f"-({self.name})")
 
     def __add__(self, other: "Vector") -> "Vector":
         return self._together(other, 1, "+")
@@ -207,7 +212,7 @@ class Vector:
 
         return self._with(
             self.direction + sign * other.direction,
-            self.parts + sign * other.parts[order] if same else None,
+            self.by_head + sign * other.by_head[order] if same else None,
             f"{self.name} {sign_text} {f'({other.name})' if ' ' in other.name else other.name}",
             both(self.source, other.source),
             both(self.model, other.model),
@@ -321,8 +326,7 @@ def head_parts(
     for layer, head in heads:
         block, own = decoder.blocks[layer], z[layer].to(decoder.device).float()
         part = own[head] @ block.output_weight()[head].float()
-        scale = 1.0 if block.post_attn is None else norm_scale(block.post_attn, before_post_norm(block, own[None]))[0]
-        out.append(through_norm(block.post_attn, part, scale).cpu())
+        out.append(through_norm(block.post_attn, part, post_norm_scale(block, own[None])[0]).cpu())
     return torch.stack(out) if out else torch.zeros(0, decoder.d_model)
 
 
@@ -482,7 +486,7 @@ def random_like(vector: Vector | LayerVectors, seed: Seed) -> Vector | LayerVect
             about={"like": vector.name, "seed": int(seed)},
             reliability=None,
         )
-    whole = torch.cat([vector.direction[None], vector.parts]).double()
+    whole = torch.cat([vector.direction[None], vector.by_head]).double()
     # coordinates in an orthonormal basis of the span, put into a basis drawn at random
     basis, triangle = torch.linalg.qr(whole.T)
     turned, signs = torch.linalg.qr(torch.randn(basis.shape, generator=draw, dtype=torch.double))

@@ -102,6 +102,35 @@ def test_a_model_with_more_after_its_output_layer_keeps_whole_log_probabilities(
     )
 
 
+def test_a_teacher_says_what_it_was_not_asked_to_keep():
+    rows, index = Rows.of(prompts(3)), torch.tensor([0])
+    heads_alone = Teacher.of(tiny(), rows, heads=HEADS, logits=False)
+    assert heads_alone.heads(index).shape == (1, len(HEADS), 8)
+    for read in (heads_alone.log_probs, heads_alone.last_log_probs):
+        with pytest.raises(ForgettingError, match="kept no next-token distribution; make it with logits=True"):
+            read(index)
+    with pytest.raises(ForgettingError, match="kept the outputs of no head; make it with heads"):
+        Teacher.of(tiny(), rows).heads(index)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("guided_released", "guides lacks 's'"),
+        ("progressive", "guides lacks 's'"),
+        ("kl_random", "guides lacks 's'"),
+        ("ewc", "old_rows is None"),
+        ("replay", "old_rows is None"),
+    ],
+)
+def test_a_method_prepared_without_what_it_needs_names_it(name, text):
+    model, chosen = tiny(), method(name)
+    names = tuple(n for n, _ in model.named_parameters())
+    setup = Setup(model, lambda: model, 0, Stage("s", Rows.of(prompts(3))), (), None, None, names, 0)
+    with pytest.raises(ForgettingError, match=text):
+        chosen.prepare(setup, chosen.options)
+
+
 def test_a_teacher_that_takes_too_much_memory_is_refused():
     with pytest.raises(ForgettingError, match="memory_mb=0.001: the teacher's outputs of 40 rows"):
         Teacher.of(tiny(), Rows.of(prompts(40)), memory_mb=0.001)

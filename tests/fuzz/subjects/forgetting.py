@@ -66,11 +66,11 @@ def adapted():
 def subjects():
     warnings.simplefilter("ignore")
     result, lora, plain = run().result, forgetting.LoRA(rank=2), forgetting.METHODS["plain"]
-    kept = dict(
+    teacher_of_two = dict(
         last=torch.tensor([1, 1]),
         lengths=torch.tensor([3, 3]),
-        kept=torch.ones(2, 4),
-        head=None,
+        states=torch.ones(2, 4),
+        output=None,
         z=None,
         everywhere=False,
         seconds=0.0,
@@ -130,7 +130,7 @@ def subjects():
     yield Subject("cosine", forgetting.cosine, lambda: dict(a=torch.ones(3), b=torch.arange(3.0)))
     yield Subject("similarity", forgetting.similarity, lambda: dict(watched=np.ones((1, 2, 3))))
     yield Subject("overlap", forgetting.overlap, lambda: dict(a=[(0, 1)], b=[(0, 1), (1, 1)], total=12))
-    yield Subject("Teacher", forgetting.Teacher, lambda: dict(kept))
+    yield Subject("Teacher", forgetting.Teacher, lambda: dict(teacher_of_two))
     yield Subject(
         "Teacher.of", forgetting.Teacher.of, lambda: dict(model=model(), rows=rows(), guide=guide(), heads=HEADS)
     )

@@ -24,7 +24,7 @@ from lens.reproduce import (
     common,
     reproduction,
 )
-from lens.reproduce.instruction_vectors import steps
+from lens.reproduce.instruction_vectors import method_verdicts, rules, steps
 from lens.reproduce.instruction_vectors import study as paper
 from lens.reproduce.instruction_vectors import tables as frames
 from lens.reproduce.instruction_vectors import tasks as studies
@@ -446,14 +446,14 @@ def test_fewer_than_two_values_have_no_interval(values):
 def test_the_ablations_are_adjusted_for_how_many_were_looked_at():
     made, numbers, _ = table_for(known())
     rows = made[made.claim.str.contains(" minus ")]
-    names = [(a, b) for a, b, _ in claims.ABLATIONS if f"{a}_minus_{b}_p" in numbers]
+    names = [(a, b) for a, b, _ in method_verdicts.ABLATIONS if f"{a}_minus_{b}_p" in numbers]
     assert len(names) == len(rows) == 3 and rows.here.str.contains("by Holm over 3 comparisons").all()
     p = sorted((numbers[f"{a}_minus_{b}_p"], numbers[f"{a}_minus_{b}_holm"]) for a, b in names)
     assert p[0][1] == pytest.approx(min(1, 3 * p[0][0])) and p[-1][1] == pytest.approx(max(p[-1][0], p[-2][1]))
-    effect = claims._Effect(0.01, 0.3, "", "", "", 0.04)
+    effect = rules.Effect(0.01, 0.3, "", "", "", 0.04)
     assert (
-        claims._helps(effect, 0.12, 3, effect) == "helps taken alone; not shown among 3 comparisons (Holm)"
-        and claims._helps(effect, 0.04, 3, effect) == "helps"
+        method_verdicts._helps(effect, 0.12, 3, effect) == "helps taken alone; not shown among 3 comparisons (Holm)"
+        and method_verdicts._helps(effect, 0.04, 3, effect) == "helps"
     )
 
 
@@ -475,7 +475,7 @@ def test_what_only_learns_less_keeps_nothing_beyond_the_line():
     averaged = units[units.method == "plain"].assign(
         method="averaging", after=lambda f: f.after + 0.25 * (f["kind"] == "instruction")
     )
-    found = claims._beyond_the_line(pd.concat([units, half, averaged]))
+    found = method_verdicts.beyond_the_line(pd.concat([units, half, averaged]))
     assert np.allclose(found["heads_only"], 0) and np.allclose(found["averaging"], 0.25) and len(found["guided"]) == 3
 
 
@@ -622,11 +622,11 @@ def test_a_random_set_of_heads_overlaps_by_chance():
 def test_seeds_that_agree_to_the_last_question_show_nothing():
     """Three seeds whose tasks move by the same number: Student's t has no width there, and its p was taken for 0."""
     values = pd.Series(0.25, pd.MultiIndex.from_product([range(3), ["a", "b"]], names=["seed", "probe"]))
-    found = claims._Told(0).effect("same", values)
+    found = rules.JudgedRows().effect("same", values)
     assert (
         found.p == 1
-        and claims.judged(found, found.low > 0, found.high < 0)
+        and rules.judged(found, found.low > 0, found.high < 0)
         == "not shown: the seeds agree entirely, which gives no interval"
     )
-    moved = claims._Told(0).effect("moved", values + pd.Series([0.01, 0, 0, 0, 0, 0.02], values.index))
-    assert moved.p < 0.01 and claims.judged(moved, moved.low > 0, moved.high < 0) == "holds"
+    moved = rules.JudgedRows().effect("moved", values + pd.Series([0.01, 0, 0, 0, 0, 0.02], values.index))
+    assert moved.p < 0.01 and rules.judged(moved, moved.low > 0, moved.high < 0) == "holds"

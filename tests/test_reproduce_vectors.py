@@ -16,7 +16,7 @@ import xarray as xr
 import lens
 from lens import vectors
 from lens.reproduce import common, reproduction
-from lens.reproduce.function_vectors import steps
+from lens.reproduce.function_vectors import draws, steps
 from lens.reproduce.function_vectors import study as paper
 from lens.reproduce.function_vectors import tables as frames
 from lens.reproduce.function_vectors import told as vector_told
@@ -491,7 +491,7 @@ def test_draws_of_the_random_control_are_put_together_by_their_mean():
         },
         {"vector": names},
     )
-    made = steps.averaged(ds)
+    made = draws.averaged(ds)
     assert made["vector"].values.tolist() == [
         "universal heads",
         "random vector",
@@ -500,7 +500,7 @@ def test_draws_of_the_random_control_are_put_together_by_their_mean():
     assert made.correct.sel(vector="random vector").values.tolist() == [0.5, 1, 0] and made.correct.sel(
         vector="another task's"
     ).values.tolist() == [0, 1, 1]
-    assert steps.averaged(ds.isel(vector=[0, 3])).equals(ds.isel(vector=[0, 3])) and steps.averaged(
+    assert draws.averaged(ds.isel(vector=[0, 3])).equals(ds.isel(vector=[0, 3])) and draws.averaged(
         ds.isel(vector=[1, 2])
     )["vector"].values.tolist() == ["random vector"]
     got = frames.rate([0.5, 1, 0, 0.2])

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ..stats import Interval
 from .common import ALONE
 from .errors import ReproduceError
 
@@ -71,11 +72,18 @@ class Claims:
 
 
 class Rows(list[Row]):
-    """The rows of a table of claims, as they are judged."""
+    """The rows of a table of claims, as they are judged, and the `numbers` that they speak of."""
 
     def __init__(self, claims: Claims):
         super().__init__()
         self.claims = claims
+        self.numbers: dict[str, Any] = {}
+
+    def put(self, name: str, interval: Interval) -> Interval:
+        """An estimate and its bounds among the numbers, where `effect` reads them."""
+        for end, value in (("", interval.estimate), ("_low", interval.low), ("_high", interval.high)):
+            self.numbers[name + end] = float(value)
+        return interval
 
     def add(
         self,

@@ -29,18 +29,14 @@ ALONE, EVERY, NOT_JUDGED = "alone", "alone (every part must hold)", "not judged"
 NO_CLAIM = ("descriptive", "reported", "no claim", "not judged", "not measured", "a demonstration")
 
 
-def verdict(holds: bool, fails: bool, instead: str = "", part: bool = False) -> str:
-    """The word of a verdict; `instead` is what was seen in place of a claim that does not hold."""
-    word = (
-        "holds"
-        if holds
-        else "holds in part"
-        if part
-        else "does not hold"
-        if fails
-        else "not shown: the interval holds 0"
-    )
-    return word if holds or not instead else f"{word}; {instead}"
+def verdict(
+    holds: bool, fails: bool, instead: str = "", part: bool = False, otherwise: str = "the interval holds 0"
+) -> str:
+    """The word of a verdict; `instead` is what was seen in place of a claim that does not hold, `otherwise` why nothing
+    is shown.
+    """
+    word = "holds in part" if part else "does not hold" if fails else f"not shown: {otherwise}"
+    return "holds" if holds else f"{word}; {instead}" if instead else word
 
 
 def shown(interval: Any, digits: int = 2, sign: bool = False) -> str:
@@ -75,6 +71,13 @@ def student(values: Any) -> stats.Interval:
         return stats.Interval(mean, np.nan, np.nan, 0.95, len(x), "no interval")
     half = float(scipy_stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / len(x) ** 0.5)
     return stats.Interval(mean, mean - half, mean + half, 0.95, len(x), "Student's t")
+
+
+def matching(frame: pd.DataFrame, **where: Any) -> pd.DataFrame:
+    """The rows of a table whose columns have these values."""
+    for column, value in where.items():
+        frame = frame[frame[column] == value]
+    return frame
 
 
 def table_of(rows: Sequence[tuple]) -> pd.DataFrame:

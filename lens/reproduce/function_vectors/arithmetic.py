@@ -4,7 +4,7 @@ two less the third.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,10 @@ import xarray as xr
 
 from ... import vectors
 from ...vectors import Task
-from .steps import RANDOM, Bench, averaged, chosen_cells, is_draw, means, random_draws, swept_lightly
+from .bench import Bench, step
+from .draws import RANDOM, averaged, is_draw, light_sweep, random_draws
+from .heads import means
+from .steps import chosen_cells, only
 
 
 @dataclass(frozen=True)
@@ -55,64 +58,39 @@ def composition(bench: Bench, quartet: Quartet, heads: Sequence[tuple[int, int]]
         "direct": v[target.name],
         **random_draws(bench, summed),
     }
-    swept = bench.kept(
-        target.name,
-        "composition_sweep",
-        lambda: vectors.evaluate(
-            bench.model,
-            target,
-            tried,
-            layers=bench.layers,
-            strengths=bench.plan.strengths,
-            conditions=("zero_shot",),
-            split="valid",
-            n=bench.n(target, "valid"),
-            **bench.walk,
+    return _composed(bench, target, quartet, tried)
+
+
+@step("composition_sweep", light_sweep)
+def _swept(bench: Bench, target: Task, tried: Mapping[str, vectors.Vector]) -> xr.Dataset:
+    return bench.evaluate(target, tried, "valid", layers=bench.layers, strengths=bench.plan.strengths)
+
+
+@step("composition")
+def _composed(bench: Bench, target: Task, quartet: Quartet, tried: Mapping[str, vectors.Vector]) -> xr.Dataset:
+    cells = chosen_cells(_swept(bench, target, tried))
+    rows, cosine = [], []
+    for name, cell in cells.items():
+        of = {n: t for n, t in tried.items() if n == name or (name == RANDOM and is_draw(n))}
+        ds = averaged(bench.evaluate(target, of, "test", **only(cell)))
+        rows.append(ds.correct.sel(condition="zero_shot", vector=name).isel(layer=0, strength=0).values)
+        cosine.append(float(np.mean([t.cosine(tried["direct"]) for t in of.values()])))
+    shot = vectors.answered(bench.model, bench.prompts(target, "icl", n=bench.n(target, "test")))
+    return bench.stamped(
+        xr.Dataset(
+            {
+                "correct": (("vector", "item"), np.stack(rows).astype("float32")),
+                "base_correct": ("item", ds.base_correct.sel(condition="zero_shot").values.astype("int8")),
+                "icl_correct": ("item", shot),
+            },
+            coords={
+                "vector": list(cells),
+                "layer": ("vector", [c["layer"] for c in cells.values()]),
+                "strength": ("vector", [c["strength"] for c in cells.values()]),
+                "cosine": ("vector", cosine),
+                "x": ("item", ds.x.values.astype(str)),
+            },
         ),
-        light=swept_lightly,
+        "vector composition",
+        **{name: getattr(quartet, name).name for name in ("target", "a", "b", "c")},
     )
-    cells = chosen_cells(swept)
-    of = {name: {n: t for n, t in tried.items() if n == name or (name == RANDOM and is_draw(n))} for name in cells}
-
-    def make() -> xr.Dataset:
-        rows = {}
-        for name in cells:
-            ds = averaged(
-                vectors.evaluate(
-                    bench.model,
-                    target,
-                    of[name],
-                    layers=[int(cells[name]["layer"])],
-                    strengths=[cells[name]["strength"]],
-                    conditions=("zero_shot",),
-                    split="test",
-                    n=bench.n(target, "test"),
-                    **bench.walk,
-                )
-            )
-            rows[name] = ds.correct.sel(condition="zero_shot", vector=name).isel(layer=0, strength=0).values
-        cosine = [float(np.mean([t.cosine(v[target.name]) for t in of[name].values()])) for name in cells]
-        shot = vectors.answered(bench.model, bench.prompts(target, "icl", n=bench.n(target, "test")))
-        return bench.stamped(
-            xr.Dataset(
-                {
-                    "correct": (("vector", "item"), np.stack([rows[n] for n in cells]).astype("float32")),
-                    "base_correct": ("item", ds.base_correct.sel(condition="zero_shot").values.astype("int8")),
-                    "icl_correct": ("item", shot),
-                },
-                coords={
-                    "vector": list(cells),
-                    "layer": ("vector", [c["layer"] for c in cells.values()]),
-                    "strength": ("vector", [c["strength"] for c in cells.values()]),
-                    "cosine": ("vector", cosine),
-                    "x": ("item", ds.x.values.astype(str)),
-                },
-            ),
-            "vector composition",
-            target=target.name,
-            a=quartet.a.name,
-            b=quartet.b.name,
-            c=quartet.c.name,
-        )
-
-    return bench.kept(target.name, "composition", make)

@@ -30,14 +30,15 @@ from ...models import weight_hash
 from ...results import dataset as results
 from ...results.opening import open_result
 from ...vectors import Task, VectorError
-from ..common import Steps
+from ..common import Steps, matching
 from ..study import Asked, Drawing, Study
 from ..study import Reproduction as Judged
-from . import steps, verdicts
+from . import heads, steps, verdicts
 from . import tables as frames
 from .arithmetic import Quartet, composition, list_quartet
+from .bench import Bench, Preset
 from .claims import CLAIMS
-from .steps import UNIVERSAL, Bench, Preset
+from .heads import UNIVERSAL
 
 NAME = "function-vectors"
 #: of the conditions in the figures
@@ -126,21 +127,23 @@ class Reproduction(Judged):
         """Names of the tasks that were usable."""
         return list(dict.fromkeys(t for _, t in self.parts))
 
+    @property
+    def first(self) -> int:
+        """The first seed."""
+        return min(s for s, _ in self.parts)
+
     def effects(self, source: str = "demonstrations") -> dict[str, xr.Dataset]:
         """By task, the mean effect of every head over prompts and seeds (``effect``, layer x head)."""
-        made: dict[str, list] = {}
+        planes: dict[str, list] = {}
         for (_, task), held in self.parts.items():
             if f"effects_{source}" in held:
-                made.setdefault(task, []).append(held[f"effects_{source}"].effect.mean("prompt"))
-        return {t: xr.Dataset({"effect": sum(planes) / len(planes)}) for t, planes in made.items()}
+                planes.setdefault(task, []).append(held[f"effects_{source}"].effect.mean("prompt"))
+        return {t: xr.Dataset({"effect": sum(of) / len(of)}) for t, of in planes.items()}
 
     def universal(self, task: str | None = None) -> list[tuple[int, int]]:
         """The universal head set, leaving `task` out; of the first seed."""
-        seed = min(s for s, _ in self.parts)
-        others = {t: held["effects_demonstrations"] for (s, t), held in self.parts.items() if s == seed and t != task}
-        return vectors.universal(
-            others or {t: held["effects_demonstrations"] for (s, t), held in self.parts.items() if s == seed}, self.k
-        )
+        every = {t: held["effects_demonstrations"] for (s, t), held in self.parts.items() if s == self.first}
+        return vectors.universal({t: ds for t, ds in every.items() if t != task} or every, self.k)
 
     def vector(self, model: Any, task: str) -> vectors.Vector:
         """The task's vector by the published recipe, from the stored means: the universal heads that the task had no
@@ -148,21 +151,20 @@ class Reproduction(Judged):
 
         Raises: VectorError: the means are not among the stored steps.
         """
-        held = self.parts[min(s for s, _ in self.parts), task]
+        held = self.parts[self.first, task]
         if "means_demonstrations" not in held:
             raise VectorError(
                 f"task={task!r}: its mean activations were not stored with this run; run `python -m lens reproduce"
                 f" {NAME}` again with the same folder, which adds them, or take a vector with lens.vectors.extract."
             )
-        return vectors.extract(
-            model, task, heads=self.universal(task), means=steps.read_means(held["means_demonstrations"]), name=task
-        )
+        means = heads.read_means(held["means_demonstrations"])
+        return vectors.extract(model, task, heads=self.universal(task), means=means, name=task)
 
     def chosen(self, task: str, vector: str = UNIVERSAL) -> dict[str, float]:
         """The layer and strength that the validation questions chose for one of the compared vectors, and their
         accuracy there; of the first seed.
         """
-        return steps.chosen_cells(self.parts[min(s for s, _ in self.parts), task]["sweep"])[vector]
+        return steps.chosen_cells(self.parts[self.first, task]["sweep"])[vector]
 
 
 def measure(
@@ -188,42 +190,36 @@ def measure(
         "start": start,
         "model": weight_hash(model),
     }
-    kept = Steps(asked.folder, config, classic=True)
-    usable: list[str] | None = None
-    parts: dict[tuple[int, str], dict[str, xr.Dataset]] = {}
-    composed = []
+    store = Steps(asked.folder, config, classic=True)
+    known: dict[str, float] = {}
+    parts, composed = {}, []
     for s in range(seed, seed + plan.seeds):
-        bench = Bench(model, plan, kept, s, start, memory_mb, asked.progress, say)
+        bench = Bench(model, plan, store, s, start, memory_mb, asked.progress, say)
         tasks = load_tasks(data, plan, asked.limit, s)
-        if usable is None:
-            found = {m.task: m.known / m.asked for m in (steps.means(bench, t) for t in tasks)}
-            usable = steps.need_tasks(found, plan.usable)
-            say("; ".join(f"{n} {100 * a:.0f} %{'' if n in usable else ' (left out)'}" for n, a in found.items()))
+        if not known:
+            known = {m.task: m.known / m.asked for m in (heads.means(bench, t) for t in tasks)}
+            usable = steps.need_tasks(known, plan.usable)
+            say("; ".join(f"{n} {100 * a:.0f} %{'' if n in usable else ' (left out)'}" for n, a in known.items()))
         tasks = [t for t in tasks if t.name in usable]
+        cells = bench.decoder.n_layers * bench.decoder.n_heads
         for t in tasks:
-            say(
-                f"seed {s}, {t.name}: effects of {bench.decoder.n_layers * bench.decoder.n_heads} heads on"
-                f" {plan.trials} prompts"
-            )
+            say(f"seed {s}, {t.name}: effects of {cells} heads on {plan.trials} prompts")
             steps.first_part(bench, t)
-        sets = steps.head_sets(bench, tasks)
+        sets = heads.head_sets(bench, tasks)
         for t in tasks:
             say(f"seed {s}, {t.name}: vectors over {len(bench.layers)} layers")
             parts[s, t.name] = steps.second_part(bench, t, tasks, sets)
         four = quartet or (list_quartet if plan.composition and isinstance(data, str) and data == "own" else None)
         if four is not None:
             say(f"seed {s}: vector arithmetic")
-            composed.append(
-                composition(
-                    bench, four(s), vectors.universal({t.name: steps.effects(bench, t) for t in tasks}, plan.heads)
-                )
-            )
-    made = _gathered(parts, composed, found, bench.decoder.n_layers, plan.heads, plan.usable)
-    depends = kept.config | {"seeds": plan.seeds, "usable": plan.usable}
-    made.fingerprint = results.fingerprint({"kind": "reproduction", **depends})
-    made.config = depends | {"tasks": usable, "filter": found, "depth": made.depth}
-    made.provenance = results.provenance(next(iter(parts.values()))["effects_demonstrations"])
-    return made
+            universal = vectors.universal({t.name: heads.effects(bench, t) for t in tasks}, plan.heads)
+            composed.append(composition(bench, four(s), universal))
+    result = _judged(parts, composed, known, bench.decoder.n_layers, plan.heads, plan.usable)
+    depends = store.config | {"seeds": plan.seeds, "usable": plan.usable}
+    result.fingerprint = results.fingerprint({"kind": "reproduction", **depends})
+    result.config = depends | {"tasks": usable, "filter": known, "depth": result.depth}
+    result.provenance = results.provenance(next(iter(parts.values()))["effects_demonstrations"])
+    return result
 
 
 @door(VectorError)
@@ -255,24 +251,29 @@ def load_tasks(data: FilePath | Sequence[Task], plan: Preset, limit: Count | Non
 def read(folder: Path, record: Mapping[str, Any], seed: int) -> Reproduction:
     """A stored run, its tables computed anew from the steps."""
     config = record["config"]
-    parts, composed = {}, []
+    parts: dict[tuple[int, str], dict[str, xr.Dataset]] = {}
+    composed: list[xr.Dataset] = []
     for s in range(config["seed"], config["seed"] + config["seeds"]):
         for task in config["tasks"]:
             parts[s, task] = {f.stem: open_result(f) for f in sorted((folder / f"seed-{s}" / task).glob("*.nc"))}
         composed += [open_result(f) for f in sorted((folder / f"seed-{s}").glob("*/composition.nc"))]
-    return _gathered(parts, composed, config["filter"], config["depth"], config["preset"]["heads"], config["usable"])
+    return _judged(parts, composed, config["filter"], config["depth"], config["preset"]["heads"], config["usable"])
 
 
-def _gathered(
-    parts: Mapping, composed: list, found: Mapping[str, float], depth: int, k: int, usable: float
+def _judged(
+    parts: dict[tuple[int, str], dict[str, xr.Dataset]],
+    composed: list[xr.Dataset],
+    known: Mapping[str, float],
+    depth: int,
+    k: int,
+    usable: float,
 ) -> Reproduction:
     table, numbers = verdicts.verdicts(parts, composed, depth=depth, k=k, usable=usable)
-    tasks = len(dict.fromkeys(task for _, task in parts))
     name = results.provenance(next(iter(parts.values()))["effects_demonstrations"])["model"]["name"]
     return Reproduction(
-        parts=dict(parts),
+        parts=parts,
         composed=composed,
-        known=dict(found),
+        known=dict(known),
         answers=frames.answers(parts),
         report=frames.report(parts, depth),
         counts=frames.counts(parts),
@@ -282,83 +283,66 @@ def _gathered(
         numbers=numbers,
         depth=depth,
         k=k,
-        title=f"{name}, {tasks} tasks",
+        title=f"{name}, {len(numbers['tasks'])} tasks",
     )
 
 
-def figures(made: Reproduction) -> Mapping[str, Drawing]:
+def figures(result: Reproduction) -> Mapping[str, Drawing]:
     """The figures that a run has tables for."""
     from ... import figures as plots
 
-    effects, title = made.effects(), made.title
-    heads = {t: made.universal(t) for t in made.tasks} | {"mean of tasks": made.universal()}
+    def mean(by: Mapping[str, xr.Dataset]) -> xr.Dataset:
+        return xr.Dataset({"effect": sum(ds.effect for ds in by.values()) / len(by)})
+
+    def bars(condition: str, path: Any) -> Any:
+        rows = matching(result.report, condition=condition)
+        every = frames.pooled(rows, ("vector",)).assign(task="all tasks")
+        both = pd.concat([frames.pooled(rows, ("task", "vector")), every])
+        return plots.accuracy_bars(both, path, title=f"{title}: test, {TITLES[condition]}")
+
+    effects, title, parts = result.effects(), result.title, list(result.parts.values())
+    rings = {t: result.universal(t) for t in result.tasks} | {"mean of tasks": result.universal()}
+    bare = float(np.nanmean(np.concatenate([s["sweep"].base_correct.astype(float).values.ravel() for s in parts])))
     drawn: dict[str, Drawing] = {
-        "head_effects": lambda path: plots.effects_map(effects, path, heads=heads, title=title),
+        "head_effects": lambda path: plots.effects_map(effects, path, heads=rings, title=title),
         "layers": lambda path: plots.sweep_plot(
-            frames.layers(made.parts),
+            frames.layers(result.parts),
             path,
-            base=_none(made),
-            marks={"a third": made.depth / 3},
+            base=bare,
+            marks={"a third": result.depth / 3},
             title=f"{title}: validation, zero-shot",
         ),
     }
-    if not made.counts.empty:
+    if not result.counts.empty:
+        top = matching(result.counts, choice="top")
         drawn["heads"] = lambda path: plots.sweep_plot(
-            frames.pooled(made.counts[made.counts.choice == "top"], ("task", "heads")),
-            path,
-            by="task",
-            over="heads",
-            title=f"{title}: test, zero-shot",
+            frames.pooled(top, ("task", "heads")), path, by="task", over="heads", title=f"{title}: test, zero-shot"
         )
-    if not made.shots.empty:
+    if not result.shots.empty:
         drawn["shots"] = lambda path: plots.sweep_plot(
-            frames.pooled(made.shots, ("vector", "shots")),
+            frames.pooled(result.shots, ("vector", "shots")),
             path,
             over="shots",
             title=f"{title}: test, after demonstrations",
         )
     for condition in TITLES:
-        if (made.report.condition == condition).any():
-            drawn[f"conditions_{condition}"] = partial(_bars, made, condition)
-    if not made.templates.empty:
+        if (result.report.condition == condition).any():
+            drawn[f"conditions_{condition}"] = partial(bars, condition)
+    if not result.templates.empty:
         drawn["templates"] = lambda path: plots.accuracy_bars(
-            frames.pooled(made.templates, ("template", "vector")),
+            frames.pooled(result.templates, ("template", "vector")),
             path,
             across="template",
             title=f"{title}: test, zero-shot in other templates",
         )
-    if other := made.effects("instruction"):
+    if other := result.effects("instruction"):
         drawn["sources"] = lambda path: plots.source_plot(
-            _mean_effect({t: effects[t] for t in other}),
-            _mean_effect(other),
-            path,
-            k=made.k,
-            title=f"{title}, mean over tasks",
+            mean({t: effects[t] for t in other}), mean(other), path, k=result.k, title=f"{title}, mean over tasks"
         )
-    held = next(iter(made.parts.values()))
     named = (("AtP", "atp"), ("AtP*", "atp_star"), ("integrated gradients", "ig"))
-    if estimates := {m: held[f"effects_{n}"] for m, n in named if f"effects_{n}" in held}:
-        drawn["estimates"] = lambda path: plots.agreement_plot(held["effects_demonstrations"], estimates, path)
+    if estimates := {m: parts[0][f"effects_{n}"] for m, n in named if f"effects_{n}" in parts[0]}:
+        drawn["estimates"] = lambda path: plots.agreement_plot(parts[0]["effects_demonstrations"], estimates, path)
     return drawn
-
-
-def _bars(made: Reproduction, condition: str, path: Path | None) -> Any:
-    from ... import figures as plots
-
-    rows = made.report[made.report.condition == condition]
-    both = pd.concat(
-        [frames.pooled(rows, ("task", "vector")), frames.pooled(rows, ("vector",)).assign(task="all tasks")]
-    )
-    return plots.accuracy_bars(both, path, title=f"{made.title}: test, {TITLES[condition]}")
-
-
-def _mean_effect(by: Mapping[str, xr.Dataset]) -> xr.Dataset:
-    return xr.Dataset({"effect": sum(ds.effect for ds in by.values()) / len(by)})
-
-
-def _none(made: Reproduction) -> float:
-    rows = [h["sweep"].base_correct.astype(float).values.ravel() for h in made.parts.values()]
-    return float(np.nanmean(np.concatenate(rows)))
 
 
 def _hash(task: Task) -> str:
@@ -376,10 +360,8 @@ STUDY = Study(
     read=read,
     figures=figures,
     claims=CLAIMS,
-    controls=(
-        "a random vector of equal norm, the vector of another task, shuffled labels, the layer average, one "
-        "hooked forward a head for exactness"
-    ),
+    controls="a random vector of equal norm, the vector of another task, shuffled labels, the layer average, one"
+    " hooked forward a head for exactness",
     error=VectorError,
     model="smollm2",
     data=FilePath | Sequence[Task],

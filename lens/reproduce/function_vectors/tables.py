@@ -12,8 +12,12 @@ import pandas as pd
 import xarray as xr
 
 from ... import stats
-from .steps import DISTRIBUTED, UNIVERSAL, chosen_cells
+from ..common import matching
+from .heads import UNIVERSAL
+from .steps import DISTRIBUTED, chosen_cells
 
+#: the stored steps of a run by seed and task, then by name
+Parts = Mapping[tuple[int, str], Mapping[str, xr.Dataset]]
 NONE = "no vector"
 #: rows of `report` whose vector stands at a third of the depth, as published
 THIRD = "universal heads, a third of the depth"
@@ -28,16 +32,16 @@ def rate(correct: Any) -> dict[str, float]:
     values = values[np.isfinite(values)]
     if not len(values):
         return {"accuracy": np.nan, "low": np.nan, "high": np.nan, "n": 0}
-    interval = stats.proportion(round(values.sum()), len(values))
-    return {
-        "accuracy": float(values.mean()),
-        "low": float(interval.low),
-        "high": float(interval.high),
-        "n": len(values),
-    }
+    return _share(round(values.sum()), len(values)) | {"accuracy": float(values.mean())}
 
 
-def answers(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]]) -> pd.DataFrame:
+def _share(right: int, n: int) -> dict[str, float]:
+    interval = stats.proportion(right, n)
+    bounds = {"accuracy": interval.estimate, "low": interval.low, "high": interval.high}
+    return {name: float(value) for name, value in bounds.items()} | {"n": n}
+
+
+def answers(parts: Parts) -> pd.DataFrame:
     """Accuracy without any edit: seed, task, condition; whole answers, and of first tokens in `first`."""
     return pd.DataFrame(
         [
@@ -51,7 +55,7 @@ def answers(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]]) -> pd.Dat
     )
 
 
-def report(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]], depth: int) -> pd.DataFrame:
+def report(parts: Parts, depth: int) -> pd.DataFrame:
     """Accuracy on the test questions: seed, task, condition, vector, at the layer and strength that the validation
     questions chose for that vector.
 
@@ -59,74 +63,38 @@ def report(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]], depth: int
     natural sentences: whether the answer comes next (condition "text"), whether it is in the first tokens written
     ("written").
     """
-    rows = []
-
-    def add(seed, task, condition, vector, correct, layer=np.nan, strength=np.nan):
-        rows.append(
-            {"seed": seed, "task": task, "condition": condition, "vector": vector, "layer": layer, "strength": strength}
-            | rate(correct)
-        )
-
+    rows: list[dict[str, Any]] = []
     for (seed, task), steps in parts.items():
-        cells = chosen_cells(steps["sweep"])
-        ds = steps["test"]
-        for condition in map(str, ds.condition.values):
-            add(seed, task, condition, NONE, ds.base_correct.sel(condition=condition))
+
+        def add(condition: str, vector: str, correct: Any, cell: Mapping[str, float] = {}) -> None:
+            about = {"seed": seed, "task": task, "condition": condition, "vector": vector}
+            rows.append({**about, "layer": np.nan, "strength": np.nan, **cell, **rate(correct)})
+
+        def at(cell: Mapping[str, float]) -> dict[str, float]:
+            return {"layer": cell["layer"], "strength": cell["strength"]}
+
+        cells, ds = chosen_cells(steps["sweep"]), steps["test"]
+        third = cells[UNIVERSAL] | {"layer": int(ds.layer.values[np.abs(ds.layer.values - depth / 3).argmin()])}
+        for c in map(str, ds.condition.values):
+            add(c, NONE, ds.base_correct.sel(condition=c))
             for vector, cell in cells.items():
                 of = ds if vector in ds["vector"].values else steps["test_random"]
-                add(
-                    seed,
-                    task,
-                    condition,
-                    vector,
-                    of.correct.sel(condition=condition, vector=vector, layer=cell["layer"], strength=cell["strength"]),
-                    cell["layer"],
-                    cell["strength"],
-                )
-            third = int(ds.layer.values[np.abs(ds.layer.values - depth / 3).argmin()])
-            strength = cells[UNIVERSAL]["strength"]
-            add(
-                seed,
-                task,
-                condition,
-                THIRD,
-                ds.correct.sel(condition=condition, vector=UNIVERSAL, layer=third, strength=strength),
-                third,
-                strength,
-            )
-        add(seed, task, "zero_shot", ICL, steps["answers"].correct.sel(condition="icl"))
+                add(c, vector, of.correct.sel(condition=c, vector=vector, **at(cell)), cell)
+            add(c, THIRD, ds.correct.sel(condition=c, vector=UNIVERSAL, **at(third)), third)
+        add("zero_shot", ICL, steps["answers"].correct.sel(condition="icl"))
         if "distributed_test" in steps:
-            spread = steps["distributed_test"].sel(condition="zero_shot", vector=UNIVERSAL)
-            add(
-                seed,
-                task,
-                "zero_shot",
-                DISTRIBUTED,
-                spread.correct.isel(layer=0, strength=0),
-                strength=float(spread.strength.values[0]),
-            )
-        if "text" in steps:
-            ds, cell = steps["text"].sel(condition="text"), cells[UNIVERSAL]
-            add(seed, task, "text", NONE, ds.base_correct)
-            for vector in map(str, ds.vector.values):
-                add(
-                    seed,
-                    task,
-                    "text",
-                    vector,
-                    ds.correct.sel(vector=vector).isel(layer=0, strength=0),
-                    cell["layer"],
-                    cell["strength"],
-                )
-        if "written" in steps:
-            ds, cell = steps["written"], cells[UNIVERSAL]
-            add(seed, task, "written", NONE, ds.base_success)
-            for vector in map(str, ds.vector.values):
-                add(seed, task, "written", vector, ds.success.sel(vector=vector), cell["layer"], cell["strength"])
+            spread = steps["distributed_test"].sel(condition="zero_shot", vector=UNIVERSAL).isel(layer=0, strength=0)
+            add("zero_shot", DISTRIBUTED, spread.correct, {"strength": float(spread.strength)})
+        for c, right in (("text", "correct"), ("written", "success")):
+            if c in steps:
+                ds = steps[c].sel(condition=c).isel(layer=0, strength=0) if c == "text" else steps[c]
+                add(c, NONE, ds[f"base_{right}"])
+                for vector in map(str, ds["vector"].values):
+                    add(c, vector, ds[right].sel(vector=vector), cells[UNIVERSAL])
     return pd.DataFrame(rows)
 
 
-def layers(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]], task: str | None = None) -> pd.DataFrame:
+def layers(parts: Parts, task: str | None = None) -> pd.DataFrame:
     """The validation sweep along the layer, every vector at its chosen strength: one task's, or all tasks' questions
     together.
     """
@@ -144,7 +112,7 @@ def layers(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]], task: str 
     return pd.DataFrame([{"vector": v, "layer": l} | rate(np.concatenate(c)) for (v, l), c in held.items()])
 
 
-def counts(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]]) -> pd.DataFrame:
+def counts(parts: Parts) -> pd.DataFrame:
     """Accuracy by the number of heads in the vector, those of largest effect ("top") and drawn ones ("random"): seed,
     task, choice, heads; test questions.
     """
@@ -160,25 +128,24 @@ def counts(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]]) -> pd.Data
     )
 
 
-def templates(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]]) -> pd.DataFrame:
+def templates(parts: Parts) -> pd.DataFrame:
     """Accuracy in other templates, with and without the vector: seed, task, template, vector; test questions."""
-    rows = []
-    for (s, t), steps in parts.items():
-        if "portability" in steps:
-            ds = steps["portability"]
-            for name in map(str, ds.template.values):
-                rows.append(
-                    {"seed": s, "task": t, "template": name, "vector": NONE} | rate(ds.base_correct.sel(template=name))
-                )
-                rows += [
-                    {"seed": s, "task": t, "template": name, "vector": str(v)}
-                    | rate(ds.correct.sel(template=name, vector=v))
-                    for v in ds.vector.values
-                ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        [
+            {"seed": s, "task": t, "template": str(name), "vector": vector} | rate(right.sel(template=name))
+            for (s, t), steps in parts.items()
+            if "portability" in steps
+            for ds in [steps["portability"]]
+            for name in ds.template.values
+            for vector, right in [
+                (NONE, ds.base_correct),
+                *((str(v), ds.correct.sel(vector=v)) for v in ds.vector.values),
+            ]
+        ]
+    )
 
 
-def shots(parts: Mapping[tuple[int, str], Mapping[str, xr.Dataset]]) -> pd.DataFrame:
+def shots(parts: Parts) -> pd.DataFrame:
     """Accuracy by the number of demonstrations, with the published recipe's vector and without: seed, task, vector,
     shots; test questions.
     """
@@ -200,24 +167,14 @@ def plane(ds: xr.Dataset) -> np.ndarray:
 
 def pooled(frame: pd.DataFrame, by: Iterable[str]) -> pd.DataFrame:
     """Rows of `frame` with the same `by` put together: all their questions, the interval of the whole."""
-    rows = []
-    for key, group in frame.groupby(list(by), sort=False):
-        right = round((group.accuracy * group.n).sum())
-        interval = stats.proportion(right, int(group.n.sum()))
-        rows.append(
-            dict(zip(by, key if isinstance(key, tuple) else (key,)))
-            | {
-                "accuracy": float(interval.estimate),
-                "low": float(interval.low),
-                "high": float(interval.high),
-                "n": int(group.n.sum()),
-            }
-        )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        [
+            dict(zip(by, key)) | _share(round((group.accuracy * group.n).sum()), int(group.n.sum()))
+            for key, group in frame.groupby(list(by), sort=False)
+        ]
+    )
 
 
 def by_task(frame: pd.DataFrame, **where: Any) -> pd.Series:
     """Accuracy by task, mean over the seeds, of the rows that match `where`."""
-    for column, value in where.items():
-        frame = frame[frame[column] == value]
-    return frame.groupby("task", sort=False).accuracy.mean()
+    return matching(frame, **where).groupby("task", sort=False).accuracy.mean()

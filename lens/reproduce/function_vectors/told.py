@@ -24,8 +24,8 @@ from ...stats import Interval
 from ...tokens import tokenizer_of
 from ...vectors import Task, VectorError
 from ..common import shown, table_of
-from .steps import RANDOM, averaged
-from .verdicts import MARGIN, equal, over_tasks, ruled
+from .draws import RANDOM, averaged
+from .rules import MARGIN, above, equal, half_shared, over_tasks
 
 ORGANISMS = ("organism:symbols", "organism:symbols-1", "organism:symbols-2")
 DEMONSTRATIONS, INSTRUCTION = "demonstrations", "instruction"
@@ -59,12 +59,8 @@ def told(
 
     Raises: VectorError: no task is answered both ways.
     """
-    rows = [
-        row
-        for number, name in enumerate(models)
-        for row in _model(load(name), number, tasks, usable, k, prompts, trials, draws, strengths)
-    ]
-    units = pd.DataFrame(rows)
+    plan = {"usable": usable, "k": k, "prompts": prompts, "trials": trials, "draws": draws, "strengths": strengths}
+    units = pd.DataFrame([row for seed, name in enumerate(models) for row in _model(load(name), seed, tasks, **plan)])
     if "shared" not in units or units.shared.isna().all():
         raise VectorError(
             f"models={list(models)!r}: no task is answered in {100 * usable:.0f} % of the cases both by demonstrations"
@@ -74,15 +70,7 @@ def told(
 
 
 def _model(
-    model: Any,
-    seed: int,
-    tasks: Sequence[str] | None,
-    usable: float,
-    k: int,
-    prompts: int,
-    trials: int,
-    draws: int,
-    strengths: Sequence[float],
+    model: Any, seed: int, tasks: Sequence[str] | None, *, usable, k, prompts, trials, draws, strengths
 ) -> list[dict[str, Any]]:
     suite = Suite(seed, len(tokenizer_of(model)) - len(Suite(seed, 1).vocabulary) + 1)
     heads = Model.of(model).n_layers * Model.of(model).n_heads
@@ -109,14 +97,10 @@ def _model(
         compared = made | {
             f"{RANDOM} {d + 1}": vectors.random_like(made[INSTRUCTION], 1000 * seed + d) for d in range(draws)
         }
-        grid = {
-            split: averaged(
-                vectors.evaluate(model, task, compared, strengths=strengths, split=split, **how)[
-                    ["correct", "logprob", "base_correct"]
-                ]
-            )
-            for split in ("valid", "test")
-        }
+        grid = {}
+        for split in ("valid", "test"):
+            ds = vectors.evaluate(model, task, compared, strengths=strengths, split=split, **how)
+            grid[split] = averaged(ds[["correct", "logprob", "base_correct"]])
         row |= {
             "shared": both["shared"],
             "chance": both["expected"],
@@ -125,10 +109,8 @@ def _model(
             "no vector": float(grid["test"].base_correct.mean()),
         }
         for vector in (DEMONSTRATIONS, INSTRUCTION, RANDOM):
-            right, likely = (
-                grid["valid"][v].sel(vector=vector, condition="zero_shot").mean("item") for v in ("correct", "logprob")
-            )
-            at = (right + 1e-6 * likely.clip(-1e4, 0)).argmax(("layer", "strength"))
+            valid = grid["valid"].sel(vector=vector, condition="zero_shot").mean("item")
+            at = (valid.correct + 1e-6 * valid.logprob.clip(-1e4, 0)).argmax(("layer", "strength"))
             row |= {
                 vector: float(grid["test"].correct.sel(vector=vector, condition="zero_shot").isel(at).mean()),
                 f"layer, {vector}": int(at["layer"]),
@@ -175,39 +157,17 @@ def _table(units: pd.DataFrame, k: int) -> pd.DataFrame:
             (
                 "Instruction text calls on other heads than demonstrations do (Davidson 2025)",
                 "not measured in the paper",
-                (
-                    f"{shown(shared, 1)} of {k} heads shared (chance {done.chance.mean():.1f}); cosine of the vectors"
-                    f" {shown(alike)}"
-                ),
+                f"{shown(shared, 1)} of {k} heads shared (chance {done.chance.mean():.1f}); cosine of the vectors"
+                f" {shown(alike)}",
                 n,
-                ruled(
-                    (
-                        "holds: fewer than half are shared"
-                        if shared.high < k / 2
-                        else (
-                            "does not hold: more than half are shared"
-                            if shared.low > k / 2
-                            else "not shown: the interval holds one half"
-                        )
-                    ),
-                    shared,
-                ),
+                half_shared(shared, k),
             ),
             (
                 "A vector from the instruction causes the task zero-shot (more than random ones of equal norm)",
                 "not measured in the paper",
                 f"{mean('no vector'):.2f} to {mean(INSTRUCTION):.2f}; minus random {shown(gain, sign=True)}",
                 n,
-                ruled(
-                    (
-                        "holds"
-                        if gain.low > 0
-                        else "does not hold"
-                        if gain.high < 0
-                        else "not shown: the interval holds 0"
-                    ),
-                    gain,
-                ),
+                above(gain),
             ),
             (
                 f"... as well as one from demonstrations (within {MARGIN:g})",

@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...arguments import FilePath, Filled, Name, door
+from ...figures.panels import grid, headed, legend_below, legend_beside, plain, slanted
 from ...figures.style import INK, MUTED, SERIES, FigureError, figure, finish, require_rows, require_some
 from ...figures.vectors import MARKS
 
@@ -51,52 +52,30 @@ def forgetting_scatter(
     Source: the layout of Jiang et al. 2025, figure 6.
     """
     require_rows(frame, ("seed", "task", "at", "accuracy", *predictors))
-    fig = Figure(figsize=(0.6 + 3.1 * len(predictors), 3.5), layout="constrained", dpi=130)
-    axes = fig.subplots(1, len(predictors), squeeze=False, sharey=True)[0]
+    fig, (axes,) = grid(1, len(predictors), 3.1, 3.5, left=0.6, sharey=True)
     seeds = list(dict.fromkeys(frame.seed))
     for ax, (column, label) in zip(axes, predictors.items()):
-        found = []
+        each = []
         for (seed, _), of in frame.groupby(["seed", "task"], sort=False):
             of = of.sort_values("at")
-            colour = SERIES[seeds.index(seed) % len(SERIES)]
+            colour, mark = SERIES[seeds.index(seed) % len(SERIES)], MARKS[seeds.index(seed) % len(MARKS)]
             ax.plot(of[column], of.accuracy, color=colour, linewidth=0.5, alpha=0.35)
-            ax.plot(
-                of[column],
-                of.accuracy,
-                MARKS[seeds.index(seed) % len(MARKS)],
-                color=colour,
-                markersize=2.8,
-                alpha=0.75,
-                markeredgewidth=0,
-            )
+            ax.plot(of[column], of.accuracy, mark, color=colour, markersize=2.8, alpha=0.75, markeredgewidth=0)
             if len(of) >= LEAST_EVALUATIONS and np.ptp(of.accuracy) > 0.05 and np.ptp(of[column]) > 0:
-                found.append(np.corrcoef(of[column], of.accuracy)[0, 1])
+                each.append(np.corrcoef(of[column], of.accuracy)[0, 1])
         ax.set_xlabel(label, fontsize=8)
-        ax.tick_params(labelsize=7)
-        ax.spines[["top", "right"]].set_visible(False)
-        why = (
-            "no task's accuracy moved"
-            if frame["at"].nunique() >= LEAST_EVALUATIONS
-            else f"no r: fewer than {LEAST_EVALUATIONS} evaluations"
-        )
-        ax.set_title(
-            f"mean r along the training {np.mean(found):+.2f}, {len(found)} tasks x seeds" if found else why, fontsize=8
-        )
+        plain(ax, 7)
+        few = frame["at"].nunique() < LEAST_EVALUATIONS
+        why = f"no r: fewer than {LEAST_EVALUATIONS} evaluations" if few else "no task's accuracy moved"
+        mean = f"mean r along the training {np.mean(each):+.2f}, {len(each)} tasks x seeds" if each else why
+        ax.set_title(mean, fontsize=8)
     axes[0].set_ylabel("accuracy by instruction", fontsize=8)
     axes[0].set_ylim(-0.03, 1.03)
     for i, seed in enumerate(seeds):
         axes[-1].plot([], [], MARKS[i % len(MARKS)], color=SERIES[i % len(SERIES)], markersize=4, label=f"seed {seed}")
-    fig.legend(
-        *axes[-1].get_legend_handles_labels(),
-        fontsize=7,
-        frameon=False,
-        loc="outside lower center",
-        ncols=max(1, len(seeds)),
-    )
-    fig.suptitle(
-        f"{title}{', ' if title else ''}{frame.task.nunique()} old tasks, {frame['at'].nunique()} evaluations",
-        fontsize=9,
-    )
+    legend_below(fig, axes[-1], max(1, len(seeds)))
+    said = f"{frame.task.nunique()} old tasks, {frame['at'].nunique()} evaluations"
+    fig.suptitle(headed(title, said), fontsize=9)
     return finish(fig, path)
 
 
@@ -121,12 +100,8 @@ def recovery_bars(
         "new": "new task's vector taken away",
         "random of new": "random vector taken away",
     }
-    base = (
-        frame[frame.condition == conditions[0]]
-        .groupby("task")[["base", "lost"]]
-        .mean()
-        .sort_values("lost", ascending=False)
-    )
+    first = frame[frame.condition == conditions[0]]
+    base = first.groupby("task")[["base", "lost"]].mean().sort_values("lost", ascending=False)
     bars = {"before training": base.base + base.lost, "after training": base.base}
     bars |= {
         named.get(c, c): frame[frame.condition == c].groupby("task").accuracy.mean().reindex(base.index)
@@ -143,25 +118,15 @@ def recovery_bars(
             for at, task in zip(x, base.index):
                 dots = rows[rows.task == task].accuracy
                 ax.plot(np.full(len(dots), at), dots, ".", color=INK, markersize=2)
-    ax.set_xticks(
-        range(len(base)),
-        [str(t).replace("_", " ") for t in base.index],
-        fontsize=8,
-        rotation=35,
-        ha="right",
-        rotation_mode="anchor",
-    )
     ax.set_ylim(0, 1.04)
     ax.set_ylabel("accuracy by instruction", fontsize=9)
-    ax.tick_params(axis="y", labelsize=8)
-    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    ax.spines[["top", "right"]].set_visible(False)
+    plain(ax)
+    slanted(ax, base.index)
+    legend_beside(ax)
     low, high = int(frame.n.min()), int(frame.n.max())
     count = f"n = {low}{'' if low == high else f' to {high}'} a task, {frame.seed.nunique()} seed(s)"
-    ax.set_title(
-        f"{title}{', ' if title else ''}{count}\nreported on the half that did not choose layer and strength",
-        fontsize=8,
-    )
+    said = f"{count}\nreported on the half that did not choose layer and strength"
+    ax.set_title(headed(title, said), fontsize=8)
     return finish(fig, path)
 
 
@@ -185,9 +150,8 @@ def method_plot(
     drawn = [m for m in metrics if (frame.metric == m).any()]
     metrics = drawn or require_some(metrics, frame.metric, "metrics")
     first = frame[(frame.metric == metrics[0]) & (frame.method != baseline)].sort_values("difference")
-    order, plain = list(first.method), frame[frame.method == baseline].set_index("metric")
-    fig = Figure(figsize=(2.6 + 2.6 * len(metrics), 1.2 + 0.24 * max(3, len(order))), layout="constrained", dpi=130)
-    axes = fig.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
+    order, reference = list(first.method), frame[frame.method == baseline].set_index("metric")
+    fig, (axes,) = grid(1, len(metrics), 2.6, 1.2 + 0.24 * max(3, len(order)), left=2.6, sharey=True)
     for i, (ax, metric) in enumerate(zip(axes, metrics)):
         rows = frame[frame.metric == metric].set_index("method").reindex(order)
         y = np.arange(len(order))
@@ -205,7 +169,7 @@ def method_plot(
         for at, dots in zip(y, rows.get("by_seed", pd.Series([()] * len(order)))):
             if isinstance(dots, Sequence) and not isinstance(dots, str) and len(dots) > 1:
                 ax.plot(dots, np.full(len(dots), at), "|", color=INK, markersize=5, markeredgewidth=0.7)
-        base = plain.loc[metric] if metric in plain.index else None
+        base = reference.loc[metric] if metric in reference.index else None
         of = f" of {base.seeds} seed{'' if base.seeds == 1 else 's'}" if base is not None and "seeds" in base else ""
         start = f", start {base.start:.2f}" if base is not None and np.isfinite(base.get("start", np.nan)) else ""
         ax.set_title(
@@ -214,8 +178,7 @@ def method_plot(
             fontsize=8,
         )
         ax.set_xlabel(f"minus {baseline}", fontsize=8)
-        ax.tick_params(labelsize=7)
-        ax.spines[["top", "right"]].set_visible(False)
+        plain(ax, 7)
         ax.grid(axis="y", color="#e5e7eb", linewidth=0.5)
         ax.set_ylim(-0.6, len(order) - 0.4)
     axes[0].set_yticks(range(len(order)), [(names or {}).get(m, m) for m in order], fontsize=8)
@@ -225,7 +188,7 @@ def method_plot(
         if several
         else "one seed: bars are 95 % over its tasks, none where these are fewer than six"
     )
-    fig.suptitle(f"{title}{', ' if title else ''}{bars}", fontsize=9)
+    fig.suptitle(headed(title, bars), fontsize=9)
     return finish(fig, path)
 
 
@@ -256,14 +219,8 @@ def tradeoff_plot(
         )
     fig, ax = figure(7.2, 4.4)
     if baseline in y.index and np.isfinite(y.start[baseline]):
-        ax.plot(
-            [0, x["mean"][baseline]],
-            [y.start[baseline], y["mean"][baseline]],
-            color=MUTED,
-            linewidth=0.8,
-            linestyle="--",
-            zorder=0,
-        )
+        way = [0, x["mean"][baseline]], [y.start[baseline], y["mean"][baseline]]
+        ax.plot(*way, color=MUTED, linewidth=0.8, linestyle="--", zorder=0)
         ax.plot(0, y.start[baseline], "*", color=INK, markersize=9, label="start model (new tasks unknown)")
     for i, method in enumerate(y.sort_values("mean", ascending=False).index):
         ax.plot(
@@ -278,9 +235,8 @@ def tradeoff_plot(
     ax.set_ylabel(str(y.title.iloc[0]), fontsize=9)
     ax.set_xlim(-0.03, 1.03)
     ax.set_ylim(-0.03, 1.03)
-    ax.tick_params(labelsize=8)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    plain(ax)
+    legend_beside(ax)
     ax.set_title(title, fontsize=9)
     return finish(fig, path)
 
@@ -307,46 +263,29 @@ def curve_plot(
     if not drawn:
         require_some(list(kinds), frame["kind"], "kinds")
     kinds = drawn
-    fig = Figure(figsize=(0.8 + 2.6 * len(kinds), 3.4), layout="constrained", dpi=130)
-    axes = fig.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
+    fig, (axes,) = grid(1, len(kinds), 2.6, 3.4, left=0.8, sharey=True)
     starts = frame[frame.step == 0].drop_duplicates("stage")[["stage", "at"]]
     for ax, (kind, label) in zip(axes, kinds.items()):
         for i, method in enumerate(methods):
             of = frame[(frame["kind"] == kind) & (frame.method == method)]
             if of.empty:
                 continue
-            colour, named = SERIES[i % len(SERIES)], (names or {}).get(method, method)
+            colour, mark = SERIES[i % len(SERIES)], MARKS[i % len(MARKS)]
             for k, (_, part) in enumerate(of.groupby("stage", sort=False)):
                 by = part.groupby("at").accuracy.agg(["mean", "min", "max"])
-                ax.plot(
-                    by.index,
-                    by["mean"],
-                    marker=MARKS[i % len(MARKS)],
-                    markersize=2.6,
-                    linewidth=1.2,
-                    color=colour,
-                    label=named if k == 0 else None,
-                )
+                named = (names or {}).get(method, method) if k == 0 else None
+                ax.plot(by.index, by["mean"], marker=mark, markersize=2.6, linewidth=1.2, color=colour, label=named)
                 ax.fill_between(by.index, by["min"], by["max"], color=colour, alpha=0.12, linewidth=0)
         for row in starts.itertuples():
             ax.axvline(row.at, color=MUTED, linewidth=0.5, linestyle=":")
             ax.text(row.at, 1.05, f" {row.stage}", fontsize=6, color=MUTED, rotation=30, ha="left", va="bottom")
         ax.set_title(label, fontsize=9, pad=8 + 2.2 * max(len(str(n)) for n in starts.stage))
         ax.set_xlabel("steps trained", fontsize=8)
-        ax.tick_params(labelsize=7)
         ax.set_ylim(-0.03, 1.05)
-        ax.spines[["top", "right"]].set_visible(False)
+        plain(ax, 7)
     axes[0].set_ylabel("accuracy", fontsize=9)
-    fig.legend(
-        *axes[0].get_legend_handles_labels(),
-        fontsize=7,
-        frameon=False,
-        loc="outside lower center",
-        ncols=min(4, len(methods)),
-    )
-    fig.suptitle(
-        f"{title}{', ' if title else ''}mean over {frame.seed.nunique()} seed(s), band: their range", fontsize=9
-    )
+    legend_below(fig, axes[0], min(4, len(methods)))
+    fig.suptitle(headed(title, f"mean over {frame.seed.nunique()} seed(s), band: their range"), fontsize=9)
     return finish(fig, path)
 
 
@@ -368,30 +307,17 @@ def set_plot(
     for i, method in enumerate(methods):
         of = frame[frame.method == method]
         x = np.arange(len(tasks)) + (i - (len(methods) - 1) / 2) * width
-        ax.bar(
-            x,
-            of.groupby("task").jaccard.mean().reindex(tasks),
-            width * 0.92,
-            color=SERIES[i % len(SERIES)],
-            label=(names or {}).get(method, method),
-        )
+        mean, named = of.groupby("task").jaccard.mean().reindex(tasks), (names or {}).get(method, method)
+        ax.bar(x, mean, width * 0.92, color=SERIES[i % len(SERIES)], label=named)
         for at, task in zip(x, tasks):
             dots = of[of.task == task].jaccard
             ax.plot(np.full(len(dots), at), dots, ".", color=INK, markersize=2.5)
     ax.axhline(frame.chance.mean(), color=MUTED, linestyle="--", linewidth=1, label="by chance")
-    ax.set_xticks(
-        range(len(tasks)),
-        [str(t).replace("_", " ") for t in tasks],
-        fontsize=8,
-        rotation=35,
-        ha="right",
-        rotation_mode="anchor",
-    )
     ax.set_ylim(0, 1.03)
     ax.set_ylabel(f"Jaccard of the {int(frame.k.iloc[0])} strongest heads", fontsize=9)
-    ax.tick_params(axis="y", labelsize=8)
-    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    ax.spines[["top", "right"]].set_visible(False)
+    plain(ax)
+    slanted(ax, tasks)
+    legend_beside(ax)
     ax.set_title(
         f"{title}\nbefore and after training, of {int(frame['heads'].iloc[0])} heads, {frame.seed.nunique()} seed(s)",
         fontsize=8,
@@ -428,9 +354,8 @@ def drift_plot(
     ax.set_yticks(range(len(order)), [(names or {}).get(m, m) for m in order], fontsize=8)
     ax.set_xlabel("length of the change over length of the weights", fontsize=8)
     ax.set_xlim(left=0)
-    ax.tick_params(axis="x", labelsize=8)
     ax.grid(axis="y", color="#e5e7eb", linewidth=0.5)
-    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    ax.spines[["top", "right"]].set_visible(False)
+    plain(ax)
+    legend_beside(ax)
     ax.set_title(f"{title}\nweights at the end, mean and range over {frame.seed.nunique()} seed(s)", fontsize=8)
     return finish(fig, path)

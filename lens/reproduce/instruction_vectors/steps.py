@@ -7,8 +7,7 @@ from __future__ import annotations
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,59 +15,16 @@ import torch
 import xarray as xr
 
 from ... import forgetting, vectors
-from ...engine.model import Model
 from ...forgetting import ForgettingError, Guide
 from ...results import dataset as results
-from ...results.record import record_of
 from ...training import Recipe
 from ...vectors import Vector
 from ...vectors.mediation import task_means
-from ..common import Steps
-from .tasks import TITLES, VARIANTS, Course, Preset
+from .bench import Bench
+from .tasks import TITLES, VARIANTS, Preset
+from .watch import DISTANCES, READINGS, distances, drift_of, similarities
 
-#: what is read of each old task at every evaluation, as cosine with what it was at the start
-READINGS = ("vector", "hidden state", "vector from instruction", "hidden state of instruction")
-#: parts whose relative change of weights is followed; the first entry is the plain distance of all
-DISTANCES = ("distance", "all", "attention", "mlp")
 _MISSING = -1
-
-
-@dataclass
-class Bench:
-    """One seed of a run: its course, the plan and where steps are kept."""
-
-    course: Course
-    plan: Preset
-    steps: Steps
-    progress: bool | None = None
-    memory_mb: float = 500
-    say: Callable[[str], None] = lambda line: None
-
-    def kept(self, name: str, make: Callable[[], xr.Dataset]) -> xr.Dataset:
-        """A step of this seed."""
-        return self.steps.kept(f"seed-{self.course.seed}/{name}", make)
-
-    def stamped(self, ds: xr.Dataset, kind: str, **call: Any) -> xr.Dataset:
-        """A Dataset made here, with its record."""
-        reader = self.course.reader
-        return results.stamp(
-            ds, record_of(reader, Model.of(reader), kind, call, seed=self.course.seed, status="complete")
-        )
-
-    @property
-    def layers(self) -> list[int]:
-        """Layers at whose output vectors are tried."""
-        return list(range(0, Model.of(self.course.reader).n_layers, self.plan.every))
-
-    @property
-    def walk(self) -> dict[str, Any]:
-        """Arguments that every measurement of vectors takes."""
-        return {
-            "template": self.course.template,
-            "seed": self.course.seed,
-            "shots": self.plan.shots,
-            "progress": self.progress,
-        }
 
 
 def effects_of(bench: Bench, model: Any, task: vectors.Task) -> xr.Dataset:
@@ -169,80 +125,6 @@ def guides(bench: Bench, begun: xr.Dataset) -> dict[str, Guide]:
         )
         for t in bench.course.new
     }
-
-
-# -- what is followed while a model is trained
-# -----------------------------------------------------------------------------
-
-
-def _directions(model: Any, prompts: Mapping[str, list], heads: Any) -> np.ndarray:
-    """By task, the vector and the mean last hidden state at the prompts' last token, ``[2, task, d_model]``."""
-    means = [vectors.mean_activations(model, p) for p in prompts.values()]
-    from ...vectors.vector import head_parts
-
-    return np.stack(
-        [
-            np.stack([head_parts(model, m.z, heads).sum(0).numpy() for m in means]),
-            np.stack([m.resid[-1].float().cpu().numpy() for m in means]),
-        ]
-    ).astype(np.float64)
-
-
-def _adapted(model: Any) -> bool:
-    return any(".lora_" in name for name, _ in model.named_parameters())
-
-
-def similarities(bench: Bench, heads: Any) -> Callable[[Any], np.ndarray]:
-    """A function of a model in training: cosines with the start model, ``[reading, old]`` in the order of `READINGS`;
-    NaN while adapters are on, whose weights the vectors are not read through.
-
-    Source: Jiang et al. 2025 (similarity of a task's vector; the last hidden state as the control).
-    """
-    n = bench.plan.vector_prompts
-    sets = [
-        {t.name: bench.course.prompts(t, "icl", n=n, shots=bench.plan.shots, split="test") for t in bench.course.old},
-        {
-            t.name: bench.course.prompts(t, bench.course.told, n=min(2 * n, len(t.test)), split="test")
-            for t in bench.course.old
-        },
-    ]
-
-    def read(model):
-        return np.concatenate([_directions(model, s, heads) for s in sets])
-
-    before = read(bench.course.reader)
-
-    def of(model: Any) -> np.ndarray:
-        if _adapted(model):
-            return np.full(before.shape[:2], np.nan)
-        now = read(model)
-        return (now * before).sum(-1) / np.linalg.norm(now, axis=-1) / np.linalg.norm(before, axis=-1)
-
-    return of
-
-
-def distances(bench: Bench) -> Callable[[Any], np.ndarray]:
-    """A function of a model in training: how far its weights are from the start's, in the order of `DISTANCES`; NaN
-    while adapters are on.
-    """
-
-    def of(model: Any) -> np.ndarray:
-        if _adapted(model):
-            return np.full(len(DISTANCES), np.nan)
-        table = drift_of(bench.course.reader, model)
-        return np.array([table["all"][1], *(table.get(p, (np.nan, 0))[0] for p in DISTANCES[1:])])
-
-    return of
-
-
-def drift_of(before: Any, after: Any) -> dict[str, tuple[float, float]]:
-    """By part, the relative change of the weights and its plain length."""
-    table = forgetting.weight_drift(before, after)
-    return {r.part: (float(r.drift), float(r.distance)) for r in table[table.layer.isna()].itertuples()}
-
-
-# -- a sequence
-# --------------------------------------------------------------------------------------------------------------
 
 
 def recipe_of(plan: Preset) -> Recipe:

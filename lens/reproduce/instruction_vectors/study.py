@@ -318,10 +318,8 @@ STUDY = Study(
     read=read,
     figures=figures,
     claims=CLAIMS,
-    controls=(
-        "random vectors put back, plain fine-tuning, the KL without the vector, the head term alone, "
-        "averaging, EWC, replay, what learning less would keep"
-    ),
+    controls="random vectors put back, plain fine-tuning, the KL without the vector, the head term alone, averaging,"
+    " EWC, replay, what learning less would keep",
     error=ForgettingError,
     model="organism:symbols",
     items="old tasks",

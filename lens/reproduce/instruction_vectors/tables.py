@@ -300,7 +300,9 @@ def sets(starts: Mapping[int, xr.Dataset], parts: Parts) -> pd.DataFrame:
         pairs = {str(t): (begun.effect.sel(old=t), ds.effect_after.sel(old=t)) for t in ds.old.values}
         pairs["universal"] = (begun.effect.mean("old"), ds.effect_after.mean("old"))
         for task, (a, b) in pairs.items():
-            tops = [vectors.top_heads(xr.Dataset({"effect": x.drop_vars("old", errors="ignore")}), k) for x in (a, b)]
+            before, after = (
+                vectors.top_heads(xr.Dataset({"effect": x.drop_vars("old", errors="ignore")}), k) for x in (a, b)
+            )
             rows.append(
                 {
                     "seed": seed,
@@ -310,7 +312,7 @@ def sets(starts: Mapping[int, xr.Dataset], parts: Parts) -> pd.DataFrame:
                     "heads": total,
                     "rho": float(scipy_stats.spearmanr(a.values.ravel(), b.values.ravel()).statistic),
                 }
-                | forgetting.overlap(*tops, total)
+                | forgetting.overlap(before, after, total)
                 | {"chance": _by_chance(k, total), "largest_before": float(a.max()), "largest_after": float(b.max())}
             )
     return pd.DataFrame(rows)

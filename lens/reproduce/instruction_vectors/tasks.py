@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from ... import vectors
 from ...data.facts import RELATIONS
 from ...engine.model import Model
 from ...forgetting import LoRA, Probe, Stage, starting_from
-from ...models import name_of
 from ...notices import warn
 from ...organisms.symbols.suite import OLD, Suite
 from ...prompts import continuation
@@ -27,7 +26,11 @@ from ...tokens import tokenize, tokenizer_of
 from ...training import Rows
 from ...vectors import Task, TaskPrompt, VectorError
 
-INSTRUCTION, IN_CONTEXT, KNOWLEDGE, NEW = KINDS = ("instruction", "in_context", "knowledge", "new")
+#: kinds of questions
+INSTRUCTION: Final = "instruction"
+IN_CONTEXT: Final = "in_context"
+KNOWLEDGE: Final = "knowledge"
+NEW: Final = "new"
 SYMBOLS = "organism:symbols"
 #: by old task, the knowledge probe of the same pairs: what the task looks up, asked for as a fact
 PARTNERS: Mapping[str, str] = {
@@ -44,20 +47,8 @@ VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "kl_vector_strong": ("guided", {"a1": 0.0, "a2": 1.0}),
     "kl_start_strong": ("kl_start", {"a2": 1.0}),
     "kl_random_strong": ("kl_random", {"a2": 1.0}),
-    **{
-        n: (n, {})
-        for n in (
-            "progressive",
-            "progressive_kl",
-            "guided_released",
-            "averaging",
-            "replay",
-            "ewc",
-            "l2sp",
-            "freeze_bottom",
-            "attention_only",
-        )
-    },
+    **{n: (n, {}) for n in ("progressive", "progressive_kl", "guided_released", "averaging", "replay", "ewc")},
+    **{n: (n, {}) for n in ("l2sp", "freeze_bottom", "attention_only")},
 }
 #: "the stage's start" is the model that a stage begins with (M_{j-1} of the second paper); only the released code pulls
 #: towards the sequence's first model
@@ -125,33 +116,36 @@ class Preset:
         return tuple(m for m in self.methods if number == 0 or m not in self.once)
 
 
-@dataclass(eq=False)
-class Course:
-    """One seed: start model, tasks, stages and probes.
-
-    `reader` is a start model with its tokenizer, from which prompts are built and vectors read; `told` is the kind of
-    prompt that tells the task in words: "instruction" or "text" (a sentence). `old_rows` are what EWC and replay draw
-    on; `seen` names the probes whose own questions are among them, since there are no others.
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """A start model with its tokenizer, from which prompts are built and vectors read, and the form that it is asked
+    in: `told` is the kind of prompt that tells a task in words, "instruction" or "text" (a sentence).
     """
 
-    name: str
-    seed: int
-    make_model: Callable[[], Any]
     reader: Any
+    template: str
+    seed: int
+    told: str
+
+    def prompts(self, task: Task, kind: str, **more: Any) -> list[TaskPrompt]:
+        """Prompts of a task in this form."""
+        return vectors.build(self.reader, task, kind, **({"template": self.template, "seed": self.seed} | more))
+
+
+@dataclass(frozen=True, eq=False)
+class Course(Reader):
+    """One seed: start model, tasks, stages and probes. `old_rows` are what EWC and replay draw on; `seen` names the
+    probes whose own questions are among them, since there are no others.
+    """
+
+    make_model: Callable[[], Any]
     old: tuple[Task, ...]
     new: tuple[Task, ...]
-    template: str
     probes: tuple[Probe, ...]
     stages: tuple[Stage, ...]
     old_rows: Rows
-    lora: LoRA | None = None
-    told: str = INSTRUCTION
-    about: Mapping[str, Any] = field(default_factory=dict)
     seen: tuple[str, ...] = ()
-
-    def prompts(self, task: Task, kind: str, **more: Any) -> list[TaskPrompt]:
-        """Prompts of a task in the course's form."""
-        return vectors.build(self.reader, task, kind, **({"template": self.template, "seed": self.seed} | more))
+    lora: LoRA | None = None
 
 
 def is_symbols(model: Any) -> bool:
@@ -174,19 +168,17 @@ def _start(model: Any, name: str | None = None) -> tuple[Callable[[], Any], Any]
     """
     if hasattr(model, "original_model"):
         name = name or model.cfg.model_name
-        read = starting_from(name)
+        read: Callable[[], Any] = starting_from(name)
 
         def make() -> Any:
-            made = read()
-            made.config._name_or_path = (
-                name  # records name the model as it was asked for, not the folder of this machine
-            )
-            return made
+            start = read()
+            start.config._name_or_path = name  # records name the model as it was asked for, not this machine's folder
+            return start
 
     else:
         plain = copy.deepcopy(model)
 
-        def make():
+        def make() -> Any:
             return copy.deepcopy(plain)
 
     reader = make()
@@ -203,62 +195,51 @@ def symbols_course(model: Any, plan: Preset, seed: int) -> Course:
         name = SYMBOLS if seed == 0 else f"{SYMBOLS}-{seed}"
     make, reader = _start(model, name)
     suite = Suite(seed, len(tokenizer_of(model)) - len(Suite(seed, 1).vocabulary) + 1)
-    shares = (0.5, 0.2, 0.3)
+    form = Reader(reader, "symbols", seed, INSTRUCTION)
 
-    def task(n, count):
-        return Task.from_pairs(
-            suite.pairs(n, count), name=n, instruction=suite.instruction(n), seed=seed, shares=shares
-        )
+    def task(n: str, count: int) -> Task:
+        about = {"name": n, "instruction": suite.instruction(n), "seed": seed, "shares": (0.5, 0.2, 0.3)}
+        return Task.from_pairs(suite.pairs(n, count), **about)
 
-    old = tuple(
-        task(n, 100) for n in plan.old or [a.name for a in OLD if a.shown]
-    )  # those that demonstrations tell too: the others have no vector of demonstrations
+    # old tasks are those that demonstrations tell too: the others have no vector of demonstrations
+    old = tuple(task(n, 100) for n in plan.old or [a.name for a in OLD if a.shown])
     new = tuple(task(n, plan.training_rows + plan.new_items) for n in plan.new or suite.new_tasks())
-    course = Course(
-        name or "symbols",
-        seed,
-        make,
-        reader,
-        old,
-        new,
-        "symbols",
-        (),
-        (),
-        None,
-        _lora(plan),
-        about={"symbols": suite.symbols, "order": [t.name for t in new]},
-    )
     facts: dict[str, list] = {}
-    for given, y in suite.facts():
-        facts.setdefault(f"facts {given.split()[0]}", []).append(
-            ([suite.index[w] for w in ("<start>", *given.split())], (suite.index[y],))
-        )
-    course.probes = (
-        *_asked(course, plan),
-        *(Probe(n, KNOWLEDGE, _some(p, plan.fact_items, seed)) for n, p in facts.items()),
-    )
+    for question, y in suite.facts():
+        ids = [suite.index[w] for w in ("<start>", *question.split())]
+        facts.setdefault(f"facts {question.split()[0]}", []).append((ids, (suite.index[y],)))
+    knowledge = [Probe(n, KNOWLEDGE, _some(p, plan.fact_items, seed)) for n, p in facts.items()]
+    probes = (*_asked(form, old, plan), *knowledge)
     stages = []
     for t in new:
-        every = course.prompts(t, INSTRUCTION, split="all")
-        learnt, asked = (
-            (every, every[: plan.new_items])
-            if suite.ability(t.name).pick == "only"
-            else (every[plan.new_items :], every[: plan.new_items])
+        every = form.prompts(t, INSTRUCTION, split="all")
+        asked = every[: plan.new_items]
+        stages.append(
+            Stage.of(t.name, every if suite.ability(t.name).pick == "only" else every[plan.new_items :], asked)
         )
-        stages.append(Stage.of(t.name, learnt, asked))
-    course.stages = tuple(stages)
     questions = {
-        t.name: [(p.ids.tolist(), p.answer_ids) for p in course.prompts(t, INSTRUCTION, split="all")] for t in old
+        t.name: [(p.ids.tolist(), p.answer_ids) for p in form.prompts(t, INSTRUCTION, split="all")] for t in old
     } | facts
-    course.old_rows, course.seen = _unasked(course.probes, questions)
-    return course
+    old_rows, seen = _unasked(probes, questions)
+    return Course(
+        **vars(form),
+        make_model=make,
+        old=old,
+        new=new,
+        probes=probes,
+        stages=tuple(stages),
+        old_rows=old_rows,
+        seen=seen,
+        lora=_lora(plan),
+    )
 
 
 def _unasked(probes: Sequence[Probe], every: Mapping[str, Sequence[Any]]) -> tuple[Rows, tuple[str, ...]]:
     """By name of probe all of its questions: those that are not asked as rows to train on, and the names of probes that
     ask all there are, whose rows are then the questions.
     """
-    rows, seen = [], []
+    rows: list[Any] = []
+    seen = []
     for probe in probes:
         asked = {tuple(ids) for ids, _ in probe.prompts}
         free = [pair for pair in every.get(probe.name, ()) if tuple(pair[0]) not in asked]
@@ -270,14 +251,8 @@ def _unasked(probes: Sequence[Probe], every: Mapping[str, Sequence[Any]]) -> tup
 
 #: of the language course: old tasks are asked for by instruction or demonstrations, new ones are trained on as plain
 #: questions and answers
-OLD_TASKS, NEW_TASKS = (
-    ("present_past", "singular_plural", "capitalize", "country_capital"),
-    (
-        "next_item",
-        "choose_last_of_3",
-        "word_length",
-    ),
-)
+OLD_TASKS = ("present_past", "singular_plural", "capitalize", "country_capital")
+NEW_TASKS = ("next_item", "choose_last_of_3", "word_length")
 _FACTS = {
     "capitals": ("country-capital", "The capital of {s} is"),
     "languages": ("country-language", "The official language of {s} is"),
@@ -292,70 +267,53 @@ def language_course(model: Any, plan: Preset, seed: int) -> Course:
     any question behind an instruction in words, so that there would be nothing to lose.
     """
     make, reader = _start(model)
+    form = Reader(reader, "qa", seed, "text")
 
     def load(name: str) -> Task:
-        task = vectors.load_task(name, seed=seed)
-        return (
-            replace(task, texts=task.texts[1:]) if name in PARTNERS else task
-        )  # the first sentence is how the fact is asked for
+        task = vectors.load_task(name, seed=seed)  # the first sentence is how the fact is asked for
+        return replace(task, texts=task.texts[1:]) if name in PARTNERS else task
 
-    course = Course(
-        name_of(model),
-        seed,
-        make,
-        reader,
-        tuple(load(n) for n in plan.old or OLD_TASKS),
-        tuple(load(n) for n in plan.new or NEW_TASKS),
-        "qa",
-        (),
-        (),
-        None,
-        _lora(plan),
-        "text",
-    )
-    course.about = {"order": [t.name for t in course.new]}
+    old, new = tuple(map(load, plan.old or OLD_TASKS)), tuple(map(load, plan.new or NEW_TASKS))
     knowledge = [
         Probe(f"facts {n}", KNOWLEDGE, _some(_sentences(reader, relation, text), plan.fact_items, seed))
         for n, (relation, text) in _FACTS.items()
     ]
-    course.probes = (*_asked(course, plan), *knowledge)
-    course.stages = tuple(
+    stages = [
         Stage.of(
             t.name,
-            course.prompts(t, "zero_shot", split="train", n=min(plan.training_rows, len(t.train))),
-            course.prompts(t, "zero_shot", split="test", n=min(plan.new_items, len(t.test))),
+            form.prompts(t, "zero_shot", split="train", n=min(plan.training_rows, len(t.train))),
+            form.prompts(t, "zero_shot", split="test", n=min(plan.new_items, len(t.test))),
         )
-        for t in course.new
+        for t in new
+    ]
+    rows = [(p.ids.tolist(), p.answer_ids) for t in old for p in form.prompts(t, form.told, split="train", n=40)]
+    probes = (*_asked(form, old, plan), *knowledge)
+    return Course(
+        **vars(form),
+        make_model=make,
+        old=old,
+        new=new,
+        probes=probes,
+        stages=tuple(stages),
+        old_rows=Rows.of(rows),
+        lora=_lora(plan),
     )
-    course.old_rows = Rows.of(
-        [
-            (p.ids.tolist(), p.answer_ids)
-            for t in course.old
-            for p in course.prompts(t, course.told, split="train", n=40)
-        ]
-    )
-    return course
 
 
 def _lora(plan: Preset) -> LoRA | None:
     return LoRA(rank=plan.rank) if plan.rank else None
 
 
-def _asked(course: Course, plan: Preset) -> list[Probe]:
+def _asked(form: Reader, old: Sequence[Task], plan: Preset) -> list[Probe]:
     """Every old task told by its instruction, and shown by demonstrations."""
-    split = "all" if course.template == "symbols" else "test"
+    split = "all" if form.template == "symbols" else "test"
+    shown = {"split": "test", "n": plan.icl_items, "shots": plan.icl_shots}
 
-    def n(t):
-        return min(plan.instruction_items, len(t.numbers(split)) * (len(t.texts) if course.told == "text" else 1))
+    def n(t: Task) -> int:
+        return min(plan.instruction_items, len(t.numbers(split)) * (len(t.texts) if form.told == "text" else 1))
 
-    return [Probe(t.name, INSTRUCTION, course.prompts(t, course.told, split=split, n=n(t))) for t in course.old] + [
-        Probe(
-            f"{t.name}, shown",
-            IN_CONTEXT,
-            course.prompts(t, "icl", split="test", n=plan.icl_items, shots=plan.icl_shots),
-        )
-        for t in course.old
-    ]
+    told = [Probe(t.name, INSTRUCTION, form.prompts(t, form.told, split=split, n=n(t))) for t in old]
+    return told + [Probe(f"{t.name}, shown", IN_CONTEXT, form.prompts(t, "icl", **shown)) for t in old]
 
 
 def _some(prompts: Sequence[Any], n: int, seed: int) -> list[Any]:

@@ -180,7 +180,7 @@ def test_pairs_are_values(tokenizer):
 
 
 def test_examples_in_the_docstrings():
-    result = doctest.testmod(lens.prompts)
+    result = doctest.testmod(lens.prompts.pair)
     assert result.attempted >= 1 and result.failed == 0
 
 

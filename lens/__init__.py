@@ -94,18 +94,14 @@ if TYPE_CHECKING:
     from .errors import Error
     from .file_errors import FileError
     from .models import LoadError, load
-    from .patching import agreement, causal_trace, explain_cell, patch, path_patch, summary
+    from .patching import agreement, causal_trace, explain_cell, patch, path_patch
     from .patching.grid import PatchError
+    from .patching.summary import summary
     from .prompts import Pair, PromptError, encode, load_pairs
-    from .readout.vocabulary import (
-        ReadoutError,
-        attention,
-        copying_scores,
-        direct_logit_attribution,
-        head_vocabulary,
-        induction_scores,
-        logit_lens,
-    )
+    from .readout.heads import attention, copying_scores, induction_scores
+    from .readout.logit_attribution import direct_logit_attribution
+    from .readout.reading import ReadoutError
+    from .readout.vocabulary import head_vocabulary, logit_lens
     from .results.dataset import describe
     from .results.dataset import provenance as record
     from .results.errors import ResultError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from types import FrameType
 
 __all__ = ["warn"]
 
@@ -16,7 +17,8 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
     Python shows a text once a line: one that pointed into the package would be shown for the first of all calls alone.
     """
-    level, frame = 1, sys._getframe(0)
+    level = 1
+    frame: FrameType | None = sys._getframe(0)
     while frame is not None and _ours(frame.f_globals.get("__name__") or ""):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)

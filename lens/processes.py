@@ -38,13 +38,14 @@ class Process:
     @classmethod
     def own(cls) -> Process:
         """This process."""
-        return cls(*_here(), os.getpid(), _started(os.getpid()) or _UNKNOWN)
+        machine, boot, space = _here()
+        return cls(machine, boot, space, os.getpid(), _started(os.getpid()) or _UNKNOWN)
 
     @classmethod
     def of(cls, token: str) -> Process | None:
         """The process that made a token; None where the text is none."""
-        found = _TOKEN.fullmatch(token)
-        return found and cls(*found.groups()[:3], int(found[4]), found[5])
+        match = _TOKEN.fullmatch(token)
+        return None if match is None else cls(match[1], match[2], match[3], int(match[4]), match[5])
 
     def token(self) -> str:
         """A text that fits into a file's name, another one at each call."""

@@ -12,7 +12,7 @@ from importlib import resources
 import pytest
 import torch
 
-from lens.data import hops, make, multihop
+from lens.data import first_hop, make, multihop, second_hop
 from lens.data.words import WORDS
 from lens.prompts import Pair, encode
 
@@ -50,7 +50,7 @@ def test_no_bridge_entity_in_both_halves(shipped):
     select, report = ({record["memory"].lower() for record in half} for half in halves.values())
     assert not select & report
     counts = Counter((record["group"], record["split"]) for record in multihop.candidates(0))
-    assert all(abs(counts[group, "select"] - counts[group, "report"]) <= 4 for group in hops.GROUPS)
+    assert all(abs(counts[group, "select"] - counts[group, "report"]) <= 4 for group in multihop.GROUPS)
     other = Counter((record["group"], record["split"]) for record in multihop.candidates(1))
     assert other != counts, "the seed decides the halves"
 
@@ -86,23 +86,23 @@ def test_only_the_description_differs_from_the_single_hop_prompt():
 def test_the_tables_are_used_and_agree():
     reached = {
         (first, entity)
-        for group in hops.GROUPS
+        for group in multihop.GROUPS
         for first, second in [group.split("-")]
-        for _, entity in multihop.entries(hops.FIRST[first][1])
+        for _, entity in multihop.entries(first_hop.FIRST[first][1])
         if entity in multihop.answers(second)
     }
-    for first, (_, text) in hops.FIRST.items():
+    for first, (_, text) in first_hop.FIRST.items():
         listed = multihop.entries(text)
         assert len({described for described, _ in listed}) == len(listed), f"{first} describes something twice"
         assert {entity for _, entity in listed} == {entity for name, entity in reached if name == first}
     described = {entity for _, entity in reached}
-    for second in hops.SECOND:
-        if second not in hops.COUNTRY:
+    for second in second_hop.SECOND:
+        if second not in second_hop.COUNTRY:
             assert set(multihop.answers(second)) <= described
-            assert len(multihop.answers(second)) == len(multihop.entries(hops.SECOND[second][1])), (
+            assert len(multihop.answers(second)) == len(multihop.entries(second_hop.SECOND[second][1])), (
                 f"{second} says something twice"
             )
-    assert {multihop.ARTICLE.sub("", name) for name, _ in multihop.entries(hops.COUNTRIES)} <= described
+    assert {multihop.ARTICLE.sub("", name) for name, _ in multihop.entries(second_hop.COUNTRIES)} <= described
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_the_tables_are_used_and_agree():
 )
 def test_a_line_that_gives_its_answer_away_is_refused(monkeypatch, entry, reason):
     monkeypatch.setattr(multihop, "GROUPS", ["landmark-capital"])
-    monkeypatch.setattr(multihop, "FIRST", {"landmark": (hops.FIRST["landmark"][0], entry)})
+    monkeypatch.setattr(multihop, "FIRST", {"landmark": (first_hop.FIRST["landmark"][0], entry)})
     if reason is None:
         assert [record["answer"] for record in multihop.candidates(0)] == [" Paris"]
     else:
@@ -164,7 +164,7 @@ def test_the_readme_counts_the_evidence(shipped, filed):
         for line in section.splitlines()
         if line.startswith("|")
     }
-    for group in [*hops.GROUPS, "**all**"]:
+    for group in [*multihop.GROUPS, "**all**"]:
         rows, kept = ([r for r in each if group in (r["group"], "**all**")] for each in (filed, shipped))
         dropped = Counter(row["why"] for row in rows if row["kept"] == "0")
         unknown = dropped.pop("not among the first 5", 0)
@@ -183,7 +183,8 @@ def test_the_readme_counts_the_evidence(shipped, filed):
 
 def test_free_and_shipped():
     licence = (FOLDER / "LICENSE").read_text(encoding="utf-8")
-    assert "CC0-1.0" in licence and all(name in licence for name in ("hops.py", "multihop.py", "words.py"))
+    files = ("first_hop.py", "second_hop.py", "multihop.py", "words.py")
+    assert "CC0-1.0" in licence and all(name in licence for name in files)
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert all(name in readme for name in ("multihop.jsonl", "multihop.filter.csv", "words.py"))
     assert all((FOLDER / name).is_file() for name in ("multihop.jsonl", "multihop.filter.csv"))

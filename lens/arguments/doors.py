@@ -29,19 +29,20 @@ def door(error: type[Exception]) -> Callable[[_F], _F]:
     if not (isinstance(error, type) and issubclass(error, Exception)):
         raise TypeError(f"door: error={error!r} is not an exception class; write @door(PatchError).")
 
-    def decorate(what: Any) -> Any:
-        if isinstance(what, type):
+    def decorate(target: Any) -> Any:
+        if isinstance(target, type):
             # a class that inherits its constructor gets one of its own
-            what.__init__ = _guarded(what.__init__, error, what)
-            return what
-        return _guarded(what, error)
+            checked: Any = target
+            checked.__init__ = _guarded(checked.__init__, error, target)
+            return checked
+        return _guarded(target, error)
 
     return decorate
 
 
-def has_door(what: Any) -> bool:
+def has_door(target: Any) -> bool:
     """Whether a function, method or class checks its arguments at a door."""
-    return hasattr(what.__init__ if isinstance(what, type) else what, "_door")
+    return hasattr(getattr(target, "__init__", None) if isinstance(target, type) else target, "_door")
 
 
 class _Door:

@@ -269,7 +269,7 @@ class Fixed(Check):
 class Table(Check):
     """A mapping whose keys and values all fit."""
 
-    kind: type
+    kind: type[Mapping[Any, Any]]
     key: Check | None
     value: Check | None
 

@@ -216,7 +216,8 @@ def facts() -> dict[str, dict[str, str]]:
 
 def halves(seed: int) -> dict[str, str]:
     """Subject -> "select" or "report", the same in every relation, each relation's new subjects dealt out evenly."""
-    source, half = random.Random(f"halves/{seed}"), {}
+    source = random.Random(f"halves/{seed}")
+    half: dict[str, str] = {}
     for answers in facts().values():
         new = [subject for subject in answers if subject not in half]
         source.shuffle(new)

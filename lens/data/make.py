@@ -67,7 +67,8 @@ def judge(model: Any, records: Sequence[Mapping[str, Any]], start: str = "") -> 
 
     Kept is a pair whose clean prompt puts the answer above the foil and whose corrupted prompt puts it below.
     """
-    tokenizer, encoded = tokenizer_of(model), {}
+    tokenizer = tokenizer_of(model)
+    encoded: dict[int, tuple[EncodedPair, int, int]] = {}
     rows = [dict.fromkeys(EVIDENCE, "") | {name: r[name] for name in EVIDENCE if name in r} for r in records]
     for place, (record, row) in enumerate(zip(records, rows)):
         if row["why"]:
@@ -77,22 +78,21 @@ def judge(model: Any, records: Sequence[Mapping[str, Any]], start: str = "") -> 
         except PromptError as error:
             row["why"] = str(error).splitlines()[0]
             continue
-        if len(pair.answer_ids) > 1 or len(pair.foil_ids) > 1:
+        if pair.foil_ids is None or len(pair.answer_ids) > 1 or len(pair.foil_ids) > 1:
             row["why"] = "the answer or the foil is several tokens"
         else:
-            encoded[place] = pair
+            encoded[place] = pair, pair.answer_ids[0], pair.foil_ids[0]
     wanted: dict[tuple[int, ...], set[int]] = defaultdict(set)
-    for pair in encoded.values():
+    for pair, answer, foil in encoded.values():
         for ids in _prompts(pair):
-            wanted[ids] |= {pair.answer_ids[0], pair.foil_ids[0]}
+            wanted[ids] |= {answer, foil}
     scores = next_token_scores(model, wanted)
     for place, row in enumerate(rows):
         row["kept"] = 0
         if place not in encoded:
             continue
-        pair = encoded[place]
+        pair, answer, foil = encoded[place]
         clean, corrupted = _prompts(pair)
-        answer, foil = pair.answer_ids[0], pair.foil_ids[0]
         row["clean_logit_diff"] = round(scores[clean, answer][0] - scores[clean, foil][0], 4)
         row["corrupted_logit_diff"] = round(scores[corrupted, answer][0] - scores[corrupted, foil][0], 4)
         row["clean_rank"], row["corrupted_rank"] = scores[clean, answer][1], scores[corrupted, foil][1]

@@ -2,7 +2,7 @@
 
 "The capital of the country where the river Seine flows is" asks for two facts, "The capital of France is" for the
 second alone; the bridge entity, the *memory*, is France. The form is that of Sakarvadia et al. 2023 (Memory Injections,
-section 3); the facts and the sentences in `hops.py` were written for this data set.
+section 3); the facts and the sentences in `first_hop.py` and `second_hop.py` were written for this data set.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from lens.data.hops import COUNTRIES, COUNTRY, FIRST, GROUPS, SECOND
+from lens.data.first_hop import FIRST
+from lens.data.second_hop import COUNTRIES, COUNTRY, SECOND
+
+# The pairs of relations that make a group: each description of the first with the answers of the second.
+GROUPS = """landmark-capital city-capital person-capital culture-capital river-capital ruler-language
+company-continent seat-currency uscity-statehouse ussight-statehouse book-home art-home science-home plot-author
+substance-symbol animal-young animal-class animal-sound month-next thing-color quality-opposite god-greek
+product-founder job-place""".split()
 
 ARTICLE = re.compile(r"^(a|an|the) ")
 

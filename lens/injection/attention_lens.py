@@ -46,8 +46,9 @@ from ..models import same_weights, weight_hash
 from ..models.hash import same_record
 from ..progress import hidden
 from ..prompts import load_pairs
-from ..readout.reading import layers_with, norm_scale, start_token, through_norm
-from ..readout.vocabulary import int_only, post_norm_scale
+from ..readout.norms import norm_scale, post_norm_scale, through_norm
+from ..readout.reading import layers_with, start_token
+from ..readout.vocabulary import int_only
 from ..tokens import tokenize, tokenizer_of
 from .bridge import head_vectors, last_tokens, read_heads
 from .items import InjectionError, Item, load_items
@@ -238,7 +239,7 @@ class AttentionLens:
     ) -> Float[Tensor, "n n_heads d_vocab"]:
         """Logits of every head alone, biases left out.
 
-        Args: ``scale``: the final norm's scale in each run (``lens.readout.reading.norm_scale``); None takes the
+        Args: ``scale``: the final norm's scale in each run (``lens.readout.norms.norm_scale``); None takes the
             training texts' mean.
 
         Raises: InjectionError for another shape. Memory: n x n_heads x d_vocab numbers; give a few rows at a time.

@@ -26,8 +26,8 @@ from ..engine.sessions import of_one_model
 from ..engine.sites import Site
 from ..engine.sweep import Sweep
 from ..progress import hidden
-from ..readout.reading import kv_heads, layers_with, norm_scale, through_norm
-from ..readout.vocabulary import post_norm_scale
+from ..readout.norms import kv_heads, norm_scale, post_norm_scale, through_norm
+from ..readout.reading import layers_with
 from ..results import dataset as results
 from ..results.record import record_of
 from ..stats.effects import UNITS, clusters, tested

@@ -17,7 +17,8 @@ from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..notices import warn
-from ..readout.reading import norm_parts, start_token
+from ..readout.norms import norm_parts
+from ..readout.reading import start_token
 from ..tokens import PromptError, require_known, tokenize, tokenizer_of
 from .items import InjectionError
 

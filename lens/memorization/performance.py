@@ -15,7 +15,7 @@ from ..arguments.kinds import is_sequence
 from ..engine.errors import UnsupportedModel
 from ..engine.lengths import require_readable
 from ..engine.sessions import of_one_model
-from ..readout.vocabulary import induction_scores
+from ..readout.heads import induction_scores
 from ..scoring.likelihood import plain
 from ..stats.units import repeated
 from .errors import MemorizationError, stamped, token_rows, whole

@@ -113,7 +113,7 @@ def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, va
         values.base[batch] = [s.item() for s in scores([r.final for r in base_runs], base_runs)]
         values.source[batch] = [s.item() for s in scores([r.final for r in source_runs], source_runs)]
     from_, to = ([decoder.embed(r.flat_ids) for r in runs] for runs in (base_runs, source_runs))
-    total = None
+    total: list[list[torch.Tensor]] = []
     for step in range(steps):
         # the midpoint rule; one step is the gradient at the base run itself
         share = 0.0 if steps == 1 else (step + 0.5) / steps
@@ -124,7 +124,7 @@ def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, va
             grid.site,
             lambda finals: sum(scores(finals, base_runs)),
         )
-        total = grads if total is None else [[a + b for a, b in zip(x, y)] for x, y in zip(total, grads)]
+        total = [[a + b for a, b in zip(x, y)] for x, y in zip(total, grads)] if total else grads
     estimate = {}
     for layer in grid.layers:
         parts = []

@@ -22,7 +22,7 @@ from ..results.record import record_of
 from ..results.resume import SweepStore
 from .grid import Grid, PatchError
 
-_last: dict[str, xr.Dataset] = {}
+_last: dict[str, xr.Dataset | None] = {}
 #: Sites that a run keeps anyway.
 _KEPT = ("resid_pre", "resid_mid", "resid_post", "attn_out", "v")
 
@@ -146,11 +146,13 @@ def patch(
 
         if store is not None or grid.window != 1:
             raise PatchError("store and window go with method='exact'; attribution is one pass over the model.")
-        began, part = (
-            time.perf_counter(),
-            on_part and (lambda v: on_part(_labelled(grid, encoded, v, direction, single, record))),
-        )
-        values = attribute(decoder, encoded, grid, measure, direction, steps, memory_mb, progress, stop, part)
+
+        def notify(v: Values) -> None:
+            if on_part is not None:
+                on_part(_labelled(grid, encoded, v, direction, single, record))
+
+        began = time.perf_counter()
+        values = attribute(decoder, encoded, grid, measure, direction, steps, memory_mb, progress, stop, notify)
         values.seconds = time.perf_counter() - began
         return remember(_labelled(grid, encoded, values, direction, single, record))
     return run_exact(

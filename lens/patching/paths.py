@@ -206,7 +206,7 @@ class _Job:
         arrived = self.decoder.run(
             base, send, reads, freeze=("attention", *self.freeze), record=[(site, self.layer)]
         ).recorded.get((site, self.layer), [None] * len(send))
-        rows = []
+        rows: list[tuple[int, tuple[Edit, ...]]] = []
         for (k, _), got in zip(send, arrived):
             if got is None:
                 rows.append((k, ()))

@@ -11,9 +11,10 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from lens.arguments import door
-from lens.tokens import PromptError, offsets, require_known, table, token_id, token_strings, tokenize, tokenizer_of
+from lens.tokens import PromptError, offsets, require_known, table, token_strings, tokenize, tokenizer_of
 
 from .pair import Pair
+
 
 @dataclass(frozen=True, eq=False)
 class EncodedPair:

@@ -32,7 +32,8 @@ _PUBLIC = {
     **dict.fromkeys(("QueryResult",), "result"),
     **dict.fromkeys(("match", "partition", "shuffle_retrain", "ShuffleResult"), "observation"),
     **dict.fromkeys(("join", "local_index", "Matches", "Shard"), "ngrams"),
-    **dict.fromkeys(("PromptLogprobs", "SampledTokens", "LocalSuspect", "sampled_scores"), "suspects"),
+    **dict.fromkeys(("sampled_scores",), "scorers"),
+    **dict.fromkeys(("PromptLogprobs", "SampledTokens", "LocalSuspect"), "suspects"),
 }
 
 __all__ = ["ProvenanceError", "query", "report", *_PUBLIC]

@@ -4,6 +4,7 @@ were one.
 
 from __future__ import annotations
 
+import os
 import time
 import urllib.error
 import urllib.request
@@ -19,7 +20,7 @@ from .errors import ProvenanceError
 class LocalSource:
     """A local file: its `size`, and `read(start, stop)`."""
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | os.PathLike[str]):
         self.name = str(path)
         try:
             self.size = Path(path).stat().st_size
@@ -51,6 +52,7 @@ class HttpSource:
         return self._get(start, stop)[0]
 
     def _get(self, start: int, stop: int) -> tuple[bytes, int]:
+        fault: Exception | None = None
         for attempt in range(self.retries + 1):
             try:
                 return self._once(start, stop)
@@ -101,7 +103,9 @@ class Joined:
     no known place.
     """
 
-    def __init__(self, paths: Sequence[str | Path], sizes: Sequence[int] | None = None, name: str = "path", **http):
+    def __init__(
+        self, paths: Sequence[str | os.PathLike[str]], sizes: Sequence[int] | None = None, name: str = "path", **http
+    ):
         self.sources, self.faults, starts = [], [], [0]
         if sizes is not None and len(sizes) != len(paths):
             raise ProvenanceError(unfit("sizes", sizes, f"{len(paths)} numbers of bytes, one for each part"))

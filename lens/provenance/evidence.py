@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,11 @@ from ..stats.samples import Interval, PValue, StatisticsError, whole
 from . import doubts as doubt
 from .errors import ProvenanceError
 from .result import QueryResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .scores import Running
 
 SHARE_BAD = 0.1  # of rows without a score, from which on the warning is a strong one
 
@@ -60,21 +65,23 @@ def result_of(run, status: str, draws: int | None = None) -> QueryResult:
             f"{error} At n = {n} and {draws or run.resamples} permutations, with level={run.level:g} asked"
         ) from error
     sequential = run.stop_at is not None or status in ("interrupted", "partial")
-    found = [] if status == "partial" else [*run.transcript.doubts(), *doubt.of_scores(run, score, float(test.z))]
-    doubt.refuse(found)
+    doubts = [] if status == "partial" else [*run.transcript.doubts(), *doubt.of_scores(run, score, float(test.z))]
+    doubt.refuse(doubts)
     p_permutation, p_key = test.p, None if transcript.kind != "key" else _key(run, score, position, group)
     if sequential:
         why = "the number of rows was decided on the way, and it holds for one that was fixed beforehand"
-        p_permutation, p_key = (None if p is None else p.doubted(why) for p in (p_permutation, p_key))
+        p_permutation, p_key = p_permutation.doubted(why), None if p_key is None else p_key.doubted(why)
     log_e = run.log_e
     peak = float(max(log_e.max(initial=0.0), 0.0))
     side = "less" if run.alternative == "less" else run.alternative
     p_e = PValue(math.exp(-peak), "e-value", n, "1 / largest e on the way", math.exp(min(peak, 700.0)), side)
     condition = "; ".join(doubt.conditions(run))
-    p_permutation, p_key, p_e = (
-        None if p is None else _worth(p, condition, [one.reason for one in found if name in one.spoils])
-        for name, p in (("permutation", p_permutation), ("key", p_key), ("e", p_e))
-    )
+
+    def worth(name: str, p: PValue) -> PValue:
+        return _worth(p, condition, [one.reason for one in doubts if name in one.spoils])
+
+    p_permutation, p_e = worth("permutation", p_permutation), worth("e", p_e)
+    p_key = None if p_key is None else worth("key", p_key)
     look = None if status == "partial" or run.ledger is False else _look(run)
     frame = _frame(run, score, position, group)
     record = {
@@ -108,7 +115,7 @@ def result_of(run, status: str, draws: int | None = None) -> QueryResult:
         _published(score, position),
         n,
         run.tokens,
-        tuple(_warnings(run, status, group, found, look)),
+        tuple(_warnings(run, status, group, doubts, look)),
         np.asarray(test.null),
         log_e,
         frame,
@@ -202,7 +209,7 @@ def _published(score, position) -> PValue:
     )
 
 
-def _frame(run, score, position, group):
+def _frame(run: Running, score: np.ndarray, position: np.ndarray, group: np.ndarray) -> pd.DataFrame:
     import pandas as pd
 
     columns: dict[str, Any] = {

@@ -130,10 +130,10 @@ class LocalIndex:
                     spots[level, int(g)] = query.tolist()
                     found.count[level][g] = self._count(spots[level, int(g)], level, across)
             wanted = grams.wanted(found.count)
-            for (level, g), query in spots.items():
-                if wanted[level][g] and 0 < found.count[level][g] <= most:
+            for (level, gram), query in spots.items():
+                if wanted[level][gram] and 0 < found.count[level][gram] <= most:
                     rows = self._rows(query, level, across)
-                    found.hold(level, np.full(len(rows), g, np.int32), rows)
+                    found.hold(level, np.full(len(rows), gram, np.int32), rows)
         rows = -(-self.about["tokens"] // length)
         return assemble(
             grams,

@@ -10,6 +10,7 @@ collision can make a match.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -150,6 +151,14 @@ def joined(parts: list[np.ndarray], dtype) -> np.ndarray:
     return np.concatenate(parts) if parts else np.empty(0, dtype)
 
 
+class Tokens(Protocol):
+    """A run of tokens that is read piece by piece."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, where: slice, /) -> np.ndarray: ...
+
+
 class Scanner:
     """Finds the grams in runs of tokens of one dtype (uint16 or uint32)."""
 
@@ -212,7 +221,7 @@ class Scanner:
             code *= MULTIPLIER
         return code
 
-    def scan(self, tokens: np.ndarray, starts: int, first: int, row_length: int, across: bool, found: Found) -> None:
+    def scan(self, tokens: Tokens, starts: int, first: int, row_length: int, across: bool, found: Found) -> None:
         """Add the grams that start in the first `starts` of a run of tokens; `first`: the row that begins there.
         `across`: grams may cross the rows' ends.
         """

@@ -27,7 +27,7 @@ from lens.provenance.errors import ProvenanceError
 from lens.provenance.gram_corpus import Shard, opened, shards
 from lens.provenance.gram_index import LocalIndex
 from lens.provenance.gram_matches import Matches, assemble
-from lens.provenance.gram_scan import Found, Grams, Scanner
+from lens.provenance.gram_scan import Found, Grams, Scanner, Tokens
 
 __all__ = ["Matches", "Shard", "join", "local_index"]
 
@@ -301,9 +301,8 @@ def _scan(grams: Grams, piece: Piece, length: int, across: bool, found: Found, s
         scanners[dtype] = Scanner(grams, dtype)
     # an n-gram that starts here may end in the next piece of the same shard
     tail = min(len(array), end + grams.high - 1) if across else end
-    tokens = array[piece.begin : tail]
-    if dtype != array.dtype:
-        tokens = _Narrowed(tokens, dtype)
+    stored = array[piece.begin : tail]
+    tokens: Tokens = stored if dtype == array.dtype else _Narrowed(stored, dtype)
     scanners[dtype].scan(tokens, piece.tokens, piece.first, length, across, found)
     return ""
 

@@ -35,7 +35,7 @@ def match(text: str | Sequence[Any], transcript: Transcript, *, k: Any = (4, 8),
     empty or shorter than the shortest n-gram.
     """
     shortest = gram_sizes(k)[0]
-    documents = (
+    documents: list[Any] = (
         [text]
         if isinstance(text, str)
         else list(text)
@@ -55,17 +55,19 @@ def match(text: str | Sequence[Any], transcript: Transcript, *, k: Any = (4, 8),
             )
         if odd := [document for document in documents if not isinstance(document, str)]:
             raise ProvenanceError(unfit("text", odd[0], "all documents as text, or all as token ids"))
-        documents = [
+        tokens = [
             np.asarray(tokenizer.encode(document, add_special_tokens=False), dtype=np.int64)
             for document in documents
             if document.strip()
         ]
-    if not documents or max(map(len, documents)) < shortest:
+    else:
+        tokens = list(documents)
+    if not tokens or max(map(len, tokens)) < shortest:
         raise ProvenanceError(
             f"text is empty or shorter than {shortest} tokens in every document; expected at least one n-gram. Several"
             " hundred thousand tokens are needed at the scale of a published model"
         )
-    return join(documents, _corpus(transcript, documents), k=k, **options)
+    return join(tokens, _corpus(transcript, tokens), k=k, **options)
 
 
 def _corpus(transcript: Transcript, documents: Sequence[np.ndarray]) -> np.ndarray:

@@ -11,13 +11,40 @@ import numpy as np
 class Order(Protocol):
     """Rows and where each stood in the training: a `lens.provenance.transcripts.Transcript`."""
 
-    tokens: Any
-    position: np.ndarray
-    kind: str
-    row_id: np.ndarray
-    group: np.ndarray
-    shuffled_as: str
-    about: Mapping[str, Any]
+    @property
+    def tokens(self) -> Any:
+        """The rows, or None."""
+        ...
+
+    @property
+    def position(self) -> np.ndarray:
+        """[rows] or [rows, epochs]; later is larger."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """What positions are: "key", "step" or "rank"."""
+        ...
+
+    @property
+    def row_id(self) -> np.ndarray:
+        """[rows], each once."""
+        ...
+
+    @property
+    def group(self) -> np.ndarray:
+        """[rows], the exchange group of each."""
+        ...
+
+    @property
+    def shuffled_as(self) -> str:
+        """In words, what was shuffled."""
+        ...
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What the reader of the rows noted."""
+        ...
 
     @property
     def epochs(self) -> int:

@@ -124,22 +124,23 @@ def _known_options(given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def _scorers(suspect, references, transcript, store, options) -> list:
-    from .suspects import scorer_of
+    """The suspect's scorer and those of the references."""
+    partners = _partners(references, transcript, store, options)
+    return [_suspected(suspect, partners, transcript, store, options), *partners]
 
-    made = [scorer_of(one.model, transcript, store, options, one.name, role="reference") for one in references]
-    return [scorer_of(*_named(suspect, transcript, store, options), partners=made), *made]
+
+def _partners(references, transcript, store, options) -> list:
+    from .scorers import scorer_of
+
+    return [scorer_of(one.model, transcript, store, options, one.name, role="reference") for one in references]
 
 
-def _named(suspect, transcript, store, options, name: str = "") -> tuple:
-    """Arguments of `scorer_of`; a `Reference` around a suspect only gives it its name."""
-    model = suspect.model if isinstance(suspect, Reference) else suspect
-    return (
-        model,
-        transcript,
-        store,
-        options,
-        name or (suspect.name if isinstance(suspect, Reference) else "") or name_of(model, "suspect"),
-    )
+def _suspected(suspect, partners, transcript, store, options, name: str = ""):
+    """The suspect's scorer; a `Reference` around it only gives it its name."""
+    from .scorers import scorer_of
+
+    model, own = (suspect.model, suspect.name) if isinstance(suspect, Reference) else (suspect, "")
+    return scorer_of(model, transcript, store, options, name or own or name_of(model, "suspect"), partners)
 
 
 def _query(
@@ -270,12 +271,11 @@ def compare(
 
     from ..stats.multiplicity import holm
     from .result import QueryResult
-    from .suspects import scorer_of
 
     if not suspects:
         raise ProvenanceError("suspects is empty; give at least one model by name")
     references, score_options = as_references(reference, shares_order), _known_options(score_options)
-    shared = [scorer_of(one.model, transcript, store, score_options, one.name, role="reference") for one in references]
+    shared = _partners(references, transcript, store, score_options)
     choices = dict(
         statistic="difference",
         weights=None,
@@ -298,7 +298,7 @@ def compare(
                 suspect
                 if isinstance(suspect, QueryResult)
                 else _query(
-                    [scorer_of(*_named(suspect, transcript, store, score_options, name), partners=shared), *shared],
+                    [_suspected(suspect, shared, transcript, store, score_options, name), *shared],
                     references,
                     transcript,
                     rows,

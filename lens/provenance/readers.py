@@ -121,7 +121,7 @@ def from_npz(path: FilePath, *, position: Name | None = None, kind: Kind | None 
     """
     path = Path(path)
     arrays = containers.archive(path, _refuse)
-    tokens = arrays.get("tokens")
+    tokens: Any = arrays.get("tokens")
     if tokens is not None and "offsets" in arrays:
         offsets = arrays["offsets"]
         if (
@@ -266,11 +266,15 @@ def _rows_of(file: Path) -> int:
         return 0
 
 
+#: columns whose name says what positions are
+_KINDS: dict[str, Kind] = {"key": "key", "step": "step", "rank": "rank"}
+
+
 def _from_columns(
     columns: dict[str, Any],
     path: Path,
     position: str | None,
-    kind: str | None,
+    kind: Kind | None,
     faults: list[str],
     lost: int,
     options: dict,
@@ -287,7 +291,7 @@ def _from_columns(
             f"{path} has several columns of positions ({', '.join(named)}); say which with position= before any score"
             " is seen"
         )
-    kind = kind or (named[0] if named[0] in ("key", "step", "rank") else "rank")
+    kind = kind or _KINDS.get(named[0], "rank")
     values = columns[named[0]]
     values = [np.nan if value is None else value for value in values] if isinstance(values, list) else values
     tokens = columns.get("tokens", columns.get("text"))

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arguments import Count, Seed, Size, Text, door, unfit
+from ..arguments import Count, Seed, Size, door, unfit
 from .arguments import Kind, array, row_numbers
 from .errors import ProvenanceError
 from .order import mixed
@@ -24,12 +24,9 @@ from .order import mixed
 if TYPE_CHECKING:
     from .doubts import Doubt
     from .ledger import Ledger
+from .transcript_fields import positions_of, refuse_repeats, rows_of
 
 BLOCK = 4096  # rows read at a time
-_ROWS = (
-    "rows of tokens: an integer array [n, length], a list of integer arrays or of texts, or a reader with __len__ and"
-    " __getitem__"
-)
 
 
 @door(ProvenanceError)
@@ -65,7 +62,7 @@ class Transcript:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
-        position = _positions(self.position, self.kind)
+        position = positions_of(self.position, self.kind)
         n = len(position)
         row_id = (
             np.arange(n)
@@ -101,8 +98,8 @@ class Transcript:
         if self.group is not None:
             group = np.unique(group, return_inverse=True)[1].astype(np.int64)
         if self.kind == "rank":
-            _refuse_repeats(position, group)
-        tokens = None if self.tokens is None else _rows(self.tokens)
+            refuse_repeats(position, group)
+        tokens = None if self.tokens is None else rows_of(self.tokens)
         if tokens is not None and len(tokens) != n:
             raise ProvenanceError(f"tokens has {len(tokens)} rows and position {n}; expected one position for each row")
         for name, value in (
@@ -204,9 +201,9 @@ class Transcript:
 
     def digests(self) -> np.ndarray:
         """A 64-bit hash of each row's content, uint64 [n]."""
-        kept = self.__dict__.get("_digests")
-        if kept is None:
-            kept = np.array(
+        digests = self.__dict__.get("_digests")
+        if digests is None:
+            digests = np.array(
                 [
                     int.from_bytes(hashlib.blake2b(_bytes(row), digest_size=8).digest(), "little")
                     for rows in self._blocks()
@@ -214,8 +211,8 @@ class Transcript:
                 ],
                 dtype=np.uint64,
             )
-            self.__dict__["_digests"] = kept
-        return kept
+            self.__dict__["_digests"] = digests
+        return digests
 
     def copies(self) -> int:
         """How many rows have the content of another row."""
@@ -225,8 +222,8 @@ class Transcript:
     def sha256(self) -> str:
         """SHA-256 over kind, positions, row ids, groups and all tokens, as 64 hexadecimal digits."""
         digest = hashlib.sha256(f"{self.kind} {self.position.shape}\n".encode())
-        for held in (self.position, self.row_id, self.group):
-            digest.update(np.ascontiguousarray(held).astype(held.dtype.newbyteorder("<")).tobytes())
+        for column in (self.position, self.row_id, self.group):
+            digest.update(np.ascontiguousarray(column).astype(column.dtype.newbyteorder("<")).tobytes())
         for rows in self._blocks() if self.tokens is not None else ():
             for row in rows:
                 content = _bytes(row)
@@ -243,12 +240,12 @@ class Transcript:
 
     def doubts(self) -> list[Doubt]:
         """The same, each with the p-values that it leaves only approximate: a `doubts.Doubt` each."""
-        kept = self.__dict__.get("_doubts")
-        if kept is None:
+        doubts = self.__dict__.get("_doubts")
+        if doubts is None:
             from .doubts import of_transcript
 
-            kept = self.__dict__["_doubts"] = of_transcript(self)
-        return list(kept)
+            doubts = self.__dict__["_doubts"] = of_transcript(self)
+        return list(doubts)
 
     @property
     def ledger(self) -> Ledger:
@@ -289,17 +286,17 @@ class Transcript:
             if np.ptp(lengths) > 0:
                 sequences["the length of rows follows the training order"] = (by_time, lengths)
         labels, counts = np.unique(self.group, return_counts=True)
-        some = labels[np.argsort(-counts, kind="stable")][:20]
-        found = {}
+        largest = labels[np.argsort(-counts, kind="stable")][:20]
+        checks = {}
         for name, (order, value) in sequences.items():
             ps = []
-            for label in some:
+            for label in largest:
                 mine = order[self.group[order] == label]
                 if len(mine) >= 20 and np.ptp(value[mine]) > 0:
                     ps.append(float(runs_test(value[mine]).p))
             if ps:
-                found[name] = min(1.0, min(ps) * len(ps))
-        return found
+                checks[name] = min(1.0, min(ps) * len(ps))
+        return checks
 
     def _features(self) -> tuple[np.ndarray, np.ndarray]:
         lengths, means = [], []
@@ -316,100 +313,6 @@ class Transcript:
             f", {groups} exchange groups" if groups > 1 else ""
         )
         return f"{self.name}: {len(self)} rows by {self.kind}{extra}"
-
-
-def _positions(position, kind: str) -> np.ndarray:
-    held = array(
-        position, "position", "one number for each row, [rows] or [rows, epochs], NaN nowhere", dtype=np.float64
-    )
-    if held.ndim not in (1, 2) or held.size == 0:
-        raise ProvenanceError(
-            f"position has shape {held.shape}; expected [rows] or [rows, epochs] with at least one row"
-        )
-    if held.ndim == 2 and held.shape[1] == 1:
-        held = held[:, 0]
-    bad = ~np.isfinite(held)
-    if bad.any():
-        raise ProvenanceError(
-            f"position is missing in {int(bad.sum())} places, first in row {int(np.argwhere(bad)[0][0])}; expected a"
-            " finite number for each row. Leave rows without a known position out, all of them"
-        )
-    if kind == "key":
-        if (outside := (held <= 0) | (held >= 1)).any():
-            raise ProvenanceError(
-                f"position has the key {held[outside][0]:g}; expected keys strictly between 0 and 1, independent and"
-                " uniform. Use kind='rank' for ranks"
-            )
-    elif (broken := held != np.round(held)).any():
-        raise ProvenanceError(
-            f"position has {held[broken][0]:g}, which is not a whole number as kind={kind!r} needs; use kind='key' for"
-            " random keys in (0, 1)"
-        )
-    return held
-
-
-def _refuse_repeats(position: np.ndarray, group: np.ndarray) -> None:
-    for column in position.reshape(len(position), -1).T:
-        order = np.lexsort((column, group))
-        same = (np.diff(column[order]) == 0) & (np.diff(group[order]) == 0)
-        if same.any():
-            at = order[np.flatnonzero(same)[0]]
-            raise ProvenanceError(
-                f"position {column[at]:g} is there more than once ({int(same.sum())} repeats); ranks of one group are"
-                " all different. Use kind='step' where rows share a step"
-            )
-
-
-def _rows(tokens) -> Any:
-    """Rows in one of the three forms: an array, a list of arrays or texts, a reader; empty rows refused where they are
-    in memory.
-    """
-    try:
-        if hasattr(tokens, "detach"):
-            tokens = array(tokens, "tokens", _ROWS, "iu")
-        reader = not isinstance(tokens, (np.ndarray, Sequence))
-        fits = (
-            hasattr(tokens, "__getitem__") and not isinstance(tokens, (type, Mapping)) and len(tokens) >= 0
-            if reader
-            else not isinstance(tokens, (str, bytes, bytearray, memoryview, range)) and getattr(tokens, "ndim", 1) > 0
-        )
-    except Exception:  # an object may fail in any way
-        fits = False
-    if not fits:
-        raise ProvenanceError(unfit("tokens", tokens, _ROWS))
-    if reader:
-        return tokens
-    if isinstance(tokens, np.ndarray) and tokens.ndim == 2:
-        if tokens.dtype.kind not in "iu":
-            raise ProvenanceError(f"tokens has dtype {tokens.dtype}; expected integer token ids")
-        if not tokens.shape[1]:
-            raise ProvenanceError("tokens has rows of length 0; expected at least one token a row")
-        return tokens
-    rows = [
-        _text(row, i) if isinstance(row, str) else array(row, f"tokens[{i}]", "a text, or a line of integer token ids")
-        for i, row in enumerate(tokens)
-    ]
-    for i, row in enumerate(rows):
-        if not isinstance(row, str) and row.ndim != 1:
-            raise ProvenanceError(f"tokens: row {i} has shape {row.shape}; expected a line of integer token ids")
-        if not len(row):
-            raise ProvenanceError(
-                f"tokens: row {i} is empty; expected at least one token a row. Leave empty rows out, all of them"
-            )
-        if isinstance(row, str) != isinstance(rows[0], str):
-            raise ProvenanceError(
-                f"tokens: row {i} is {'a text' if isinstance(row, str) else 'token ids'} and row 0 is not; expected all"
-                " rows of one kind"
-            )
-        if not isinstance(row, str) and row.dtype.kind not in "iu":
-            raise ProvenanceError(
-                f"tokens: row {i} has shape {row.shape} and dtype {row.dtype}; expected a line of integer token ids"
-            )
-    return rows
-
-
-def _text(row: str, i: int) -> str:
-    return Text().of(row, f"tokens[{i}]", ProvenanceError)
 
 
 def _bytes(row) -> bytes:

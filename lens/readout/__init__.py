@@ -13,11 +13,11 @@ _PUBLIC = {
         (
             "logit_lens",
             "head_vocabulary",
-            "direct_logit_attribution",
-            "ReadoutError",
         ),
         "vocabulary",
     ),
+    **dict.fromkeys(("direct_logit_attribution",), "logit_attribution"),
+    **dict.fromkeys(("ReadoutError",), "reading"),
     **dict.fromkeys(
         (
             "attention",

@@ -19,13 +19,11 @@ from ..engine.sessions import of_one_model
 from ..prompts import Pair
 from ..results import dataset as results
 from ..stats import bootstrap, proportion
+from .norms import back_through_norm, kv_heads, norm_scale, through_norm, value_weight
 from .reading import (
     ReadoutError,
-    back_through_norm,
     count,
-    kv_heads,
     layers_with,
-    norm_scale,
     one_token,
     ordinary_tokens,
     read_prompt,
@@ -33,8 +31,6 @@ from .reading import (
     recorded,
     selected,
     start_token,
-    through_norm,
-    value_weight,
 )
 
 #: Keys that a query of the second copy looks at, as offsets back from it, given the length of a copy.

@@ -1,4 +1,4 @@
-"""What the readouts share: prompts and places to read, norms as linear maps, labels, and the record of a result."""
+"""Prompts as read-outs read them: their tokens and answers, their runs, and the record of a result."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..arguments import Whole
-from ..engine.effective import linear_bias, norm_map
 from ..engine.model import Model
 from ..engine.pieces import run_bytes
 from ..engine.runs import Runs
@@ -21,7 +19,7 @@ from ..engine.sites import indices
 from ..engine.stopping import Stopped, says_stop
 from ..errors import Error
 from ..progress import hidden
-from ..prompts import Pair, encode, resolve_positions
+from ..prompts import Pair, encode
 from ..results.record import record_of
 from ..tokens import PromptError, require_known, token_id, token_strings, tokenize, tokenizer_of
 
@@ -33,9 +31,6 @@ _BETWEEN = "<|endoftext|>"
 
 class ReadoutError(Error, ValueError):
     """An argument of a readout that does not fit; the message names it, its value and what was expected."""
-
-
-# -- prompts ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,154 +254,6 @@ def recorded(
                 raise Stopped(f"{label}: stopped after {batch[0]} of {len(ids)} prompts")
             yield batch, Runs.record(decoder, [ids[i] for i in batch], keep)
             bar.update(len(batch))
-
-
-# -- places -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Places:
-    """The tokens to read of every prompt, and what they are called.
-
-    Attributes:
-        at: per prompt, token indexes.
-        position: labels along the axis: names, or token indexes where these agree over prompts, else 0, 1, ...
-        scalar: one token a prompt, asked for by itself: the result has no position axis.
-    """
-
-    at: list[list[int]]
-    position: np.ndarray
-    scalar: bool
-
-    @property
-    def width(self) -> int:
-        """How many positions are read of each row."""
-        return len(self.position)
-
-    def padded(self, rows: Sequence[Sequence[Any]], fill: Any) -> np.ndarray:
-        """Per-prompt lists as one array ``[prompt, position]``."""
-        return np.array([[*row, *[fill] * (self.width - len(row))] for row in rows])
-
-    def coords(self, readings: Sequence[Reading]) -> dict[str, Any]:
-        """``position``, the token there, and its index in the prompt (-1: the prompt has no such place)."""
-        tokens = self.padded([[r.tokens[p] for p in at] for r, at in zip(readings, self.at)], "").astype(str)
-        return {
-            "position": self.position,
-            "token": (("prompt", "position"), tokens),
-            "token_index": (("prompt", "position"), self.padded(self.at, -1)),
-        }
-
-
-def places(readings: Sequence[Reading], spec: Any) -> Places:
-    """Resolves positions in every prompt: None for all tokens, names, ints, slices or lists of them; groups are read
-    token by token.
-
-    Raises:
-        PromptError: see ``lens.prompts.resolve_positions``. ReadoutError: names that mean another number of tokens in
-            another prompt.
-    """
-    spec = None if isinstance(spec, str) and spec == "all" else spec
-    at, names = [], []
-    for r in readings:
-        found = resolve_positions(r, spec)
-        at.append([p for _, group in found for p in group])
-        names.append([name if len(g) == 1 else f"{name}[{j}]" for name, g in found for j in range(len(g))])
-    scalar = spec is not None and not isinstance(spec, slice | list | tuple | range) and all(len(a) == 1 for a in at)
-    width = max(map(len, at))
-    if any(not n.lstrip("-").isdigit() for n in names[0]):
-        if any(n != names[0] for n in names):
-            raise ReadoutError(
-                f"positions={spec!r} mean {names[0]} in one prompt and {next(n for n in names if n != names[0])} in"
-                " another; use names that are as long in every prompt, such as 'last' or '<span>_last'."
-            )
-        return Places(at, np.array(names[0], dtype=str), scalar)
-    same = all(a == at[0] for a in at)
-    if scalar and not same:
-        return Places(at, np.array([int(spec)]), scalar)
-    return Places(at, np.array(at[0]) if same else np.arange(width), scalar)
-
-
-def one_position(readings: Sequence[Reading], position: Any, argument: str = "position") -> list[int]:
-    """The token index of one position in every prompt.
-
-    Raises: as ``places``; ReadoutError where it is several tokens.
-    """
-    found = places(readings, position if position is not None else "last")
-    if not found.scalar:
-        raise ReadoutError(
-            f"{argument}={position!r} is {len(found.at[0])} tokens; expected one: an int, 'last', or the name of one"
-            " token."
-        )
-    return [a[0] for a in found.at]
-
-
-# -- weights ----------------------------------------------------------------------------------------------------------
-
-
-def value_weight(block: Any) -> Float[Tensor, "n_kv_heads d_model d_head"]:
-    """``W_V`` by key/value head, in the TransformerLens layout, as it is applied now (with adapters, where there are
-    some).
-    """
-    return block.value_weight().unflatten(0, (-1, block.d_head)).transpose(1, 2)
-
-
-def kv_heads(decoder: Model, heads: Sequence[int] | np.ndarray) -> np.ndarray:
-    """The key/value head that each query head reads; -1 where keys and values were not found by head."""
-    at = np.asarray(heads, dtype=int)
-    return at // (decoder.n_heads // decoder.n_kv_heads) if decoder.n_kv_heads else np.full_like(at, -1)
-
-
-def norm_parts(norm: Any) -> tuple[bool, Tensor | None, float]:
-    """Whether a norm subtracts the mean, its weight in float32 (None: there is no norm here) and its epsilon."""
-    module = getattr(norm, "module", None)
-    if module is None:
-        return False, None, 0.0
-    centre, weight, _, epsilon = norm_map(module)
-    factor = getattr(norm, "factor", 1.0)
-    return centre, weight if factor == 1.0 else weight * factor, epsilon
-
-
-def _centred(x: Tensor, wanted: bool) -> Tensor:
-    return x - x.mean(-1, keepdim=True) if wanted else x
-
-
-def norm_scale(norm: Any, whole: Float[Tensor, "... d_model"]) -> Float[Tensor, "... 1"]:
-    """1 / root mean square (or standard deviation), as the norm divides ``whole`` by it; 1 where there is no norm."""
-    centre, weight, epsilon = norm_parts(norm)
-    if weight is None:
-        return torch.ones(*whole.shape[:-1], 1, device=whole.device)
-    return (_centred(whole.float(), centre).square().mean(-1, keepdim=True) + epsilon).rsqrt()
-
-
-def through_norm(norm: Any, part: Float[Tensor, "... d_model"], scale: Any = 1.0) -> Float[Tensor, "... d_model"]:
-    """What a norm with a frozen scale makes of one addend of its input: linear, without the norm's bias."""
-    centre, weight, _ = norm_parts(norm)
-    return part.float() if weight is None else _centred(part.float(), centre) * scale * weight
-
-
-def back_through_norm(
-    norm: Any, direction: Float[Tensor, "... d_model"], scale: Any = 1.0
-) -> Float[Tensor, "... d_model"]:
-    """The transpose of ``through_norm``: the direction before the norm whose product with an addend is ``direction``'s
-    after it.
-    """
-    centre, weight, _ = norm_parts(norm)
-    return direction if weight is None else _centred(direction * weight * scale, centre)
-
-
-def module_bias(module: Any) -> Tensor | None:
-    """The bias that a linear layer or norm applies now, in float32, or None."""
-    if module is None:
-        return None
-    if not isinstance(module, nn.Module):
-        inner = getattr(module, "module", None)
-        bias = None if inner is None else norm_map(inner)[2]
-        return None if bias is None else bias * getattr(module, "factor", 1.0)
-    bias = linear_bias(module)
-    return None if bias is None else bias.float()
-
-
-# -- arguments and the record -----------------------------------------------------------------------------------------
 
 
 def selected(spec: Any, size: int, argument: str) -> list[int]:

@@ -1,10 +1,8 @@
-"""What a model's activations and weights say in its own vocabulary, and where its heads look.
+"""What a model's activations and weights say in its own vocabulary.
 
-``logit_lens``, ``head_vocabulary`` and ``direct_logit_attribution`` read into the vocabulary; ``attention``,
-``induction_scores`` and ``copying_scores`` (in ``lens.readout.heads``) describe heads. All of them run on a
-``TransformerBridge`` or a plain Hugging Face causal model with a ``.tokenizer``, leave no hook behind, and return
-labelled results. Query heads are listed as they are, with the coordinate ``kv_head`` saying which key/value head each
-reads.
+Read-outs run on a ``TransformerBridge`` or a plain Hugging Face causal model with a ``.tokenizer``, leave no hook
+behind, and return labelled results. Query heads are listed as they are, with the coordinate ``kv_head`` saying which
+key/value head each reads.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float
 from torch import Tensor
 
 from ..arguments import Count, HFModel, Index, Positions, Token, door
@@ -26,36 +23,12 @@ from ..engine.sessions import of_one_model
 from ..engine.sites import RESIDUAL, SiteError, indices
 from ..prompts import Pair
 from ..results import dataset as results
-from .heads import attention, copying_scores, induction_scores
-from .reading import (
-    ReadoutError,
-    answers,
-    back_through_norm,
-    count,
-    kv_heads,
-    labels,
-    module_bias,
-    norm_scale,
-    one_position,
-    one_token,
-    places,
-    read_prompt,
-    read_prompts,
-    record,
-    recorded,
-    through_norm,
-    value_weight,
-)
+from .labelling import alone, answer_coords, set_units
+from .norms import kv_heads, norm_scale, post_norm_scale, through_norm, value_weight
+from .places import one_position, places
+from .reading import ReadoutError, answers, count, labels, one_token, read_prompt, read_prompts, record, recorded
 
-__all__ = [
-    "ReadoutError",
-    "attention",
-    "copying_scores",
-    "direct_logit_attribution",
-    "head_vocabulary",
-    "induction_scores",
-    "logit_lens",
-]
+__all__ = ["head_vocabulary", "logit_lens"]
 
 _STREAMS = tuple(s for s in RESIDUAL if s != "embed")
 
@@ -155,10 +128,10 @@ def logit_lens(
             **where.coords(readings),
             "top": np.arange(k),
             "top_id": ((*dims, "top"), top_id),
-            **_answer_coords(model, readings, wanted),
+            **answer_coords(model, readings, wanted),
         },
     )
-    _units(ds, kl="nats", prob="1", logit="logits", logit_diff="logits", rank="tokens", top_prob="1")
+    set_units(ds, kl="nats", prob="1", logit="logits", logit_diff="logits", rank="tokens", top_prob="1")
     if where.scalar:
         ds = ds.isel(position=0)
     call = dict(positions=positions, k=k, answer=answer, foil=foil, site=site, which=which)
@@ -245,9 +218,7 @@ def head_vocabulary(
         runs = Runs.record(decoder, [readings[0].ids], ("z",))
         at = one_position(readings, position)
         z = runs.get("z", at_layer)[at].float()
-        out = through_norm(
-            block.post_attn, z[:, at_head] @ w_o, norm_scale(block.post_attn, before_post_norm(block, z))
-        )
+        out = through_norm(block.post_attn, z[:, at_head] @ w_o, post_norm_scale(block, z))
         normed = through_norm(decoder.norm, out, norm_scale(decoder.norm, runs.resid[-1][at]))
         coords = {"position": at[0], "token": readings[0].tokens[at[0]]}
     else:
@@ -285,177 +256,11 @@ def head_vocabulary(
     if single:
         ds = alone(ds, "source")
     if text is not None:
-        _units(ds, promoted="logits", suppressed="logits")
+        set_units(ds, promoted="logits", suppressed="logits")
     call = dict(
         layer=at_layer, head=at_head, tokens=tokens, position=position if text is not None else None, k=k, which=which
     )
     return results.stamp(ds, record(model, decoder, "head_vocabulary", call, readings))
-
-
-@door(ReadoutError)
-@of_one_model(reads=False)
-@torch.no_grad()
-def direct_logit_attribution(
-    model: HFModel,
-    pairs: str | Pair | Sequence[str | Pair],
-    *,
-    position: Positions = "last",
-    answer: Token | Sequence[Token] | None = None,
-    foil: Token | Sequence[Token] | None = None,
-    which: str = "clean",
-) -> xr.Dataset:
-    """How much of the logit difference each head and MLP writes into the residual stream directly, at one position.
-
-    The final norm is frozen at the scale that it has in the run; the logit difference is then a sum over what was added
-    to the stream, and the parts add up to it exactly (to rounding):
-    ``contribution.sum(["layer", "component"]) + embed + bias == total``.
-    Effects through later layers are not in it: patch for those.
-
-    Args:
-        pairs: pairs, or texts with ``answer`` given; several have a ``prompt`` axis.
-        position: an int or the name of one token, whose prediction is taken apart.
-        answer, foil: as in ``logit_lens``; without a foil the answer's logit is taken apart.
-        which: ``clean`` or ``corrupted``: the prompt of a pair that is read.
-
-    Returns:
-        ``contribution`` over ``[prompt,] layer, component`` in logits; components: "head 0", ..., "attn_bias" (the
-        attention output's bias, and a post-norm's; 0 where there is none), "mlp", and in hybrids "mixer": what linear
-        attention or a state space adds, in place of attention or beside it. NaN where a layer has no such thing (heads
-        in a layer without attention), which sums leave out. ``embed``: the embedding with learned
-        positions; ``bias``: of the final norm and the unembedding; ``total``: the model's logit difference. Coordinates
-        ``head``, ``kv_head`` (-1: no head) along ``component``. A post-norm (OLMo 2) is frozen at the scale of the
-        whole attention output, which makes each head's share of it linear too.
-
-    Raises:
-        ReadoutError: no answer, a position of several tokens. PromptError: see ``logit_lens``. SiteError: a model
-        without attention heads, or whose stream is more than a sum (norms on the stream itself, as in OPT-350m).
-
-    Source: Elhage et al. 2021, A Mathematical Framework for Transformer Circuits; Wang et al. 2023, Interpretability in
-        the Wild, section 3.1.
-    """
-    decoder = Model.of(model)
-    decoder.attention_parts()
-    decoder.require_sum()
-    single, readings = read_prompts(model, pairs, which, "pairs")
-    wanted = answers(model, readings, answer, foil)
-    for r, (a, _) in zip(readings, wanted):
-        if a is None:
-            raise ReadoutError(
-                f"answer=None, and {r.text!r} is plain text, which has no answer; give answer=' Paris', or a lens.Pair."
-            )
-    at = one_position(readings, position)
-    heads = range(decoder.n_heads)
-    others = ["attn_bias", *["mixer"] * any(map(decoder.headless, range(decoder.n_layers))), "mlp"]
-    components = [*(f"head {h}" for h in heads), *others]
-    value = {n: np.zeros(len(readings), np.float32) for n in ("embed", "bias", "total")}
-    value["contribution"] = np.zeros((len(readings), decoder.n_layers, len(components)), np.float32)
-    for batch, runs in recorded(decoder, [r.ids for r in readings], ("z", "mlp_out"), "direct logit attribution"):
-        token = torch.tensor([runs.starts[n] + at[i] for n, i in enumerate(batch)], device=decoder.device)
-        for name, found in _attributed(decoder, runs, token, [wanted[i] for i in batch]).items():
-            value[name][batch] = found.cpu().numpy()
-    ds = xr.Dataset(
-        {n: (("prompt", "layer", "component")[: v.ndim], v) for n, v in value.items()},
-        {
-            "prompt": np.arange(len(readings)),
-            "layer": np.arange(decoder.n_layers),
-            "component": np.array(components),
-            "head": ("component", [*heads, *[-1] * len(others)]),
-            "kv_head": ("component", [*kv_heads(decoder, heads), *[-1] * len(others)]),
-            "label": ("prompt", np.array([r.label for r in readings], dtype=str)),
-            "token": ("prompt", np.array([r.tokens[p] for r, p in zip(readings, at)], dtype=str)),
-            "token_index": ("prompt", at),
-            **_answer_coords(model, readings, wanted),
-        },
-    )
-    _units(ds, contribution="logits", embed="logits", bias="logits", total="logits")
-    call = dict(position=position, answer=answer, foil=foil, which=which)
-    return results.stamp(
-        alone(ds, "prompt") if single else ds, record(model, decoder, "direct_logit_attribution", call, readings)
-    )
-
-
-def _attributed(
-    decoder: Model, runs: Runs, token: Tensor, wanted: Sequence[tuple[int, int | None]]
-) -> dict[str, Tensor]:
-    """The parts of the logit difference at some tokens ``[n]``: contribution ``[n, layer, component]`` and the rest
-    ``[n]``.
-    """
-    weight, bias = decoder.unembedding(), decoder.unembedding_bias()
-
-    def column(n):
-        return torch.tensor([w[n] if w[n] is not None else 0 for w in wanted], device=token.device)
-
-    there = torch.tensor([float(f is not None) for _, f in wanted], device=token.device)
-
-    def difference(table: Tensor) -> Tensor:
-        second = table[column(1)].float()
-        return table[column(0)].float() - second * there.reshape(-1, *[1] * (second.ndim - 1))
-
-    unembed, final = difference(weight), runs.resid[-1][token]
-    # the direction in the residual stream along which an addend counts
-    direction = back_through_norm(decoder.norm, unembed, norm_scale(decoder.norm, final))
-
-    def along(x):
-        return (x.float() * direction).sum(-1)
-
-    def of_attention(l: int, block: Any) -> Tensor:
-        """Each head's part, and what the output adds whatever they are."""
-        if l not in with_heads:
-            return torch.full((len(token), decoder.n_heads + 1), torch.nan, device=token.device)
-        z = runs.get("z", l)[token].float()
-        inner = back_through_norm(block.post_attn, direction, norm_scale(block.post_attn, before_post_norm(block, z)))
-        by_head = torch.einsum("nhd,hdm,nm->nh", z, block.output_weight().float(), inner)
-        rest = torch.zeros_like(there)
-        if (b := block.output_bias()) is not None:
-            rest = rest + inner @ b
-        if (b := module_bias(block.post_attn)) is not None:
-            rest = rest + direction @ b
-        return torch.cat([by_head, rest[:, None]], 1)
-
-    with_heads = set(decoder.attention_layers)
-    headless = [decoder.headless(l) for l in range(decoder.n_layers)]
-    parts = []
-    for l, block in enumerate(decoder.attention_parts()):
-        found = [of_attention(l, block)]
-        if any(headless):
-            site = headless[l]
-            mixed = torch.full_like(there, torch.nan) if site is None else along(runs.get(site, l)[token])
-            found.append(mixed[:, None])
-        parts.append(torch.cat([*found, along(runs.get("mlp_out", l)[token])[:, None]], 1))
-    logits = decoder.unembed(final).float()
-    b_norm = module_bias(decoder.norm)
-    constant = (unembed @ b_norm if b_norm is not None else torch.zeros_like(there)) + (
-        difference(bias) if bias is not None else 0
-    )
-
-    def own(n):
-        return logits.gather(1, column(n)[:, None])[:, 0]
-
-    return {
-        "contribution": torch.stack(parts, 1),
-        "embed": along(runs.resid[0][token]),
-        "bias": constant,
-        "total": own(0) - there * own(1),
-    }
-
-
-def post_norm_scale(block: Any, z: Float[Tensor, "n n_heads d_head"]) -> Float[Tensor, "n 1"]:
-    """What a block's post-norm (OLMo 2) multiplies its whole attention output by; 1 where it has none."""
-    if block.post_attn is None:
-        return torch.ones(len(z), 1, device=z.device)
-    return norm_scale(block.post_attn, before_post_norm(block, z))
-
-
-def before_post_norm(block: Any, z: Tensor) -> Tensor:
-    """The attention output ``[n, d_model]`` of all heads together, before a post-norm."""
-    out = torch.einsum("nhd,hdm->nm", z, block.output_weight().float())
-    bias = block.output_bias()
-    return out if bias is None else out + bias
-
-
-def alone(ds: xr.Dataset, dim: str) -> xr.Dataset:
-    """A Dataset without an axis of length 1; what was labelled along it stays as scalar coordinates."""
-    return ds.isel({dim: 0}).drop_vars(dim, errors="ignore")
 
 
 def int_only(value: Any, argument: str) -> int:
@@ -463,21 +268,3 @@ def int_only(value: Any, argument: str) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise SiteError(f"{argument}={value!r} is not an integer; a head is read by itself: give one {argument}.")
     return value
-
-
-def _answer_coords(model: Any, readings: Sequence, wanted: Sequence[tuple[int | None, int | None]]) -> dict[str, Any]:
-    coords = {}
-    for n, name in enumerate(("answer", "foil")):
-        if any(w[n] is not None for w in wanted):
-            shown = labels(model, [w[n] if w[n] is not None else 0 for w in wanted])
-            coords[f"{name}_token"] = (
-                "prompt",
-                np.array([s if w[n] is not None else "" for s, w in zip(shown, wanted)], dtype=str),
-            )
-    return coords
-
-
-def _units(ds: xr.Dataset, **units: str) -> None:
-    for name, unit in units.items():
-        if name in ds:
-            ds[name].attrs["units"] = unit

@@ -219,7 +219,8 @@ class Source:
         hf = core(self.loaded)
         config = getattr(hf.config, "get_text_config", lambda: hf.config)()
         tokenizer = getattr(self.loaded, "tokenizer", None)
-        vocabulary = int(hf.get_input_embeddings().weight.shape[0])
+        embedding: Any = hf.get_input_embeddings()
+        vocabulary = int(embedding.weight.shape[0])
         begin = tokenizer.bos_token_id if tokenizer is not None else getattr(config, "bos_token_id", None)
         begin = begin[0] if isinstance(begin, (list, tuple)) and begin else begin
         context = getattr(config, "max_position_embeddings", None)

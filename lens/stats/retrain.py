@@ -82,8 +82,8 @@ def one_of_many(
     """
     check_choice(alternative, "alternative", ALTERNATIVES)
     check_choice(spread, "spread", SPREADS)
-    value, others = as_array(observed, "observed"), as_array(shuffled, "shuffled")
-    if value.size != 1 or np.isnan(value).any():
+    number, others = as_array(observed, "observed"), as_array(shuffled, "shuffled")
+    if number.size != 1 or np.isnan(number).any():
         raise StatisticsError(
             f"observed = {observed!r}; expected one number. Pool several checkpoints with pool_checkpoints."
         )
@@ -97,7 +97,7 @@ def one_of_many(
             f"shuffled is NaN at {np.flatnonzero(np.isnan(others)).tolist()}; a retraining may not be left out. Run it"
             " again."
         )
-    value, m = float(value.ravel()[0]), others.size
+    value, m = float(number.ravel()[0]), others.size
     if others.min() == others.max():
         raise StatisticsError(
             f"shuffled is {others[0]:g} in all m = {m}: one retraining handed in {m} times would make p small in half"
@@ -118,7 +118,7 @@ def one_of_many(
     scale = abs(float(others[0] - others[1])) if spread == "difference" else float(others.std()) + 1e-6
     z = (value - mean) / scale if scale > 0 else math.nan
     t = (value - mean) / (deviation * math.sqrt(1 + 1 / m)) if deviation > 0 else math.nan
-    size = published_size(0.05, m, spread=spread, alternative=alternative)
+    size = float(published_size(0.05, m, spread=spread, alternative=alternative))
     note = f"plug-in normal as published, not a p-value: size {short(size)} at 0.05 for m = {m}"
     exact = PValue(rank, "exact", m + 1, f"rank among {m + 1}", value, alternative, min(1.0, floor), FRESH)
     if copies and (others != np.round(others)).any():

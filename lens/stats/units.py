@@ -237,7 +237,7 @@ def _within(values: np.ndarray, kind: str, resamples: int, seed: int) -> float:
     return float(sign_flip(values, resamples=resamples, seed=seed))
 
 
-def _split(array: np.ndarray, tops: Sequence[Any]) -> list[np.ndarray]:
+def _split(array: np.ndarray, tops: Sequence[Any] | np.ndarray) -> list[np.ndarray]:
     labels = np.asarray(tops).astype(str)
     if array.ndim != 1 or labels.shape != array.shape:
         raise StatisticsError(

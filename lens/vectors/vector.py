@@ -24,8 +24,7 @@ from ..engine.model import Model
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..models import weight_hash
-from ..readout.reading import through_norm
-from ..readout.vocabulary import post_norm_scale
+from ..readout.norms import post_norm_scale, through_norm
 from ..results.record import plain
 from ..tokens import token_strings, tokenizer_of
 from .errors import VectorError

@@ -21,7 +21,8 @@ from lens.injection import bridge_reading
 from lens.injection.memories import encode
 from lens.models import wrap
 from lens.readout.heads import copying_scores
-from lens.readout.vocabulary import direct_logit_attribution, head_vocabulary
+from lens.readout.logit_attribution import direct_logit_attribution
+from lens.readout.vocabulary import head_vocabulary
 from lens.vectors.vector import head_parts
 from tests.models import tiny, word_tokenizer
 

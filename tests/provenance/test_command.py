@@ -8,7 +8,8 @@ import pytest
 
 from lens import cli
 from lens.provenance import Reference, from_organism, from_parquet, query, query_scores
-from lens.provenance import command as of_command
+from lens.provenance.command_inputs import read_transcript
+from lens.provenance.command_options import command_of
 
 from .simulated import losses, shuffled
 
@@ -283,7 +284,7 @@ def test_the_transcript_of_a_shipped_organism(tmp_path, capsys):
 
 def read_by(*words):
     """The transcript that a command line reads."""
-    return of_command._transcript(
+    return read_transcript(
         cli._parser().parse_args(["provenance", "query", "--suspect", "s.npy", *map(str, words)]), None
     )
 
@@ -358,7 +359,7 @@ def test_a_part_that_is_missing_is_left_out_where_sizes_are_known(olmo, capsys):
         and found.about["lost"]["rows"] == 24
     )
     given = cli._parser().parse_args(["provenance", "query", "--suspect", "s.npy", *map(str, [*words, *sizes])])
-    assert "--sizes 1280 --sizes 768" in of_command.command_of(given)
+    assert "--sizes 1280 --sizes 768" in command_of(given)
 
 
 def test_rows_of_a_second_epoch_are_not_drawn(tmp_path):

@@ -305,7 +305,7 @@ def test_stored_scores_are_matched_by_row_id(transcript):
 
 
 def test_a_reference_is_scored_once_for_many_suspects(transcript, monkeypatch):
-    import lens.scoring.rows as scoring
+    from lens import scoring
 
     asked, plain = [], scoring.score
     monkeypatch.setattr(

@@ -12,17 +12,10 @@ from lens.engine.errors import RunError
 from lens.engine.sites import SiteError
 from lens.engine.walk.decoder import Decoder
 from lens.prompts import Pair, PromptError
-from lens.readout.heads import pattern_scores
-from lens.readout.reading import start_token
-from lens.readout.vocabulary import (
-    ReadoutError,
-    attention,
-    copying_scores,
-    direct_logit_attribution,
-    head_vocabulary,
-    induction_scores,
-    logit_lens,
-)
+from lens.readout.heads import attention, copying_scores, induction_scores, pattern_scores
+from lens.readout.logit_attribution import direct_logit_attribution
+from lens.readout.reading import ReadoutError, start_token
+from lens.readout.vocabulary import head_vocabulary, logit_lens
 from lens.results.dataset import describe, provenance
 from tests import naive
 from tests.models import KINDS, speaking, tiny

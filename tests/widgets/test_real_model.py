@@ -80,7 +80,7 @@ def test_a_saved_run_comes_back_as_a_view(bridge, tmp_path):
 
 
 def test_attention_of_a_text_and_of_a_pair(bridge):
-    from lens.readout import vocabulary as readout
+    from lens import readout
 
     view = widgets.AttentionView(bridge, PAIR.clean, layer=1, head=2)
     assert view.wait(30) and view.error == {}

@@ -7,15 +7,15 @@ import functools
 import numpy as np
 import torch
 
+from lens import readout
 from lens import stats as s
-from lens.readout import vocabulary as readout
 from lens.scoring import causal
 from lens.scoring import rows as scoring
 
 from . import Subject
 from .common import enter, ids, model, pair
 
-MODULES = ("lens.scoring.causal", "lens.readout.vocabulary", "lens.stats")
+MODULES = ("lens.scoring.causal", "lens.readout", "lens.stats")
 #: Records that only functions make.
 RESULTS = tuple(
     name for name in s.__all__ if isinstance(kind := getattr(s, name), type) and not issubclass(kind, Exception)

@@ -1,0 +1,176 @@
+"""The options of `lens provenance query` and `lens provenance text`, and the command line that they came from."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+
+def query_options(parser: argparse.ArgumentParser) -> None:
+    """What `lens provenance query` takes."""
+    parser.add_argument(
+        "--suspect",
+        required=True,
+        help=(
+            "a model (smollm2, organism:<name>, a folder or a hub name), or a .npy or .parquet file of NLL, one for"
+            " each row"
+        ),
+    )
+    parser.add_argument(
+        "--reference",
+        action="append",
+        default=[],
+        help="the same, for a model that never saw the order; may be given several times",
+    )
+    parser.add_argument(
+        "--references-share-order",
+        choices=("no", "yes", "unknown"),
+        default="unknown",
+        help="what you declare of the references; yes is refused, unknown is noted in the report",
+    )
+    _transcript_options(parser)
+    parser.add_argument(
+        "--rows", type=int, help="how many rows to ask for, drawn without looking at positions (default: all)"
+    )
+    parser.add_argument(
+        "--statistic",
+        choices=("difference", "linear", "poly4", "none"),
+        default="difference",
+        help="how suspect and references make a score (default: difference)",
+    )
+    parser.add_argument(
+        "--weights", choices=("noise",), help="divide residuals by the deviation that the reference's NLL predicts"
+    )
+    parser.add_argument("--stop-at", type=float, help="stop asking once the e-value is this large")
+    parser.add_argument("--batch", type=int, help="rows between two looks at the e-value (default: 256)")
+    parser.add_argument("--prefix", type=int, help="tokens at the start of a row that are not scored")
+    parser.add_argument("--window", type=int, help="tokens of a row that are scored")
+    parser.add_argument("--store", type=Path, help="folder that keeps scores, so that no model scores a row twice")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    _test_options(parser, "less")
+
+
+def text_options(parser: argparse.ArgumentParser) -> None:
+    """What `lens provenance text` takes."""
+    parser.add_argument(
+        "--text",
+        required=True,
+        type=Path,
+        help="a text file (.txt: one document, or .jsonl: a 'text' or 'tokens' a line)",
+    )
+    _transcript_options(parser)
+    parser.add_argument("--k", type=int, default=8, help="the longest n-gram, in tokens (default: 8)")
+    parser.add_argument("--k-least", type=int, default=4, help="the shortest (default: 4)")
+    parser.add_argument(
+        "--max-count", type=int, default=1000, help="n-grams with more occurrences are left out (default: 1000)"
+    )
+    parser.add_argument("--counts", action="store_true", help="count matches plainly, not by 1 / occurrences")
+    parser.add_argument("--unit", choices=("row", "step"), default="row", help="what is permuted (default: row)")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    _test_options(parser, "greater")
+
+
+def _transcript_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--transcript",
+        required=True,
+        action="append",
+        help=(
+            ".jsonl, .parquet (may be given several times), .npz, a token file .npy / .bin with --order or --format, or"
+            " organism:palimpsest"
+        ),
+    )
+    parser.add_argument(
+        "--format",
+        choices=("table", "file", "pythia", "olmo"),
+        default=None,
+        help=(
+            "pythia: flat uint16 rows in training order, files or URLs; olmo: token parts, with --order"
+            " global_indices.npy"
+        ),
+    )
+    parser.add_argument(
+        "--order",
+        help=(
+            "for token files: .npy of row numbers in training order (or positions, with --order-is position); for olmo:"
+            " global_indices.npy"
+        ),
+    )
+    parser.add_argument(
+        "--order-is", choices=("order", "position"), help="what --order holds, for token files (default: order)"
+    )
+    parser.add_argument("--position", help="the column that holds positions")
+    parser.add_argument(
+        "--kind", choices=("key", "step", "rank"), help="what positions are (default: the column's name, else rank)"
+    )
+    parser.add_argument("--dtype", help="of the tokens in a flat .bin file or in olmo parts (default: uint16)")
+    parser.add_argument("--length", type=int, help="tokens of a row in a flat file (pythia: 2049, olmo: 2048)")
+    parser.add_argument("--batch-rows", type=int, help="rows of a training step (pythia: 1024, olmo: 2048)")
+    parser.add_argument("--read", type=int, help="how many rows to read of a pythia or olmo file")
+    parser.add_argument(
+        "--epoch-rows",
+        type=int,
+        help="of a pythia file: rows of the first epoch; later ones repeat it and are not drawn",
+    )
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        action="append",
+        default=[],
+        help="bytes of a pythia or olmo part, once for each part in order, so that a missing one can be left out",
+    )
+    parser.add_argument(
+        "--tokenizer", help="what made the transcript's token ids: a folder, or a name that lens.load takes"
+    )
+    parser.add_argument(
+        "--shuffled-as", help="in words: what was shuffled, and how that is known; goes into the report"
+    )
+    parser.add_argument("--epoch", type=int, help="use this epoch's positions only (from 0)")
+
+
+def _test_options(parser: argparse.ArgumentParser, alternative: str) -> None:
+    parser.add_argument(
+        "--alternative",
+        choices=("less", "greater", "two-sided"),
+        default=alternative,
+        help=f"the direction (default: {alternative}, the effect of training)",
+    )
+    parser.add_argument(
+        "--trend",
+        choices=("spearman", "pearson"),
+        default="spearman",
+        help="ranks of the scores, or the scores themselves (default: spearman)",
+    )
+    parser.add_argument("--level", type=float, default=0.95, help="of the interval (default: 0.95)")
+    parser.add_argument("--resamples", type=int, default=100_000, help="permutations (default: 100000)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="of the rows' choice and the permutations; not to be chosen by its result (default: 0)",
+    )
+    parser.add_argument(
+        "--looks",
+        type=int,
+        help=(
+            "looks at this suspect and order that you planned in all: p is given times their number too (a shell call"
+            " counts itself only)"
+        ),
+    )
+    parser.add_argument(
+        "--out", type=Path, action="append", default=[], help="write the report: .html or .json; may be given twice"
+    )
+
+
+def command_of(arguments: argparse.Namespace) -> str:
+    """The command line that these arguments came from, every choice written out."""
+    words = ["lens", "provenance", arguments.test]
+    for name, value in vars(arguments).items():
+        if name in ("run", "command", "test", "out") or value is None or value is False or value == [] or value == "":
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            words += [f"--{name.replace('_', '-')}"] + ([] if one is True else [str(one)])
+    for path in arguments.out:
+        words += ["--out", str(path)]
+    return shlex.join(words)

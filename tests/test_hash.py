@@ -22,7 +22,8 @@ from lens.models import known as known_module
 from lens.models.hash import is_old, old_hash, older, same_record
 from lens.reproduce.common import Steps
 from lens.results import dataset
-from lens.results.store import load_store, restate
+from lens.results.identity import restate
+from lens.results.store import load_store
 from lens.scoring.rows import score
 from lens.scoring.store import fingerprint
 from lens.subspace import Mask, statistics

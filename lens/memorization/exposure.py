@@ -16,7 +16,8 @@ from ..engine.lengths import require_readable
 from ..engine.sessions import of_one_model
 from ..scoring import membership
 from ..scoring.likelihood import plain
-from ..scoring.rows import Scores, score
+from ..scoring.rows import score
+from ..scoring.scores import Scores
 from ..stats import PValue, auc, holm, permutation
 from ..stats.labels import MEMBER
 from ..stats.units import unit_means

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from ..engine.steps import Steps, newest
 from ..progress import hidden
 from ..scoring.likelihood import Likelihood, plain
-from ..scoring.rows import BATCH_TOKENS
+from ..scoring.pieces import BATCH_TOKENS
 from .errors import MemorizationError
 
 

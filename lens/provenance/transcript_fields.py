@@ -31,7 +31,7 @@ def positions_of(position: Any, kind: str) -> np.ndarray:
     bad = ~np.isfinite(values)
     if bad.any():
         raise ProvenanceError(
-            f"position is missing in {int(bad.sum())} values, first in row {int(np.argwhere(bad)[0][0])}; expected a"
+            f"position is missing in {int(bad.sum())} places, first in row {int(np.argwhere(bad)[0][0])}; expected a"
             " finite number for each row. Leave rows without a known position out, all of them"
         )
     if kind == "key":

@@ -15,7 +15,8 @@ from ..models.state import identity
 from . import dataset as results
 from .errors import ResultError
 from .files import check_path
-from .store import Store, load_store, restate, unstated
+from .identity import restate, unstated
+from .store import Store, load_store
 
 
 @door(ResultError)

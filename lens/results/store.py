@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import itertools
 import json
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,15 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from .. import reading
 from ..arguments import FilePath
-from ..models.hash import older
-from .dataset import ATTRIBUTE, Result, _check_dataset, _entries, fingerprint, provenance, stamp
+from .dataset import ATTRIBUTE, Result, _check_dataset, fingerprint, provenance, stamp
 from .errors import ResultError
 from .files import about, check_path, failure, new_path, settle
-from .saving import COMPRESSORS, STORE_MARK, _prepared, consolidate, folder_metadata, read_zarr, write_zarr
+from .identity import identity_of, mark_of, refuse_other, short
+from .saving import COMPRESSORS, STORE_MARK, _prepared, consolidate, read_zarr, write_zarr
 
 #: Axes that are cut into regions of one cell unless told otherwise.
 REGIONS = ("prompt", "layer")
-_SHOWN = 8
-_ABSENT = object()
-#: Where a record was made before models had a state.
-_ABSENT_STATE = "not recorded"
 
 
 class Store:
@@ -60,11 +55,11 @@ class Store:
         self.path = check_path(path, "path", (".zarr",), "a store is a Zarr folder")
         _check_dataset(template)
         self.regions = _checked_regions(template, regions)
-        identity = _identity(template, self.regions)
+        identity = identity_of(template, self.regions)
         self.fingerprint = fingerprint(identity)
         if not self.path.exists():
             self._create(template)
-        _refuse_other(self.path, identity)
+        refuse_other(self.path, identity)
         try:
             group = zarr.open_group(self.path, mode="r+", zarr_format=3, use_consolidated=True)
             # Zarr leaves out chunks that are all NaN; written ones can be told from lost ones.
@@ -124,10 +119,10 @@ class Store:
             for name, dims in self._grid.items()
             if name in part.data_vars or set(dims) & set(self.regions)
         }
-        runs = [self._runs(part, dim) for dim in self.regions]
+        spans = [self._spans(part, dim) for dim in self.regions]
         try:
-            for run in itertools.product(*runs):
-                self._write_block(arrays, dict(zip(self.regions, run)))
+            for span in itertools.product(*spans):
+                self._write_block(arrays, dict(zip(self.regions, span)))
         except BaseException as error:
             settle()
             if isinstance(error, Exception):
@@ -154,8 +149,8 @@ class Store:
     def _mark(self, region: tuple[slice, ...]) -> None:
         self._arrays["done"][region] = True
 
-    def _runs(self, part: xr.Dataset, dim: str) -> list[tuple[slice, list[int]]]:
-        """Where on axis ``dim`` of the store the labels of ``part`` lie, by runs of neighbours, and their indices in
+    def _spans(self, part: xr.Dataset, dim: str) -> list[tuple[slice, list[int]]]:
+        """Where on axis ``dim`` of the store the labels of ``part`` lie, by spans of neighbours, and their indices in
         it.
         """
         if dim not in part.coords:
@@ -167,21 +162,21 @@ class Store:
         if (at < 0).any():
             raise ResultError(
                 f"part has {dim}={labels[at < 0].tolist()}, which the store {str(self.path)!r} does not have; "
-                f"it has {_short(index.tolist())}."
+                f"it has {short(index.tolist())}."
             )
         order = np.argsort(at, kind="stable")
         groups = np.split(order, np.flatnonzero(np.diff(at[order]) != 1) + 1)
-        runs = [(slice(int(at[group[0]]), int(at[group[-1]]) + 1), group.tolist()) for group in groups if len(group)]
+        spans = [(slice(int(at[group[0]]), int(at[group[-1]]) + 1), group.tolist()) for group in groups if len(group)]
         if (
-            not runs
+            not spans
             or len(set(at.tolist())) != len(at)
-            or any(run.start % step or (run.stop % step and run.stop != len(index)) for run, _ in runs)
+            or any(span.start % step or (span.stop % step and span.stop != len(index)) for span, _ in spans)
         ):
             raise ResultError(
-                f"part covers {dim}={_short(labels.tolist())}, not whole regions; a region is {step} {dim}(s) "
+                f"part covers {dim}={short(labels.tolist())}, not whole regions; a region is {step} {dim}(s) "
                 "counted from the first, as in store.pending()."
             )
-        return runs
+        return spans
 
     def _fitting(self, part: xr.Dataset, name: str, dims: tuple[str, ...]) -> np.ndarray:
         """Variable ``name`` of ``part`` with the axes of the store in its order, after checks."""
@@ -217,7 +212,7 @@ class Store:
             ResultError: status "complete" while regions are pending, or the record of another sweep.
         """
         stamped = stamp(self._template, record)
-        _refuse_other(self.path, _identity(stamped, self.regions))
+        refuse_other(self.path, identity_of(stamped, self.regions))
         if provenance(stamped)["status"] == "complete" and not self.done.all():
             raise ResultError(
                 about(self.path, f"has {len(self.pending())} regions pending; stamp it with status='partial'")
@@ -264,7 +259,7 @@ def load_store(path: Path) -> Result:
     """The store at ``path`` as a Result, without the variable ``done``; regions not done are NaN, whatever was
     written.
     """
-    mark = _mark_of(path)
+    mark = mark_of(path)
     try:
         # before the data, which may still grow
         there = np.asarray(zarr.open_array(path, path="done", mode="r", zarr_format=3)[...])
@@ -281,9 +276,6 @@ def load_store(path: Path) -> Result:
             loaded[name] = array.where(known).transpose(*array.dims).astype(array.dtype)
             loaded[name].attrs.update(array.attrs)
     return stamp(loaded, provenance(loaded) | {"status": "complete" if bool(done.all()) else "partial"})
-
-
-# -- identity -------------------------------------------------------------------------------------------------------
 
 
 def _names(dims: Sequence[Hashable]) -> tuple[str, ...]:
@@ -320,111 +312,3 @@ def _checked_regions(template: xr.Dataset, regions: Mapping[str, int] | None) ->
                 f"template variable {name!r} has no cells (axes {dict(array.sizes)}); nothing can be written."
             )
     return {str(dim): int(min(size, template.sizes[dim])) for dim, size in regions.items()}
-
-
-def _identity(ds: xr.Dataset, regions: Mapping[str, int]) -> dict[str, Any]:
-    record = provenance(ds)
-    model = _entries(record, "model")
-    variables = {
-        str(n): f"{'text' if a.dtype.kind in 'OUT' else a.dtype} over ({', '.join(map(str, a.dims))})"
-        for n, a in ds.data_vars.items()
-    }
-    labels = {str(n): [str(v) for v in np.ravel(c.values)] for n, c in ds.coords.items()}
-    return {
-        "kind": record["kind"],
-        "call": record.get("call"),
-        "pairs": record.get("pairs"),
-        "seed": record.get("seed"),
-        "model": {"hash": model.get("hash"), "state": model.get("state", _ABSENT_STATE), "dtype": model.get("dtype")},
-        "grid": {"variables": variables, "labels": labels, "regions": dict(regions)},
-    }
-
-
-def unstated(record: Mapping[str, Any]) -> bool:
-    """Whether a record has the hash of a model, but was made before models had a state."""
-    model = record.get("model")
-    return (
-        isinstance(model, Mapping)
-        and model.get("hash") is not None
-        and model.get("state", _ABSENT_STATE) == _ABSENT_STATE
-    )
-
-
-def restate(path: FilePath, record: Mapping[str, Any]) -> None:
-    """Gives the store at ``path`` a record with another identity of its model; see ``lens.adopt``, which checks what
-    can be checked.
-
-    Raises:
-        ResultError: no store there, or it cannot be written.
-    """
-    path = check_path(path, "store", (".zarr",), "a store is a Zarr folder")
-    mark = _mark_of(path)
-    stored = stamp(read_zarr(path, whole=False).drop_vars("done"), record)
-    mark = mark | {"fingerprint": fingerprint(_identity(stored, mark["regions"]))}
-    try:
-        group = zarr.open_group(path, mode="r+", zarr_format=3, use_consolidated=True)
-        group.attrs[ATTRIBUTE] = stored.attrs[ATTRIBUTE]
-        group["done"].attrs[STORE_MARK] = json.dumps(mark)
-        consolidate(path)
-    except Exception as error:
-        raise failure("adopt", path, error) from error
-
-
-def _mark_of(path: Path) -> dict[str, Any]:
-    node = folder_metadata(path).get("done", {})
-    try:
-        mark: dict[str, Any] = reading.value(node["attributes"][STORE_MARK], dict)
-        if mark["schema"] == 1 and list(mark["regions"]) == list(node["dimension_names"]):
-            return mark
-        problem = f"its layout has number {mark['schema']}, expected 1"
-    except (KeyError, TypeError, ValueError):
-        problem = "it is a finished result" if not node else "its variable 'done' carries no layout"
-    raise ResultError(about(path, f"is not a store to write to ({problem}); choose another path"))
-
-
-def _refuse_other(path: Path, identity: Mapping[str, Any]) -> None:
-    """ResultError, with a list of what differs, unless the store at ``path`` belongs to the sweep ``identity``."""
-    mark = _mark_of(path)
-    if mark["fingerprint"] == fingerprint(identity) or mark["fingerprint"] == fingerprint(older(identity)):
-        return
-    stored = read_zarr(path, whole=False).drop_vars("done")
-    if unstated(provenance(stored)) and not unstated({"model": identity["model"]}):
-        raise ResultError(
-            about(
-                path,
-                "was made before stores recorded the state of their model (hooks, adapters, buffers, configuration), so"
-                " it cannot be told whether its values are this model's; lens.adopt(store, model) takes them on your"
-                " word, or choose another path",
-            )
-        )
-    changed = [f"  {key}: {old} -> {new}" for key, old, new in _changes(_identity(stored, mark["regions"]), identity)]
-    more = [f"  and {len(changed) - _SHOWN} more"] if len(changed) > _SHOWN else []
-    raise ResultError(
-        "\n".join(
-            [
-                about(path, "belongs to another sweep; choose another path, or delete it to start anew"),
-                "Changed, as stored -> as asked for:",
-                *changed[:_SHOWN],
-                *more,
-            ]
-        )
-    )
-
-
-def _changes(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, str, str]]:
-    """Where two records differ: (path of the entry, old, new)."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for name in dict.fromkeys([*old, *new]):
-            yield from _changes(old.get(name, _ABSENT), new.get(name, _ABSENT), f"{key}.{name}" if key else str(name))
-    elif isinstance(old, list) and isinstance(new, list):
-        if len(old) != len(new):
-            yield key, f"{len(old)} entries", f"{len(new)} entries"
-        for i, (a, b) in enumerate(zip(old, new) if len(old) == len(new) else ()):
-            yield from _changes(a, b, f"{key}[{i}]")
-    elif old != new:
-        yield key, "absent" if old is _ABSENT else _short(old), "absent" if new is _ABSENT else _short(new)
-
-
-def _short(value: Any, limit: int = 70) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lens.scoring.rows import Scores, ScoringError
+from lens.scoring.causal import ScoringError
+from lens.scoring.scores import Scores
 from lens.stats.assumptions import DOUBT, goes_with
 from lens.stats.labels import auc
 from lens.stats.multiplicity import holm

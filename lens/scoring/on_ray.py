@@ -1,8 +1,9 @@
 """Scoring over Ray actors: the same batches, the same code, one thread an actor unless told otherwise; the driver keeps
 the books and writes the store.
 
-A piece is one part of the store, which is too much to deal out where there are few: actors get runs of its batches, and
-the driver puts the piece together. So all are at work until the last run, and no batch differs from a local scoring's.
+A piece is one part of the store, which is too much to deal out where there are few: actors get portions of its batches,
+and the driver puts the piece together. So all are at work until the last portion, and no batch differs from a local
+scoring's.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from lens.scoring.causal import ScoringError
 from lens.scoring.likelihood import Likelihood, score_piece
 from lens.scoring.ray_cluster import Cluster, told
 
-#: Deaths of a worker under the same run of batches after which that is held to be the cause; and of one that starts.
+#: Deaths of a worker under the same portion after which that is held to be the cause; and of one that starts.
 DEATHS = 3
-#: Runs that each actor holds: one in work, one waiting.
+#: Portions that each actor holds: one in work, one waiting.
 AHEAD = 2
-#: Scored tokens of a run: at most so many, and fewer where each worker would get less than `SHARES` runs.
-RUN_TOKENS, SHARES = 1 << 13, 8
+#: Scored tokens of a portion: at most so many, and fewer where each worker would get less than `SHARES` portions.
+PORTION_TOKENS, SHARES = 1 << 13, 8
 #: Seconds between two looks at `stop`, and between two at the cluster.
 LOOK, CHECK = 0.5, 3.0
 #: Seconds in which at least one worker must have started. Its imports are a few seconds' work of an idle processor.
@@ -47,7 +48,7 @@ class Worker:
         self.likelihood: Likelihood | None = None
 
     def load(self) -> Likelihood:
-        """Made once, by the first run, so that what is wrong with the model is that run's error."""
+        """Made once, by the first portion, so that what is wrong with the model is that portion's error."""
         from lens import models
         from lens.scoring.causal import settle
         from lens.scoring.likelihood import cast, plain
@@ -76,8 +77,8 @@ class Worker:
 
 
 @dataclass(eq=False)
-class Open:
-    """A piece in work: the values of its runs, by their number, and how many are out."""
+class OpenPiece:
+    """A piece in work: the values of its portions, by their number, and how many are out."""
 
     piece: Any
     values: list[list | None]
@@ -85,10 +86,10 @@ class Open:
 
 
 @dataclass(eq=False)
-class Run:
+class Portion:
     """Batches of one piece that are scored together."""
 
-    of: Open
+    of: OpenPiece
     number: int
     rows: list
     batches: list[int]
@@ -98,7 +99,7 @@ class Run:
 
 @dataclass(eq=False)
 class Seat:
-    """One actor's place, and who is in it. `begun`: when it was made; `out`: its runs, the oldest first."""
+    """One actor's place, and who is in it. `begun`: when it was made; `out`: its portions, the oldest first."""
 
     options: dict[str, Any]
     actor: Any = None
@@ -108,8 +109,8 @@ class Seat:
     out: deque = field(default_factory=deque)
 
 
-def runs_of(piece: Any, tokens: int, first: int) -> list[Run]:
-    """A piece's batches, in order, in runs of at least `tokens` scored tokens (the last may have fewer)."""
+def portions_of(piece: Any, tokens: int, first: int) -> list[Portion]:
+    """A piece's batches, in order, in portions of at least `tokens` scored tokens (the last may have fewer)."""
     cuts, at, begin, size, batches = [], 0, 0, 0, []
     for batch in piece.batches:
         size += sum(len(row) - first for row in piece.rows[at : at + batch])
@@ -118,8 +119,8 @@ def runs_of(piece: Any, tokens: int, first: int) -> list[Run]:
         if size >= tokens or at == len(piece.rows):
             cuts.append((begin, at, batches))
             begin, size, batches = at, 0, []
-    of = Open(piece, [None] * len(cuts), len(cuts))
-    return [Run(of, i, piece.rows[a:b], batches, int(piece.row_id[a])) for i, (a, b, batches) in enumerate(cuts)]
+    of = OpenPiece(piece, [None] * len(cuts), len(cuts))
+    return [Portion(of, i, piece.rows[a:b], batches, int(piece.row_id[a])) for i, (a, b, batches) in enumerate(cuts)]
 
 
 class Pool:
@@ -128,14 +129,14 @@ class Pool:
     Starts a local Ray of `workers` processors where none is running, and ends that one again.
 
     Args:
-        kept: the store that the driver writes whole pieces to, or None: for the messages.
+        store: the store that the driver writes whole pieces to, or None: for the messages.
     """
 
     def __init__(
-        self, source: Any, moments: bool, start: int | None, first: int, workers: int, threads: int, kept: Any = None
+        self, source: Any, moments: bool, start: int | None, first: int, workers: int, threads: int, store: Any = None
     ):
         self.source, self.moments, self.start, self.first = source, moments, start, first
-        self.threads, self.kept = threads, kept
+        self.threads, self.store = threads, store
         self.cluster = Cluster(workers, threads, 1 if source.kind == "cuda" else 0)
         self.ray = self.cluster.ray
         self.seats: list[Seat] = []
@@ -143,7 +144,7 @@ class Pool:
 
     @critical
     def __enter__(self) -> "Pool":
-        self.held = hold()
+        self.signals = hold()
         try:
             self.cluster.open()  # Ctrl-C waits: half of a Ray cannot be ended
             self.seats = [Seat(options) for options in self.cluster.place()]
@@ -154,7 +155,7 @@ class Pool:
                 deliver()
         except BaseException:
             self._close()
-            release(self.held)
+            release(self.signals)
             raise
         return self
 
@@ -163,7 +164,7 @@ class Pool:
         try:
             self._close()
         finally:
-            release(self.held)
+            release(self.signals)
 
     def _close(self) -> None:
         for seat in self.seats:
@@ -190,7 +191,7 @@ class Pool:
         """Every piece with its values, once, as they become whole; `(None, None)` at the end where it was stopped.
 
         Args:
-            tokens: how many are to be scored at least; where they are few, they are dealt out in small runs.
+            tokens: how many are to be scored at least; where they are few, they are dealt out in small portions.
         """
         ray, exceptions = self.ray, self.ray.exceptions
         deaths = (
@@ -199,20 +200,24 @@ class Pool:
             exceptions.ObjectLostError,
             exceptions.GetTimeoutError,
         )
-        size = RUN_TOKENS if tokens is None else min(RUN_TOKENS, tokens // (SHARES * len(self.seats)))
-        more = (run for piece in pieces for run in runs_of(piece, size, self.first))
-        again: deque[Run] = deque()
-        jobs: dict[Any, tuple[Seat, Run | None]] = {self._seat(seat): (seat, None) for seat in self.seats}
+        size = PORTION_TOKENS if tokens is None else min(PORTION_TOKENS, tokens // (SHARES * len(self.seats)))
+        more = (portion for piece in pieces for portion in portions_of(piece, size, self.first))
+        again: deque[Portion] = deque()
+        jobs: dict[Any, tuple[Seat, Portion | None]] = {self._seat(seat): (seat, None) for seat in self.seats}
         checked = time.monotonic()
         while True:
             while free := [s for s in self.seats if s.started and len(s.out) < AHEAD]:
-                run = again.popleft() if again else next(more, None)
-                if run is None:
+                portion = again.popleft() if again else next(more, None)
+                if portion is None:
                     break
                 seat = min(free, key=lambda s: len(s.out))
-                jobs[seat.actor.score.remote(run.rows, run.batches, self.start, self.first)] = seat, run
-                seat.out.append(run)
-            if not again and all(run is None for _, run in jobs.values()) and any(s.started for s in self.seats):
+                jobs[seat.actor.score.remote(portion.rows, portion.batches, self.start, self.first)] = seat, portion
+                seat.out.append(portion)
+            if (
+                not again
+                and all(portion is None for _, portion in jobs.values())
+                and any(s.started for s in self.seats)
+            ):
                 return  # nothing is out, nothing is left
             ready, _ = ray.wait(list(jobs), num_returns=1, timeout=LOOK)
             if says_stop(stop):
@@ -223,13 +228,13 @@ class Pool:
             for job in ready:
                 if job not in jobs:
                     continue  # of an actor that was seen dead by another job
-                seat, run = jobs.pop(job)
+                seat, portion = jobs.pop(job)
                 try:
                     values = ray.get(job, timeout=START)
                 except deaths as error:
                     for gone in [j for j, (s, _) in jobs.items() if s is seat]:
                         del jobs[gone]
-                    self._died(seat, run, error)
+                    self._died(seat, portion, error)
                     again.extend(seat.out)
                     seat.out.clear()
                     jobs[self._seat(seat)] = seat, None
@@ -238,16 +243,16 @@ class Pool:
                 except exceptions.RayError as error:
                     raise self._over(f"Ray broke off ({type(error).__name__}: {told(error)})") from error
                 else:
-                    if run is None:
+                    if portion is None:
                         seat.started, seat.failed = True, 0
                         continue
-                    seat.out.remove(run)
-                    whole = run.of
-                    whole.values[run.number], whole.left = values, whole.left - 1
+                    seat.out.remove(portion)
+                    whole = portion.of
+                    whole.values[portion.number], whole.left = values, whole.left - 1
                     if not whole.left:
                         yield whole.piece, [row for part in whole.values if part is not None for row in part]
 
-    def _died(self, seat: Seat, run: Run | None, error: Exception) -> None:
+    def _died(self, seat: Seat, portion: Portion | None, error: Exception) -> None:
         """Books a death. Raises ScoringError: the cluster is gone, or it was one too many."""
         if (what := self.cluster.lost()) is not None:
             self.lost = True
@@ -260,7 +265,7 @@ class Pool:
                     "version of the package on all nodes, and memory enough?"
                 ) from error
         elif seat.out:
-            # an actor takes its runs in order: the oldest is the one in work
+            # an actor takes its portions in order: the oldest is the one in work
             working = seat.out[0]
             working.deaths += 1
             if working.deaths >= DEATHS:
@@ -286,7 +291,7 @@ class Pool:
     def _over(self, what: str) -> ScoringError:
         onward = (
             "Nothing is kept without store=; give one, so that a next call goes on where this one ended"
-            if self.kept is None
-            else f"The parts that were done are in store={str(self.kept)!r}, and the same call goes on from them"
+            if self.store is None
+            else f"The parts that were done are in store={str(self.store)!r}, and the same call goes on from them"
         )
         return ScoringError(f"workers={len(self.seats)}: {what}. {onward} (or backend='local' does, without Ray).")

@@ -13,7 +13,8 @@ from torch.nn.utils import prune
 
 import lens
 from lens.results.dataset import fingerprint
-from lens.results.store import STORE_MARK, _identity
+from lens.results.identity import identity_of
+from lens.results.saving import STORE_MARK
 from tests.models import speaking, tiny, word_tokenizer
 
 PAIRS = [lens.Pair("w5 w9 w13 w17 w21", corrupted="w5 w9 w30 w17 w21", answer=" w11", foil=" w23")]
@@ -140,7 +141,7 @@ def older(store):
     group.attrs["mnemoscope"] = json.dumps(record)
     mark = json.loads(group["done"].attrs[STORE_MARK])
     group["done"].attrs[STORE_MARK] = json.dumps(
-        mark | {"fingerprint": fingerprint(_identity(stored, mark["regions"]))}
+        mark | {"fingerprint": fingerprint(identity_of(stored, mark["regions"]))}
     )
     zarr.consolidate_metadata(store)
 

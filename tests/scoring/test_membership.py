@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from lens.scoring import membership
-from lens.scoring.rows import Scores, ScoringError, score
+from lens.scoring.causal import ScoringError
+from lens.scoring.rows import score
+from lens.scoring.scores import Scores
 from tests import models as tiny_models
 from tests.scoring.test_rows import make_rows
 

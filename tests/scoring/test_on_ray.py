@@ -12,9 +12,10 @@ import pytest
 pytest.importorskip("ray", reason="ray is an optional extra: pip install 'mnemoscope[ray]'")
 
 from lens.scoring import on_ray as scoring_ray
+from lens.scoring import pieces as scoring_pieces
 from lens.scoring import ray_cluster
-from lens.scoring import rows as scoring
-from lens.scoring.rows import ScoringError, score
+from lens.scoring.causal import ScoringError
+from lens.scoring.rows import score
 from lens.scoring.store import Store
 from tests import models as tiny_models
 from tests.scoring.test_rows import make_rows, the_store
@@ -53,7 +54,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(scoring, "PART_TOKENS", 60)
+    monkeypatch.setattr(scoring_pieces, "PART_TOKENS", 60)
 
 
 def files(folder):
@@ -117,7 +118,8 @@ def test_a_cluster_that_another_job_uses_is_not_waited_for_without_end(cluster, 
 
 LOST = """
 import os, pathlib, signal, sys, time
-from lens.scoring import rows as scoring, on_ray as scoring_ray
+from lens.scoring import pieces, on_ray as scoring_ray
+from lens.scoring.causal import ScoringError
 from lens.scoring.store import Store
 from tests.scoring.test_on_ray import run
 
@@ -138,7 +140,7 @@ def end(name):
             return
     raise SystemExit("no process " + name)
 
-scoring_ray.Worker, scoring.PART_TOKENS = Slow, 60
+scoring_ray.Worker, pieces.PART_TOKENS = Slow, 60
 write, written = Store.write, []
 def kept(self, part):
     write(self, part)
@@ -148,7 +150,7 @@ def kept(self, part):
 Store.write = kept
 try:
     run(sys.argv[1], backend="ray", rows=120)
-except scoring.ScoringError as error:
+except ScoringError as error:
     print("REFUSED", error)
 """
 

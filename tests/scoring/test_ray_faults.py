@@ -12,10 +12,11 @@ import pytest
 
 import lens
 from lens.scoring import on_ray as scoring_ray
+from lens.scoring import pieces as scoring_pieces
 from lens.scoring import ray_cluster
-from lens.scoring import rows as scoring
+from lens.scoring.causal import ScoringError
 from lens.scoring.ray_cluster import Cluster
-from lens.scoring.rows import ScoringError, score
+from lens.scoring.rows import score
 from lens.scoring.store import Store
 from tests import models as tiny_models
 from tests.scoring.test_rows import make_rows
@@ -134,7 +135,7 @@ def ray(monkeypatch):
     standin = Standin()
     monkeypatch.setattr(ray_cluster, "engine", lambda: standin)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(scoring, "PART_TOKENS", 60)
+    monkeypatch.setattr(scoring_pieces, "PART_TOKENS", 60)
     return standin
 
 
@@ -147,7 +148,7 @@ def ended(ray):
 
 
 def test_one_part_is_dealt_to_all_workers_and_equals_a_local_scoring(ray, monkeypatch, tmp_path):
-    monkeypatch.setattr(scoring, "PART_TOKENS", 1 << 16)
+    monkeypatch.setattr(scoring_pieces, "PART_TOKENS", 1 << 16)
     pieces, seen = [], []
     monkeypatch.setattr(Store, "write", lambda self, part: pieces.append(part))
     score_piece = scoring_ray.score_piece
@@ -158,15 +159,15 @@ def test_one_part_is_dealt_to_all_workers_and_equals_a_local_scoring(ray, monkey
     assert ray.log[0][1]["num_cpus"] == 2 and ended(ray)
 
 
-def test_runs_keep_the_batches_of_their_piece():
+def test_portions_keep_the_batches_of_their_piece():
     rows = make_rows(23)
-    piece = scoring.Piece(np.arange(23), np.arange(23), np.zeros(23, np.uint64), rows, [3, 1, 7, 7, 5])
+    piece = scoring_pieces.Piece(np.arange(23), np.arange(23), np.zeros(23, np.uint64), rows, [3, 1, 7, 7, 5])
     for tokens in (0, 100, 10**6):
-        runs = scoring_ray.runs_of(piece, tokens, 1)
-        assert [b for r in runs for b in r.batches] == piece.batches
-        assert all(a is b for a, b in zip([row for r in runs for row in r.rows], rows, strict=True))
-        assert all(sum(len(row) - 1 for row in r.rows) >= tokens for r in runs[:-1])
-    assert len(runs) == 1 and len(scoring_ray.runs_of(piece, 0, 1)) == 5
+        portions = scoring_ray.portions_of(piece, tokens, 1)
+        assert [b for r in portions for b in r.batches] == piece.batches
+        assert all(a is b for a, b in zip([row for r in portions for row in r.rows], rows, strict=True))
+        assert all(sum(len(row) - 1 for row in r.rows) >= tokens for r in portions[:-1])
+    assert len(portions) == 1 and len(scoring_ray.portions_of(piece, 0, 1)) == 5
 
 
 def test_workers_are_at_least_one_and_at_most_one_a_row(ray):
@@ -307,6 +308,6 @@ def test_ctrl_c_ends_what_was_started_and_leaves_whole_parts(ray, monkeypatch, t
     assert ended(ray)
     ray.waits = lambda: None
     monkeypatch.undo()
-    monkeypatch.setattr(scoring, "PART_TOKENS", 60)
+    monkeypatch.setattr(scoring_pieces, "PART_TOKENS", 60)
     again = run(store=tmp_path, backend="local")
     assert (again.about["cached"] > 0) == (during == "wait") and not again.about["corrupt"] and len(again) == 23

@@ -18,9 +18,11 @@ import transformers
 
 import lens
 from lens import models
-from lens.scoring import rows as scoring
+from lens.scoring import pieces as scoring_pieces
+from lens.scoring.causal import ScoringError
 from lens.scoring.likelihood import Likelihood, core, plain
-from lens.scoring.rows import Scores, ScoringError, score
+from lens.scoring.rows import score
+from lens.scoring.scores import Scores
 from lens.scoring.store import Part, Store
 from tests import models as tiny_models
 
@@ -249,8 +251,8 @@ def test_empty_and_single_token_rows_are_kept_without_a_score():
 def test_blocks_and_batches_cover_every_row_once(monkeypatch):
     rows, model = make_rows(60), tiny_models.tiny("llama")
     whole = score(model, rows, start=None)
-    monkeypatch.setattr(scoring, "BLOCK", 7)
-    monkeypatch.setattr(scoring, "PART_TOKENS", 50)
+    monkeypatch.setattr(scoring_pieces, "BLOCK", 7)
+    monkeypatch.setattr(scoring_pieces, "PART_TOKENS", 50)
     cut = score(model, rows, start=None, batch_tokens=60)
     assert cut.row_id.tolist() == list(range(60)) and (cut.offsets == whole.offsets).all()
     np.testing.assert_allclose(cut.logprob, whole.logprob, atol=2e-5)
@@ -274,7 +276,7 @@ def test_blocks_and_batches_cover_every_row_once(monkeypatch):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(scoring, "PART_TOKENS", 60)
+    monkeypatch.setattr(scoring_pieces, "PART_TOKENS", 60)
 
 
 def counted(monkeypatch):
@@ -336,10 +338,10 @@ def test_a_killed_run_resumes_and_leaves_the_files_of_an_unbroken_one(tmp_path, 
     code = """
 import os, sys
 from lens import files
-from lens.scoring import rows as scoring, store as scoring_store
+from lens.scoring import pieces, rows as scoring, store as scoring_store
 from tests import models
 from tests.scoring.test_rows import make_rows
-scoring.PART_TOKENS = 60
+pieces.PART_TOKENS = 60
 write, done = scoring_store.Store.write, []
 def dying(self, part):
     if len(done) == 3:

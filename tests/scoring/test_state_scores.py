@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lens.scoring.rows import ScoringError, score
+from lens.scoring.causal import ScoringError
+from lens.scoring.rows import score
 from tests.models import tiny
 
 ROWS = [np.arange(3, 15), np.arange(20, 29)]

@@ -1,0 +1,117 @@
+"""The model to score with: loaded when it is needed, known by its hash and state."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lens.scoring.causal import settle
+from lens.scoring.likelihood import ScoringError, cast, core, plain
+from lens.scoring.store import remember, remembered
+
+
+class Source:
+    """The model to score with, loaded when the first row needs it. `facts`: its hash, state, vocabulary, context and
+    start token; `memory`: what a store noted of it.
+    """
+
+    def __init__(self, model: Any, dtype: Any, device: Any, store: Any):
+        from lens import models
+
+        self.given, self.device = model, device
+        self.dtype = None if dtype is None else models._dtype(dtype)
+        self.named = isinstance(model, (str, os.PathLike))
+        self.name = str(model) if self.named else models.name_of(model)
+        if not self.named:
+            core(model)
+        digest = _files_digest(model) if self.named and store is not None else None
+        noted = remembered(store, digest) if digest else None
+        # what an older version noted lacks the state
+        self.facts = noted if noted is not None and "state" in noted else self._facts(anew=store is not None)
+        if digest and self.facts is not noted:
+            remember(store, digest, self.facts)
+        if store is not None and self.facts["state"] is None:
+            raise ScoringError(
+                f"store={str(store)!r}: the model cannot be identified ({self.facts['unidentified']}), so that the"
+                " store could return another one's scores; leave store out, or take that off the model."
+            )
+        self.start = self.facts["start"]
+
+    @property
+    def dtype_name(self) -> str:
+        """What the model is scored in, as torch names it."""
+        if self.dtype is None:
+            return "float32" if self.named else str(self.model.dtype).removeprefix("torch.")
+        return str(self.dtype).removeprefix("torch.")
+
+    @cached_property
+    def loaded(self) -> Any:
+        """The model as it was given, or as it is loaded by name (in float32, so that the hash does not depend on the
+        dtype asked for).
+        """
+        from lens import models
+
+        return settle(models.load(self.given, device=self.device or "auto")) if self.named else self.given
+
+    @cached_property
+    def model(self) -> Any:
+        """The causal model itself, in the dtype and on the device asked for."""
+        from lens import models
+
+        return cast(plain(self.loaded), self.dtype, None if self.device is None else models._device(self.device))
+
+    @cached_property
+    def kind(self) -> str:
+        """The type of the device: "cpu", "cuda", "mps"."""
+        from lens import models
+
+        return (
+            models._device(self.device or "auto").type
+            if self.named
+            else models._device(self.device).type
+            if self.device
+            else self.model.device.type
+        )
+
+    def _facts(self, anew: bool = False) -> dict:
+        from lens import models
+        from lens.models.state import identity
+
+        hf = core(self.loaded)
+        config = getattr(hf.config, "get_text_config", lambda: hf.config)()
+        tokenizer = getattr(self.loaded, "tokenizer", None)
+        embedding: Any = hf.get_input_embeddings()
+        vocabulary = int(embedding.weight.shape[0])
+        begin = tokenizer.bos_token_id if tokenizer is not None else getattr(config, "bos_token_id", None)
+        begin = begin[0] if isinstance(begin, (list, tuple)) and begin else begin
+        context = getattr(config, "max_position_embeddings", None)
+        known = identity(self.loaded)
+        return {
+            "hash": models.weight_hash(self.loaded, anew=anew),
+            "state": known.digest,
+            **({"unidentified": known.unidentified} if known.unidentified else {}),
+            "vocabulary": vocabulary,
+            "context": int(context) if isinstance(context, int) and context > 0 else None,
+            "start": int(begin) if isinstance(begin, int) and 0 <= begin < vocabulary else None,
+        }
+
+
+def _files_digest(name: Any) -> str | None:
+    """SHA-256 over a local model's weight, configuration and tokenizer files; None for a hub name."""
+    from lens import models
+
+    folder = models._folder(name)
+    if folder is None:
+        return None
+    digest = hashlib.sha256()
+    for path in sorted(
+        p for p in Path(folder).iterdir() if p.suffix in (".safetensors", ".json") and p.name != "card.json"
+    ):
+        digest.update(json.dumps([path.name, path.stat().st_size]).encode())
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -20,10 +20,11 @@ from ..notices import warn
 from .anatomy import Anatomy
 from .change import Change, resolved
 from .changes import ACTIVATIONS, ChangeError, Undo
+from .clock import Clock, running
 from .edits import Edit, EditError, as_computed
 from .errors import UnsupportedModel
 from .in_force import InForce, Together, put
-from .positions import Clock, Placed, running
+from .positions import Placed
 from .recompute import hold, recomputing, release
 from .sites import ORDER
 from .walk.blocks import unwrapped

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .cached_tokens import remember
 from .edited import edited
 from .edits import Edit, EditError
-from .positions import remember
 from .sites import of_two_axes
 from .steps import Steps, newest
 from .stopping import says_stop

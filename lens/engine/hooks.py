@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .anatomy import Anatomy
 from .changes import temporary
+from .continuation import Continuation, Prefix
 from .edits import Edit
 from .effective import mixing_layer
 from .ending import Ending
@@ -60,8 +61,11 @@ class Recorded(Plain):
     logits: Tensor
     #: whether it began with other embeddings than the tokens' own
     noised: bool = False
-    #: what else a path keeps of it
-    held: dict[str, Any] = field(default_factory=dict)
+    #: how its layers were called, and the caches that they filled until `continuation` takes them over: of the path on
+    #: the model's own layers
+    calls: list[tuple[int, dict[str, Any]]] | None = None
+    caches: list[Prefix] | None = None
+    continuation: Continuation | None = None
 
     def get(self, site: str, layer: int) -> Tensor:
         """A site's activation in a layer [n_tokens, ...]; raises `SiteError` where it was not kept."""

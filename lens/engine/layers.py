@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,6 +20,7 @@ from torch import Tensor
 
 from .anatomy import Anatomy
 from .changes import temporary
+from .continuation import CACHE_ARGUMENTS, Continuation, Prefix
 from .edits import Edit
 from .effective import mixing_layer
 from .ending import Ending
@@ -29,79 +28,16 @@ from .errors import UnsupportedModel
 from .hooks import Hooks, Recorded, first_difference
 from .memory import ERRORS, no_room, out_of_memory
 from .places import Place, alone, before_call, evaluating
+from .row_groups import RowGroup, grouped
 from .sites import ORDER, Site, indices
 from .stopping import Stopped, says_stop
 from .walk.blocks import unwrapped
 from .walk.decoder import without_wrapper
-from .writes import Plain, Writes, writes_of
+from .writes import Plain, writes_of
 
 #: Tokens of one call of a layer.
 CHUNK_TOKENS = 1024
-#: What a call of a layer costs beside its tokens, in tokens (measured at 576 dimensions: 20).
-ALONE = 20
-#: First positions that are told apart when rows are grouped by them.
-_STARTS = 64
 _PROBE = 9
-_CACHES = ("past_key_values", "layer_past", "past_key_value")
-
-
-class _Prefix:
-    """What attention asks of a cache: keys and values of a prefix to put before the new ones, which are kept."""
-
-    def __init__(self, keys: Tensor | None = None, values: Tensor | None = None):
-        self.keys, self.values = keys, values
-        self.whole: tuple[Tensor, Tensor] | None = None
-
-    def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        if self.keys is not None and self.values is not None:
-            shape = (len(keys), -1, -1, -1)
-            keys, values = (
-                torch.cat((self.keys.expand(shape), keys), 2),
-                torch.cat((self.values.expand(shape), values), 2),
-            )
-        self.whole = keys, values
-        return keys, values
-
-    def get_seq_length(self, *_: Any) -> int:
-        return 0 if self.keys is None else self.keys.shape[2]
-
-
-@dataclass
-class Continued:
-    """What edited runs of a prompt continue: keys and values of the unedited run by layer, how each layer was called,
-    and causal masks from the positions on at which runs began.
-    """
-
-    keys: list[Tensor] = field(default_factory=list)
-    values: list[Tensor] = field(default_factory=list)
-    calls: list[dict[str, Any]] = field(default_factory=list)
-    masks: dict[tuple[int, torch.dtype, torch.device], Tensor] = field(default_factory=dict)
-    #: whether the run itself left them, not its layers one by one
-    of_run: bool = False
-
-
-@dataclass
-class _Group:
-    """Rows that are run together, in the order in which they join.
-
-    Attributes:
-        order: the caller's numbers. join: the layer of each. start: the position that all begin at.
-        h: their streams, ``[rows, length - start, d_model]``. joined: how many are on their way.
-    """
-
-    order: list[int]
-    join: list[int]
-    start: int
-    h: Tensor
-    writes: dict[tuple[str, int], Writes]
-    joined: int = 0
-
-    def load(self, layer: int, stream: Float[Tensor, "length d_model"]) -> None:
-        """Takes the rows that join at a layer from the unedited run's stream before it."""
-        old = self.joined
-        while self.joined < len(self.join) and self.join[self.joined] <= layer:
-            self.joined += 1
-        self.h[old : self.joined] = stream[self.start :]
 
 
 class Layers:
@@ -164,12 +100,11 @@ class Layers:
         Raises:
             UnsupportedModel: the site is not served in this model, or not in all of these layers.
         """
-        missing = [
-            l for l in (range(self.anatomy.n_layers) if layers is None else layers) if not self.anatomy.has(site, l)
-        ]
+        a = self.anatomy
+        missing = [l for l in (range(a.n_layers) if layers is None else layers) if not a.has(site, l)]
         if missing:
             raise UnsupportedModel(
-                f"site {site!r} of model type {self.anatomy.model_type!r}: it was not found in layer {missing[0]}."
+                f"site {site!r} of model type {a.model_type!r}: it was not found in layer {missing[0]}."
             )
         if site not in self.tried:
             self.tried[site] = None
@@ -179,7 +114,7 @@ class Layers:
             except UnsupportedModel as error:
                 self.tried[site] = str(error)
         if self.tried[site] is not None:
-            raise UnsupportedModel(f"site {site!r} of model type {self.anatomy.model_type!r}: {self.tried[site]}")
+            raise UnsupportedModel(f"site {site!r} of model type {a.model_type!r}: {self.tried[site]}")
 
     @torch.no_grad()
     def record(
@@ -196,24 +131,25 @@ class Layers:
             after: a run of the same tokens up to a position, see `fork`: what comes before it is that run's.
         """
         calls: list[tuple[int, dict[str, Any]]] = []
-        caches: list[_Prefix] = []
+        caches: list[Prefix] = []
         base, start = (None, 0) if after is None else after
+        whole = None if base is None else self.prepare(base)
 
         def look(layer: int) -> Callable[..., Any]:
             def before(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-                given = {**dict(zip(self._names[layer], args)), **kwargs}
-                given.pop("hidden_states" if "hidden_states" in given else self._names[layer][0])
-                calls.append((layer, given))
-                name = next((n for n in _CACHES if n in kwargs and kwargs[n] is None), None)
+                call = {**dict(zip(self._names[layer], args)), **kwargs}
+                call.pop("hidden_states" if "hidden_states" in call else self._names[layer][0])
+                calls.append((layer, call))
+                name = next((n for n in CACHE_ARGUMENTS if n in kwargs and kwargs[n] is None), None)
                 if name is None:
                     return None
-                if base is None:
-                    caches.append(_Prefix())
+                if whole is None:
+                    caches.append(Prefix())
                     return args, {**kwargs, name: caches[-1]}
-                caches.append(self._before(base, layer, start))
+                caches.append(whole.before(layer, start))
                 x = args[0] if args else kwargs["hidden_states"]
                 x = x[:, start:] if layer == 0 else x
-                return (x,), {**self._call(given, x, start, base), name: caches[-1]}
+                return (x,), {**whole.arguments(call, x, start), name: caches[-1]}
 
             return before
 
@@ -221,9 +157,9 @@ class Layers:
             for l, m in enumerate(self.anatomy.layers):
                 here.put(lambda: before_call(m, alone(look(l))).remove)
             run = self.whole.record(ids, keep, embedded)
-        run.held["calls"] = calls
+        run.calls = calls
         if base is None and len(caches) == len(calls) and all(cache.whole is not None for cache in caches):
-            run.held["caches"] = caches
+            run.caches = caches
         if base is not None:
             # another run's continuation is seldom continued itself, so that its keys and values are not kept
             run.resid = [torch.cat((x[:start], own)) for x, own in zip(base.resid, run.resid, strict=True)]
@@ -235,113 +171,61 @@ class Layers:
         same = min(first_difference(run.ids, ids), len(ids) - 1)
         if not self._forks or not same or run.noised or any(k[0] == "pattern" or k not in run.kept for k in keep):
             return self.record(ids, keep)
-        if "caches" in run.held:
+        if run.caches is not None:
             self.prepare(run)
-        own = "prefix" in run.held and run.held["prefix"].of_run
+        own = run.continuation is not None and run.continuation.of_run
         return self.record(ids, keep, after=(run, same) if own else None)
 
-    @staticmethod
-    def _before(run: Recorded, layer: int, start: int) -> _Prefix:
-        """A recorded run's keys and values before a position."""
-        made = run.held["prefix"]
-        return _Prefix(made.keys[layer][:, :, :start], made.values[layer][:, :, :start]) if start else _Prefix()
-
     @torch.no_grad()
-    def prepare(self, run: Recorded) -> None:
-        """What edited runs continue of a recorded one, made once: the keys and values that it left, or where its layers
-        were handed no cache, those of its layers one by one, which must give its logits.
+    def prepare(self, run: Recorded) -> Continuation:
+        """What edited runs continue of a recorded one, kept with it: the keys and values that it left, or where its
+        layers were handed no cache, those of its layers one by one, which must give its logits.
 
         Raises:
             UnsupportedModel: a layer is called in a way that is not understood.
         """
-        if "prefix" in run.held:
-            return
-        a, calls = self.anatomy, run.held["calls"]
+        if run.continuation is not None:
+            return run.continuation
+        a, calls = self.anatomy, run.calls or []
         if [layer for layer, _ in calls] != list(range(a.n_layers)):
             raise UnsupportedModel(
                 f"model type {a.model_type!r} does not call each of its layers once, in their order."
             )
-        made = Continued(calls=[given for _, given in calls])
-        run.held["prefix"] = made
-        if caches := run.held.pop("caches", None):
-            made.keys, made.values = map(list, zip(*(cache.whole for cache in caches)))
-            made.of_run = True
-            return
+        whole = Continuation(a, len(run.ids), [call for _, call in calls])
+        pairs = [] if run.caches is None else [cache.whole for cache in run.caches if cache.whole is not None]
+        if pairs:
+            whole.keys, whole.values = map(list, zip(*pairs))
+            whole.of_run, run.caches, run.continuation = True, None, whole
+            return whole
         out = run.resid[0][None]
-        try:
-            for l in range(a.n_layers):
-                cache = _Prefix()
-                out = self._layer(l, run.resid[l][None], run, 0, cache)
-                if cache.whole is None:
-                    raise UnsupportedModel(f"model type {a.model_type!r}: layer {l} does not use a cache.")
-                made.keys.append(cache.whole[0])
-                made.values.append(cache.whole[1])
-            self._equal(
-                self.unembed(out[0, -1:]),
-                run.logits[None],
-                f"its layers one by one, on a text of {len(run.ids)} tokens,",
-            )
-        except UnsupportedModel:
-            del run.held["prefix"]
-            raise
+        for l in range(a.n_layers):
+            cache = Prefix()
+            out = self._layer(l, run.resid[l][None], whole, 0, cache)
+            if cache.whole is None:
+                raise UnsupportedModel(f"model type {a.model_type!r}: layer {l} does not use a cache.")
+            whole.keys.append(cache.whole[0])
+            whole.values.append(cache.whole[1])
+        self._equal(
+            self.unembed(out[0, -1:]),
+            run.logits[None],
+            f"its layers one by one, on a text of {len(run.ids)} tokens,",
+        )
+        run.continuation = whole
+        return whole
 
     def _layer(
-        self, layer: int, x: Float[Tensor, "rows n d_model"], base: Recorded, start: int, cache: _Prefix
+        self, layer: int, x: Float[Tensor, "rows n d_model"], whole: Continuation, start: int, cache: Prefix
     ) -> Tensor:
-        given = base.held["prefix"].calls[layer]
-        name = next((n for n in _CACHES if n in given), None)
+        call = whole.calls[layer]
+        name = next((n for n in CACHE_ARGUMENTS if n in call), None)
         if name is None:
             raise UnsupportedModel(
                 f"model type {self.anatomy.model_type!r}: layer {layer} is not given a cache by any of the names"
-                f" {', '.join(_CACHES)}."
+                f" {', '.join(CACHE_ARGUMENTS)}."
             )
-        out = self.anatomy.layers[layer](x, **{**self._call(given, x, start, base), name: cache})
+        out = self.anatomy.layers[layer](x, **{**whole.arguments(call, x, start), name: cache})
         stream: Tensor = out[0] if isinstance(out, tuple) else out
         return stream
-
-    def _call(self, given: dict[str, Any], x: Tensor, start: int, base: Recorded) -> dict[str, Any]:
-        """What a layer was called with, for the positions from ``start`` on."""
-        call = {k: self._cut(k, v, start, len(base.ids)) for k, v in given.items()}
-        if "attention_mask" in given and given["attention_mask"] is None:
-            key = start, x.dtype, x.device
-            if key not in base.held["prefix"].masks:
-                base.held["prefix"].masks[key] = self._causal(x, start, len(base.ids))
-            call["attention_mask"] = base.held["prefix"].masks[key]
-        return call
-
-    def _causal(self, x: Tensor, start: int, length: int) -> Tensor:
-        if self.anatomy.config._attn_implementation not in ("sdpa", "eager"):
-            raise UnsupportedModel(
-                f"attention {self.anatomy.config._attn_implementation!r} takes no mask; load the model with"
-                " attn_implementation='sdpa' or 'eager'."
-            )
-        seen = torch.arange(length, device=x.device) <= torch.arange(start, length, device=x.device)[:, None]
-        return (
-            seen[None, None]
-            if self.anatomy.config._attn_implementation == "sdpa"
-            else torch.zeros(seen.shape, dtype=x.dtype, device=x.device).masked_fill(~seen, torch.finfo(x.dtype).min)[
-                None, None
-            ]
-        )
-
-    def _cut(self, name: str, value: Any, start: int, length: int) -> Any:
-        """A layer's argument for the positions from ``start`` on."""
-        if isinstance(value, tuple) and name.startswith("position_embeddings"):
-            return tuple(self._cut(name, v, start, length) for v in value)
-        if not isinstance(value, Tensor):
-            return value
-        if name.startswith("position_embeddings") and value.ndim == 3 and value.shape[1] == length:
-            return value[:, start:]
-        if name == "position_ids" and value.ndim == 2 and value.shape[1] == length:
-            return value[:, start:]
-        if name == "cache_position" and value.shape == (length,):
-            return value[start:]
-        if name.endswith("mask") and value.ndim == 4 and value.shape[2:] == (length, length):
-            return value[:, :, start:]
-        raise UnsupportedModel(
-            f"model type {self.anatomy.model_type!r}: its layers take {name!r} of shape {tuple(value.shape)}, which is"
-            " not understood."
-        )
 
     @torch.no_grad()
     def run(
@@ -363,7 +247,7 @@ class Layers:
         Raises:
             Stopped: ``stop`` said so.
         """
-        self.prepare(base)
+        whole = self.prepare(base)
         a, length = self.anatomy, len(base.ids)
         plain = [[self._at_first_block(e) if e.site.name == "embed" else e for e in edits] for edits in rows]
         first = [
@@ -374,27 +258,31 @@ class Layers:
         join = [min((a.layer_of(e.site.name, e.site.layer)[1] for e in edits), default=a.n_layers) for edits in plain]
         # what is recorded begins at one position for all rows
         apart = (
-            [list(range(len(rows)))] if record else _apart(first, [a.n_layers - l for l in join], length, a.n_layers)
+            [list(range(len(rows)))] if record else grouped(first, [a.n_layers - l for l in join], length, a.n_layers)
         )
-        seen: dict[tuple[str, int], dict[int, Tensor]] = {key: {} for key in record}
-        groups: list[_Group] = []
+        recorded: dict[tuple[str, int], dict[int, Tensor]] = {key: {} for key in record}
+        groups: list[RowGroup] = []
         for mine in apart if rows else ():
             order, start = sorted(mine, key=join.__getitem__), min(first[r] for r in mine)
-            writes = writes_of(a, [plain[r] for r in order], length, base=base, freeze=freeze, look=seen)
+            writes = writes_of(a, [plain[r] for r in order], length, base=base, freeze=freeze, look=recorded)
             h = base.resid[0].new_empty(len(order), length - start, a.d_model)
-            groups.append(_Group(order, [join[r] for r in order], start, h, writes))
+            groups.append(RowGroup(order, [join[r] for r in order], start, h, writes))
         for l in range(a.n_layers):
             if says_stop(stop):
                 raise Stopped(f"stopped before layer {l}")
             for group in groups:
                 group.load(l, base.resid[l])
-                self._step(l, group, base)
+                self._step(l, group, whole)
         out = base.resid[-1].new_empty(len(rows), len(reads), a.d_model)
         for group in groups:
             group.load(a.n_layers, base.resid[-1])
             out[torch.tensor(group.order, device=out.device)] = group.h[:, [r - group.start for r in reads]]
         order = groups[0].order if groups else []
-        return out, {key: {order[r]: x for r, x in found.items()} for key, found in seen.items()}, min(first, default=0)
+        return (
+            out,
+            {key: {order[r]: x for r, x in rows_at.items()} for key, rows_at in recorded.items()},
+            min(first, default=0),
+        )
 
     def _at_first_block(self, edit: Edit) -> Edit:
         """An embedding copied from an aligned run is the first block's input copied: each token's comes from its
@@ -404,7 +292,7 @@ class Layers:
             raise UnsupportedModel("site 'embed' is served here for embeddings copied from another run only.")
         return Edit(Site("resid_pre", 0, position=edit.site.position), edit.op, edit.value)
 
-    def _step(self, layer: int, group: _Group, base: Recorded) -> None:
+    def _step(self, layer: int, group: RowGroup, whole: Continuation) -> None:
         h, start, n = group.h, group.start, group.joined
         writes = {site: w for (site, at), w in group.writes.items() if at == layer}
         size, begin = max(1, CHUNK_TOKENS // h.shape[1]), 0
@@ -416,9 +304,9 @@ class Layers:
                 with edits as here:
                     for site in sorted(writes, key=ORDER.__getitem__):
                         here.put(lambda: self.anatomy.attach(site, layer, writes[site].on_rows(part, start)))
-                    x, prefix = h[begin : part.stop], self._before(base, layer, start)
+                    x, prefix = h[begin : part.stop], whole.before(layer, start)
                     x = x if entering is None else entering.on_rows(part, start)(x)
-                    h[begin : part.stop] = self._layer(layer, x, base, start, prefix)
+                    h[begin : part.stop] = self._layer(layer, x, whole, start, prefix)
             except ERRORS as error:
                 if not out_of_memory(error):
                     raise
@@ -491,10 +379,10 @@ class Layers:
             run, rows = self.record(ids), [[Edit(Site("embed", position=position), "replace", self.record(other))]]
             want = self.anatomy.forward(other[None])[:, reads]
         else:
-            found = [l for l in range(n) if a.has(site, l)]
-            if not found:
+            having = [l for l in range(n) if a.has(site, l)]
+            if not having:
                 raise UnsupportedModel("it was found in no layer.")
-            layers = sorted({found[0], found[len(found) // 2], found[-1]})
+            layers = sorted({having[0], having[len(having) // 2], having[-1]})
             run, rows = self.record(ids, [a.layer_of(site, l) for l in layers]), []
             for l in layers:
                 old = run.get(*a.layer_of(site, l))
@@ -511,31 +399,3 @@ class Layers:
                 f"model type {self.anatomy.model_type!r}: {what} differ{'s' if what.startswith('an') else ''} from its"
                 f" full forward by {gap:.2g} (relative)."
             )
-
-
-def _apart(first: Sequence[int], layers: Sequence[int], length: int, n_layers: int) -> list[list[int]]:
-    """Which rows are run together, so that what all compute costs least: each from its group's first position on
-    through its own ``layers``, and ``ALONE`` tokens a group and layer.
-    """
-    grain = -(-length // _STARTS)
-    starts = sorted({p // grain * grain for p in first})
-    weight = dict.fromkeys(starts, 0)
-    for p, n in zip(first, layers):
-        weight[p // grain * grain] += n
-    # the least cost of the rows that begin at the first so many starts, and where their last group begins
-    cost: list[float] = [0]
-    begin = [0]
-    for end in range(1, len(starts) + 1):
-        held = 0
-        best = math.inf, 0
-        for k in range(end - 1, -1, -1):
-            held += weight[starts[k]]
-            best = min(best, (cost[k] + ALONE * n_layers + (length - starts[k]) * held, k))
-        cost.append(best[0])
-        begin.append(best[1])
-    groups, end = [], len(starts)
-    while end:
-        span = range(starts[begin[end]], length + 1 if end == len(starts) else starts[end])
-        groups.append([r for r, p in enumerate(first) if p in span])
-        end = begin[end]
-    return groups

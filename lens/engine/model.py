@@ -212,7 +212,7 @@ class Model:
         """A prompt's unedited run with what a path needs of it, made once."""
         run = base.own[prompt]
         if isinstance(path, Layers):
-            if "calls" not in run.held:
+            if run.calls is None:
                 run = path.record(run.ids, list(run.kept), None if base.of_ids else run.embedded)
                 base.own[prompt] = run
             path.prepare(run)

@@ -9,8 +9,9 @@ import transformers as T
 
 from lens.engine.edits import Edit
 from lens.engine.errors import UnsupportedModel
-from lens.engine.layers import Layers, _apart
+from lens.engine.layers import Layers
 from lens.engine.model import Model
+from lens.engine.row_groups import grouped
 from lens.engine.sites import Site
 from tests.models import tiny
 
@@ -278,12 +279,12 @@ def test_rows_that_begin_far_apart_are_run_apart_and_give_the_same_numbers(monke
     monkeypatch.setattr(
         Layers, "_layer", lambda self, l, x, b, start, c: calls.append(start) or layer(self, l, x, b, start, c)
     )
-    monkeypatch.setattr("lens.engine.layers.ALONE", 10**6)
+    monkeypatch.setattr("lens.engine.row_groups.ALONE", 10**6)
     want = stock.run(base, rows, [LENGTH - 2, LENGTH - 1])[0]
     assert set(calls) == {0}
     for alone, starts in ((0, {0, 3, 4, 9, 11}), (20, None)):  # the last but one token is read
         calls.clear()
-        monkeypatch.setattr("lens.engine.layers.ALONE", alone)
+        monkeypatch.setattr("lens.engine.row_groups.ALONE", alone)
         got = stock.run(base, rows, [LENGTH - 2, LENGTH - 1])[0]
         assert (got - want).abs().max() <= 1e-5 * want.abs().max()
         assert starts is None or set(calls) == starts
@@ -295,7 +296,7 @@ def test_rows_are_grouped_at_the_least_cost(seed, monkeypatch):
     g = torch.Generator().manual_seed(seed)
     first = torch.randint(0, 16, (40,), generator=g).tolist()
     left = torch.randint(0, 4, (40,), generator=g).tolist()
-    monkeypatch.setattr("lens.engine.layers.ALONE", 2 + 3 * seed)
+    monkeypatch.setattr("lens.engine.row_groups.ALONE", 2 + 3 * seed)
 
     def cost(groups):
         return sum(
@@ -309,7 +310,7 @@ def test_rows_are_grouped_at_the_least_cost(seed, monkeypatch):
         edges = [0, *[i + 1 for i in range(len(starts) - 1) if cuts >> i & 1], len(starts)]
         parts = [set(starts[a:b]) for a, b in itertools.pairwise(edges)]
         ways.append(cost([[r for r, p in enumerate(first) if p in part] for part in parts]))
-    found = _apart(first, left, 16, 3)
+    found = grouped(first, left, 16, 3)
     assert sorted(r for group in found for r in group) == list(range(40))
     assert cost(found) == min(ways)
 

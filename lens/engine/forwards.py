@@ -58,7 +58,7 @@ class ForwardRuns(Runs):
         """
         runs = cls(model, ids, keep)
         runs.of_ids = embedded is None
-        keys = model.found((*runs.keep, *_ALWAYS), tuple(runs.keep))
+        keys = model.sites_of((*runs.keep, *_ALWAYS), tuple(runs.keep))
         path = model.path_for((), max(runs.lengths))
         for i, text in enumerate(runs.ids):
             start = None if embedded is None else embedded[runs.starts[i] : runs.starts[i] + len(text)]

@@ -100,12 +100,10 @@ class Layers:
         Raises:
             UnsupportedModel: the site is not served in this model, or not in all of these layers.
         """
-        a = self.anatomy
+        a, named = self.anatomy, f"site {site!r} of model type {self.anatomy.model_type!r}"
         missing = [l for l in (range(a.n_layers) if layers is None else layers) if not a.has(site, l)]
         if missing:
-            raise UnsupportedModel(
-                f"site {site!r} of model type {a.model_type!r}: it was not found in layer {missing[0]}."
-            )
+            raise UnsupportedModel(f"{named}: it was not found in layer {missing[0]}.")
         if site not in self.tried:
             self.tried[site] = None
             try:
@@ -114,7 +112,7 @@ class Layers:
             except UnsupportedModel as error:
                 self.tried[site] = str(error)
         if self.tried[site] is not None:
-            raise UnsupportedModel(f"site {site!r} of model type {a.model_type!r}: {self.tried[site]}")
+            raise UnsupportedModel(f"{named}: {self.tried[site]}")
 
     @torch.no_grad()
     def record(

@@ -15,42 +15,10 @@ from ..edits import Edit, EditError, as_computed
 from ..runs import Runs, Source
 from ..sites import EXPERTS, HEADED, ORDER, indices, of_two_axes
 from .decoder import Decoder
+from .indexed_writes import IndexedWrites
 
 #: First site of a block that can be changed without running its attention again.
 _AFTER_ATTENTION = ORDER["z"]
-
-
-@dataclass
-class Writes:
-    """Indexed writes at one site of one layer, ``x[token, sub] <- keep * x[token, sub] + scale * table[entry]``, sorted
-    by token.
-
-    ``host`` is ``token`` where Python can read it without waiting for the device; ``replaces`` says that nothing is
-    kept.
-    """
-
-    token: Tensor
-    host: np.ndarray
-    replaces: bool
-    sub: Tensor | None
-    keep: Tensor
-    scale: Tensor
-    table: Tensor | None
-    entry: Tensor
-    by_sub: bool
-    key: tuple[int, ...] | None = None
-    prompt: Tensor | None = None
-
-    def values(self, pick: Tensor | slice) -> Tensor | None:
-        """What is added at the writes picked, ``[n, *width]``; None where nothing is."""
-        if self.table is None:
-            return None
-        sub: Any = self.sub  # there where prompts or sub-indices choose among the table's rows
-        if self.prompt is not None:
-            found = self.table[self.prompt[pick], sub[pick], self.entry[pick]]
-        else:
-            found = self.table[self.entry[pick], sub[pick]] if self.by_sub else self.table[self.entry[pick]]
-        return found * self.scale[pick].reshape(-1, *[1] * (found.ndim - 1)).to(found)
 
 
 @dataclass
@@ -71,7 +39,7 @@ class _Part:
 
 
 @dataclass
-class Plan:
+class WalkPlan:
     """The rows of a walk, sorted by where they join it, and the writes by ``(layer, site)``.
 
     Attributes:
@@ -87,7 +55,7 @@ class Plan:
     end: np.ndarray
     layer: np.ndarray
     attends: np.ndarray
-    writes: dict[tuple[int, str], list[Writes]] = field(default_factory=dict)
+    writes: dict[tuple[int, str], list[IndexedWrites]] = field(default_factory=dict)
 
     @property
     def offset(self) -> np.ndarray:
@@ -120,9 +88,9 @@ def _positions(spec: Any, length: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4096)
 def _remembered(spec: Any, length: int) -> np.ndarray:
-    found = np.asarray(indices(spec, length, "position"), dtype=np.int64)
-    found.setflags(write=False)
-    return found
+    positions = np.asarray(indices(spec, length, "position"), dtype=np.int64)
+    positions.setflags(write=False)
+    return positions
 
 
 def _part(base: Runs, prompt: int, edit: Edit, turn: int) -> _Part:
@@ -236,7 +204,7 @@ class _Changes:
         return int(part.position[hit].min()) if hit.any() else None
 
 
-def plan(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Sequence[Sequence[int]]) -> Plan:
+def plan_walk(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Sequence[Sequence[int]]) -> WalkPlan:
     """Sorts edited runs by where they leave the base run and gathers what is written into them.
 
     Args:
@@ -250,7 +218,7 @@ def plan(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Sequence
     Raises:
         SiteError, EditError: an edit that the model or the prompt has no place for.
     """
-    changes, kept = _Changes(base), []
+    changes, leaving = _Changes(base), []
     for number, (prompt, edits) in enumerate(rows):
         turns: dict[tuple[int, str], int] = {}
         parts = []
@@ -262,13 +230,13 @@ def plan(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Sequence
         firsts = [(p, f) for p in parts if (f := changes.first(prompt, p)) is not None and f < end]
         if firsts:
             layer, order = min((p.layer, ORDER[p.site]) for p, _ in firsts)
-            kept.append((layer, order >= _AFTER_ATTENTION, prompt, number, min(f for _, f in firsts), end, parts))
-    kept.sort(key=lambda r: r[:4])
+            leaving.append((layer, order >= _AFTER_ATTENTION, prompt, number, min(f for _, f in firsts), end, parts))
+    leaving.sort(key=lambda r: r[:4])
 
     def column(i: int, kind: type) -> np.ndarray:
-        return np.array([r[i] for r in kept], dtype=kind)
+        return np.array([r[i] for r in leaving], dtype=kind)
 
-    made = Plan(
+    plan = WalkPlan(
         base,
         order=column(3, np.int64),
         prompt=column(2, np.int64),
@@ -277,12 +245,12 @@ def plan(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Sequence
         layer=column(0, np.int64),
         attends=~column(1, bool),
     )
-    _gather(made, [r[6] for r in kept])
-    return made
+    _gather(plan, [r[6] for r in leaving])
+    return plan
 
 
-def _gather(made: Plan, parts: Sequence[Sequence[_Part]]) -> None:
-    """Joins the parts of all rows into one ``Writes`` per layer, site, turn and kind of value."""
+def _gather(plan: WalkPlan, parts: Sequence[Sequence[_Part]]) -> None:
+    """Joins the parts of all rows into one ``IndexedWrites`` per layer, site, turn and kind of value."""
     groups: dict[tuple[Any, ...], list[tuple[int, _Part]]] = {}
     for row, of_row in enumerate(parts):
         for p in of_row:
@@ -294,15 +262,15 @@ def _gather(made: Plan, parts: Sequence[Sequence[_Part]]) -> None:
             groups.setdefault(
                 (p.layer, p.site, p.turn, p.sub is None, p.key if p.site == "pattern" else None, kind), []
             ).append((row, p))
-    offset, device = made.offset, made.base.decoder.device
+    offset, device = plan.offset, plan.base.decoder.device
     for (layer, site, _, _, key, _), members in sorted(groups.items(), key=lambda g: (g[0][0], g[0][2])):
         tokens, sub, keep, scale, entry, prompt, count = [], [], [], [], [], [], 0
         tables: list[Tensor] = []
         shared: dict[tuple[Any, ...], int] = {}
         for row, p in members:
-            inside = (p.position >= made.start[row]) & (p.position < made.end[row])
+            inside = (p.position >= plan.start[row]) & (p.position < plan.end[row])
             n = int(inside.sum())
-            tokens.append(offset[row] + p.position[inside] - made.start[row])
+            tokens.append(offset[row] + p.position[inside] - plan.start[row])
             keep.append(np.full(n, p.keep))
             scale.append(np.full(n, p.scale))
             if p.sub is not None:
@@ -334,12 +302,12 @@ def _gather(made: Plan, parts: Sequence[Sequence[_Part]]) -> None:
         table = (
             source.runs.get(site, layer)
             if source
-            else torch.cat(tables).to(device, made.base.decoder.dtype)
+            else torch.cat(tables).to(device, plan.base.decoder.dtype)
             if tables
             else None
         )
-        made.writes.setdefault((layer, site), []).append(
-            Writes(
+        plan.writes.setdefault((layer, site), []).append(
+            IndexedWrites(
                 torch.as_tensor(token[rank], device=device),
                 token[rank],
                 not np.concatenate(keep).any(),

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,13 +24,12 @@ from ..errors import RunError
 from ..memory import ERRORS, out_of_memory
 from ..stopping import Stopped, says_stop
 from .forward import Asking, Layout, attention, feed_forward
-from .plan import Plan, Writes, plan
+from .plan import WalkPlan, plan_walk
 from .runs import WalkRuns as Runs
+from .siblings import Siblings
 
 #: Tokens of one matrix product, at most: enough for full speed, and bounds the working memory.
 CHUNK_TOKENS = 2048
-#: Tokens of a row up to which rows that continue the same tokens read them together, and how many rows that takes.
-FEW_TOKENS, MANY_ROWS = 4, 2
 
 
 @dataclass
@@ -79,13 +77,12 @@ def walk(
 
     Raises:
         Stopped: ``stop`` said so.
-        SiteError, EditError: see ``plan``.
+        SiteError, EditError: see ``plan_walk``.
     """
     for site, _ in record:
         if site not in ("resid_pre", "resid_post", "q", "k", "v"):
             raise RunError(f"record: site {site!r} cannot be recorded; expected resid_pre, resid_post, q, k or v.")
-    made = plan(base, rows, reads)
-    state = _Walk(base, made, reads, frozenset(freeze), set(record), chunk_bytes)
+    state = _Walk(base, plan_walk(base, rows, reads), reads, frozenset(freeze), set(record), chunk_bytes)
     for layer in range(base.decoder.n_layers):
         if says_stop(stop):
             raise Stopped(f"stopped before layer {layer}")
@@ -101,45 +98,35 @@ class _Walk:
     def __init__(
         self,
         base: Runs,
-        made: Plan,
+        plan: WalkPlan,
         reads: Sequence[Sequence[int]],
         freeze: frozenset[str],
         record: set[tuple[str, int]],
         chunk_bytes: int,
     ):
-        self.base, self.plan, self.freeze, self.record, self.chunk_bytes = base, made, freeze, record, chunk_bytes
+        self.base, self.plan, self.freeze, self.record, self.chunk_bytes = base, plan, freeze, record, chunk_bytes
         decoder, device = base.decoder, base.decoder.device
         self.reads = [sorted(r) for r in reads]
-        self.offset = made.offset
-        size = made.end - made.start
+        self.offset = plan.offset
+        size = plan.end - plan.start
         n = int(self.offset[-1])
         rows = np.repeat(np.arange(len(size)), size)
-        position = np.arange(n) - self.offset[rows] + made.start[rows] if n else np.zeros(0, np.int64)
+        position = np.arange(n) - self.offset[rows] + plan.start[rows] if n else np.zeros(0, np.int64)
 
         def put(a: np.ndarray) -> Tensor:
             return torch.as_tensor(a, device=device)
 
         self.row, self.position = put(rows), put(position)
-        self.in_base = put(np.asarray(base.starts, np.int64)[made.prompt[rows]] + position if n else position)
-        self.prompt = put(made.prompt)
-        read = [self.offset[i] + np.asarray(self.reads[p]) - made.start[i] for i, p in enumerate(made.prompt)]
+        self.in_base = put(np.asarray(base.starts, np.int64)[plan.prompt[rows]] + position if n else position)
+        self.prompt = put(plan.prompt)
+        read = [self.offset[i] + np.asarray(self.reads[p]) - plan.start[i] for i, p in enumerate(plan.prompt)]
         # a row's reads before its first change are the base run's own
-        keep = [r[np.asarray(self.reads[p]) >= made.start[i]] for i, (r, p) in enumerate(zip(read, made.prompt))]
+        keep = [r[np.asarray(self.reads[p]) >= plan.start[i]] for i, (r, p) in enumerate(zip(read, plan.prompt))]
         self.read = put(np.concatenate(keep).astype(np.int64)) if keep else put(np.zeros(0, np.int64))
         self.h = torch.empty(n, decoder.d_model, dtype=decoder.dtype, device=device)
         self.attn = torch.empty_like(self.h)
         self.rope = decoder.rope(max(base.lengths))
-        #: rows with the same number continue the same tokens and are as long
-        self.group = np.unique(
-            (made.prompt * (max(base.lengths) + 1) + made.start) * (max(base.lengths) + 1) + made.end,
-            return_inverse=True,
-        )[1]
-        #: of the first so many rows, how many tokens the longest has and how many groups they are
-        self.longest = np.maximum.accumulate(size)
-        new = np.zeros(len(size), np.int64)
-        new[np.unique(self.group, return_index=True)[1]] = 1
-        self.n_groups = np.cumsum(new)
-        self.grouped: dict[tuple[int, int], list[tuple[Tensor, Tensor | slice, Tensor | None]]] = {}
+        self.siblings = Siblings(base, plan)
         self.recorded: dict[tuple[str, int], Tensor] = {}
         self.recorded_rows: dict[tuple[str, int], int] = {}
 
@@ -157,7 +144,7 @@ class _Walk:
             return
         fresh = slice(int(self.offset[np.searchsorted(self.plan.layer, layer, "left")]), tokens)
         if fresh.stop > fresh.start:
-            self.grouped.clear()
+            self.siblings.regroup()
         self._load(layer, fresh)
         self._write(layer, "resid_pre", self.h[:tokens], slice(0, tokens))
         self._record("resid_pre", layer, self.h[:tokens], rows)
@@ -189,51 +176,6 @@ class _Walk:
             x = self._write(0, "embed", self.base.embedded[self.in_base[local]], local)
             self.h[local] = self.base.decoder.place(x, self.position[local])
 
-    def _together(self, n_rows: int) -> bool:
-        """Whether the first rows are of few tokens and many of them continue the same ones."""
-        return (
-            bool(n_rows) and self.longest[n_rows - 1] <= FEW_TOKENS and self.n_groups[n_rows - 1] * MANY_ROWS <= n_rows
-        )
-
-    def _groups(self, first: int, last: int) -> list[tuple[Tensor, Tensor | slice, Tensor | None]]:
-        """The rows of a chunk by what they continue, groups of one size together: see ``Layout.after``; kept until
-        other rows join.
-        """
-        if (first, last) not in self.grouped:
-            _, size = np.unique(self.group[first:last], return_counts=True)
-            alike: dict[tuple[int, int], list[np.ndarray]] = {}
-            for rows in np.split(first + np.argsort(self.group[first:last], kind="stable"), np.cumsum(size)[:-1]):
-                alike.setdefault((len(rows), int(self.plan.end[rows[0]] - self.plan.start[rows[0]])), []).append(rows)
-
-            def before(rows: np.ndarray) -> int:
-                return int(self.plan.start[rows[0]])
-
-            self.grouped[first, last] = [
-                self._side_by_side(np.stack(near), slots, int(self.offset[first]))
-                for (_, slots), groups in alike.items()
-                for near in _near(sorted(groups, key=before), before)
-            ]
-        return self.grouped[first, last]
-
-    def _side_by_side(self, rows: np.ndarray, slots: int, origin: int) -> tuple[Tensor, Tensor | slice, Tensor | None]:
-        """Groups ``[groups, rows]`` as ``Layout.after`` has them, tokens counted from ``origin``; what comes before the
-        shorter ones is padded.
-        """
-
-        def put(a: np.ndarray) -> Tensor:
-            return torch.as_tensor(a, device=self.h.device)
-
-        at = put((self.offset[rows] - origin)[..., None] + np.arange(slots))
-        n, begin = self.plan.start[rows[:, 0]], np.asarray(self.base.starts)[self.plan.prompt[rows[:, 0]]]
-        if len(rows) == 1:
-            return at, slice(int(begin[0]), int(begin[0] + n[0])), None
-        slot = np.arange(n.max())
-        return (
-            at,
-            put(begin[:, None] + np.minimum(slot, np.maximum(n - 1, 0)[:, None])),
-            put(slot < n[:, None]) if n.min() < n.max() else None,
-        )
-
     def _chunks(self, n_rows: int, together: bool = False) -> list[tuple[int, int]]:
         """Consecutive rows whose attention fits the chunk's memory and whose tokens make one matrix product."""
         d, chunks, first = self.base.decoder, [], 0
@@ -261,7 +203,7 @@ class _Walk:
         """Fills ``self.attn`` with the attention output of the rows that need it computed."""
         base, block = self.base, self.base.decoder.blocks[layer]
         explicit = (layer, "pattern") in self.plan.writes
-        together = not explicit and self._together(n_rows)
+        together = not explicit and self.siblings.share(n_rows)
         chunks = self._chunks(n_rows, together)
         while chunks:
             first, last = chunks.pop(0)
@@ -275,7 +217,7 @@ class _Walk:
             length = int(self.plan.end[first:last].max())
             prompts = self.plan.prompt[first:last]
             shared = base.starts[prompts[0]] if prompts.min() == prompts.max() else None
-            after = self._groups(first, last) if together and query is None else None
+            after = self.siblings.groups(first, last) if together and query is None else None
             lay = Layout(
                 self.row[a:b] - first,
                 self.position[a:b],
@@ -358,23 +300,13 @@ class _Walk:
     def _write(self, layer: int, site: str, x: Tensor, tokens: slice | Tensor) -> Tensor:
         """Applies the writes at a site in place; ``x`` holds the tokens named, ascending."""
         for w in self.plan.writes.get((layer, site), ()):
-            _apply(w, x, tokens)
+            w.put(x, tokens)
         return x
 
     def _write_patterns(self, layer: int, x: Tensor, lay: Layout, tokens: slice | Tensor) -> Tensor:
         at = torch.arange(tokens.start, tokens.stop, device=x.device) if isinstance(tokens, slice) else tokens
         for w in self.plan.writes[layer, "pattern"]:
-            pick, where = _inside(w.token, at)
-            if not len(where):
-                continue
-            sub: Any = w.sub  # of a pattern there are always heads and keys
-            old = x[lay.q_row[where], sub[pick], lay.slot[where]]
-            key = torch.tensor([k for k in w.key or () if k < lay.length], device=x.device, dtype=torch.long)
-            value = w.values(pick)
-            if value is not None:
-                value = value[:, key] if w.prompt is not None else value[:, : len(key)]
-            old[:, key] = old[:, key] * w.keep[pick][:, None].to(x) + (0 if value is None else value.to(x))
-            x[lay.q_row[where], sub[pick], lay.slot[where]] = old
+            w.put_patterns(x, lay, at)
         return x
 
     def _record(self, site: str, layer: int, x: Tensor, rows: int) -> None:
@@ -412,43 +344,3 @@ class _Walk:
         for i in range(self.recorded_rows[key]):
             out[self.plan.order[i]] = int(self.plan.start[i]), self.recorded[key][self.offset[i] : self.offset[i + 1]]
         return out
-
-
-def _near(groups: Sequence[np.ndarray], length: Callable[[np.ndarray], int]) -> list[list[np.ndarray]]:
-    """Groups sorted by length, cut where padding the first to the last would add more than a quarter and a few
-    tokens.
-    """
-    out: list[list[np.ndarray]] = []
-    for group in groups:
-        if out and length(group) <= 1.25 * length(out[-1][0]) + 4:
-            out[-1].append(group)
-        else:
-            out.append([group])
-    return out
-
-
-def _inside(token: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of the sorted ``token`` are in the sorted ``at``, and where."""
-    where = torch.searchsorted(at, token)
-    found = where < len(at)
-    found &= at[where.clamp(max=max(len(at) - 1, 0))] == token if len(at) else False
-    pick = found.nonzero()[:, 0]
-    return pick, where[pick]
-
-
-def _apply(w: Writes, x: Tensor, tokens: slice | Tensor) -> None:
-    if isinstance(tokens, slice):
-        pick: slice | Tensor = slice(*np.searchsorted(w.host, (tokens.start, tokens.stop)).tolist())
-        where = w.token[pick] - tokens.start
-    else:
-        pick, where = _inside(w.token, tokens)
-    if not len(where):
-        return
-    index = (where,) if w.sub is None else (where, w.sub[pick])
-    value = w.values(pick)
-    if w.replaces:
-        x[index] = torch.zeros_like(x[index]) if value is None else value.to(x.dtype)
-        return
-    old = x[index]
-    old = old * w.keep[pick].reshape(-1, *[1] * (old.ndim - 1)).to(x)
-    x[index] = old if value is None else old + value.to(x.dtype)

@@ -54,9 +54,7 @@ class Command:
         fields["seed"] = self.asked.seed
         return kind.small(**fields) if self.asked.small else kind(**fields)
 
-    def train(
-        self, recipe: Any, train: Callable[..., tuple[Trainable, Trained]]
-    ) -> tuple[Path, Trainable, Trained]:
+    def train(self, recipe: Any, train: Callable[..., tuple[Trainable, Trained]]) -> tuple[Path, Trainable, Trained]:
         """The model's folder (not made yet), the trained model, rounded where that was asked, and how it went. Ends the
         program where training did not end.
         """

@@ -22,8 +22,7 @@ def from_organism(name: Name = "palimpsest") -> Transcript:
     short = name.removeprefix(PREFIX)
     if short not in shipped.SHIPPED:
         raise ProvenanceError(
-            f"name={name!r}; expected one of {', '.join(shipped.SHIPPED)}: other organisms have no"
-            " transcript"
+            f"name={name!r}; expected one of {', '.join(shipped.SHIPPED)}: other organisms have no transcript"
         )
     rows, keys = shipped.rows_and_keys(short)
     return Transcript(

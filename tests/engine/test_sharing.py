@@ -12,6 +12,7 @@ from lens.engine.runs import Runs
 from lens.engine.sites import EXPERTS, SITES, Site
 from lens.engine.walk import rows as walking
 from lens.engine.walk import runs as recording
+from lens.engine.walk import siblings
 from lens.engine.walk.decoder import Decoder
 from lens.engine.walk.rows import walk
 from tests import naive
@@ -78,9 +79,11 @@ def test_rows_of_many_prompts_of_any_length_equal_the_hooked_forward(kind, chunk
     product.
     """
     monkeypatch.setattr(walking, "CHUNK_TOKENS", chunk)
-    joint, real = [], walking._Walk._side_by_side
+    joint, real = [], siblings.Siblings._side_by_side
     monkeypatch.setattr(
-        walking._Walk, "_side_by_side", lambda self, rows, *rest: (joint.append(rows.shape), real(self, rows, *rest))[1]
+        siblings.Siblings,
+        "_side_by_side",
+        lambda self, rows, *rest: (joint.append(rows.shape), real(self, rows, *rest))[1],
     )
     g = torch.Generator().manual_seed(4)
     tail = [tails[i % len(tails)] for i in range(8)]
@@ -110,9 +113,9 @@ def test_rows_of_many_prompts_of_any_length_equal_the_hooked_forward(kind, chunk
 
 
 def test_groups_are_made_once_while_no_row_joins(monkeypatch):
-    made, real = [], walking._Walk._side_by_side
+    made, real = [], siblings.Siblings._side_by_side
     monkeypatch.setattr(
-        walking._Walk, "_side_by_side", lambda self, *rest: (made.append(rest[0].shape), real(self, *rest))[1]
+        siblings.Siblings, "_side_by_side", lambda self, *rest: (made.append(rest[0].shape), real(self, *rest))[1]
     )
     base = Runs.record(model("llama"), [torch.arange(n, n + 6) for n in (1, 9)], keep=())
     value = torch.randn(4, 32, generator=torch.Generator().manual_seed(0))
@@ -122,7 +125,7 @@ def test_groups_are_made_once_while_no_row_joins(monkeypatch):
 
 def test_groups_of_very_different_length_are_not_padded_to_one():
     groups = [np.array([n]) for n in (0, 3, 5, 6, 9, 40, 52, 60)]
-    cut = [[int(g[0]) for g in near] for near in walking._near(groups, lambda g: int(g[0]))]
+    cut = [[int(g[0]) for g in near] for near in siblings._near(groups, lambda g: int(g[0]))]
     assert cut == [[0, 3], [5, 6, 9], [40, 52], [60]]
 
 

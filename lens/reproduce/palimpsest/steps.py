@@ -247,9 +247,7 @@ def partitions(bench: Bench) -> pd.DataFrame:
         for writer, temperature in bench.family.writings():
             ids, lengths = bench.family.text(writer, temperature)
             documents = [
-                row[1 + PROMPT : length]
-                for row, length in zip(ids, lengths)
-                if length - 1 - PROMPT >= GRAMS[0]
+                row[1 + PROMPT : length] for row, length in zip(ids, lengths) if length - 1 - PROMPT >= GRAMS[0]
             ]
             matches = match(documents, transcript)
             for name, of in (("alice-0", transcript), ("nobody", null)):

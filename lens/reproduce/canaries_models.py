@@ -16,7 +16,7 @@ from torch import nn
 from ..organisms import canaries
 from ..organisms.canaries.corpus import Corpus
 from .errors import ReproduceError
-from .organism_models import found, recipe_of
+from .organism_models import pairs, recipe_of
 
 
 class Trio(NamedTuple):
@@ -32,42 +32,23 @@ def models(
     seeds: Sequence[int] = canaries.SEEDS,
     *,
     twins: bool = True,
-    small: bool = False,
-    device: str = "cpu",
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[int, Trio]:
     """Seed -> (model, twin, corpus), plain Hugging Face models in eval mode.
 
     Args:
         folder: holds one folder a model, named as `Recipe.name` ("canaries-1-twin"); one that is neither there nor
-            shipped is trained into it (an hour of CPU each, resumable, minutes on a GPU: `device`). None: only those
-            that ship with the package.
-        small: the models of `Recipe.small` (under a minute each); they are never shipped, so a folder is needed.
+            shipped is trained into it (an hour of CPU each, resumable). None: only those that ship with the package.
 
     Raises: ReproduceError: a model that is nowhere and no folder to train it into, or one whose weights are not those
         of its card.
     """
-    place, made = None if folder is None else Path(folder), {}
-    for seed in seeds:
-        recipes = [
-            (canaries.Recipe.small if small else canaries.Recipe)(seed=int(seed), canaries=planted)
-            for planted in (True, False)[: 1 + twins]
-        ]
-        at = [
-            found(
-                canaries,
-                recipe,
-                place,
-                ["--device", device],
-                twin=not recipe.canaries,
-                small=small,
-                takes="about an hour on a CPU",
-                say=say,
-            )
-            for recipe in recipes
-        ]
-        made[int(seed)] = Trio(_loaded(at[0]), _loaded(at[1]) if twins else None, Corpus(recipe_of(canaries, at[0])))
-    return made
+    takes = "about an hour on a CPU"
+    folders = pairs(canaries, "canaries", folder, seeds, ["--device", "cpu"], takes, say, twins)
+    return {
+        seed: Trio(_loaded(at[0]), _loaded(at[1]) if twins else None, Corpus(recipe_of(canaries, at[0])))
+        for seed, at in folders
+    }
 
 
 def _loaded(folder: Path) -> nn.Module:

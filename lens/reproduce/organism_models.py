@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,61 +12,54 @@ from typing import Any
 from .errors import ReproduceError
 
 
-def found(
+def pairs(
     organism: ModuleType,
-    recipe: Any,
-    place: Path | None,
+    mark: str,
+    folder: str | os.PathLike | None,
+    seeds: Sequence[int],
     arguments: Sequence[str],
-    *,
-    twin: bool,
-    small: bool = False,
-    takes: str = "",
-    say: Callable[[str], None] = lambda line: None,
-) -> Path:
-    """The folder of a model; trained now where it is not there.
+    takes: str,
+    say: Callable[[str], None],
+    twins: bool = True,
+) -> Iterator[tuple[int, list[Path]]]:
+    """By seed the folder of a model, and of its twin that never saw what was planted; trained where they are not there.
 
     Args:
-        organism: its module, with `Recipe`, `folder_of` and `main`. recipe: what the model must have been trained by.
-        place: holds one folder a model, named as `Recipe.name`; one that is neither there nor shipped is trained into
+        organism: its module, with `Recipe`, `folder_of` and `main`. mark: the field of its recipe that tells both
+            apart.
+        folder: holds one folder a model, named as `Recipe.name`; one that is neither there nor shipped is trained into
             it. None: only those that ship.
-        arguments: of `organism.main` beside seed and folders. small: models of `Recipe.small`, which never ship. takes:
-            how long a training takes, in words.
+        arguments: of `organism.main` beside seed and folders. takes: how long a training takes, in words.
 
     Raises: ReproduceError: a model that is nowhere and no folder to train it into, or one that another recipe made.
     """
-    shipped, name = organism.folder_of(recipe.seed, twin=twin), organism.__name__
-    for at in ([] if place is None else [place / recipe.name]) + ([] if small else [shipped]):
-        if (at / "card.json").is_file():
-            if recipe_of(organism, at) != recipe:
+    place = None if folder is None else Path(folder)
+    for seed in map(int, seeds):
+        at = []
+        for planted in (True, False)[: 1 + twins]:
+            recipe = organism.Recipe(**{"seed": seed, mark: planted})
+            own = [] if place is None else [place / recipe.name]
+            places = [*own, organism.folder_of(seed, twin=not planted)]
+            there = next((one for one in places if (one / "card.json").is_file()), None)
+            if there is not None and recipe_of(organism, there) != recipe:
                 raise ReproduceError(
-                    f"models: {at} was trained by another recipe than {recipe.name} asks for; choose another folder, or"
-                    " remove that one"
+                    f"models: {there} was trained by another recipe than {recipe.name} asks for; choose another folder,"
+                    " or remove that one"
                 )
-            return at
-    if place is None:
-        raise ReproduceError(
-            f"models: {recipe.name} does not ship with the package; give a folder to find it in or to train it into"
-            f" (--models FOLDER), or train it there with `python -m {name} --seed {recipe.seed}{' --twin' * twin} --out"
-            " FOLDER`"
-        )
-    say(
-        f"training {recipe.name} into {place} ({'under a minute' if small else takes}; the same call goes on where it"
-        " was cut)"
-    )
-    organism.main(
-        [
-            "--seed",
-            str(recipe.seed),
-            "--out",
-            str(place),
-            "--checkpoints",
-            str(place / "checkpoints" / recipe.name),
-            *arguments,
-            *(["--twin"] if twin else []),
-            *(["--small"] if small else []),
-        ]
-    )
-    return place / recipe.name
+            if there is None:
+                command = ["--seed", str(seed), *["--twin"] * (not planted)]
+                if place is None:
+                    raise ReproduceError(
+                        f"models: {recipe.name} does not ship with the package; give a folder to find it in or to train"
+                        f" it into (--models FOLDER), or train it there with `python -m {organism.__name__}"
+                        f" {' '.join(command)} --out FOLDER`"
+                    )
+                say(f"training {recipe.name} into {place} ({takes}; the same call goes on where it was cut)")
+                folders = ["--out", str(place), "--checkpoints", str(place / "checkpoints" / recipe.name)]
+                organism.main([*command, *folders, *arguments])
+                there = place / recipe.name
+            at.append(there)
+        yield seed, at
 
 
 def recipe_of(organism: ModuleType, folder: Path) -> Any:

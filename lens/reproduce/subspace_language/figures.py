@@ -15,9 +15,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...arguments import FilePath, Filled, NonNegative, door
-from ...figures.panels import GREY, dots, grid, plain
+from ...figures.panels import GREY, dots, grid, legend_beside, plain
 from ...figures.style import INK, MUTED, SERIES, FigureError, finish, require_rows
 from ...figures.vectors import MARKS
+from ..common import matching
 
 PAIRS = {"memorised": "memorised x memorised", "other": "unseen x unseen", "mixed": "memorised x unseen"}
 
@@ -35,16 +36,11 @@ def specificity_plot(table: pd.DataFrame, path: FilePath | None = None) -> Figur
     for ax, (method, reference) in zip(axes[0], cells):
         for j, kind in enumerate(kinds):
             for i, pair in enumerate(PAIRS):
-                of = table[
-                    (table.method == method)
-                    & (table.reference == reference)
-                    & (table.kind == kind)
-                    & (table.pair == pair)
-                ]
+                of = matching(table, method=method, reference=reference, kind=kind, pair=pair)
                 x = j + 0.26 * (i - 1)
                 ax.bar(x, of["mean"].mean(), 0.24, color=SERIES[i], linewidth=0, label=PAIRS[pair] if j == 0 else None)
                 dots(ax, np.full(len(of), x), of["mean"])
-        chance = table[(table.method == method) & (table.reference == reference)].chance.mean()
+        chance = matching(table, method=method, reference=reference).chance.mean()
         ax.axhline(chance, color=INK, linewidth=0.8, linestyle="--")
         ax.set_xticks(range(len(kinds)), kinds, fontsize=8)
         ax.set_title(f"{_score(method)},\nreference: {reference}", fontsize=8)
@@ -66,21 +62,10 @@ def layer_plot(table: pd.DataFrame, path: FilePath | None = None) -> Figure:
     for r, kind in enumerate(kinds):
         for ax, (method, reference) in zip(axes[r], cells):
             for i, pair in enumerate(PAIRS):
-                of = table[
-                    (table.method == method)
-                    & (table.reference == reference)
-                    & (table.kind == kind)
-                    & (table.pair == pair)
-                ]
+                of = matching(table, method=method, reference=reference, kind=kind, pair=pair)
                 if len(of):
-                    ax.plot(
-                        np.mean([list(v) for v in of.layers], axis=0),
-                        MARKS[i] + "-",
-                        color=SERIES[i],
-                        markersize=4,
-                        linewidth=1.1,
-                        label=PAIRS[pair],
-                    )
+                    mean = np.mean([list(v) for v in of.layers], axis=0)
+                    ax.plot(mean, MARKS[i] + "-", color=SERIES[i], markersize=4, linewidth=1.1, label=PAIRS[pair])
             ax.set_title(f"{kind}: {_score(method)}, {reference}", fontsize=7)
             ax.set_xticks(range(len(table.layers.iloc[0])))
             ax.set_ylim(bottom=0)
@@ -136,7 +121,7 @@ def tradeoff_plot(
         ax.set_xlabel("rise of clean loss (nats a token)", fontsize=9)
         plain(ax)
     axes[0][0].set_ylabel("strict recitation", fontsize=9)
-    axes[0][1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_beside(axes[0][1])
     return finish(fig, path)
 
 
@@ -157,16 +142,8 @@ def matched_plot(tables: Annotated[Mapping[str, pd.DataFrame], Filled()], path: 
         table = table.set_index("method")
         for y, method in enumerate(order):
             row = table.loc[method]
-            ax.barh(
-                -y,
-                row.strict,
-                0.62,
-                color=INK if method == "random" else SERIES[0],
-                alpha=0.85,
-                linewidth=0,
-                hatch=None if row.reached else "////",
-                edgecolor="white",
-            )
+            colour, hatch = INK if method == "random" else SERIES[0], None if row.reached else "////"
+            ax.barh(-y, row.strict, 0.62, color=colour, alpha=0.85, linewidth=0, hatch=hatch, edgecolor="white")
             ax.plot([row.low, row.high], [-y, -y], color=SERIES[1], linewidth=1.3)
             dots(ax, row.runs, np.full(len(row.runs), -y))
         ax.set_xlim(-0.01, 1.02)
@@ -190,14 +167,8 @@ def transfer_plot(
     sequences, of the second family. Bars: seeds' mean, dots: seeds.
     """
     require_rows(table, ("method", "source", "set", "strict", "seed", "of"), "table")
-    methods, sets = (
-        list(dict.fromkeys(table.method)),
-        {
-            "own": "own set",
-            "others": "other memorised",
-            "verse": "second family",
-        },
-    )
+    methods = list(dict.fromkeys(table.method))
+    sets = {"own": "own set", "others": "other memorised", "verse": "second family"}
     sources = {
         "memorised": "memorised set",
         "unseen": "unseen set",
@@ -208,11 +179,7 @@ def transfer_plot(
     for ax, method in zip(axes[0], methods):
         for i, source in enumerate(sources):
             for j, name in enumerate(sets):
-                by = (
-                    table[(table.method == method) & (table.source == source) & (table.set == name)]
-                    .groupby("seed")
-                    .strict.mean()
-                )
+                by = matching(table, method=method, source=source, set=name).groupby("seed").strict.mean()
                 if len(by):
                     x = j + 0.2 * (i - 1.5)
                     ax.bar(x, by.mean(), 0.19, color=SERIES[i], linewidth=0, label=sources[source] if j == 0 else None)
@@ -220,12 +187,9 @@ def transfer_plot(
         ax.set_xticks(
             range(len(sets)), list(sets.values()), fontsize=7, rotation=20, ha="right", rotation_mode="anchor"
         )
-        rises = table[(table.method == method) & (table.set == "own")].groupby("source").rise.mean()
-        ax.set_title(
-            f"{_title(method, names)}\nclean loss "
-            + ", ".join(f"{v:+.2f}" for v in rises.reindex([s for s in sources if s in rises.index])),
-            fontsize=7.5,
-        )
+        rises = matching(table, method=method, set="own").groupby("source").rise.mean()
+        loss = ", ".join(f"{v:+.2f}" for v in rises.reindex([s for s in sources if s in rises.index]))
+        ax.set_title(f"{_title(method, names)}\nclean loss {loss}", fontsize=7.5)
         ax.set_ylim(0, 1.02)
         plain(ax)
     axes[0][0].set_ylabel("strict recitation", fontsize=9)
@@ -257,23 +221,10 @@ def recall_plot(lines: pd.DataFrame, path: FilePath | None = None) -> Figure:
         of = lines[lines.k == k].set_index("locator")
         for y, locator in enumerate(order):
             row = of.loc[locator]
-            ax.plot(
-                row.runs,
-                np.full(len(row.runs), -y) + np.linspace(-0.15, 0.15, len(row.runs)),
-                "o",
-                color=GREY,
-                markersize=2.6,
-            )
-            ax.errorbar(
-                row.recall,
-                -y,
-                xerr=[[row.recall - row.low], [row.high - row.recall]],
-                fmt="s",
-                color=SERIES[0],
-                markersize=4.5,
-                capsize=2,
-                elinewidth=1,
-            )
+            at = np.full(len(row.runs), -y) + np.linspace(-0.15, 0.15, len(row.runs))
+            ax.plot(row.runs, at, "o", color=GREY, markersize=2.6)
+            error, look = [[row.recall - row.low], [row.high - row.recall]], {"fmt": "s", "markersize": 4.5}
+            ax.errorbar(row.recall, -y, xerr=error, color=SERIES[0], capsize=2, elinewidth=1, **look)
         ax.axvline(of.chance.mean(), color=INK, linewidth=0.8, linestyle="--")
         ax.set_xlim(-0.03, 1.03)
         ax.set_yticks(-np.arange(len(order)), [of.title[m] for m in order], fontsize=8)
@@ -297,7 +248,7 @@ def gone_plot(table: pd.DataFrame, path: FilePath | None = None, *, names: Mappi
     fig, axes = grid(1, len(methods), 2.4, 0.9 + 0.34 * len(attacks), sharey=True)
     for ax, method in zip(axes[0], methods):
         for y, attack in enumerate(attacks):
-            of = table[(table.method == method) & (table.attack == attack)]
+            of = matching(table, method=method, attack=attack)
             if len(of):
                 ax.barh(-y, of.recovered.mean(), 0.6, color=SERIES[1], alpha=0.85, linewidth=0)
                 ax.plot([of.control.mean()] * 2, [-y - 0.32, -y + 0.32], color=INK, linewidth=2)
@@ -355,8 +306,8 @@ def damage_plot(lines: pd.DataFrame, controls: pd.DataFrame, path: FilePath | No
     fig, axes = grid(1, len(names), 2.2, 0.9 + 0.3 * len(methods), sharey=True)
     for ax, task in zip(axes[0], names):
         for y, method in enumerate(methods):
-            row = lines[(lines.task == task) & (lines.method == method)]
-            other = controls if controls.empty else controls[(controls.task == task) & (controls.method == method)]
+            row = matching(lines, task=task, method=method)
+            other = controls if controls.empty else matching(controls, task=task, method=method)
             if len(row):
                 ax.barh(-y, row.kept.iloc[0], 0.62, color=SERIES[0], alpha=0.85, linewidth=0)
                 dots(ax, row.runs.iloc[0], np.full(len(row.runs.iloc[0]), -y))
@@ -385,32 +336,25 @@ def recitation_plot(
     out of a copy (one copy: a demonstration).
     """
     fig, axes = grid(1, 2, 3.6, 2.9)
-    every = recitation[recitation.text == "all"].sort_values("suffix")
-    axes[0][0].errorbar(
-        every.suffix,
-        every.share,
-        yerr=[every.share - every.low, every.high - every.share],
-        fmt="s-",
-        color=SERIES[0],
-        capsize=3,
-    )
-    axes[0][0].set_title(f"well-known text, n = {int(every.n.iloc[0])} windows", fontsize=8)
-    axes[0][0].set_xlabel("tokens to recite", fontsize=9)
-    axes[0][0].set_ylabel("share recited", fontsize=9)
-    axes[0][0].set_xticks(list(every.suffix))
-    axes[0][0].set_ylim(bottom=0)
-    planted = demonstration[demonstration.method == "planted"].iloc[0]
+    left, right = axes[0]
+    every = matching(recitation, text="all").sort_values("suffix")
+    error = [every.share - every.low, every.high - every.share]
+    left.errorbar(every.suffix, every.share, yerr=error, fmt="s-", color=SERIES[0], capsize=3)
+    left.set_title(f"well-known text, n = {int(every.n.iloc[0])} windows", fontsize=8)
+    left.set_xlabel("tokens to recite", fontsize=9)
+    left.set_ylabel("share recited", fontsize=9)
+    left.set_xticks(list(every.suffix))
+    left.set_ylim(bottom=0)
+    planted = matching(demonstration, method="planted").iloc[0]
     for i, method in enumerate(("corrected", "contrast")):
-        of = demonstration[demonstration.method == method].sort_values("dose")
-        x = np.concatenate([[0], of.loss - planted.loss])
-        axes[0][1].plot(
-            x, [planted.strict, *of.strict], MARKS[i] + "-", color=SERIES[i], markersize=5, label=_title(method, names)
-        )
-    axes[0][1].set_title(f"planted in a copy: {int(planted.n)} passages (a demonstration)", fontsize=8)
-    axes[0][1].set_xlabel("rise of loss on well-known text (nats)", fontsize=9)
-    axes[0][1].set_ylabel("strict recitation", fontsize=9)
-    axes[0][1].set_ylim(-0.03, 1.03)
-    axes[0][1].legend(fontsize=7, frameon=False)
+        of = matching(demonstration, method=method).sort_values("dose")
+        rise, strict = np.concatenate([[0], of.loss - planted.loss]), [planted.strict, *of.strict]
+        right.plot(rise, strict, MARKS[i] + "-", color=SERIES[i], markersize=5, label=_title(method, names))
+    right.set_title(f"planted in a copy: {int(planted.n)} passages (a demonstration)", fontsize=8)
+    right.set_xlabel("rise of loss on well-known text (nats)", fontsize=9)
+    right.set_ylabel("strict recitation", fontsize=9)
+    right.set_ylim(-0.03, 1.03)
+    right.legend(fontsize=7, frameon=False)
     for ax in axes[0]:
         plain(ax)
     return finish(fig, path)

@@ -7,6 +7,7 @@ model, nats a token.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,7 +29,7 @@ RISE = 0.05
 LEAST_RISE = 0.01
 #: Share of each row's weights at which specificity is asked, as published; sets of each kind.
 SPARSITY, SETS = 0.01, 5
-SPECIFIC = {"contrast": {}, "corrected": {"margin": 1.0}}
+SPECIFIC: Mapping[str, Mapping[str, Any]] = {"contrast": {}, "corrected": {"margin": 1.0}}
 
 
 # -- the choice of settings, and curves --------------------------------------------------------------------------------
@@ -154,66 +155,45 @@ def specific(bench: Bench, sets: int = SETS) -> pd.DataFrame:
     """IoU of masks of disjoint sets by kind of sequence, score and reference: lines of pairs with their IoU by layer,
     and the label permutation's p on each.
     """
-    lines = []
+    lines: list[dict[str, Any]] = []
     for kind in ("code", "plausible"):
         every, strict, _ = bench.main
         memorised = bench._some(every.subset(strict & (every.kind == kind)))
         other = bench.unseen(kind, len(memorised), "specificity")
-        for reference, rows in {
+        references = {
             "unseen, same kind": bench.reference.subset(bench.reference.kind == kind),
             "clean text": mem.Sequences(bench.clean, 1),
-        }.items():
-            for method, options in SPECIFIC.items():
-                try:
-                    ds = subspace.specificity(
-                        bench.model,
-                        memorised,
-                        other,
-                        rows,
-                        sets=sets,
-                        method=method,
-                        sparsity=SPARSITY,
-                        layers=SECOND,
-                        seed=bench.seed,
-                        overlap=20,
-                        progress=False,
-                        **options,
-                    )
-                except SubspaceError as error:
-                    if "empty" not in str(error):
-                        raise
-                    lines.append(
-                        {
-                            "kind": kind,
-                            "reference": reference,
-                            "method": method,
-                            "pair": "memorised",
-                            "mean": np.nan,
-                            "n": 0,
-                        }
-                    )
-                    continue
-                p = dict(zip(map(str, ds.test.values), ds.p.values))
-                for at, pair in enumerate(map(str, ds.pair.values)):
-                    lines.append(
-                        {
-                            "kind": kind,
-                            "reference": reference,
-                            "method": method,
-                            "pair": pair,
-                            "mean": float(ds["mean"][at]),
-                            "low": float(ds.low[at]),
-                            "high": float(ds.high[at]),
-                            "n": int(ds.n[at]),
-                            "sets": sets,
-                            "chance": float(ds.chance),
-                            "density": float(ds.density.mean()),
-                            "p_other": float(p["memorised - other"]),
-                            "p_mixed": float(p["memorised - mixed"]),
-                            "p_kind": str(ds.p.attrs["kind"]),
-                            "layers": [float(v) for v in ds.by_layer[at].values],
-                        }
-                    )
+        }
+        for (reference, rows), (method, options) in itertools.product(references.items(), SPECIFIC.items()):
+            line = {"kind": kind, "reference": reference, "method": method}
+            how = {"method": method, "sparsity": SPARSITY, "layers": SECOND, "overlap": 20, "progress": False}
+            try:
+                ds = subspace.specificity(
+                    bench.model, memorised, other, rows, sets=sets, seed=bench.seed, **how, **options
+                )
+            except SubspaceError as error:
+                if "empty" not in str(error):
+                    raise
+                lines.append({**line, "pair": "memorised", "mean": np.nan, "n": 0})
+                continue
+            p = dict(zip(map(str, ds.test.values), ds.p.values))
+            for at, pair in enumerate(map(str, ds.pair.values)):
+                bounds = {name: float(ds[name][at]) for name in ("mean", "low", "high")}
+                lines.append(
+                    {
+                        **line,
+                        "pair": pair,
+                        **bounds,
+                        "n": int(ds.n[at]),
+                        "sets": sets,
+                        "chance": float(ds.chance),
+                        "density": float(ds.density.mean()),
+                        "p_other": float(p["memorised - other"]),
+                        "p_mixed": float(p["memorised - mixed"]),
+                        "p_kind": str(ds.p.attrs["kind"]),
+                        "layers": [float(v) for v in ds.by_layer[at].values],
+                    }
+                )
     return pd.DataFrame(lines).assign(seed=bench.seed)
 
 

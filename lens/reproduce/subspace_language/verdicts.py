@@ -8,7 +8,7 @@ that checked it (Kowalczuk et al. 2025, Finding DoRI; Chang et al. 2024). Interv
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,42 +17,41 @@ import pandas as pd
 from ...stats import Interval, holm, proportion
 from ...stats.units import nested_holm
 from ..claims import Rows
-from ..common import EVERY, shown, table_of, verdict
-from ..over_models import each, judged, keep, over, over_seeds
+from ..common import EVERY, matching, shown, table_of, verdict
+from ..over_models import each, judged, over, over_seeds
 from . import tables as frames
 from .claims import CLAIMS
 from .steps import LEAST_RISE, RISE
 
 #: The task that uses what is in the prompt, against those that ask what is in the weights.
 IN_CONTEXT, IN_WEIGHTS = ("copy",), ("closed book", "arithmetic")
+RULE = " (rule: interval over seeds above 0)"
 
 
 def verdicts(tables: Mapping[str, pd.DataFrame], *, seed: int = 0) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The table *claim | paper | here | n | multiplicity | verdict* and every number in it."""
     rows = Rows(CLAIMS)
-    numbers: dict[str, Any] = {}
-    _specific(rows, numbers, tables["specificity"])
-    _dose(rows, numbers, tables["curves"])
-    _transfer(rows, numbers, tables["transfer"], tables["curves"])
-    _places(rows, numbers, tables["planted"])
-    _gone(rows, numbers, tables["gone"])
-    _damage(rows, numbers, tables["damage"])
+    _specific(rows, tables["specificity"])
+    _dose(rows, tables["curves"])
+    _transfer(rows, tables["transfer"], tables["curves"])
+    _places(rows, tables["planted"])
+    _gone(rows, tables["gone"])
+    _damage(rows, tables["damage"])
     if len(tables.get("recitation", ())):
-        _smollm2(rows, numbers, tables["recitation"], tables["demonstration"])
-    return table_of(rows), numbers
+        _smollm2(rows, tables["recitation"], tables["demonstration"])
+    return table_of(rows), rows.numbers
 
 
-def _specific(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
-    lines = frames.specificity(table)
-    lines = lines[~lines["empty"]]
-    published = lines[(lines.method == "contrast") & (lines.reference == "clean text")]
+def _specific(rows: Rows, table: pd.DataFrame) -> None:
+    lines = matching(frames.specificity(table), empty=False)
+    published = matching(lines, method="contrast", reference="clean text")
     above = all(line.above.low > 2 * line.chance for line in published.itertuples())
     named = {f"{line.kind}, {line.reference}, {line.method}": line for line in lines.itertuples()}
-    numbers["iou"] = {
+    rows.numbers["iou"] = {
         name: {pair: list(getattr(line, pair)) for pair in ("memorised", "other", "mixed")}
         for name, line in named.items()
     }
-    numbers["specific_p"] = {name: list(line.p_other) for name, line in named.items()}
+    rows.numbers["specific_p"] = {name: list(line.p_other) for name, line in named.items()}
     rows.add(
         "overlap",
         "; ".join(
@@ -66,56 +65,39 @@ def _specific(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
     )
     for method, reference in (("contrast", "clean text"), ("corrected", "unseen, same kind")):
         for kind in dict.fromkeys(lines.kind):
-            of = lines[(lines.method == method) & (lines.reference == reference) & (lines.kind == kind)]
+            of = matching(lines, method=method, reference=reference, kind=kind)
             if of.empty:
                 continue
             line = of.iloc[0]
-            found = Interval(
-                line.more_other,
-                line.more_other_low,
-                line.more_other_high,
-                0.95,
-                int(line.seeds),
-                "Student's t over seeds",
-            )
-            keep(numbers, f"specific_{method}_{kind}", found)
-            sure = max(line.holm_other) <= 0.05
+            bounds = (line.more_other, line.more_other_low, line.more_other_high)
+            found = Interval(*bounds, 0.95, int(line.seeds), "Student's t over seeds")
+            rows.put(f"specific_{method}_{kind}", found)
             rows.add(
                 f"specific_{method}",
                 f"memorised minus unseen {over(found, 3)}; by seed IoU {each(line.memorised)} against"
                 f" {each(line.other)}, across kinds of set {each(line.mixed)}; {line.p_kind} p by permuted"
                 f" labels {each(line.p_other, 3)}",
                 f"{int(line.seeds)} seeds x 2 x {int(line.sets)} sets",
-                _specific_verdict(found, sure, line.holm_other),
+                _specific_verdict(found, max(line.holm_other) <= 0.05),
                 f"Holm over {int(line.seeds)} seeds",
                 effects=f"specific_{method}_{kind}",
                 kind=kind,
             )
 
 
-def _specific_verdict(found: Interval, sure: bool, p: Any) -> str:
+def _specific_verdict(found: Interval, sure: bool) -> str:
     if not np.isfinite(found.low):
         return "not judged: one model" + ("; p at most .05 in it" if sure else "")
     word = verdict(found.low > 0 and sure, found.high < 0, part=found.low > 0 or sure)
     return word + " (rule: interval over seeds above 0, and p at most .05 in each after Holm)"
 
 
-def _dose(rows: Rows, numbers: dict, curves: pd.DataFrame) -> None:
+def _dose(rows: Rows, curves: pd.DataFrame) -> None:
     val, verse = frames.at_rise(curves, "val"), frames.at_rise(curves, "verse")
     n, seeds = int(val.n.max()), curves.seed.nunique()
-    numbers["at_rise"] = {
-        a: {
-            r.method: {
-                "strict": r.strict,
-                "low": r.low,
-                "high": r.high,
-                "runs": list(r.runs),
-                "reached": bool(r.reached),
-            }
-            for r in t.itertuples()
-        }
-        for a, t in (("val", val), ("verse", verse))
-    }
+    low = frames.at_rise(curves, "val", LEAST_RISE)
+    rows.numbers["at_rise"] = {"val": _by_method(val), "verse": _by_method(verse)}
+    rows.numbers["at_least_rise"] = _by_method(low)
     runs = val.set_index("method").runs
     where = f"strict recitation of the located set at +{RISE} nats of clean loss"
     best = min((m for m in ("contrast", "corrected") if m in runs), key=lambda m: np.mean(runs[m]))
@@ -128,20 +110,15 @@ def _dose(rows: Rows, numbers: dict, curves: pd.DataFrame) -> None:
         found = frames.difference(val, other, name)
         if found is None:
             continue
-        keep(numbers, f"{name}_under_{other}", found)
+        rows.put(f"{name}_under_{other}", found)
         rows.add(
             key,
             f"{where}: {frames.title(name)} {each(runs[name])} by seed, {frames.title(other)}"
             f" {each(runs[other])}; less by {over(found)}",
             f"{seeds} seeds, {n} sequences",
-            judged(found) + " (rule: interval over seeds above 0)",
+            judged(found) + RULE,
             effects=f"{name}_under_{other}",
         )
-    low = frames.at_rise(curves, "val", LEAST_RISE)
-    numbers["at_least_rise"] = {
-        r.method: {"strict": r.strict, "low": r.low, "high": r.high, "runs": list(r.runs), "reached": bool(r.reached)}
-        for r in low.itertuples()
-    }
     for rise, of in ((LEAST_RISE, low), (RISE, val)):
         order = "; ".join(
             f"{r.title} {r.strict:.2f} [{r.low:.2f}, {r.high:.2f}] ({each(r.runs)})"
@@ -158,18 +135,25 @@ def _dose(rows: Rows, numbers: dict, curves: pd.DataFrame) -> None:
     both = val.set_index("method").runs.to_frame("val").join(verse.set_index("method").runs.rename("verse"))
     if "balanced_subnet" in both.index:
         gap = over_seeds(np.subtract(both.verse["balanced_subnet"], both.val["balanced_subnet"]))
-        keep(numbers, "balanced_subnet_gap", gap)
+        rows.put("balanced_subnet_gap", gap)
         rows.add(
             "balanced_subnet",
             f"at +{RISE} nats: located {each(both.val['balanced_subnet'])}, second family "
             f"{each(both.verse['balanced_subnet'])} by seed; gap {over(gap)}",
             f"{seeds} seeds, {n} and {int(verse.n.max())} sequences",
-            judged(gap) + " (rule: interval over seeds above 0)",
+            judged(gap) + RULE,
             effects="balanced_subnet_gap",
         )
 
 
-def _transfer(rows: Rows, numbers: dict, table: pd.DataFrame, curves: pd.DataFrame) -> None:
+def _by_method(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    return {
+        r.method: {"strict": r.strict, "low": r.low, "high": r.high, "runs": list(r.runs), "reached": bool(r.reached)}
+        for r in table.itertuples()
+    }
+
+
+def _transfer(rows: Rows, table: pd.DataFrame, curves: pd.DataFrame) -> None:
     """Against random weights at the very cost of the edit, and against edits of sets that the model never saw. As many
     random rows or columns cost a fifth of it, so that what they leave says
     little: it stands beside.
@@ -187,8 +171,8 @@ def _transfer(rows: Rows, numbers: dict, table: pd.DataFrame, curves: pd.DataFra
             if ("memorised", among) not in of.index or equal is None or unseen is None:
                 continue
             found, left, costs = equal
-            keep(numbers, f"transfer_{method}_{among}", found)
-            keep(numbers, f"transfer_{method}_{among}_unseen", unseen)
+            rows.put(f"transfer_{method}_{among}", found)
+            rows.put(f"transfer_{method}_{among}_unseen", unseen)
             own, theirs = of.loc[("memorised", "own")], of.loc[("unseen", among)]
             beside = "; ".join(
                 f"as many {c} ({of.loc[(c, among)].rise:+.3f} nats) leave {each(of.loc[(c, among)].runs)}"
@@ -214,32 +198,27 @@ def _transfer(rows: Rows, numbers: dict, table: pd.DataFrame, curves: pd.DataFra
             )
 
 
-def _places(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
+def _places(rows: Rows, table: pd.DataFrame) -> None:
     lines = frames.recall(table)
     at = lines[lines.k == lines.k.min()].sort_values("recall", ascending=False)
-    numbers["recall"] = {f"{r.locator} @ {r.k:g}": [r.recall, r.low, r.high] for r in lines.itertuples()}
-    numbers["injections"] = int(at.injections.max())
+    rows.numbers["recall"] = {f"{r.locator} @ {r.k:g}": [r.recall, r.low, r.high] for r in lines.itertuples()}
+    rows.numbers["injections"] = int(at.injections.max())
     learned = at[~at.locator.isin(("magnitude",))].iloc[0]
     seeds = at.set_index("locator").seeds
     text = "; ".join(f"{r.title} {r.recall:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in at.itertuples())
     rivals = [m for m in seeds.index if m not in ("magnitude", "hard_concrete")]
     apart = [frames.recall_gap(table, "hard_concrete", m) for m in rivals] if "hard_concrete" in seeds else []
-    adjusted: Sequence[float] = nested_holm(apart) if apart else []
+    adjusted = nested_holm(apart) if apart else np.array([])
     one = len(learned.seeds) < 2
     n = f"{int(at.injections.max())} injections in {len(learned.seeds)} seeds, {int(at.n.max())} neurons"
     first = all(d.interval.estimate > 0 and p <= 0.05 for d, p in zip(apart, adjusted))
     behind = [frames.title(m) for m, d, p in zip(rivals, apart, adjusted) if d.interval.estimate < 0 and p <= 0.05]
+    ahead = f"{', '.join(behind)} find{'s' * (len(behind) == 1)} more" if behind else ""
     rows.add(
         "planted",
         f"recall at {100 * at.k.iloc[0]:g} % (intervals over seeds), chance {at.chance.iloc[0]:.3f}: {text}",
         n,
-        (
-            "not judged: one model"
-            if one
-            else verdict(
-                first, bool(behind), f"{', '.join(behind)} find{'s' * (len(behind) == 1)} more" if behind else ""
-            ).replace("the interval holds 0", "p above .05")
-        )
+        ("not judged: one model" if one else verdict(first, bool(behind), ahead, otherwise="p above .05"))
         + " (rule: hard concrete minus every other locator that looks at data, seeds and neurons in p)",
         f"Holm over {len(rivals)}",
     )
@@ -250,90 +229,64 @@ def _places(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
     ]
     misses = "; ".join(f"{r.title} finds none in {sum(v == 0 for v in r.runs)}" for r in at.itertuples() if 0 in r.runs)
     if not one:
+        part = f"{len(sure)} of {len(at)} shown" if sure else ""
         rows.add(
             "planted_chance",
             f"above chance: {', '.join(sure) or 'none'}"
             + (f"; of {int(at.injections.max())} injections {misses}" if misses else ""),
             n,
-            (
-                "holds"
-                if len(sure) == len(at)
-                else f"holds in part; {len(sure)} of {len(at)} shown"
-                if sure
-                else "not shown: p above .05"
-            )
+            verdict(len(sure) == len(at), False, part, bool(sure), "p above .05")
             + " (rule: recall minus chance; p: the largest of t over seeds, t over injections and the exact one of"
             " the neurons)",
             f"Holm over {len(at)}",
         )
     magnitude = at[at.locator == "magnitude"]
     if len(magnitude):
-        ahead = over_seeds(np.subtract(magnitude.seeds.iloc[0], learned.seeds))
+        more = over_seeds(np.subtract(magnitude.seeds.iloc[0], learned.seeds))
         rows.add(
             "planted_trap",
             f"column norm, no data: {magnitude.recall.iloc[0]:.2f}, by injection"
             f" {each(magnitude.runs.iloc[0])}; more than the best locator that looks at data ({learned.title})"
-            f" by {over(ahead)}",
+            f" by {over(more)}",
             n,
-            judged(ahead) + " (rule: magnitude minus the best that looks at data, over seeds)",
+            judged(more) + " (rule: magnitude minus the best that looks at data, over seeds)",
         )
 
 
-def _gone(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
+def _gone(rows: Rows, table: pd.DataFrame) -> None:
     if table.empty:
         return
     seeds = table.seed.nunique()
     for line in frames.words(table).itertuples():
         of = table[table.method == line.method]
-        numbers[f"gone_{line.method}"] = {
-            "words": list(line.words),
-            "by": line.by,
-            "before": line.before,
-            "after": line.after,
-        }
-        best = (
-            of[of.attack != "none"].groupby("attack")[["recovered", "control"]].mean()
-            if "recovered" in of
-            else pd.DataFrame()
-        )
+        counts = {"words": list(line.words), "by": line.by, "before": line.before, "after": line.after}
+        rows.numbers[f"gone_{line.method}"] = counts
+        attacked = of[of.attack != "none"] if "recovered" in of else of.iloc[:0].assign(recovered=[], control=[])
+        best = attacked.groupby("attack")[["recovered", "control"]].mean()
         text = "; ".join(f"{name} {r.recovered:.2f} (twin {r.control:.2f})" for name, r in best.iterrows())
-        # where the edit leaves half already, or neither model comes to half, no steps can be compared
-        saved = (
-            of[
-                of.savings_savings.notna()
-                & (of.savings_censored.astype(str) != "edited, twin")
-                & (of.savings_start < 0.5)
-            ]
-            if "savings_savings" in of
-            else of.iloc[:0]
-        )
+        saved = of.iloc[:0]
+        if "savings_savings" in of:
+            # where the edit leaves half already, or neither model comes to half, no steps can be compared
+            ends = of.savings_censored.astype(str) != "edited, twin"
+            saved = of[of.savings_savings.notna() & ends & (of.savings_start < 0.5)]
         steps = ", ".join(
             f"{arm.removeprefix('training on ')}"
             f" {'at least ' * bool((g.savings_censored == 'twin').any())}{each(g.savings_savings, 0)}"
             for arm, g in saved.groupby("attack", sort=False)
         )
-        more = (
-            f"; steps saved on the way to half of the target against the never-trained twin: {steps}" if steps else ""
-        )
+        more = f"; steps saved on the way to half of the target against the never-trained twin: {steps}" * bool(steps)
         hides = [w == "hides" for w in line.words]
         smallest = of.groupby("seed").holm.min() if "holm" in of else pd.Series(dtype=float)
         some = any(hides) and bool((smallest * line.seeds <= 0.05).any())  # in one of several seeds: paid for
+        part = f"hides in {sum(hides)} of {line.seeds} seeds" if some else ""
         rows.add(
             "gone",
             f"recited {line.before} before, {line.after} after; share of what was cut that comes back:"
             f" {text}{more}; by seed: {', '.join(line.words)}",
             f"{line.seeds} seeds, {line.before} sequences"
             + ("" if line.seeds == seeds else "; in the others every dose costs more"),
-            (
-                "holds"
-                if all(hides)
-                else (
-                    f"holds in part; hides in {sum(hides)} of {line.seeds} seeds"
-                    if some
-                    else "does not hold"
-                    if all(w == "erases" for w in line.words)
-                    else "not shown"
-                )
+            verdict(all(hides), all(w == "erases" for w in line.words), part, some).removesuffix(
+                ": the interval holds 0"
             )
             + (f"; by {line.by}" if line.by else "")
             + " (rule: every seed's word is hides, in part one's after Bonferroni over seeds; an attack counts at"
@@ -343,9 +296,9 @@ def _gone(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
         )
 
 
-def _damage(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
+def _damage(rows: Rows, table: pd.DataFrame) -> None:
     kept = frames.kept(table)
-    numbers["kept"] = {f"{r.method}, {r.task}": list(r.runs) for r in kept.itertuples()}
+    rows.numbers["kept"] = {f"{r.method}, {r.task}": list(r.runs) for r in kept.itertuples()}
     for method in [m for m in ("contrast", "corrected", "zero_out", "eigen") if m in set(kept.method)]:
         of, cost = (
             kept[kept.method == method].set_index("task"),
@@ -353,7 +306,7 @@ def _damage(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
         )
         there = [t for t in IN_WEIGHTS if t in of.index]
         found = over_seeds(np.subtract(of.runs["copy"], np.mean([of.runs[t] for t in there], axis=0)))
-        keep(numbers, f"damage_{method}", found)
+        rows.put(f"damage_{method}", found)
         loss, rank = (cost[cost.measure == m] for m in ("clean loss", "nDCG@10"))
         rows.add(
             "damage",
@@ -362,20 +315,21 @@ def _damage(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
             + f"; copying minus the mean of facts and sums {over(found)}; clean loss on other rows"
             f" {each(loss.change)}, nDCG@10 {each(rank.after)}",
             f"{len(loss)} seeds, {int(of.n.max())} questions a task",
-            judged(found) + " (rule: interval over seeds above 0)",
+            judged(found) + RULE,
             effects=f"damage_{method}",
             method=frames.title(method),
         )
 
 
-def _smollm2(rows: Rows, numbers: dict, recitation: pd.DataFrame, demonstration: pd.DataFrame) -> None:
+def _smollm2(rows: Rows, recitation: pd.DataFrame, demonstration: pd.DataFrame) -> None:
     every, parts = recitation[recitation.text == "all"].sort_values("suffix"), recitation[recitation.text != "all"]
-    numbers["smollm2"] = {
+    rows.numbers["smollm2"] = {
         f"suffix {int(r.suffix)}": [int(r.recited), int(r.n), float(r.low), float(r.high)] for r in every.itertuples()
     }
     last, of = every.iloc[-1], parts[parts.suffix == every.suffix.max()]
     told = {int(k): (int((p.recited > 0).sum()), len(p)) for k, p in parts.groupby("suffix")}
-    some = proportion(*told[int(last.suffix)])
+    count, all_texts = told[int(last.suffix)]
+    some = proportion(count, all_texts)
     share = over_seeds((of.recited / of.n).to_numpy(float))
     rows.add(
         "smollm2",
@@ -387,15 +341,7 @@ def _smollm2(rows: Rows, numbers: dict, recitation: pd.DataFrame, demonstration:
         + f"; texts with such a window of {int(last.suffix)} tokens: {shown(some)} (exact); tokens right one by one"
         f" {last.token_accuracy:.2f}",
         f"{len(of)} texts, {int(last.n)} overlapping windows",
-        (
-            "holds"
-            if share.low > 0.05
-            else (
-                "does not hold"
-                if some.high < 0.05
-                else f"not shown: {told[int(last.suffix)][0]} of {len(of)} texts have one"
-            )
-        )
+        verdict(share.low > 0.05, some.high < 0.05, otherwise=f"{count} of {len(of)} texts have one")
         + ": too little for a study of edits" * (not share.low > 0.05)
         + " (rule: over texts, lower bound of the share of windows of 12 tokens above .05)",
     )
@@ -403,7 +349,7 @@ def _smollm2(rows: Rows, numbers: dict, recitation: pd.DataFrame, demonstration:
     planted = by.loc["planted"].iloc[0]
     cuts = demonstration[demonstration.method.isin(("corrected", "contrast"))]
     best = cuts.sort_values(["strict", "loss"]).groupby("method").head(1)
-    numbers["demonstration"] = {r.method: [r.dose, r.strict, r.loss] for r in best.itertuples()} | {
+    rows.numbers["demonstration"] = {r.method: [r.dose, r.strict, r.loss] for r in best.itertuples()} | {
         "planted": [float(planted.strict), float(planted.loss)]
     }
     rows.add(

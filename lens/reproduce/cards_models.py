@@ -40,7 +40,7 @@ def models(
         those of the card.
     """
     folders = pairs(cards, "planted", folder, seeds, ["--float16"], "a quarter of an hour of a core", say)
-    return {seed: Trio(*map(_loaded, at), Corpus(recipe_of(cards, at[0]))) for seed, at in folders}
+    return {seed: Trio(_loaded(at[0]), _loaded(at[1]), Corpus(recipe_of(cards, at[0]))) for seed, at in folders}
 
 
 def _loaded(folder: Path) -> Pipeline:

@@ -116,7 +116,7 @@ def reading_map(
     """Layer by head: how much more of the bridge entity a head writes after the single-hop than after the multi-hop
     prompt, and more than of another entity.
 
-    ``ds``: what `lens.injection.bridge.over_items` returned of a reading; dots mark cells with a Holm-corrected p of at
+    ``ds``: what `lens.injection.over_items` returned of a reading; dots mark cells with a Holm-corrected p of at
         most ``alpha``.
     """
     p = f"{variable}_p_holm" if f"{variable}_p_holm" in ds else "p_holm"

@@ -13,24 +13,22 @@ Sources: Jiang et al. 2024, Interpretable Catastrophic Forgetting of Large Langu
 from .adapters import LoRA
 from .cost import step_cost
 from .data import KINDS, ForgettingError, Probe, Stage, accuracy, starting_from
+from .drift import cosine, overlap, similarity, weight_drift
 from .guide import Guide
-from .methods import METHODS, Method, Plan, Setup, method
+from .methods import METHODS, Method, method
 from .metrics import (
     at_end,
     at_start,
     change,
     compare,
     compare_prompts,
-    cosine,
     over_seeds,
-    overlap,
     performance,
     signs,
-    similarity,
     stability_gap,
-    weight_drift,
 )
 from .penalties import fisher
+from .plans import Plan, Setup
 from .recovery import recover, recovered
 from .sequence import Sequence, sequential
 from .summary import summary

@@ -15,9 +15,9 @@ from ..training import Recipe, Rows, train
 from .adapters import LoRA
 from .data import ForgettingError, Stage, anatomy
 from .guide import Guide
-from .methods import Method, Setup
+from .methods import Method
 from .methods import method as method_of
-from .sequence import trained_parameters
+from .plans import Setup, trained_parameters
 
 
 @door(ForgettingError)

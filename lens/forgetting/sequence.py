@@ -28,8 +28,9 @@ from .adapters import LoRA
 from .data import ForgettingError, Probe, Stage, accuracy, anatomy
 from .diary import Diary, held
 from .guide import Guide
-from .methods import Method, Plan, Setup
+from .methods import Method
 from .methods import method as method_of
+from .plans import Setup, trained_parameters
 
 
 @dataclass
@@ -335,33 +336,6 @@ class _Run:
         if len(losses):
             losses = losses[["stage", *(c for c in losses.columns if c != "stage")]]
         return Sequence(results.stamp(ds, record), self.model, watched, losses, status, about, self.notes)
-
-
-def trained_parameters(wrapped: Any, touched: Seq[str], plan: Plan) -> dict[str, torch.nn.Parameter]:
-    """What is trained, by name: all touched weights, or the adapters on them, that the plan's filter lets through.
-
-    Raises: ForgettingError: nothing is left to train.
-    """
-
-    def allowed(name):
-        return name in set_of and (plan.trains is None or plan.trains(name))
-
-    set_of = set(touched)
-    if hasattr(wrapped, "get_base_model"):
-        # "model.layers.0.self_attn.q_proj.lora_A.default.weight" belongs to "model.layers.0.self_attn.q_proj.weight"
-        base = {id(p) for p in wrapped.get_base_model().parameters()}
-        out = {
-            n: p
-            for n, p in wrapped.get_base_model().named_parameters()
-            if id(p) in base and ".lora_" in n and allowed(n.split(".lora_")[0] + ".weight")
-        }
-    else:
-        out = {n: p for n, p in wrapped.named_parameters() if allowed(n)}
-    if not out:
-        raise ForgettingError(
-            "method: with these adapters nothing is left to train; name other lora.targets, or train without lora."
-        )
-    return out
 
 
 def _checked(stages, probes, recipes, chosen: Method, guides, old_rows) -> tuple[Probe, ...]:

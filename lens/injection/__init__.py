@@ -8,12 +8,15 @@ Source: Sakarvadia et al. 2023, Memory Injections: Correcting Multi-Hop Reasonin
     Transformer-Based Language Models.
 """
 
-from .attention_lens import AttentionLens, lens_reading, lens_texts, train_lenses
-from .bridge import bridge_reading, from_explicit, over_items
+from .attention_lens import AttentionLens, lens_reading, train_lenses
+from .bridge import bridge_reading
 from .controls import CONTROLS
 from .damage import damage
 from .effects import best, held_out, log_ratio, percent_change, summary, trimmed_mean
+from .explicit import from_explicit
+from .item_means import over_items
 from .items import EncodedItem, InjectionError, Item, encode_items, load_items
+from .lens_data import lens_texts
 from .live import Distribution, generate, next_tokens, places
 from .memories import ENCODERS, POSITIONS, Memory, edits, encode, encode_all
 from .prediction import predicts

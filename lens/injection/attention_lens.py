@@ -4,13 +4,11 @@ vocabulary.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -19,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .. import files, reading, stats
+from .. import files, reading
 from ..arguments import (
     Count,
     FilePath,
@@ -36,147 +34,19 @@ from ..arguments import (
     shown,
     unfit,
 )
-from ..engine.autograd import require_autograd
 from ..engine.model import Model
-from ..engine.pieces import run_bytes
-from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import indices
 from ..models import same_weights, weight_hash
 from ..models.hash import same_record
 from ..progress import hidden
-from ..prompts import load_pairs
-from ..readout.norms import norm_scale, post_norm_scale, through_norm
-from ..readout.reading import layers_with, start_token
 from ..readout.vocabulary import int_only
-from ..tokens import tokenize, tokenizer_of
-from .bridge import head_vectors, last_tokens, read_heads
-from .items import InjectionError, Item, load_items
+from .bridge import head_vectors, read_heads
+from .items import InjectionError, Item
+from .lens_data import LensData, collect, lens_texts
+from .lens_fit import LensFit, interval_over, split_texts
 
 _KIND, _SCHEMA = "attention lens", 1
-#: Rows whose logits are held at once outside of training.
-_ROWS = 64
-#: Times that the fit on validation texts is looked at while training.
-_LOOKS = 10
-
-
-@door(InjectionError)
-def lens_texts(
-    n: Annotated[int, Whole(3)] = 800,
-    seed: Seed = 0,
-    *,
-    data: Annotated[Sequence[Literal["facts", "ioi", "multihop"]], Filled()] = ("facts", "ioi", "multihop"),
-) -> tuple[list[str], list[str]]:
-    """Short texts to train a lens on, and the relation or template of each: prompts of the shipped data and random
-    beginnings of them.
-
-    Half of the texts are whole prompts, half end after a random word. No text is there twice.
-
-    Args:
-        n: how many; all there are where that is fewer.
-        data: of "facts", "ioi", "multihop" (both prompts of the shipped multi-hop items).
-
-    Raises: InjectionError for unknown data or too small an ``n``.
-    """
-    rng = np.random.default_rng(seed)
-    found: dict[str, str] = {}
-    for name in data:
-        if name == "multihop":
-            for item in load_items("own"):
-                found |= {text: f"multihop {item.group}" for text in (item.prompt, item.explicit)}
-        else:
-            # a label is set, group, number of the template and subject: facts-country-capital-0-Greece
-            found |= {pair.clean: re.split(r"-\d+", pair.label)[0].replace("-", " ", 1) for pair in load_pairs(name)}
-    sources = list(found)
-    texts: dict[str, str] = {}
-    for i in rng.permutation(len(sources)):
-        words = sources[i].split(" ")
-        cut = len(words) if rng.random() < 0.5 or len(words) < 3 else int(rng.integers(2, len(words)))
-        texts.setdefault(" ".join(words[:cut]), found[sources[i]])
-        if len(texts) == n:
-            break
-    return list(texts), list(texts.values())
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Collected:
-    """What lenses are trained on, of every text's last token: head outputs by layer, the final residual stream, and the
-    text's group.
-
-    ``z``: ``{layer: [n, n_heads, d_head]}``; ``final``: ``[n, d_model]``; ``groups``: numbers, ``[n]``; ``grouped``:
-        whether the caller gave them.
-    """
-
-    decoder: Model
-    model_hash: str
-    z: Mapping[int, Tensor]
-    final: Float[Tensor, "n d_model"]
-    groups: np.ndarray
-    grouped: bool
-    start: Any
-
-
-@door(InjectionError)
-@of_one_model(reads=False)
-@torch.no_grad()
-def collect(
-    model: HFModel,
-    texts: Annotated[Sequence[str], Filled()],
-    layers: Layers = None,
-    *,
-    groups: Sequence[str] | None = None,
-    start: Token | None = "auto",
-    memory_mb: Positive = 500,
-    progress: bool | None = None,
-) -> Collected:
-    """Runs every text once and keeps what lenses of these layers need. Memory kept: n x (layers x n_heads x d_head +
-    d_model) numbers.
-
-    Args: ``groups``: one label a text; texts of one group lie on one side of the train/held-out split. Texts that
-        repeat are taken once.
-
-    Raises: InjectionError: no text, text that is empty or has no token, groups of another number.
-    """
-    decoder, tokenizer = Model.of(model), tokenizer_of(model)
-    if blank := [t for t in texts if not t.strip()]:
-        raise InjectionError(
-            f"texts holds {shown(blank[0])}; expected a list of texts that are not empty (lens_texts() gives one)."
-        )
-    if groups is not None and len(groups) != len(texts):
-        raise InjectionError(f"groups has {len(groups)} entries for {len(texts)} texts; give one a text, or None.")
-    labels = dict(zip(texts, texts if groups is None else groups))
-    lead = start_token(model, decoder, start)
-    ids = [torch.tensor(([] if lead is None else [lead]) + tokenize(tokenizer, t), dtype=torch.long) for t in labels]
-    if empty := [t for t, i in zip(labels, ids) if len(i) == 0]:
-        raise InjectionError(f"texts holds {empty[0]!r}, which has no token; leave it out.")
-    chosen = layers_with(decoder, layers)
-    z: dict[int, list[Tensor]] = {l: [] for l in chosen}
-    final: list[Tensor] = []
-    with tqdm(total=len(ids), desc="texts", delay=2.0, leave=False, disable=hidden(progress)) as bar:
-        first = 0
-        while first < len(ids):
-            last, used = first, 0.0
-            while last < len(ids) and (
-                last == first or used + run_bytes(decoder, len(ids[last]), ("z",)) < memory_mb * 2**20 / 2
-            ):
-                used += run_bytes(decoder, len(ids[last]), ("z",))
-                last += 1
-            runs = Runs.record(decoder, ids[first:last], ("z",))
-            at = last_tokens(runs)
-            for l in chosen:
-                z[l].append(runs.get("z", l)[at].float())
-            final.append(runs.final[at])
-            bar.update(last - first)
-            first = last
-    return Collected(
-        decoder,
-        weight_hash(model),
-        {l: torch.cat(v) for l, v in z.items()},
-        torch.cat(final),
-        np.unique(list(labels.values()), return_inverse=True)[1],
-        groups is not None,
-        start,
-    )
 
 
 @door(InjectionError)
@@ -267,7 +137,7 @@ class AttentionLens:
     def train(
         cls,
         model: HFModel,
-        texts: Collected | Annotated[Sequence[str], Filled()],
+        texts: LensData | Annotated[Sequence[str], Filled()],
         layer: Index,
         *,
         groups: Sequence[str] | None = None,
@@ -299,30 +169,30 @@ class AttentionLens:
 
         Raises: InjectionError: too few texts or groups, settings that do not fit, a loss that is no longer finite.
         """
-        began, made = time.perf_counter(), cls(model, layer)
+        began, lens = time.perf_counter(), cls(model, layer)
         data = (
             texts
-            if isinstance(texts, Collected)
-            else collect(model, texts, [made.layer], groups=groups, start=start, memory_mb=memory_mb, progress=progress)
+            if isinstance(texts, LensData)
+            else collect(model, texts, [lens.layer], groups=groups, start=start, memory_mb=memory_mb, progress=progress)
         )
-        if not same_record(data.model_hash, made.model_hash) or made.layer not in data.z:
+        if not same_record(data.model_hash, lens.model_hash) or lens.layer not in data.z:
             raise InjectionError(
-                f"texts were collected from another model or without layer {made.layer}; collect(model, texts, layers)"
+                f"texts were collected from another model or without layer {lens.layer}; collect(model, texts, layers)"
                 " them anew."
             )
-        parts = _split(data.groups, seed)
-        fit = _Fit(made, data, lr, memory_mb)
-        made.scale = float(fit.scale[parts[0]].mean())
-        before, constant = fit.kl(parts[2]), fit.kl_of_mean(parts[0], parts[2])
-        kept, looks = fit.run(parts[0], parts[1], steps, batch, seed, hidden(progress))
-        after = fit.kl(parts[2])
-        unit = data.groups[parts[2]] if data.grouped else np.arange(len(parts[2]))
+        train, validation, held_out = split_texts(data.groups, seed)
+        fit = LensFit(data, lens.layer, lens.weight, lens.bias, lr, memory_mb)
+        before, constant = fit.kl(held_out), fit.kl_of_mean(train, held_out)
+        best_step, looks = fit.run(train, validation, steps, batch, seed, hidden(progress))
+        after = fit.kl(held_out)
+        lens.weight, lens.bias, lens.scale = fit.weight, fit.bias, float(fit.scale[train].mean())
+        unit = data.groups[held_out] if data.grouped else np.arange(len(held_out))
 
-        def over(x):
-            return _interval(x, unit, seed)
+        def over(x: np.ndarray) -> list[float | None]:
+            return interval_over(x, unit, seed)
 
-        made.report = {
-            "layer": made.layer,
+        lens.report = {
+            "layer": lens.layer,
             "kl_before": over(before),
             "kl_after": over(after),
             "kl_mean": over(constant),
@@ -330,12 +200,12 @@ class AttentionLens:
             "gain_over_mean": over(constant - after),
             "unit": "group" if data.grouped else "text",
             "n_units": len(np.unique(unit)),
-            "n_train": len(parts[0]),
-            "n_validation": len(parts[1]),
-            "n_held_out": len(parts[2]),
-            "parameters": made.weight.numel() + made.bias.numel(),
+            "n_train": len(train),
+            "n_validation": len(validation),
+            "n_held_out": len(held_out),
+            "parameters": lens.weight.numel() + lens.bias.numel(),
             "steps": steps,
-            "kept_step": kept,
+            "kept_step": best_step,
             "validation": looks,
             "lr": lr,
             "batch": batch,
@@ -343,7 +213,7 @@ class AttentionLens:
             "start": data.start if isinstance(data.start, str | None) else int(data.start),
             "seconds": round(time.perf_counter() - began, 2),
         }
-        return made
+        return lens
 
     # -- files
     # ----------------------------------------------------------------------------------------------------------------
@@ -474,136 +344,6 @@ def lens_reading(
         memory_mb=memory_mb,
         progress=progress,
     )
-
-
-class _Fit:
-    """Training of one lens: its parameters, relative to the size of what they begin as, and the texts."""
-
-    def __init__(self, made: AttentionLens, data: Collected, lr: float, memory_mb: float):
-        self.made, self.decoder, self.lr = made, data.decoder, lr
-        self.block, self.table = data.decoder.blocks[made.layer], data.decoder.unembedding().detach().float()
-        self.z, self.final = data.z[made.layer], data.final
-        self.scale = norm_scale(self.decoder.norm, self.final)
-        self.inner = post_norm_scale(self.block, self.z)
-        self.rows = max(1, min(_ROWS, int(memory_mb * 2**20 / 2 / (16 * len(self.table)))))
-
-    def logprobs(self, weight: Tensor, bias: Tensor, rows: Any) -> Float[Tensor, "rows d_vocab"]:
-        """Log-probabilities of the sum of all heads' read-outs and the bias."""
-        # the sum first: it is what is read, and one row a text goes through W_U
-        total = self.z[rows].flatten(1) @ weight.flatten(0, 1)
-        total = through_norm(self.block.post_attn, total, self.inner[rows])
-        return (through_norm(self.decoder.norm, total + bias, self.scale[rows]) @ self.table.T).log_softmax(-1)
-
-    def target(self, rows: Any) -> Float[Tensor, "rows d_vocab"]:
-        """The model's own next-token log-probabilities, computed anew from the final residual stream."""
-        return self.decoder.unembed(self.final[rows]).detach().float().log_softmax(-1)
-
-    @torch.no_grad()
-    def kl(self, rows: np.ndarray) -> np.ndarray:
-        """KL(model || lens) of each text, in nats."""
-        return self._kl(rows, lambda part: self.logprobs(self.made.weight, self.made.bias, part))
-
-    @torch.no_grad()
-    def kl_of_mean(self, train: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """KL(model || mean distribution of the training texts) of each text: the least that one distribution for all
-        reaches on those.
-        """
-        mean = self.table.new_zeros(len(self.table))
-        for part in self._parts(train):
-            mean += self.target(part).exp().sum(0)
-        mean /= len(train)
-        return self._kl(rows, lambda part: mean.clamp_min(torch.finfo(mean.dtype).tiny).log())
-
-    def _kl(self, rows, guess) -> np.ndarray:
-        out = []
-        for part in self._parts(rows):
-            target = self.target(part)
-            out.append((target.exp() * (target - guess(part))).sum(-1).clamp(min=0))
-        return torch.cat(out).double().cpu().numpy()
-
-    def _parts(self, rows: np.ndarray):
-        return torch.as_tensor(rows, device=self.z.device).split(self.rows)
-
-    def run(
-        self, train: np.ndarray, validation: np.ndarray, steps: int, batch: int, seed: int, quiet: bool
-    ) -> tuple[int, list[list[float]]]:
-        """Trains in place and keeps the step with the best fit to the validation texts: that step, and every look as
-        ``[step, KL]``.
-        """
-        made = self.made
-        begin = made.weight, made.bias
-        written = (self.z.flatten(1) @ begin[0].flatten(0, 1)).square().mean().sqrt()
-        sizes = begin[0].square().mean().sqrt(), _size(self.block, written)
-        require_autograd(InjectionError, "training a lens")
-        moved = [torch.zeros_like(x, requires_grad=True) for x in begin]
-        optimiser = torch.optim.Adam(moved, lr=self.lr)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / max(1, steps))
-        order, queue = np.random.default_rng(seed), np.zeros(0, np.int64)
-        best, looks = (0, float(self.kl(validation).mean()), begin), []
-        looks.append([0, best[1]])
-        bar = tqdm(
-            range(1, steps + 1), desc=f"lens of layer {made.layer}", unit="step", delay=2.0, leave=False, disable=quiet
-        )
-        for step in bar:
-            if len(queue) < batch:
-                queue = np.concatenate([queue, order.permutation(train)])
-            now, queue = torch.as_tensor(queue[:batch], device=self.z.device), queue[batch:]
-            target = self.target(now)
-            with torch.enable_grad():
-                weight, bias = (b + s * m for b, s, m in zip(begin, sizes, moved))
-                # the model's entropy does not depend on the lens: the cross entropy has the gradient of the KL
-                loss = -(target.exp() * self.logprobs(weight, bias, now)).sum(-1).mean()
-            if not torch.isfinite(loss):
-                raise InjectionError(
-                    f"layer {made.layer}: the loss is {loss.item()} at step {step}; lower lr={self.lr!r}, or check the"
-                    " model's weights."
-                )
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            if step % max(1, steps // _LOOKS) == 0 or step == steps:
-                made.weight, made.bias = (b + s * m.detach() for b, s, m in zip(begin, sizes, moved))
-                looks.append([step, float(self.kl(validation).mean())])
-                if looks[-1][1] < best[1]:
-                    best = (step, looks[-1][1], (made.weight, made.bias))
-        made.weight, made.bias = best[2]
-        return best[0], looks
-
-
-def _size(block: Any, written: Tensor) -> Tensor:
-    """The root mean square of the layer's attention output, given that of what the heads write: a post-norm brings it
-    to about 1.
-    """
-    return written if block.post_attn is None else torch.ones_like(written)
-
-
-def _split(groups: np.ndarray, seed: int) -> list[np.ndarray]:
-    """Text numbers for training, validation and reporting, about 70/10/20; a group is whole.
-
-    Raises: InjectionError where a part would be empty or the held-out one has fewer than two groups.
-    """
-    order = np.random.default_rng(seed).permutation(np.unique(groups))
-    parts: tuple[list[int], list[int], list[int]] = ([], [], [])
-    for place, group in enumerate(order):
-        # held-out texts first: two groups at least, so that there is an interval
-        which = 2 if len(parts[2]) < 0.2 * len(groups) or place < 2 else 1 if len(parts[1]) < 0.1 * len(groups) else 0
-        parts[which].extend(np.flatnonzero(groups == group))
-    if not all(parts):
-        raise InjectionError(
-            f"texts: {len(groups)} different ones in {len(order)} groups are too few to train on, choose a step by "
-            "and report on; give more texts or groups."
-        )
-    return [np.sort(np.array(p)) for p in parts]
-
-
-def _interval(values: np.ndarray, unit: np.ndarray, seed: int) -> list[float | None]:
-    """The mean over units (each a mean over its texts) with its 95 % interval; its ends are None where there is none
-    (all units alike).
-    """
-    means = np.array([values[unit == u].mean() for u in np.unique(unit)])
-    found = stats.bootstrap(means, seed=seed, values="number")
-    return [float(found.estimate), *(float(end) if np.isfinite(end) else None for end in (found.low, found.high))]
 
 
 def _check_path(path: Any) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,29 +16,22 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..arguments import Count, Draws, HFModel, Layers, Name, Positive, Seed, Share, Token, door, shown
-from ..engine.edits import Edit
-from ..engine.metrics import METRICS, sequence_logprob
+from ..arguments import Count, HFModel, Layers, Name, Positive, Seed, Token, door
 from ..engine.model import Model
-from ..engine.pieces import Cell, run_bytes
+from ..engine.pieces import run_bytes
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
-from ..engine.sites import Site
-from ..engine.sweep import Sweep
 from ..progress import hidden
 from ..readout.norms import kv_heads, norm_scale, post_norm_scale, through_norm
 from ..readout.reading import layers_with
 from ..results import dataset as results
 from ..results.record import record_of
-from ..stats.effects import UNITS, clusters, tested
 from .items import EncodedItem, InjectionError, Item, as_items, encode_items
-from .memories import different_layers, token_ids
+from .memories import token_ids
 from .scoring import described, item_coords
 
 #: The two prompts of an item, in the order of the axis ``prompt``.
 PROMPTS = ("single", "multi")
-#: What ``from_explicit`` copies, and whether it has a head axis.
-PATCHED = {"attn_out": False, "z": True, "mlp_out": False, "resid_pre": False, "resid_post": False}
 
 
 # -- head read-outs ---------------------------------------------------------------------------------------------------
@@ -309,236 +302,5 @@ def _distributions(
 # ----------------------------------------------------------------------------------
 
 
-@door(InjectionError)
-@of_one_model(reads=False)
-def from_explicit(
-    model: HFModel,
-    items: Item | Sequence[Item] | Name,
-    *,
-    site: Literal["attn_out", "z", "mlp_out", "resid_pre", "resid_post"] = "attn_out",
-    layers: Layers = None,
-    control: bool = True,
-    start: Token | None = "auto",
-    seed: Seed = 0,
-    memory_mb: Positive = 500,
-    progress: bool | None = None,
-    stop: Callable[[], bool] | None = None,
-) -> xr.Dataset:
-    """What the multi-hop prompt gains when one activation at its last token is that of the explicit prompt.
-
-    The two prompts differ in length, so only their last tokens are matched. Each cell is one edited run, scored by the
-    log-probability of the whole answer (teacher forced). The control copies from another item's explicit prompt
-    (``partners``): what that still does is due to the form.
-
-    Args:
-        site: ``attn_out``, ``mlp_out``, ``resid_pre``, ``resid_post`` (per layer) or ``z`` (per layer and head).
-        layers: which; None for all that have the site. ``control``: False leaves it out, which halves the time.
-        stop: asked between layers; True ends with a partial result (NaN where nothing was computed).
-
-    Returns: over (item, layer[, head]), in nats: ``effect`` and ``effect_other`` (value - unedited multi-hop prompt),
-        ``value`` and ``value_other``; over (item,): ``multi_logprob`` and ``single_logprob`` of the unedited prompts.
-
-    Raises: InjectionError (site, items), UnsupportedModel. Cost: two edited last tokens an item and cell, on top of two
-        prompts' passes and the control's.
-
-    >>> from_explicit(model, items, site="z").effect.mean("item").plot()       # doctest: +SKIP
-    """
-    decoder, items = Model.of(model), as_items(items)
-    encoded, layers = (
-        encode_items(model, items, start=start),
-        different_layers(layers_with(decoder, layers, site), decoder),
-    )
-    others = partners(items, seed) if control else [None] * len(items)
-    keep = (site,) if site in ("z", "mlp_out") else ()
-    heads = list(range(decoder.n_heads)) if PATCHED[site] else [None]
-    held: dict[int, list[Tensor]] = {}
-    single = np.full(len(items), np.nan)
-
-    @torch.no_grad()
-    def make_runs(batch: Sequence[int], tails: Sequence[Tensor]) -> tuple[Runs, Runs]:
-        def join(ids, tail):
-            return torch.cat([ids.to(tail.device), tail])
-
-        base = Runs.record(decoder, [join(encoded[i].ids, t) for i, t in zip(batch, tails)], keep)
-        answered = [join(encoded[i].explicit_ids, t) for i, t in zip(batch, tails)]
-        controls = {i: other for i in batch if (other := others[i]) is not None}
-        source = Runs.record(
-            decoder, [*answered, *(encoded[other].explicit_ids.to(decoder.device) for other in controls.values())], keep
-        )
-
-        def at_last(row: int, i: int) -> Tensor:
-            return torch.stack(
-                [source.get(site, l)[source.starts[row] + len(encoded[i].explicit_ids) - 1] for l in layers]
-            )
-
-        held.clear()
-        row_of_control = {i: row for row, i in enumerate(controls, start=len(batch))}
-        for row, i in enumerate(batch):
-            held[i] = [at_last(row, i), *([at_last(row_of_control[i], controls[i])] if i in controls else [])]
-            at = (
-                source.starts[row]
-                + len(encoded[i].explicit_ids)
-                - 1
-                + torch.arange(len(encoded[i].answer_ids), device=decoder.device)
-            )
-            single[i] = sequence_logprob(decoder, source.final[at][None], encoded[i].answer_ids).item()
-        # the sweep reads its source where the base is read; prompts of other lengths stay outside of it
-        return base, base
-
-    def cells(i: int, source: Runs, k: int) -> Iterator[Cell]:
-        position = (len(encoded[i].ids) - 1,)
-        for condition, values in enumerate(held[i]):
-            for at, layer in enumerate(layers):
-                for h, head in enumerate(heads):
-                    value = values[at] if head is None else values[at, head]
-                    yield Cell(
-                        (at, h, condition),
-                        at,
-                        (Edit(Site(site, layer=layer, head=head, position=position), "replace", value),),
-                    )
-
-    lengths = [len(e.ids) for e in encoded]
-
-    def size(i: int) -> int:
-        own, other = encoded[i], others[i]
-        recorded = [
-            len(own.ids) + len(own.answer_ids),
-            len(own.explicit_ids) + len(own.answer_ids),
-            0 if other is None else len(encoded[other].explicit_ids),
-        ]
-        return sum(run_bytes(decoder, n, keep) for n in recorded)
-
-    sweep = Sweep(
-        decoder,
-        encoded,
-        lengths,
-        (len(layers), len(heads), 2),
-        cells,
-        make_runs,
-        METRICS["logprob"],
-        label=f"explicit {site}",
-        bytes_of=size,
-    )
-    values = sweep.values(memory_mb=memory_mb, progress=progress, stop=stop)
-    dims = ("item", "layer", "head") if PATCHED[site] else ("item", "layer")
-    drop = (lambda x: x) if PATCHED[site] else (lambda x: x[:, :, 0])
-    variables: dict[str, Any] = {}
-    for condition, end in enumerate(("", "_other")[: 1 + bool(control)]):
-        value = drop(values.value[..., condition])
-        variables |= {
-            f"effect{end}": (dims, (value - values.base.reshape(-1, *[1] * (value.ndim - 1))).astype(np.float32)),
-            f"value{end}": (dims, value),
-        }
-    axes = (
-        {"head": np.arange(decoder.n_heads), "kv_head": ("head", kv_heads(decoder, range(decoder.n_heads)))}
-        if PATCHED[site]
-        else {}
-    )
-    ds = xr.Dataset(
-        {**variables, "multi_logprob": ("item", values.base), "single_logprob": ("item", single)},
-        {**item_coords(encoded), "layer": layers, **axes},
-    )
-    for variable in ds.data_vars.values():
-        variable.attrs["units"] = "nats"
-    call = {
-        "site": site,
-        "layers": layers,
-        "control": bool(control),
-        "start": start,
-        "items": [described(i) for i in items],
-    }
-    return results.stamp(
-        ds,
-        record_of(model, decoder, "explicit patch", call, seed=seed, status=values.status)
-        | {"seconds": round(values.seconds, 3)},
-    )
-
-
 # -- over items
 # ---------------------------------------------------------------------------------------------------------
-
-
-@door(InjectionError)
-def over_items(
-    ds: xr.Dataset,
-    variable: str | None = None,
-    *,
-    level: Share = 0.95,
-    resamples: Draws = 2000,
-    flips: Draws | None = None,
-    method: str = "auto",
-    seed: Seed = 0,
-    cluster: str | Sequence[Any] | None = "auto",
-) -> xr.Dataset:
-    """The mean over items of every cell with its interval and sign-flip test, Holm-corrected over the cells, beside the
-    control's.
-
-    Args:
-        ds: what ``bridge_reading``, ``lens_reading`` or ``from_explicit`` returned.
-        variable: by default ``reading`` or ``effect``, whichever is there. Its control is ``<variable>_other``.
-        flips: sign patterns of the test; None takes 100 a cell and at least 10 000, so that Holm's correction can reach
-            0.05.
-        method: of the interval, see `lens.stats.intervals.bootstrap`. cluster: what counts as one, as in `summary`:
-            by default the memory.
-
-    Returns: over the remaining axes ``mean``, ``low``, ``high``, ``interval_kind``, ``n`` (units), ``p`` (two-sided,
-        guaranteed if symmetric about 0 under the null), ``p_kind``, ``p_holm``; ``units``: in words, what counted as
-        one; where there is a control the same with ``_other``, and of ``excess`` = item by item, variable - control:
-        ``excess``, ``excess_low``, ``excess_high``, ``excess_p``, ``excess_p_holm``.
-
-    Raises: InjectionError: no item axis, fewer than two items, no such variable.
-
-    Source: Efron and Tibshirani 1993; Phipson and Smyth 2010; Holm 1979.
-    """
-    variable = variable or next((n for n in ("reading", "effect") if n in ds), None)
-    if (
-        variable is None
-        or variable not in ds
-        or "item" not in ds[variable].dims
-        or ds[variable].dtype.kind not in "fiub"
-    ):
-        raise InjectionError(
-            f"variable={shown(variable)} names no numbers over items of ds; it has"
-            f" {', '.join(map(str, ds.data_vars)) or 'none'}."
-        )
-    if ds.sizes["item"] < 2:
-        raise InjectionError("ds has one item; an interval over items needs at least two.")
-    own, control = ds[variable], ds.get(f"{variable}_other")
-    kept = {c: ds[c] for c in ds.coords if not set(ds[c].dims) - set(own.dims) and "item" not in ds[c].dims}
-    made, options = (
-        xr.Dataset(coords=kept),
-        dict(level=level, resamples=resamples, flips=flips, method=method, seed=seed),
-    )
-    fields = {str(c): ds[c].values.tolist() for c in ds.coords if ds[c].dims == ("item",) and c != "item"}
-    units, note = clusters(cluster, ds.sizes["item"], fields, UNITS, "items")
-    made.update(_tested(own, "mean", "", units, options))
-    if control is not None and control.notnull().any():
-        made.update(_tested(control, "mean", "_other", units, options))
-        made.update(_tested(own - control, "excess", "excess", units, options))
-    for name in made.data_vars:
-        if (
-            str(name).startswith(("mean", "low", "high", "excess"))
-            and "_p" not in str(name)
-            and made[name].dtype.kind == "f"
-        ):
-            made[name].attrs["units"] = own.attrs.get("units", "")
-    made["units"] = ((), note)
-    return results.stamp(
-        made,
-        {
-            **results.provenance(ds),
-            "kind": "items summary",
-            "statistics": {"variable": variable, **options, "units": note},
-        },
-    )
-
-
-def _tested(x: xr.DataArray, mean: str, label: str, units: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    x = x.transpose("item", ...)
-    out, _ = tested(np.asarray(x.values, float), units, **options)
-    named = {
-        "": lambda n: n,
-        "_other": lambda n: f"{n}_other",
-        "excess": lambda n: mean if n == "mean" else f"{mean}_{n}",
-    }[label]
-    return {named(n): (x.dims[1:], v) for n, v in out.items()}

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from .. import training
-from ..training.loop import Fresh
+from ..training import Sampler
 
 Trainable = TypeVar("Trainable", bound=torch.nn.Module)
 
@@ -44,7 +44,7 @@ class Schedule(Protocol):
 
 def fit(
     model: Trainable,
-    rows: training.Rows | Fresh,
+    rows: training.Rows | Sampler,
     recipe: Schedule,
     *,
     batch: int,

@@ -5,7 +5,6 @@ bit.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,6 @@ from jaxtyping import Bool, Float
 from scipy import sparse
 from torch import Tensor
 
-from .. import containers, reading
 from ..arguments import FilePath, Fraction, HFModel, Numbers, Seed, Size, door, shown, unfit
 from ..engine.changes import Undo
 from ..engine.feedforward import FEED_FORWARD, in_block, said
@@ -27,10 +25,8 @@ from ..engine.weights import EDITED, prepared_weights
 from ..models import weight_hash
 from ..models.hash import same_in, same_record
 from ..models.tree import Tree
-from ..results.files import check_path, new_path
 from .errors import SubspaceError
-
-SCHEMA = 1
+from .mask_files import read_mask, write_mask
 
 
 @door(SubspaceError)
@@ -330,60 +326,13 @@ class Mask:
     @door(SubspaceError)
     def save(self, path: FilePath) -> Path:
         """Write it as one `.npz` file without pickle, replacing what is there."""
-        path = check_path(path, "path", (".npz",), "a mask is one file")
-        about = json.dumps(
-            {
-                "schema": SCHEMA,
-                "model": self.model,
-                "about": dict(self.about),
-                "layers": [[name, *map(int, shape)] for name, shape in self.shapes.items()],
-            }
-        )
-        arrays: dict[str, Any] = {f"layer{i}": self.layers[name] for i, name in enumerate(self.shapes)}
-        with new_path(path, "save the mask") as part:
-            with open(part, "wb") as ready:  # by name it would get another ending
-                np.savez_compressed(ready, about=np.frombuffer(about.encode(), np.uint8), **arrays)
-        return path
+        return write_mask(path, self.layers, self.shapes, self.model, self.about)
 
     @classmethod
     @door(SubspaceError)
     def load(cls, path: FilePath) -> Mask:
         """Read a mask that `save` wrote. Raises SubspaceError for a missing or damaged file."""
-        try:
-            held = containers.archive(Path(path), SubspaceError)
-            about = reading.value(bytes(held["about"]), dict)
-            shapes = {name: (int(out), int(d_in)) for name, out, d_in in about["layers"]}
-            layers = {name: held[f"layer{i}"] for i, name in enumerate(shapes)}
-            if bad := next(
-                (name for name, (out, d_in) in shapes.items() if not (out > 0 and d_in > 0 and out * d_in < 1 << 62)),
-                None,
-            ):
-                raise ValueError(f"the layer {bad!r} has no shape that a matrix has")
-            if not isinstance(about["model"], str) or not isinstance(about["about"], dict):
-                raise ValueError("its model is no text, or what it tells of itself no object")
-            for (name, index), (out, d_in) in zip(layers.items(), shapes.values()):
-                if (
-                    index.ndim != 1
-                    or index.dtype.kind not in "iu"
-                    or (
-                        len(index)
-                        and not (
-                            0 <= index[0] and index[-1] < out * d_in and (np.diff(index.astype(np.int64)) > 0).all()
-                        )
-                    )
-                ):
-                    raise ValueError(f"the weights of {name!r} are not sorted numbers below {out * d_in}")
-        except SubspaceError as error:
-            if not Path(path).exists():
-                raise SubspaceError(
-                    f"path={str(path)!r} does not exist; check the name, or locate the mask and save it."
-                ) from None
-            raise SubspaceError(f"path={str(path)!r} is no mask that can be read ({error}); save it again.") from None
-        except (ValueError, KeyError, TypeError, OverflowError) as error:
-            raise SubspaceError(
-                f"path={str(path)!r} is no mask that can be read ({type(error).__name__}: {error}); save it again."
-            ) from None
-        return cls(layers, shapes, about["model"], about["about"])
+        return cls(*read_mask(path))
 
 
 def prepared_checked(

@@ -4,7 +4,8 @@ the bit.
 Losses, adapters and interventions plug in (`terms`, peft models, `around`); the loop knows no family of methods.
 """
 
-from .loop import Batch, Term, Trained, train
+from .batches import Batch, Sampler
+from .loop import Term, Trained, train
 from .recipe import Recipe, Rows, TrainingError, order_of
 
-__all__ = ["Batch", "Recipe", "Rows", "Term", "Trained", "TrainingError", "order_of", "train"]
+__all__ = ["Batch", "Recipe", "Rows", "Sampler", "Term", "Trained", "TrainingError", "order_of", "train"]

@@ -3,56 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from ..arguments import FilePath, HFModel, Size, door, shown, truth, unfit
+from ..arguments import FilePath, HFModel, door, shown
 from ..engine.autograd import require_autograd
-from ..engine.interrupts import own_handler, replace
-from ..engine.lengths import require_readable
 from ..engine.recompute import checkpointing
 from ..engine.sessions import of_one_model
 from ..engine.stopping import says_stop
 from ..models.fused import fused_layers
 from ..notices import warn
 from ..progress import hidden
+from .batches import Batch, Sampler, fitting
 from .checkpoints import Checkpoints
+from .interruption import between_steps
+from .language import language_loss, logits_of, require_language_model
+from .parameters import parameters_to_train
 from .recipe import Recipe, Rows, TrainingError, order_of, step_seed
 
 SNAPSHOTS = 50  # steps between the copies in memory that a diverged run goes back to (each checkpoint is one too)
 
 
-@door(TrainingError)
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """What one step trains on: `index` [b], the numbers of its rows; `ids` and `targets` [b, length]; `lengths` [b];
-    `step`, counted from 0, of `steps`.
-    """
-
-    index: Int[Tensor, " b"]
-    ids: Int[Tensor, "b length"]
-    targets: Bool[Tensor, "b length"]
-    lengths: Int[Tensor, " b"]
-    step: Size
-    steps: Size
-
-
 Term = Callable[[torch.nn.Module, Batch, Any], "Tensor | None"]
-Fresh = Callable[[int, torch.Generator], Rows]
 Objective = Callable[[torch.nn.Module, Batch], Tensor]
 
 
@@ -79,7 +61,7 @@ class Trained:
 @of_one_model(reads=False)
 def train(
     model: HFModel,
-    rows: Rows | Fresh,
+    rows: Rows | Sampler,
     recipe: Recipe,
     *,
     terms: Mapping[str, Term] | None = None,
@@ -147,72 +129,15 @@ def train(
             " from_pretrained), and wrap it afterwards"
         )
     if objective is None:
-        _require_language_model(model, core)
+        require_language_model(model, core)
         if isinstance(rows, Rows):
             fitting(core, rows)
-    chosen = _chosen(model, parameters)
+    chosen = parameters_to_train(model, parameters)
     run = _Run(
         model, rows, recipe, terms, chosen, base_weight, around, after_step, evaluate, frozenset(evaluate_at), objective
     )
     with torch.enable_grad():  # also where the caller has switched gradients off around itself
         return run.go(Checkpoints(Path(folder)) if folder is not None else None, progress, stop)
-
-
-def _listed(parameters: Iterable[Any]) -> Iterator[Any]:
-    """What was named to be trained. Raises TrainingError: it cannot be run through."""
-    try:
-        yield from parameters
-    except Exception as error:  # a generator of the person's may fail in any way
-        raise TrainingError(
-            unfit("parameters", parameters, "names of parameters, parameters, or a function of a name")
-        ) from error
-
-
-def _require_language_model(model: Any, core: Any) -> None:
-    """Raises TrainingError: it cannot be called as a language model is."""
-    try:
-        inspect.signature(core.forward).bind(input_ids=None, use_cache=False)
-    except (TypeError, ValueError, AttributeError):
-        raise TrainingError(
-            unfit("model", model, "a Hugging Face causal language model", "for another model give objective")
-        ) from None
-
-
-def fitting(core: Any, rows: Rows) -> Rows:
-    """The rows, of tokens that a model has and no longer than it reads. Raises TrainingError."""
-    if (lowest := int(rows.ids.min())) < 0:
-        raise TrainingError(f"rows holds the id {lowest}; expected token ids of at least 0")
-    require_readable(core, int(rows.ids.max()), rows.ids.shape[1], TrainingError, "rows")
-    return rows
-
-
-def _chosen(model: torch.nn.Module, parameters) -> dict[str, torch.nn.Parameter]:
-    """The parameters to train by name; a tied one once."""
-    named = dict(model.named_parameters())
-    if parameters is None:
-        chosen = {name: value for name, value in named.items() if value.requires_grad}
-        if not chosen:
-            raise TrainingError(
-                "no parameter of the model asks for gradients (models from lens.load do not); give parameters, e.g."
-                " parameters=lambda name: True"
-            )
-    elif callable(parameters):
-        chosen = {name: value for name, value in named.items() if truth(parameters(name), "parameters", TrainingError)}
-    else:
-        names, chosen = {id(value): name for name, value in named.items()}, {}
-        for entry in _listed(parameters):
-            name = names.get(id(entry), repr(tuple(entry.shape))) if isinstance(entry, Tensor) else entry
-            if not isinstance(name, str) or name not in named:
-                raise TrainingError(
-                    f"parameters has {name if isinstance(name, str) else shown(name)}, which the model has not; its"
-                    f" parameters are e.g. {', '.join(list(named)[:3])}"
-                )
-            chosen[name] = named[name]
-    if not chosen:
-        raise TrainingError(
-            f"parameters chooses none of the model's {len(named)} parameters; e.g. {next(iter(named), 'none')}"
-        )
-    return chosen
 
 
 def _number(what: str, value: Any) -> Tensor:
@@ -222,45 +147,10 @@ def _number(what: str, value: Any) -> Tensor:
     return value
 
 
-def _logits(model: torch.nn.Module, outputs: Any) -> Tensor:
-    """The logits of a forward. Raises TrainingError: it gave none."""
-    logits = getattr(outputs, "logits", None)
-    if not isinstance(logits, Tensor):
-        what = "a causal language model: its outputs have no logits"
-        raise TrainingError(unfit("model", model, what, "for another model give objective"))
-    return logits
-
-
-def language_loss(logits: Tensor, batch: Batch) -> Tensor:
-    """Cross-entropy in nats, the mean over the tokens that count."""
-    where = batch.targets[:, 1:]
-    return F.cross_entropy(logits[:, :-1][where].float(), batch.ids[:, 1:][where])
-
-
-@contextlib.contextmanager
-def _between_steps() -> Iterator[Callable[[], bool]]:
-    """Put Ctrl-C off to the end of the step under way; yields whether it was pressed. A second press ends at once."""
-    pressed = threading.Event()
-    if threading.current_thread() is not threading.main_thread() or own_handler() is not signal.default_int_handler:
-        yield pressed.is_set
-        return
-
-    def put_off(number, frame):
-        if pressed.is_set():
-            raise KeyboardInterrupt
-        pressed.set()
-
-    before = replace(put_off)
-    try:
-        yield pressed.is_set
-    finally:
-        replace(before)
-
-
 @dataclass(eq=False)
 class _Run:
     model: torch.nn.Module
-    rows: Rows | Fresh
+    rows: Rows | Sampler
     recipe: Recipe
     terms: dict[str, Term]
     chosen: dict[str, torch.nn.Parameter]
@@ -333,7 +223,7 @@ class _Run:
                     disable=hidden(progress),
                 )
             )
-            interrupted = stack.enter_context(_between_steps())
+            interrupted = stack.enter_context(between_steps())
             good, saved = self.copy(finished), None
             if finished == 0:
                 self.look(0)
@@ -403,7 +293,7 @@ class _Run:
                 lm = _number("objective", self.objective(self.model, batch))
             else:
                 outputs = self.model(input_ids=batch.ids, use_cache=False)
-                lm = language_loss(_logits(self.model, outputs), batch)
+                lm = language_loss(logits_of(self.model, outputs), batch)
         total = self.base_weight * lm if self.base_weight else lm.new_zeros(())
         line: dict[str, float] = {"step": step, "lm": lm.item()}
         for name, term in self.terms.items():

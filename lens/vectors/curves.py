@@ -16,12 +16,13 @@ from ..models import weight_hash
 from ..results import dataset as results
 from .errors import VectorError
 from .evaluation import evaluate
+from .extraction import head_parts
 from .means import Means, Source
 from .mediation import task_means
 from .prompts import as_task
 from .tasks import Split, Task
 from .templates import Template, as_template
-from .vector import LayerVectors, Vector, head_parts, random_like
+from .vector import LayerVectors, Vector, random_like
 
 
 @door(VectorError)

@@ -23,7 +23,7 @@ from lens.models import wrap
 from lens.readout.heads import copying_scores
 from lens.readout.logit_attribution import direct_logit_attribution
 from lens.readout.vocabulary import head_vocabulary
-from lens.vectors.vector import head_parts
+from lens.vectors.extraction import head_parts
 from tests.models import tiny, word_tokenizer
 
 IDS = torch.tensor([[3, 17, 5, 3, 80]])

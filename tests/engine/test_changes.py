@@ -229,10 +229,10 @@ def test_a_handler_that_is_put_in_front_inside_a_block_stays_its_owners():
 
 
 def test_training_inside_a_block_still_puts_ctrl_c_off_to_the_end_of_a_step():
-    from lens.training.loop import _between_steps
+    from lens.training.interruption import between_steps
 
     with lens.edited(speaking(), *EDITS):
-        with _between_steps() as asked:
+        with between_steps() as asked:
             signal.raise_signal(signal.SIGINT)
             assert asked()
         assert interrupts.own_handler() is signal.default_int_handler

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lens.forgetting import ForgettingError, Guide, LoRA, Setup, Stage, Teacher, fisher, method
-from lens.forgetting.methods import divergence
+from lens.forgetting.losses import divergence
 from lens.forgetting.penalties import squared_change
 from lens.training import Batch, Recipe, Rows
 

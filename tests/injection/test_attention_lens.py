@@ -9,9 +9,11 @@ import pytest
 import torch
 
 import lens
-from lens.injection.attention_lens import AttentionLens, _split, collect, lens_reading, lens_texts, train_lenses
+from lens.injection.attention_lens import AttentionLens, lens_reading, train_lenses
 from lens.injection.bridge import bridge_reading
 from lens.injection.items import InjectionError
+from lens.injection.lens_data import collect, lens_texts
+from lens.injection.lens_fit import split_texts
 from tests import naive
 from tests.injection.test_bridge import ITEMS, final_norm, frozen, head_logits, ids_of
 from tests.models import KINDS, speaking
@@ -74,7 +76,7 @@ def test_training_lowers_held_out_kl_and_reports_it_truly(kind):
     )
     # the held-out texts, found again from the seed
     data = collect(model, texts, [1])
-    parts = _split(data.groups, 0)
+    parts = split_texts(data.groups, 0)
     unique = list(dict.fromkeys(texts))
     held, train = ([unique[i] for i in parts[p]] for p in (2, 0))
     own = data.decoder.blocks[1].output_weight()
@@ -101,7 +103,7 @@ def test_the_step_with_the_best_validation_is_kept():
     looks = dict(map(tuple, made.report["validation"]))
     assert list(looks) == [0, *range(6, 61, 6)] and made.report["kept_step"] == min(looks, key=looks.get)
     assert 0 < made.report["kept_step"] < 60
-    parts = _split(data.groups, 0)
+    parts = split_texts(data.groups, 0)
     unique = list(dict.fromkeys(texts))
     assert np.isclose(
         summed_kl(model, [unique[i] for i in parts[1]], 1, made.weight, made.bias).mean(),

@@ -9,7 +9,7 @@ import xarray as xr
 from scipy import stats
 
 import lens
-from lens.injection import bridge, prediction
+from lens.injection import bridge, explicit, item_means, prediction
 from lens.injection.items import InjectionError, Item
 from lens.stats import halves
 from tests import naive
@@ -147,11 +147,11 @@ def answer_logprob(model, prompt, answer, changes=()):
     return sum(logits[len(first) - 1 + t].log_softmax(-1)[token].item() for t, token in enumerate(ids))
 
 
-@pytest.mark.parametrize("site", list(bridge.PATCHED))
+@pytest.mark.parametrize("site", list(explicit.PATCHED))
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "gpt_neox", "olmo2"])
 def test_patching_equals_hooked_forwards(kind, site):
     model = speaking(kind)
-    ds = bridge.from_explicit(model, ITEMS, site=site)
+    ds = explicit.from_explicit(model, ITEMS, site=site)
     assert ds.effect.dims == (("item", "layer", "head") if site == "z" else ("item", "layer"))
     others = bridge.partners(ITEMS)
     for i, item in enumerate(ITEMS):
@@ -179,19 +179,19 @@ def test_patching_equals_hooked_forwards(kind, site):
 def test_patching_in_small_parts_and_stopped():
     model = speaking("llama")
     whole, small = (
-        bridge.from_explicit(model, ITEMS, site="z"),
-        bridge.from_explicit(model, ITEMS, site="z", memory_mb=1e-3),
+        explicit.from_explicit(model, ITEMS, site="z"),
+        explicit.from_explicit(model, ITEMS, site="z", memory_mb=1e-3),
     )
     assert np.allclose(whole.effect, small.effect, atol=1e-5) and np.allclose(
         whole.effect_other, small.effect_other, atol=1e-5
     )
-    some = bridge.from_explicit(model, ITEMS, site="z", layers=[2, 0], control=False)
+    some = explicit.from_explicit(model, ITEMS, site="z", layers=[2, 0], control=False)
     assert (
         "effect_other" not in some
         and list(some.layer.values) == [2, 0]
         and np.allclose(some.effect, whole.effect.sel(layer=[2, 0]), atol=1e-5)
     )
-    partial = bridge.from_explicit(model, ITEMS, stop=lambda: True)
+    partial = explicit.from_explicit(model, ITEMS, stop=lambda: True)
     assert lens.record(partial)["status"] == "partial" and partial.effect.isnull().all()
 
 
@@ -204,7 +204,7 @@ def test_the_last_layer_hands_over_the_whole_prediction():
         Item(i.prompt, i.explicit, i.memory, i.answer.split(" w")[0] + " w" + i.answer.split(" w")[1], label=i.label)
         for i in ITEMS
     ]
-    ds = bridge.from_explicit(model, items, site="resid_post")
+    ds = explicit.from_explicit(model, items, site="resid_post")
     assert np.allclose(ds.value[:, -1], ds.single_logprob, atol=1e-4)
 
 
@@ -220,7 +220,7 @@ def test_over_items_finds_what_is_there():
         xr.Dataset({"reading": (("item", "layer", "head"), own), "reading_other": (("item", "layer", "head"), other)}),
         {"kind": "test"},
     )
-    found = bridge.over_items(ds)
+    found = item_means.over_items(ds)
     assert (
         np.allclose(found["mean"], own.mean(0))
         and np.allclose(found.excess, (own - other).mean(0))
@@ -232,9 +232,9 @@ def test_over_items_finds_what_is_there():
     reference = stats.ttest_1samp(own[:, 0, 0], 0).pvalue
     assert abs(found.p[0, 0] - reference) < 0.03
     with pytest.raises(InjectionError, match="two"):
-        bridge.over_items(ds.isel(item=[0]))
+        item_means.over_items(ds.isel(item=[0]))
     with pytest.raises(InjectionError, match="variable='kl'"):
-        bridge.over_items(ds, "kl")
+        item_means.over_items(ds, "kl")
 
 
 # -- prediction
@@ -405,9 +405,9 @@ def test_prediction_refuses(call, message):
         (lambda m: bridge.bridge_reading(m, ITEMS, layers=[]), "select nothing"),
         (lambda m: bridge.bridge_reading(m, ITEMS, memory_mb=0), "memory_mb=0"),
         (lambda m: bridge.bridge_reading(m, [Item("w1 w2", "w3 w2", "Atlantis", " w4")]), "Atlantis"),
-        (lambda m: bridge.from_explicit(m, ITEMS, site="pattern"), "site='pattern'"),
-        (lambda m: bridge.from_explicit(m, ITEMS, memory_mb=-1), "memory_mb=-1"),
-        (lambda m: bridge.from_explicit(m, []), "items=\\[\\]"),
+        (lambda m: explicit.from_explicit(m, ITEMS, site="pattern"), "site='pattern'"),
+        (lambda m: explicit.from_explicit(m, ITEMS, memory_mb=-1), "memory_mb=-1"),
+        (lambda m: explicit.from_explicit(m, []), "items=\\[\\]"),
     ],
 )
 def test_refuses(call, message):

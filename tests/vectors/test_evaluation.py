@@ -14,10 +14,12 @@ import lens
 from lens.results.dataset import provenance, stamp
 from lens.results.errors import ResultError
 from lens.vectors import VectorError
-from lens.vectors.evaluation import choose, evaluate, report
+from lens.vectors.evaluation import evaluate
+from lens.vectors.extraction import extract
 from lens.vectors.prompts import answered, build
+from lens.vectors.selection import choose, report
 from lens.vectors.tasks import Task
-from lens.vectors.vector import LayerVectors, Vector, extract, random_like
+from lens.vectors.vector import LayerVectors, Vector, random_like
 from tests import naive
 from tests.models import KINDS, speaking
 

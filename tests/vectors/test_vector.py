@@ -9,15 +9,13 @@ import torch
 import lens
 from lens.engine.sites import Site
 from lens.vectors import VectorError
+from lens.vectors.extraction import extract, head_parts, layer_average
 from lens.vectors.means import Means, mean_activations
 from lens.vectors.prompts import build
 from lens.vectors.tasks import Task
 from lens.vectors.vector import (
     LayerVectors,
     Vector,
-    extract,
-    head_parts,
-    layer_average,
     load_vector,
     random_like,
     require_width,

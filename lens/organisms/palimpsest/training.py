@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ... import training
-from ...training.loop import Fresh
+from ...training import Sampler
 from ..decoder import decoder
 from .recipe import Recipe, order_of, tokens_of
 from .text import START, VOCABULARY, WIDTH
@@ -74,7 +74,7 @@ def build(recipe: Recipe) -> PreTrainedModel:
     return decoder(recipe, vocabulary=VOCABULARY, context=2 * WIDTH, seed=recipe.init_seed, token=START)
 
 
-def in_order(rows: training.Rows, order: np.ndarray, batch: int, first: int = 0) -> Fresh:
+def in_order(rows: training.Rows, order: np.ndarray, batch: int, first: int = 0) -> Sampler:
     """A function (step, generator) -> Rows that reads `rows` in `order`, beginning with step `first`."""
 
     def draw(step: int, generator: torch.Generator) -> training.Rows:

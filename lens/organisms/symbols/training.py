@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ... import training
-from ...training.loop import Fresh
+from ...training import Sampler
 from ..decoder import decoder
 from ..training import fit
 from .recipe import Recipe
@@ -24,7 +24,7 @@ def build(recipe: Recipe) -> PreTrainedModel:
     return decoder(recipe, vocabulary=len(vocabulary), context=256, seed=recipe.seed)
 
 
-def rows(recipe: Recipe) -> Fresh:
+def rows(recipe: Recipe) -> Sampler:
     """The rows of a step, drawn anew: a function (step, generator) -> lens.training.Rows."""
     suite = Suite(recipe.seed, recipe.symbols)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ... import forgetting, vectors
-from ...vectors.vector import head_parts
+from ...vectors.extraction import head_parts
 from .bench import Bench
 
 #: what is read of each old task at every evaluation, as cosine with what it was at the start

@@ -14,7 +14,7 @@ from .common import model as shared
 
 MODULES = ("lens.training",)
 #: How a run went, which only a run makes; and names for the functions that it takes.
-RESULTS = ("Trained", "Term")
+RESULTS = ("Trained", "Term", "Sampler")
 NORM = "model.norm.weight"
 
 

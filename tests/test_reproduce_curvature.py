@@ -23,7 +23,7 @@ from lens.reproduce import (
 from lens.reproduce.claims import Rows
 from lens.reproduce.loss_curvature import bench as bench_module
 from lens.reproduce.loss_curvature import figures as draw
-from lens.reproduce.loss_curvature import steps
+from lens.reproduce.loss_curvature import pooling, remains, steps
 from lens.reproduce.loss_curvature import study as paper
 from lens.reproduce.loss_curvature import tables as frames
 from lens.reproduce.loss_curvature import verdicts as claims
@@ -52,7 +52,7 @@ LEAST = replace(
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("loss-curvature")
     patch = pytest.MonkeyPatch()
-    patch.setattr(frames, "RESAMPLES", 100)
+    patch.setattr(pooling, "RESAMPLES", 100)
     patch.setattr(frames, "PERMUTATIONS", 500)
     yield paper.run(preset=LEAST, out=out), out
     patch.undo()
@@ -323,9 +323,28 @@ def retained(before: dict[str, float], after: dict[str, float], n: int = 200) ->
 
 def test_kept_shares_are_compared_in_seeds_that_do_both_tasks():
     parts = retained({"a": 1.0, "b": 0.8, "c": 0.1}, {"a": 0.5, "b": 0.8, "c": 0.0})
-    found = claims._apart(parts, "a", "b", 0)
+    found = remains.apart(parts, "a", "b", 0)
     assert found["estimate"] == pytest.approx(0.5 - 1.0) and found["high"] < 0
-    assert claims._apart(parts, "a", "c", 0) is None  # c is not above chance before the edit
+    assert remains.apart(parts, "a", "c", 0) is None  # c is not above chance before the edit
+
+
+def test_facts_that_no_one_seed_does_rare_and_often_are_not_compared(monkeypatch):
+    """Each of two seeds does one of the groups: both have a line in the table, and no seed has the difference."""
+    names = ["arithmetic", "open_book", "copy", "rule", "closed_book", "closed book, often"]
+    parts = {}
+    for s, facts in enumerate(((1.0, 0.0), (0.0, 1.0))):
+        before = dict(zip(names, (1.0, 1.0, 1.0, 1.0, *facts)))
+        ds = retained(before, before)[0]["retention"]
+        often = ds.task.values == names[-1]
+        task = np.where(often, "closed_book", ds.task.values)
+        group = np.where(task == "closed_book", np.where(often, "16", "1"), "")
+        ds = ds.assign_coords(task=("item", task), bin=("item", group))
+        matched = parts_of({"K-FAC": np.zeros(60)})[0]["matched"]
+        matched = matched.assign_coords(set=("sequence", np.repeat(["val", "verse"], 30)))
+        parts[s] = {"retention": ds, "matched": matched}
+    rows, numbers = Rows(claims.CLAIMS), {}
+    remains._retention(rows, numbers, parts, {"retention": frames.retention(parts, 0)}, 0)
+    assert [row.key for row in rows] == ["reasoning"] and "rare_minus_frequent" not in numbers
 
 
 def test_membership_is_ranked_within_seed_and_kind():

@@ -54,11 +54,7 @@ RISE, RISES = 0.05, (0.02, 0.05, 0.1)
 #: weights
 _RANGE, _START = (
     {"curvature": (1e-5, 0.9), "mask": (5e-4, 0.5), "way": (0.05, 2.0)},
-    {
-        "curvature": 0.03,
-        "mask": 0.02,
-        "way": 0.7,
-    },
+    {"curvature": 0.03, "mask": 0.02, "way": 0.7},
 )
 _TRIES = 8
 #: steps of gradient ascent whose way to the new weights is gone in part where methods are matched

@@ -184,8 +184,8 @@ STUDY = Study(
     figures=figures,
     claims=CLAIMS,
     controls=(
-        "random bases of the same norm and count, one-sided bases, magnitude, the bottom of the spectrum, "
-        "singular values, the twin that never saw a canary"
+        "random bases of the same norm and count, one-sided bases, magnitude, the bottom of the spectrum, singular "
+        "values, the twin that never saw a canary"
     ),
     trains=True,
 )

@@ -252,8 +252,8 @@ STUDY = Study(
     figures=figures,
     claims=CLAIMS,
     controls=(
-        "other items' memories, random tokens, random directions of equal norm, words of each class, each "
-        "chosen in the same way; the memory in the prompt; damage to other text"
+        "other items' memories, random tokens, random directions of equal norm, words of each class, each chosen in "
+        "the same way; the memory in the prompt; damage to other text"
     ),
     error=injection.InjectionError,
     model="smollm2",

@@ -249,8 +249,8 @@ STUDY = Study(
     figures=figures,
     claims=CLAIMS,
     controls=(
-        "sets of pictures seen once, random rows and columns of equal density, weights by size, the twin that"
-        " never saw the pictures, never-trained captions"
+        "sets of pictures seen once, random rows and columns of equal density, weights by size, the twin that never "
+        "saw the pictures, never-trained captions"
     ),
     trains=True,
     version=VERSION,

@@ -9,15 +9,15 @@ CLAIMS = Claims(
         "abstract, and the authors' repository (notebooks, README), as read; the full table of p-values was not seen"
     ),
     rule=(
-        "detected: guaranteed p at most .01 after Holm over all suspects of that Alice; effects: their "
-        "interval clear of 0"
+        "detected: guaranteed p at most .01 after Holm over all suspects of that Alice; effects: their interval clear "
+        "of 0"
     ),
     estimator="mean over Alices with Student's t interval; the Alice is the unit",
     claims={
         "order": Claim(
             says=(
-                "A model's losses of its training rows fall with their position, and the order alone proves it "
-                "(query test with a reference)"
+                "A model's losses of its training rows fall with their position, and the order alone proves it (query "
+                "test with a reference)"
             ),
             paper="rho -.078, published p 2e-134 on 100,000 rows (Pythia 6.9b deduped against 6.9b)",
         ),
@@ -31,13 +31,13 @@ CLAIMS = Claims(
         ),
         "ways": Claim(
             says=(
-                "How the reference is used (regression on it, two references) matters little for validity and "
-                "somewhat for power"
+                "How the reference is used (regression on it, two references) matters little for validity and somewhat "
+                "for power"
             ),
             paper="degree-4 polynomial is one of the released options; no comparison quoted",
         ),
         "derived": Claim(
-            says=("Models made from Alice are recognised: tuned, adapted, merged, rounded, pruned, trained on"),
+            says="Models made from Alice are recognised: tuned, adapted, merged, rounded, pruned, trained on",
             paper="p at most about 1e-8 for all but six of more than 40 fine-tunes",
         ),
         "tuning": Claim(
@@ -45,36 +45,32 @@ CLAIMS = Claims(
             paper="survives supervised fine-tuning (no dose quoted)",
         ),
         "residual": Claim(
-            says=("The residual of a degree-4 polynomial in the reference's loss sees more than the difference"),
+            says="The residual of a degree-4 polynomial in the reference's loss sees more than the difference",
             paper="one of the released options, used for distillation; no comparison quoted",
         ),
         "innocent": Claim(
-            says="Models that never saw the order are not flagged",
-            paper="p .915 for an independent model (figure 1)",
+            says="Models that never saw the order are not flagged", paper="p .915 for an independent model (figure 1)"
         ),
         "trap": Claim(
-            says=("Trap: a reference that was trained in Alice's order makes an innocent suspect look related"),
+            says="Trap: a reference that was trained in Alice's order makes an innocent suspect look related",
             paper="the published averages mix such references in",
         ),
         "sister": Claim(
             says=(
-                "What is found is the order, not the weights: a model of another size, trained from its own start"
-                " in Alice's order, is flagged too"
+                "What is found is the order, not the weights: a model of another size, trained from its own start in "
+                "Alice's order, is flagged too"
             ),
             paper="not separated in the paper's wording; all Pythia sizes share one order",
         ),
         "end_rate": Claim(
-            says=("The learning rate at the end decides how well the order is seen: less where it decays to 0"),
+            says="The learning rate at the end decides how well the order is seen: less where it decays to 0",
             paper="Pythia decays to 10 %; no arm to 0 quoted",
         ),
         "end_depth": Claim(
-            says=("The learning rate at the end decides how deep the last rows' trace is: shallower where it decays"),
+            says="The learning rate at the end decides how deep the last rows' trace is: shallower where it decays",
             paper="not separated in the paper",
         ),
-        "averaging": Claim(
-            says="Averaging weights with an innocent model (not in the paper)",
-            paper="not measured",
-        ),
+        "averaging": Claim(says="Averaging weights with an innocent model (not in the paper)", paper="not measured"),
         "distilled_soft": Claim(
             says="Distillation leaves a weak trace: {writer}, who never sees her rows",
             paper="rho -.015, p 7e-4 at 50,000 rows",
@@ -92,11 +88,10 @@ CLAIMS = Claims(
             paper="p .005 at 500, 5e-5 at 1,000, 5e-15 at 6,000 rows (read off a notebook)",
         ),
         "stopping": Claim(
-            says="One may ask row after row and stop when convinced (not in the paper)",
-            paper="not measured",
+            says="One may ask row after row and stop when convinced (not in the paper)", paper="not measured"
         ),
         "text": Claim(
-            says=("Text alone tells: it fits the true order better than models whose last tenth was reshuffled"),
+            says="Text alone tells: it fits the true order better than models whose last tenth was reshuffled",
             paper="nominal p down to 1e-83 with m = 9, whose rank p cannot fall below .1",
         ),
         "temperature": Claim(

@@ -268,10 +268,7 @@ def partitions(bench: Bench) -> pd.DataFrame:
                 }  # what stays where no n-gram matches at all
                 if len(matches.row):
                     found = provenance.partition(matches, of, name=writer, resamples=bench.resamples, seed=bench.seed)
-                    line |= {
-                        "matched": found.record["rows"]["with a match"],
-                        **effect(found),
-                    }
+                    line |= {"matched": found.record["rows"]["with a match"], **effect(found)}
                 lines.append(line)
         return pd.DataFrame(lines)
 

@@ -177,8 +177,8 @@ STUDY = Study(
     figures=figures,
     claims=CLAIMS,
     controls=(
-        "innocent models, other Alices' orders, keys that nobody used, no reference and wrong references, "
-        "retrained last legs"
+        "innocent models, other Alices' orders, keys that nobody used, no reference and wrong references, retrained "
+        "last legs"
     ),
     keep=keep,
     version=VERSION,

@@ -22,9 +22,9 @@ def grid(
     return fig, fig.subplots(rows, columns, squeeze=False, **options)
 
 
-def dots(ax: Axes, x: Iterable[float], y: Iterable[float]) -> None:
+def dots(ax: Axes, x: Iterable[float], y: Iterable[float], size: float = 3.2, edge: float = 0.7) -> None:
     """White dots: one a trained model."""
-    ax.plot(list(x), list(y), "o", color="white", markeredgecolor=INK, markersize=3.2, markeredgewidth=0.7, zorder=4)
+    ax.plot(list(x), list(y), "o", color="white", markeredgecolor=INK, markersize=size, markeredgewidth=edge, zorder=4)
 
 
 def plain(ax: Axes, size: float = 8) -> None:
@@ -44,9 +44,9 @@ def slanted(ax: Axes, names: Iterable[object]) -> None:
     ax.set_xticks(range(len(labels)), labels, fontsize=8, rotation=35, ha="right", rotation_mode="anchor")
 
 
-def legend_beside(ax: Axes) -> None:
+def legend_beside(ax: Axes, size: float = 7) -> None:
     """A legend to the right of an axis."""
-    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.legend(fontsize=size, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def legend_below(fig: Figure, ax: Axes, columns: int) -> None:

@@ -14,11 +14,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...arguments import FilePath, Name, NonNegative, Positive, door
+from ...figures.panels import dots, grid, headed, legend_beside, plain
 from ...figures.style import INK, MUTED, SERIES, FigureError, figure, finish, require_rows
 from ...figures.vectors import MARKS
+from .bench import CURVATURE
 
 _OWN = ("estimate", "low", "high", "seeds", "n")
 SETS = {"val": "held-out codes and stories", "verse": "verse, never chosen on"}
+MEASURES = {
+    "estimate": "recited without fault (strict)",
+    "loose": "recited, 3 tokens in 4 (loose)",
+    "lev": "edit distance over length",
+}
+COLUMNS = {"estimate": "extracted (strict)", "auc": "AUC against never-planted", "tpr": "TPR at 1 % FPR"}
+TASKS = ("recitation", "arithmetic", "closed-book", "open-book", "open-book-false", "copy", "rule")
+STYLES = ("-", "--", ":")
 BASES = {"kfac": "eigenvectors of curvature", "svd": "singular vectors", "random": "random bases"}
 
 
@@ -30,38 +40,26 @@ def spectrum_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title: s
     ``frame``: rows with ``seed``, ``layer``, ``band``, ``mass`` and ``energy``.
     """
     require_rows(frame, ("seed", "layer", "band", "mass", "energy"))
-    fig = Figure(figsize=(7.4, 3.4), layout="constrained", dpi=130)
-    axes = fig.subplots(1, 2, sharey=True)
+    fig, ((*axes,),) = grid(1, 2, 3.25, 3.4, sharey=True)
     bands = list(dict.fromkeys(frame.band))
     parts = ("gate", "up", "down")
-    for ax, (column, label) in zip(
-        axes, {"mass": "share of the curvature mass", "energy": "share of the squared weight"}.items()
-    ):
+    columns = {"mass": "share of the curvature mass", "energy": "share of the squared weight"}
+    for ax, (column, title_of) in zip(axes, columns.items()):
         mean = frame.groupby(["layer", "band"], sort=False)[column].mean()
         for layer in dict.fromkeys(frame.layer):
-            block, part = (
-                int(layer.split(".")[2]) if layer.split(".")[2].isdigit() else 0,
-                next((p for p in parts if p in layer), ""),
-            )
-            style = ("-", "--", ":")[parts.index(part) if part in parts else 0]
-            ax.plot(
-                range(len(bands)),
-                [mean[layer, b] for b in bands],
-                style,
-                color=SERIES[block % len(SERIES)],
-                linewidth=1.1,
-                label=f"block {block}, {part or layer}",
-            )
+            number, part = layer.split(".")[2], next((p for p in parts if p in layer), "")
+            block = int(number) if number.isdigit() else 0
+            look = {"color": SERIES[block % len(SERIES)], "linestyle": STYLES[parts.index(part) if part else 0]}
+            line, label = [mean[layer, b] for b in bands], f"block {block}, {part or layer}"
+            ax.plot(range(len(bands)), line, linewidth=1.1, label=label, **look)
         ax.set_xticks(range(len(bands)), bands, fontsize=8)
         ax.set_xlabel("pairs of eigenvectors, by mass", fontsize=9)
-        ax.set_title(label, fontsize=9)
-        _bare(ax)
+        ax.set_title(title_of, fontsize=9)
+        plain(ax)
     axes[0].set_ylim(-0.02, 1.02)
-    axes[1].legend(fontsize=6, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    fig.suptitle(
-        f"{title}{', ' if title else ''}mean of {frame.seed.nunique()} training run{'s' * (frame.seed.nunique() > 1)}",
-        fontsize=9,
-    )
+    legend_beside(axes[1], 6)
+    runs = frame.seed.nunique()
+    fig.suptitle(headed(title, f"mean of {runs} training run{'s' * (runs > 1)}"), fontsize=9)
     return finish(fig, path)
 
 
@@ -73,8 +71,7 @@ def activation_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title:
     require_rows(frame, ("basis", "side", "band", *_OWN))
     frame = frame[frame.band != "last over first"]
     sides, bands = list(dict.fromkeys(frame.side)), list(dict.fromkeys(frame.band))
-    fig = Figure(figsize=(0.8 + 3.4 * len(sides), 3.4), layout="constrained", dpi=130)
-    axes = fig.subplots(1, len(sides), squeeze=False, sharey=True)[0]
+    fig, ((*axes,),) = grid(1, len(sides), 3.4, 3.4, left=0.8, sharey=True)
     for ax, side in zip(axes, sides):
         ax.axhline(1, color=MUTED, linewidth=0.8)
         for i, (basis, of) in enumerate(frame[frame.side == side].groupby("basis", sort=False)):
@@ -83,14 +80,11 @@ def activation_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title:
         ax.set_xticks(range(len(bands)), bands, fontsize=8)
         ax.set_title(f"{side} of the layer", fontsize=9)
         ax.set_xlabel("band, by curvature (singular value)", fontsize=8)
-        _bare(ax)
+        plain(ax)
     axes[0].set_ylabel("activation, memorised over clean", fontsize=9)
     axes[0].legend(fontsize=7, frameon=False)
-    fig.suptitle(
-        f"{title}{', ' if title else ''}mean over layers; bars 95 %, {int(frame.n.max())} sequences; dots: training"
-        " runs",
-        fontsize=8,
-    )
+    about = f"mean over layers; bars 95 %, {int(frame.n.max())} sequences; dots: training runs"
+    fig.suptitle(headed(title, about), fontsize=8)
     return finish(fig, path)
 
 
@@ -117,12 +111,11 @@ def curve_panels(
     require_rows(frame, ("method", "set", "strength", "rise", "rise_seeds", *_OWN))
     chosen = [m for m in methods or dict.fromkeys(frame.method) if m in set(frame.method)]
     sets = list(dict.fromkeys(frame["set"]))
-    fig = Figure(figsize=(1.9 + 3.3 * len(sets), 3.6), layout="constrained", dpi=130)
-    axes = fig.subplots(1, len(sets), squeeze=False, sharey=True)[0]
+    fig, ((*axes,),) = grid(1, len(sets), 3.3, 3.6, left=1.9, sharey=True)
     for ax, where in zip(axes, sets):
         for i, method in enumerate(chosen):
             of = frame[(frame.method == method) & (frame["set"] == where)].sort_values("rise")
-            colour, mark, style = SERIES[i % len(SERIES)], MARKS[i % len(MARKS)], ("-", "--", ":")[i // len(SERIES) % 3]
+            colour, mark, style = SERIES[i % len(SERIES)], MARKS[i % len(MARKS)], STYLES[i // len(SERIES) % 3]
             ax.plot(of.rise, of[measure], mark + style, color=colour, markersize=3.5, linewidth=1.2, label=method)
             if measure == "estimate":
                 ax.vlines(of.rise, of.low, of.high, color=colour, alpha=0.3, linewidth=0.8)
@@ -137,17 +130,10 @@ def curve_panels(
         ax.set_xlim(-0.0005, most)
         ax.set_title(f"{SETS.get(where, where)} (n = {int(frame[frame['set'] == where].n.max())})", fontsize=8)
         ax.set_xlabel("rise of the clean loss (nats a token)", fontsize=9)
-        _bare(ax)
+        plain(ax)
     axes[0].set_ylim(-0.03, 1.03)
-    axes[0].set_ylabel(
-        {
-            "estimate": "recited without fault (strict)",
-            "loose": "recited, 3 tokens in 4 (loose)",
-            "lev": "edit distance over length",
-        }[measure],
-        fontsize=9,
-    )
-    axes[-1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes[0].set_ylabel(MEASURES[measure], fontsize=9)
+    legend_beside(axes[-1])
     if title:
         fig.suptitle(title, fontsize=9)
     return finish(fig, path)
@@ -172,8 +158,8 @@ def matched_bars(
     ax.set_xlim(-0.03, 1.03)
     ax.set_xlabel(f"{measure} (in brackets: rise of the loss on the reporting half)", fontsize=8)
     ax.legend(fontsize=7, frameon=False)
-    ax.set_title(f"{title}{', ' if title else ''}bars 95 %, dots: training runs", fontsize=8)
-    _bare(ax)
+    ax.set_title(headed(title, "bars 95 %, dots: training runs"), fontsize=8)
+    plain(ax)
     return finish(fig, path)
 
 
@@ -191,20 +177,12 @@ def retention_bars(
         label=lambda t: (t.task + " " + t.bin).str.replace("_", "-").str.strip()
     )
     chosen = [m for m in methods or dict.fromkeys(frame.method) if m in set(frame.method)]
-    order = {
-        "recitation": 0,
-        "arithmetic": 1,
-        "closed-book": 2,
-        "open-book": 3,
-        "open-book-false": 4,
-        "copy": 5,
-        "rule": 6,
-    }
 
-    def size(label):
-        return int(label.rsplit(" ", 1)[-1]) + label.count("over") if label.rsplit(" ", 1)[-1].isdigit() else -1
+    def place(label):
+        task, size = label.split()[0].rstrip(","), label.rsplit(" ", 1)[-1]
+        return TASKS.index(task) if task in TASKS else 9, int(size) + label.count("over") if size.isdigit() else -1
 
-    labels = sorted(dict.fromkeys(frame.label), key=lambda x: (order.get(x.split()[0].rstrip(","), 9), size(x)))
+    labels = sorted(dict.fromkeys(frame.label), key=place)
     fig, ax = figure(1.6 + 0.19 * len(labels) * (len(chosen) + 1), 3.7)
     width = 0.84 / len(chosen)
     for i, method in enumerate(chosen):
@@ -214,29 +192,15 @@ def retention_bars(
         ax.vlines(x, of.low, of.high, color=INK, linewidth=0.9)
         for at, seeds in zip(x, of.seeds):
             if isinstance(seeds, list):
-                ax.plot(
-                    [at] * len(seeds),
-                    seeds,
-                    "o",
-                    color="white",
-                    markeredgecolor=INK,
-                    markersize=2.2,
-                    markeredgewidth=0.5,
-                )
+                dots(ax, [at] * len(seeds), seeds, 2.2, 0.5)
     ax.axhline(1, color=MUTED, linewidth=0.8)
     runs = frame.drop_duplicates("label").set_index("label").able.map(len)
-    ax.set_xticks(
-        range(len(labels)),
-        [f"{x} ({runs[x]})" for x in labels],
-        fontsize=7.5,
-        rotation=35,
-        ha="right",
-        rotation_mode="anchor",
-    )
+    names = [f"{x} ({runs[x]})" for x in labels]
+    ax.set_xticks(range(len(labels)), names, fontsize=7.5, rotation=35, ha="right", rotation_mode="anchor")
     ax.set_ylabel("kept (after / before)", fontsize=9)
-    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    ax.set_title(f"{title}{', ' if title else ''}in brackets: training runs that do the task; lines 95 %", fontsize=8)
-    _bare(ax)
+    legend_beside(ax)
+    ax.set_title(headed(title, "in brackets: training runs that do the task; lines 95 %"), fontsize=8)
+    plain(ax)
     return finish(fig, path)
 
 
@@ -249,47 +213,26 @@ def duplicates_plot(
     """
     require_rows(frame, ("state", by, "duplicates", column, "low", "high", "n"))
     groups = list(frame.groupby(by, sort=False))
-    fig = Figure(figsize=(1.9 + 2.3 * len(groups), 3.1), layout="constrained", dpi=130)
-    axes = fig.subplots(1, len(groups), squeeze=False, sharey=True)[0]
+    fig, ((*axes,),) = grid(1, len(groups), 2.3, 3.1, left=1.9, sharey=True)
     for ax, (name, part) in zip(axes, groups):
         counts = sorted(part.duplicates.unique())
         for i, (state, of) in enumerate(part.groupby("state", sort=False)):
             of = of.sort_values("duplicates")
             x = np.array([counts.index(d) for d in of.duplicates]) + 0.09 * (i - 1.5)
-            ax.plot(
-                x,
-                of[column],
-                MARKS[i % len(MARKS)] + "-",
-                color=INK if state == "unedited" else SERIES[(i - 1) % len(SERIES)],
-                markersize=3.2,
-                linewidth=1,
-                label=state,
-            )
-            ax.vlines(
-                x,
-                of.low,
-                of.high,
-                color=INK if state == "unedited" else SERIES[(i - 1) % len(SERIES)],
-                alpha=0.4,
-                linewidth=0.9,
-            )
+            colour = INK if state == "unedited" else SERIES[(i - 1) % len(SERIES)]
+            ax.plot(x, of[column], MARKS[i % len(MARKS)] + "-", color=colour, markersize=3.2, linewidth=1, label=state)
+            ax.vlines(x, of.low, of.high, color=colour, alpha=0.4, linewidth=0.9)
         ax.set_xticks(range(len(counts)), counts, fontsize=7)
-        ax.set_title(
-            f"{name} (n = {int(part.groupby(['state', 'duplicates']).n.sum().iloc[0])} or more a point)", fontsize=8
-        )
+        n = int(part.groupby(["state", "duplicates"]).n.sum().iloc[0])
+        ax.set_title(f"{name} (n = {n} or more a point)", fontsize=8)
         ax.set_xlabel("duplicates", fontsize=8)
-        _bare(ax)
+        plain(ax)
     axes[0].set_ylim(-0.03, 1.05)
     if column == "auc":
         for ax in axes:
             ax.axhline(0.5, color=MUTED, linewidth=0.8, linestyle="--")
-    axes[0].set_ylabel(
-        {"estimate": "extracted (strict)", "auc": "AUC against never-planted", "tpr": "TPR at 1 % FPR"}.get(
-            column, column
-        ),
-        fontsize=9,
-    )
-    axes[-1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes[0].set_ylabel(COLUMNS.get(column, column), fontsize=9)
+    legend_beside(axes[-1])
     if title:
         fig.suptitle(title, fontsize=9)
     return finish(fig, path)
@@ -306,32 +249,24 @@ def relearning_plot(
     """
     require_rows(frame, ("method", "on", "step", *_OWN))
     groups = list(frame.groupby("on", sort=False))
-    fig = Figure(figsize=(1.8 + 2.2 * len(groups), 3.1), layout="constrained", dpi=130)
-    axes = fig.subplots(1, len(groups), squeeze=False, sharey=True)[0]
+    fig, ((*axes,),) = grid(1, len(groups), 2.2, 3.1, left=1.8, sharey=True)
     for ax, (name, part) in zip(axes, groups):
         steps = sorted(part.step.unique())
         for i, (method, of) in enumerate(part.groupby("method", sort=False)):
             of = of.sort_values("step")
-            colour = MUTED if method == "twin" else SERIES[i % len(SERIES)]
-            x = [steps.index(s) for s in of.step]
-            ax.plot(
-                x,
-                of.estimate,
-                MARKS[i % len(MARKS)] + ("--" if method == "twin" else "-"),
-                color=colour,
-                markersize=3.2,
-                linewidth=1.1,
-                label="twin that never had it" if method == "twin" else method,
-            )
+            twin, x = method == "twin", [steps.index(s) for s in of.step]
+            colour, label = (MUTED, "twin that never had it") if twin else (SERIES[i % len(SERIES)], method)
+            style = MARKS[i % len(MARKS)] + ("--" if twin else "-")
+            ax.plot(x, of.estimate, style, color=colour, markersize=3.2, linewidth=1.1, label=label)
             ax.fill_between(x, of.low, of.high, color=colour, alpha=0.12, linewidth=0)
         ax.set_xticks(range(len(steps)), steps, fontsize=7)
         ax.set_title(f"on {(names or {}).get(name, name)}", fontsize=8)
         ax.set_xlabel("steps", fontsize=8)
-        _bare(ax)
+        plain(ax)
     axes[0].set_ylim(-0.03, 1.03)
     axes[0].set_ylabel("recited without fault (strict)", fontsize=9)
-    axes[-1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    fig.suptitle(f"{title}{', ' if title else ''}{int(frame.n.max())} held-out sequences, bands 95 %", fontsize=9)
+    legend_beside(axes[-1])
+    fig.suptitle(headed(title, f"{int(frame.n.max())} held-out sequences, bands 95 %"), fontsize=9)
     return finish(fig, path)
 
 
@@ -349,88 +284,25 @@ def _bars(
     """Estimates with intervals, and training runs as small dots."""
     span = [of.estimate - of.low, of.high - of.estimate]
     x, y, error = (of.estimate, at, {"xerr": span}) if across else (at, of.estimate, {"yerr": span})
-    ax.errorbar(
-        x,
-        y,
-        fmt=mark + ("-" if line else ""),
-        color=colour,
-        markersize=4.5,
-        linewidth=1,
-        elinewidth=1.1,
-        capsize=2,
-        label=label,
-        **error,
-    )
+    style = mark + ("-" if line else "")
+    look = {"markersize": 4.5, "linewidth": 1, "elinewidth": 1.1, "capsize": 2}
+    ax.errorbar(x, y, fmt=style, color=colour, label=label, **look, **error)
     for place, seeds in zip(at, of.seeds):
-        ax.plot(
-            *((seeds, [place] * len(seeds)) if across else ([place] * len(seeds), seeds)),
-            ".",
-            color=colour,
-            markersize=3,
-            alpha=0.6,
-        )
+        runs = [place] * len(seeds)
+        ax.plot(*((seeds, runs) if across else (runs, seeds)), ".", color=colour, markersize=3, alpha=0.6)
 
 
-def _bare(ax) -> None:
-    ax.tick_params(labelsize=8)
-    ax.spines[["top", "right"]].set_visible(False)
-
-
+_EDITS = ("K-FAC", "SVD", "random bases", "inputs alone", "BalancedSubnet", "gradient ascent", "contrast mask")
+_BASES = ("random bases", "random bases, equal count", "inputs alone", "gradients alone")
+_CONTROLS = ("K-FAC", *_BASES, "magnitude", "keep bottom")
 #: file name -> (function, table of the run, options)
 FIGURES = {
     "spectrum": (spectrum_plot, "spectrum", {}),
     "activation": (activation_plot, "activation", {}),
-    "curves": (
-        curve_panels,
-        "curves",
-        {
-            "methods": (
-                "K-FAC",
-                "SVD",
-                "random bases",
-                "inputs alone",
-                "BalancedSubnet",
-                "gradient ascent",
-                "contrast mask",
-            )
-        },
-    ),
-    "curves_controls": (
-        curve_panels,
-        "curves",
-        {
-            "methods": (
-                "K-FAC",
-                "random bases",
-                "random bases, equal count",
-                "inputs alone",
-                "gradients alone",
-                "magnitude",
-                "keep bottom",
-            )
-        },
-    ),
-    "curves_statistics": (
-        curve_panels,
-        "curves",
-        {"methods": ("K-FAC", "K-FAC, text's labels", "EKFAC", "K-FAC, natural mix")},
-    ),
-    "curves_distance": (
-        curve_panels,
-        "curves",
-        {
-            "methods": (
-                "K-FAC",
-                "SVD",
-                "random bases",
-                "inputs alone",
-                "BalancedSubnet",
-                "gradient ascent",
-                "contrast mask",
-            ),
-            "measure": "lev",
-        },
-    ),
+    "curves": (curve_panels, "curves", {"methods": _EDITS}),
+    "curves_controls": (curve_panels, "curves", {"methods": _CONTROLS}),
+    "curves_statistics": (curve_panels, "curves", {"methods": tuple(CURVATURE)}),
+    "curves_distance": (curve_panels, "curves", {"methods": _EDITS, "measure": "lev"}),
     "matched": (matched_bars, "matched", {}),
     "retention": (retention_bars, "retention", {}),
     "duplicates": (duplicates_plot, "duplicates", {}),

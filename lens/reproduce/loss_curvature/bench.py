@@ -11,8 +11,12 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from ... import curvature, subspace
+from ...curvature.controls import Kind, Match
+from ...curvature.eigen import By
+from ...curvature.passes import Fisher
 from ...engine.linear import linears
 from ...memorization import Sequences, edited, extract
 from ...organisms import canaries as organism
@@ -20,14 +24,14 @@ from ...organisms.canaries.corpus import Corpus
 from ..common import Steps
 
 #: edits on the curvature: name -> (whose labels, over which text, how pairs are weighed)
-CURVATURE = {
+CURVATURE: dict[str, tuple[Fisher, str, By]] = {
     "K-FAC": ("true", "clean", "kfac"),
     "K-FAC, text's labels": ("empirical", "clean", "kfac"),
     "EKFAC": ("true", "clean", "ekfac"),
     "K-FAC, natural mix": ("true", "mix", "kfac"),
 }
 #: controls: name -> (kind, what is equal to the K-FAC edit in every layer, whose layers)
-CONTROLS = {
+CONTROLS: dict[str, tuple[Kind, Match, str]] = {
     "random bases": ("random", "norm", "K-FAC"),
     "random bases, equal count": ("random", "count", "K-FAC"),
     "SVD": ("svd", "norm", "SVD"),
@@ -52,10 +56,8 @@ CANDIDATES = {
 RISE, RISES = 0.05, (0.02, 0.05, 0.1)
 #: strengths between which a matched edit is looked for: share of the mass, of the weights, of the way to the new
 #: weights
-_RANGE, _START = (
-    {"curvature": (1e-5, 0.9), "mask": (5e-4, 0.5), "way": (0.05, 2.0)},
-    {"curvature": 0.03, "mask": 0.02, "way": 0.7},
-)
+_RANGE = {"curvature": (1e-5, 0.9), "mask": (5e-4, 0.5), "way": (0.05, 2.0)}
+_START = {"curvature": 0.03, "mask": 0.02, "way": 0.7}
 _TRIES = 8
 #: steps of gradient ascent whose way to the new weights is gone in part where methods are matched
 _ASCENT = 20
@@ -150,7 +152,7 @@ class Bench:
     def loss(self, edit: Any = None, rows: str = "choose") -> float:
         """Mean loss (nats a token) on clean rows under an edit."""
         with edited(self.model, edit) as now:
-            return float(organism.loss(now, _tensor(self.rows[rows])).mean())
+            return float(organism.loss(now, torch.from_numpy(self.rows[rows])).mean())
 
     @cached_property
     def base(self) -> float:
@@ -159,7 +161,7 @@ class Bench:
 
     # -- edits --------------------------------------------------------------------------------------------------------
 
-    def decomposition(self, fisher: str = "true", text: str = "clean") -> curvature.Decomposition:
+    def decomposition(self, fisher: Fisher = "true", text: str = "clean") -> curvature.Decomposition:
         """The spectrum of every MLP layer; over clean rows with the model's labels, second moments too."""
         key = f"decomposition {fisher} {text}"
         if key not in self.held:
@@ -181,55 +183,34 @@ class Bench:
         fisher, text, by = CURVATURE[method]
         return curvature.keep(self.decomposition(fisher, text).select(layers), 1 - removed, by=by)
 
-    def control(self, kind: str, match: str, removed: float, layers: Sequence[str], draw: int = 0) -> curvature.Edit:
+    def control(self, kind: Kind, match: Match, removed: float, layers: Sequence[str]) -> curvature.Edit:
         """The control edit of a kind, matched to K-FAC's at the same share."""
-        return curvature.control(
-            self.decomposition().select(layers),
-            kind,
-            self.keep("K-FAC", removed, layers),
-            match=match,
-            seed=self.draw + draw,
-        )
+        like = self.keep("K-FAC", removed, layers)
+        return curvature.control(self.decomposition().select(layers), kind, like, match=match, seed=self.draw)
 
     def scores(self, method: str, ratio: float = 0.03) -> subspace.Scores:
         """Weight scores of a mask, found on the tune split: nothing of val or verse is shown."""
         key = f"scores {method} {ratio}" if method == "BalancedSubnet" else f"scores {method}"
         if key not in self.held:
-            mem = self.sets["tune"]
             if method == "BalancedSubnet":
-                self.held[key] = subspace.subnet(
-                    self.model,
-                    mem,
-                    self.rows["training"][:160],
-                    "mlp",
-                    ratio=ratio,
-                    steps=self.plan.learned_steps,
-                    rate=1.0,
-                    batch=8,
-                    seed=self.draw,
-                    progress=False,
-                )
+                steps = self.plan.learned_steps
+                self.held[key] = self._learned(subspace.subnet, ratio=ratio, steps=steps, rate=1.0)
             else:
-
-                def count(of):
-                    return subspace.statistics(self.model, "mlp", of, progress=False)
-
-                self.held[key] = subspace.contrast(self.model, count(mem), count(self.rows["training"][:100]))
+                of, against = (
+                    subspace.statistics(self.model, "mlp", rows, progress=False)
+                    for rows in (self.sets["tune"], self.rows["training"][:100])
+                )
+                self.held[key] = subspace.contrast(self.model, of, against)
         return self.held[key]
 
     def ascended(self, steps: int) -> subspace.Replacement:
         """The weights after gradient ascent on what is recited, with clean text as a counterweight."""
-        return subspace.gradient_ascent(
-            self.model,
-            self.sets["tune"],
-            self.rows["training"][:160],
-            "mlp",
-            steps=steps,
-            rate=3e-4,
-            batch=8,
-            seed=self.draw,
-            progress=False,
-        )
+        return self._learned(subspace.gradient_ascent, steps=steps, rate=3e-4)
+
+    def _learned(self, learn: Callable[..., Any], **how: Any) -> Any:
+        """What is learned on the tune split, with clean text as a counterweight."""
+        tune, clean = self.sets["tune"], self.rows["training"][:160]
+        return learn(self.model, tune, clean, "mlp", batch=8, seed=self.draw, progress=False, **how)
 
     def edit(self, method: str, strength: float, layers: Sequence[str] | None = None) -> Any:
         """The edit of a method. Strength: the share of curvature mass that goes (in the K-FAC edit that a control is
@@ -262,11 +243,8 @@ class Bench:
             yield from ((float(n), lambda n=n: self.ascended(n)) for n in self.plan.ascent)
         else:
             low, high = _RANGE[kind_of(method)]
-            for s in (
-                self.plan.removed
-                if method == "K-FAC"
-                else (m * matched for m in self.plan.multiples if low <= m * matched <= high)
-            ):
+            multiples = [m * matched for m in self.plan.multiples if low <= m * matched <= high]
+            for s in self.plan.removed if method == "K-FAC" else multiples:
                 yield s, partial(self.edit, method, s)
 
     def matched(self, make: Callable[[float], Any], kind: str, rise: float = RISE) -> tuple[float, float]:
@@ -301,12 +279,4 @@ class Bench:
 
 def kind_of(method: str) -> str:
     """Which strength a method has."""
-    return (
-        "curvature" if method in CURVATURE or method in CONTROLS else "way" if method == "gradient ascent" else "mask"
-    )
-
-
-def _tensor(rows: np.ndarray) -> Any:
-    import torch
-
-    return torch.from_numpy(rows)
+    return "curvature" if method in (*CURVATURE, *CONTROLS) else "way" if method == "gradient ascent" else "mask"

@@ -7,7 +7,8 @@ over runs), `seeds` (each training run's value) and `n`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -296,7 +297,7 @@ _EDITS = ("K-FAC", "SVD", "random bases", "inputs alone", "BalancedSubnet", "gra
 _BASES = ("random bases", "random bases, equal count", "inputs alone", "gradients alone")
 _CONTROLS = ("K-FAC", *_BASES, "magnitude", "keep bottom")
 #: file name -> (function, table of the run, options)
-FIGURES = {
+FIGURES: dict[str, tuple[Callable[..., Figure], str, dict[str, Any]]] = {
     "spectrum": (spectrum_plot, "spectrum", {}),
     "activation": (activation_plot, "activation", {}),
     "curves": (curve_panels, "curves", {"methods": _EDITS}),

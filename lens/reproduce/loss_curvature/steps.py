@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,29 +24,19 @@ ITSELF, CLEAN = "the memory itself", "clean text"
 AT = (0, 1, 2, 5, 10, 25)
 
 
-def everything(bench: Bench) -> dict[str, xr.Dataset]:
-    """Every step of one model, in order."""
-    made = {"choice": choice(bench)}
-    bench.held["layers"] = {str(m): str(c) for m, c in zip(made["choice"].search.values, made["choice"].chosen.values)}
-    made |= {"spectrum": spectrum(bench), "activation": activation(bench), "matched": matched(bench)}
-    made |= {f"curve {m}": curve(bench, m) for m in bench.plan.methods}
-    made |= {"retention": retention(bench), "duplicates": duplicates(bench), "gone twin": gone(bench, None)}
-    return made | {f"gone {m}": gone(bench, m) for m in bench.plan.attacked if m in bench.plan.methods}
-
-
-def names(preset: Mapping[str, Any]) -> list[str]:
-    """The steps of one model under a preset (its fields), as `everything` names them."""
-    return [
-        "choice",
-        "spectrum",
-        "activation",
-        "matched",
-        *(f"curve {m}" for m in preset["methods"]),
-        "retention",
-        "duplicates",
-        "gone twin",
-        *(f"gone {m}" for m in preset["attacked"] if m in preset["methods"]),
-    ]
+def all_steps(methods: Sequence[str], attacked: Sequence[str]) -> dict[str, Callable[[Bench], xr.Dataset]]:
+    """The steps of one model by name, in order."""
+    return {
+        "choice": choice,
+        "spectrum": spectrum,
+        "activation": activation,
+        "matched": matched,
+        **{f"curve {m}": partial(curve, method=m) for m in methods},
+        "retention": retention,
+        "duplicates": duplicates,
+        "gone twin": partial(gone, method=None),
+        **{f"gone {m}": partial(gone, method=m) for m in attacked if m in methods},
+    }
 
 
 def file_of(name: str, seed: int) -> str:
@@ -79,19 +69,12 @@ def choice(bench: Bench) -> xr.Dataset:
         of: dict[str, list] = {name: [] for name in ("removed", "rise", "strict", "loose", "lev")}
         for search in SEARCHED:
             for name in names:
-                layers = CANDIDATES[name]
-
-                def make_edit(s, m=search, where=layers):
-                    return bench.edit(m, s, where)
-
-                removed, rise = bench.matched(make_edit, "curvature")
-                with make_edit(removed).applied(bench.model):
+                edit = partial(bench.edit, search, layers=CANDIDATES[name])
+                removed, rise = bench.matched(edit, "curvature")
+                with edit(removed).applied(bench.model):
                     found = memorization.extract(bench.model, tune, progress=False)
-                for key, value in {
-                    "removed": removed,
-                    "rise": rise,
-                    **{m: float(found[m].mean()) for m in ("strict", "loose", "lev")},
-                }.items():
+                read = {m: float(found[m].mean()) for m in ("strict", "loose", "lev")}
+                for key, value in {"removed": removed, "rise": rise, **read}.items():
                     of[key].append(value)
         shape = (len(SEARCHED), len(names))
         ds = xr.Dataset(
@@ -105,7 +88,9 @@ def choice(bench: Bench) -> xr.Dataset:
         ds["chosen"] = ("search", np.array([names[i] for i in best]))
         return _stamped(bench, ds, "choice of layers", found, rise=RISE, n=len(tune))
 
-    return _kept(bench, "choice", make)
+    ds = _kept(bench, "choice", make)
+    bench.held["layers"] = {str(m): str(c) for m, c in zip(ds.search.values, ds.chosen.values)}
+    return ds
 
 
 def spectrum(bench: Bench) -> xr.Dataset:
@@ -132,14 +117,8 @@ def activation(bench: Bench) -> xr.Dataset:
         return ds.drop_vars(["of_memorised", "of_clean"]).assign({f"relative_{k}": v for k, v in relative.items()})
 
     def make():
-        return curvature.activation_ratio(
-            bench.model,
-            bench.decomposition(),
-            val.ids,
-            bench.rows["report"][:, : val.length],
-            seed=bench.draw,
-            progress=False,
-        )
+        rows = (val.ids, bench.rows["report"][:, : val.length])
+        return curvature.activation_ratio(bench.model, bench.decomposition(), *rows, seed=bench.draw, progress=False)
 
     return _kept(bench, "activation", make, light)
 
@@ -154,21 +133,11 @@ def _light(ds: xr.Dataset) -> xr.Dataset:
 
 
 def _tradeoff(bench: Bench, edits: Mapping[Any, Any]) -> xr.Dataset:
-    both = {name: bench.sets[name] for name in ("val", "verse")}
+    both, rows = {name: bench.sets[name] for name in ("val", "verse")}, bench.rows["report"]
+    options: dict[str, Any] = {"copying": 0, "heads": False, "progress": False}
     if "before" not in bench.held:
-        bench.held["before"] = memorization.performance(
-            bench.model, bench.rows["report"], copying=0, heads=False, progress=False
-        )
-    return memorization.tradeoff(
-        bench.model,
-        edits,
-        both,
-        bench.rows["report"],
-        before=bench.held["before"],
-        copying=0,
-        heads=False,
-        progress=False,
-    )
+        bench.held["before"] = memorization.performance(bench.model, rows, **options)
+    return memorization.tradeoff(bench.model, edits, both, rows, before=bench.held["before"], **options)
 
 
 def matched(bench: Bench) -> xr.Dataset:
@@ -217,16 +186,12 @@ def retention(bench: Bench) -> xr.Dataset:
     """Tasks, ranking, copying and prefix matching under the matched edits; over `edit`."""
 
     def make() -> xr.Dataset:
-        tasks = {name: task for name, task in bench.corpus.tasks(bench.plan.tasks).items()}
-        options = {"progress": False, "repeats": 3}
-        before = memorization.performance(bench.model, bench.rows["report"], tasks, **options)
+        asked = (bench.rows["report"], dict(bench.corpus.tasks(bench.plan.tasks)))
+        options: dict[str, Any] = {"progress": False, "repeats": 3}
+        before = memorization.performance(bench.model, *asked, **options)
         names = [m for m in bench.plan.kept if m in bench.plan.methods]
-        parts = [
-            memorization.damage(
-                bench.model, bench.edit(m, strength(bench, m)), bench.rows["report"], tasks, before=before, **options
-            )
-            for m in names
-        ]
+        edits = (bench.edit(m, strength(bench, m)) for m in names)
+        parts = [memorization.damage(bench.model, edit, *asked, before=before, **options) for edit in edits]
         parts = [p.drop_vars(["answer_nll_before", "answer_nll_after"]) for p in parts]
         own = [v for v in parts[0] if str(v).endswith("_after") or v == "ndcg"]
         ds = xr.concat(
@@ -246,10 +211,8 @@ def duplicates(bench: Bench) -> xr.Dataset:
         names = [UNEDITED, *(m for m in bench.plan.kept if m in bench.plan.methods)]
         parts = []
         for family, of in bench.families.items():
-            of = of.subset(
-                pd.DataFrame({"kind": of.kind, "count": of.duplicates}).groupby(["kind", "count"]).cumcount().to_numpy()
-                < bench.plan.planted
-            )
+            number = pd.DataFrame({"kind": of.kind, "count": of.duplicates}).groupby(["kind", "count"]).cumcount()
+            of = of.subset(number.to_numpy() < bench.plan.planted)
             columns: dict[str, list] = {"strict": [], "loose": [], "value": []}
             for name in names:
                 edit = None if name == UNEDITED else bench.edit(name, strength(bench, name))
@@ -259,26 +222,12 @@ def duplicates(bench: Bench) -> xr.Dataset:
                 columns["strict"].append(found.strict.values)
                 columns["loose"].append(found.loose.values)
                 columns["value"].append(np.stack(list(scores.values())))
-            parts.append(
-                xr.Dataset(
-                    {
-                        **{k: (("state", "sequence"), np.stack(columns[k])) for k in ("strict", "loose")},
-                        "value": (("state", "score", "sequence"), np.stack(columns["value"])),
-                    },
-                    coords={
-                        "state": names,
-                        "score": list(scores),
-                        **of.coords(),
-                        "family": ("sequence", np.full(len(of), family)),
-                    },
-                )
-            )
-        return _stamped(
-            bench,
-            xr.concat(parts, "sequence").reset_coords(drop=False).set_coords(["name", "kind", "duplicates", "family"]),
-            "duplicates",
-            found,
-        )
+            variables: dict[str, Any] = {k: (("state", "sequence"), np.stack(columns[k])) for k in ("strict", "loose")}
+            variables["value"] = (("state", "score", "sequence"), np.stack(columns["value"]))
+            coords = {"state": names, "score": list(scores), **of.coords()}
+            parts.append(xr.Dataset(variables, coords | {"family": ("sequence", np.full(len(of), family))}))
+        ds = xr.concat(parts, "sequence").reset_coords(drop=False)
+        return _stamped(bench, ds.set_coords(["name", "kind", "duplicates", "family"]), "duplicates", found)
 
     return _kept(bench, "duplicates", make)
 
@@ -297,22 +246,13 @@ def gone(bench: Bench, method: str | None) -> xr.Dataset:
 
     def make() -> xr.Dataset:
         plan, val = bench.plan, bench.sets["val"]
-        model, edit = (
-            (bench.twin, None) if method is None else (bench.model, bench.edit(method, strength(bench, method)))
-        )
-        recipe = Recipe(
-            steps=plan.relearn_steps,
-            batch=8,
-            learning_rate=plan.relearn_rate,
-            weight_decay=0.0,
-            schedule="constant",
-            seed=bench.draw,
-        )
-        arms: dict[str, Sequences | np.ndarray | Rows] = {
-            **others(bench),
-            CLEAN: bench.rows["training"][160:],
-            ITSELF: val,
-        }
+        model, edit = bench.twin, None
+        if method is not None:
+            model, edit = bench.model, bench.edit(method, strength(bench, method))
+        steps, rate = plan.relearn_steps, plan.relearn_rate
+        recipe = Recipe(steps, 8, rate, weight_decay=0.0, schedule="constant", seed=bench.draw)
+        clean = bench.rows["training"][160:]
+        arms: dict[str, Sequences | np.ndarray | Rows] = {**others(bench), CLEAN: clean, ITSELF: val}
         trained = memorization.relearning(
             model, val, arms, edit=edit, recipe=recipe, at=[a for a in AT if a <= plan.relearn_steps], progress=False
         )
@@ -324,14 +264,7 @@ def gone(bench: Bench, method: str | None) -> xr.Dataset:
         for name in ("strict", "loose", "exact_prefix"):
             trained[f"asked_{name}"] = (("variant", "sequence"), asked[name].values)
         trained = trained.assign_coords(variant=asked.variant.values).assign(nll=trained.nll.astype("float32"))
-        return _stamped(
-            bench,
-            trained,
-            "is it gone",
-            asked,
-            method=method or "twin",
-            recipe=recipe.sha256(),
-            arms={k: len(v) for k, v in arms.items()},
-        )
+        call = {"method": method or "twin", "recipe": recipe.sha256(), "arms": {k: len(v) for k, v in arms.items()}}
+        return _stamped(bench, trained, "is it gone", asked, **call)
 
     return _kept(bench, f"gone {method or 'twin'}", make)

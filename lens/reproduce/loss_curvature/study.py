@@ -50,7 +50,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import xarray as xr
 
 from ...models import weight_hash
 from ...results import dataset as results
@@ -63,7 +62,8 @@ from . import verdicts
 from .bench import Bench, Preset
 from .claims import CLAIMS
 from .decay import FILE as DECAY
-from .steps import everything, file_of, names
+from .pooling import Parts
+from .steps import all_steps, file_of
 
 NAME = "loss-curvature"
 _SOME = (
@@ -121,7 +121,7 @@ class Reproduction(Judged):
     "curve K-FAC", "gone twin", ...), `tables` tidy tables of them over all seeds.
     """
 
-    parts: dict[int, dict[str, xr.Dataset]] = field(default_factory=dict)
+    parts: Parts = field(default_factory=dict)
 
 
 def measure(asked: Asked) -> Reproduction:
@@ -142,7 +142,9 @@ def measure(asked: Asked) -> Reproduction:
         kept = Steps(folder, config, classic=True)
         parts = {}
         for s, (mine, twin, corpus) in trios.items():
-            parts[s] = everything(Bench(mine, twin, corpus.recipe, plan, kept, asked.seed, asked.say))
+            bench = Bench(mine, twin, corpus.recipe, plan, kept, asked.seed, asked.say)
+            steps = all_steps(plan.methods, plan.attacked)
+            parts[s] = {name: step(bench) for name, step in steps.items()}
     made = _gathered(parts, asked.seed, folder)
     made.config = kept.config
     made.provenance = results.provenance(parts[plan.seeds[0]]["matched"])
@@ -152,11 +154,12 @@ def measure(asked: Asked) -> Reproduction:
 def read(folder: Path, record: Mapping[str, Any], seed: int) -> Reproduction:
     """A stored run, its tables computed anew from the steps."""
     plan = record["config"]["preset"]
-    parts = {s: {name: open_result(folder / f"{file_of(name, s)}.nc") for name in names(plan)} for s in plan["seeds"]}
+    names = all_steps(plan["methods"], plan["attacked"])
+    parts = {s: {name: open_result(folder / f"{file_of(name, s)}.nc") for name in names} for s in plan["seeds"]}
     return _gathered(parts, seed, folder)
 
 
-def _gathered(parts: dict[int, dict[str, xr.Dataset]], seed: int, folder: Path | None = None) -> Reproduction:
+def _gathered(parts: Parts, seed: int, folder: Path | None = None) -> Reproduction:
     from .tables import tables
 
     made = tables(parts, seed)

@@ -224,7 +224,8 @@ def membership(parts: Parts, seed: int) -> pd.DataFrame:
     first = next(iter(parts.values()))["duplicates"]
     counts = sorted(set(first.duplicates.values.tolist()) - {0})
     for i, j, count in np.ndindex(first.sizes["state"], first.sizes["score"], len(counts)):
-        ranks, member, group, runs = [], [], [], []
+        ranks: list[np.ndarray] = []
+        member, group, runs = [], [], []
         for s, p in parts.items():
             ds, begin = p["duplicates"], len(ranks)
             for kind in dict.fromkeys(ds.kind.values[ds.duplicates.values == counts[count]]):

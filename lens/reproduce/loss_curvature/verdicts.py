@@ -193,9 +193,8 @@ def _against(
     cheaper: pd.DataFrame | None = None,
 ) -> None:
     """K-FAC below each of others in strict recitation of val at the matched loss; `cheaper`: what curves say."""
-    found = {}
-    for o in (o for o in others if _has(parts, o)):
-        found |= {o: _differences(numbers, parts, "K-FAC", o, seed, f"kfac_minus_{o}", ["val"])["val"]}
+    there = [o for o in others if _has(parts, o)]
+    found = {o: _differences(numbers, parts, "K-FAC", o, seed, f"kfac_minus_{o}", ["val"])["val"] for o in there}
     if not found:
         return
     alone, some = each_below(list(found.values()))

@@ -105,8 +105,9 @@ js:
 test-slow: model
 	$(call both-parts,slow,worksteal)
 
+# A terminal of JupyterLab finds the command `lens`.
 lab: model
-	$(BIN)/python -m jupyterlab notebooks/00_start_here.ipynb
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m jupyterlab notebooks/00_start_here.ipynb
 
 bench: model
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt

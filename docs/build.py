@@ -25,8 +25,10 @@ GUIDES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
 #: Of `docs/`, what Sphinx reads.
 SHOWN = (".md", ".py", ".css", ".png", ".svg")
 NEEDED = ("sphinx", "myst_nb", "furo", "sphinx_copybutton", "latex2mathml")
-#: Rooms that a method stands on, which have public names of their own; the families are all the others.
-GROUND = ("engine", "models", "prompts", "results", "stats", "readout", "scoring", "training", "figures")
+#: Rooms that a method stands on, which have public names of their own.
+GROUND = ("engine", "models", "prompts", "results", "stats", "readout", "scoring", "training", "figures", "organisms")
+#: Packages that are neither: what a command or another page tells. The families are all the others.
+ELSEWHERE = ("arguments", "data", "reproduce", "templates")
 
 
 def missing() -> list[str]:
@@ -118,7 +120,7 @@ def references() -> Iterator[tuple[str, str, str]]:
         module = f"lens.{info.name}"
         if info.name in GROUND:
             yield module, "What methods stand on", reference(module, documented)
-        elif (ROOT / "lens" / info.name / "titles.json").is_file():
+        elif info.ispkg and info.name not in ELSEWHERE:
             yield module, "Families of methods", reference(module, documented)
     yield "widgets", "Widgets", reference("widgets", documented)
 
@@ -127,9 +129,16 @@ def reference_index(pages: list[tuple[str, str]]) -> str:
     """The list of pages of reference, by group."""
     page = titled("Reference") + "Every public name, from its docstring. Shapes are written as in jaxtyping.\n\n"
     for group in ("One list", "Families of methods", "What methods stand on", "Widgets"):
-        listed = "".join(f"   {module}\n" for module, its in pages if its == group)
-        page += f".. toctree::\n   :maxdepth: 1\n   :caption: {group}\n\n{listed}\n"
-    return page
+        modules = [module for module, its in pages if its == group]
+        page += f".. rubric:: {group}\n\n"
+        page += "".join(f":doc:`{module}`\n   {about(module)}\n\n" for module in modules)
+    return page + ".. toctree::\n   :hidden:\n\n" + "".join(f"   {module}\n" for module, _ in pages)
+
+
+def about(module: str) -> str:
+    """The first sentence of a module's docstring, which may run over lines."""
+    text = " ".join((importlib.import_module(module).__doc__ or "").split("\n\n")[0].split())
+    return re.split(r"(?<=[.?!]) (?=[A-Z])", text)[0]
 
 
 def project(guides: list[str]) -> str:

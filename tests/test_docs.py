@@ -13,6 +13,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 import lens
+from tests import test_house as house
 
 ROOT = Path(__file__).parent.parent
 
@@ -100,6 +101,57 @@ def test_signatures_name_the_kinds_of_arguments(monkeypatch):
     assert "Annotated" in spelled and docstrings.bare(f"(k: {spelled} = 5)") == "(k: Count = 5)"
     other = "(x: ~typing.Annotated[list[int], <lens.arguments.kinds.Filled object at 0x7f>] | None)"
     assert docstrings.bare(other) == "(x: list[int] | None)"
+
+
+def test_every_package_of_methods_and_every_room_they_stand_on_has_a_page_of_reference():
+    """What the walls take for a family, the three rooms of statistics, read-outs and scores, and the views."""
+    groups: dict[str, set[str]] = {}
+    for module, group, page in build.references():
+        groups.setdefault(group, set()).add(module.removeprefix("lens."))
+        assert page.count("::") > 1 and build.about(module).endswith((".", "?", "!")), module
+    packages = {path.parent.name for path in (ROOT / "lens").glob("*/__init__.py")}
+    assert groups["Families of methods"] == {name for name in packages if house.is_family(name)} - {"arguments"}
+    assert {"stats", "readout", "scoring", "engine", "results", "organisms"} <= groups["What methods stand on"]
+    assert groups["Widgets"] == {"widgets"} and groups["One list"] == {"lens"}
+
+
+def test_a_sentence_about_a_module_ends_where_it_ends():
+    assert build.about("lens.stats").endswith("calibration, splits.")
+    assert build.about("lens.patching") == "Activation patching: which site carries it?"
+
+
+@needs_sphinx
+def test_a_formula_that_the_converter_does_not_know_is_a_warning(monkeypatch):
+    """A sign that would stand in the page as it was typed: no formula of the pages has one."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_extensions"))
+    mathml = importlib.import_module("mathml")
+    told: list[tuple] = []
+    monkeypatch.setattr(mathml.LOG, "warning", lambda *about, **where: told.append(about))
+    for latex in (r"\big\| x \big\|", r"\nosuch x"):
+        mathml.mathml(latex, "inline", None)
+    assert len(told) == 2
+    formulas = [
+        formula
+        for path in (ROOT / "docs").rglob("*.md")
+        for pair in re.findall(r"\$\$(.+?)\$\$|\$([^$`\n]+)\$", path.read_text(encoding="utf-8"), re.S)
+        for formula in pair
+        if formula
+    ]
+    for latex in formulas:
+        assert "<math" in mathml.mathml(latex, "inline", None)
+    assert len(formulas) > 20 and len(told) == 2, told[2:]
+
+
+@needs_sphinx
+def test_the_text_of_a_property_is_not_taken_for_its_type(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_extensions"))
+    docstrings = importlib.import_module("docstrings")
+    from sphinx.ext.napoleon import Config, GoogleDocstring
+
+    lines = ["rho * sqrt(n - 1): mean 0 and variance 1."]
+    docstrings.process(None, "property", "p", None, None, lines)
+    shown = GoogleDocstring(lines, Config(), what="property", name="p").lines()
+    assert r"rho \* sqrt(n - 1): mean 0 and variance 1." in shown and not [line for line in shown if ":type" in line]
 
 
 @pytest.mark.slow

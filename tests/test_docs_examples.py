@@ -48,6 +48,17 @@ def test_the_examples_of_a_page_run_and_print_what_it_says(name, models, tmp_pat
         pytest.skip(f"not installed: what all {left_out} examples import")
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_code_fits_the_page(name):
+    """The text of a page is 928 pixels wide beside its list of pages, the columns of calls side by side half of it."""
+    widest = 115
+    for example in docs.read(PAGES[name]).examples:
+        start = docs.read(PAGES[name]).text.rfind("\n", 0, example.code.span[0] - 1)
+        inside = name == "coming-from" and docs.read(PAGES[name]).text[start:].startswith("\n    ")
+        too_wide = [line for line in example.code.text.splitlines() if len(line) > (55 if inside else widest)]
+        assert not too_wide, f"line {example.code.line} of {name}: {too_wide}"
+
+
 @pytest.mark.parametrize("peer", ["transformer_lens", "nnsight", "circuitsvis"])
 def test_whether_a_peers_calls_ran_is_said(peer):
     """A page leaves out the calls of a package that is not there; this test then says so."""

@@ -15,6 +15,8 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.S)
 
 def test_there_are_six_examples_of_at_most_ten_lines():
     assert len(EXAMPLES) == 6 and all(len(e.strip().splitlines()) <= 10 for e in EXAMPLES)
+    code = [line for block in re.findall(r"```\w+\n(.*?)```", README, re.S) for line in block.splitlines()]
+    assert [line for line in code if len(line) > 115] == []
 
 
 def test_it_is_read_in_a_few_minutes_and_says_what_a_newcomer_asks():

@@ -74,8 +74,11 @@ def escaped(line: str) -> str:
 
 
 def process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Called by autodoc before napoleon reads the lines."""
-    lines[:] = [escaped(line) for line in sections(straight(lines))]
+    """Called by autodoc before napoleon reads the lines; of a value it would take all before a colon for a type, unless
+    something stands above: a remark that is not shown.
+    """
+    above = ["..", ""] if what in ("property", "attribute", "data") else []
+    lines[:] = above + [escaped(line) for line in sections(straight(lines))]
 
 
 @cache

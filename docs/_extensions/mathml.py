@@ -12,7 +12,7 @@ from sphinx.util import logging
 
 LOG = logging.getLogger(__name__)
 #: What the converter does not know, it hands on as it is.
-UNKNOWN = re.compile(r"\\[A-Za-z]+")
+UNKNOWN = re.compile(r"\\(?:[A-Za-z]+|.)")
 
 
 def mathml(latex: str, display: str, place: nodes.Node) -> str:

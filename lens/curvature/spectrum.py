@@ -25,6 +25,7 @@ from ..results import dataset as results
 from ..results.record import plain as as_json
 from ..scoring.likelihood import plain
 from ..stats import bootstrap_comparison
+from ..stats.bounds import AT_LEAST_0
 from .controls import random_orthogonal
 from .eigen import By, Decomposition, LayerCurvature
 from .errors import CurvatureError
@@ -216,9 +217,11 @@ def activation_ratio(
                 means.append(here)
                 bar.update()
             of[kind] = np.concatenate(means)
-    ratio = bootstrap_comparison(of["memorised"], of["clean"], paired=False, level=level, seed=seed)
+    ratio = bootstrap_comparison(of["memorised"], of["clean"], paired=False, level=level, seed=seed, bounds=AT_LEAST_0)
     widths = {k: of[k][..., -1] / of[k][..., 0] for k in ("memorised", "clean")}
-    last = bootstrap_comparison(widths["memorised"], widths["clean"], paired=False, level=level, seed=seed)
+    last = bootstrap_comparison(
+        widths["memorised"], widths["clean"], paired=False, level=level, seed=seed, bounds=AT_LEAST_0
+    )
     dims = ("basis", "layer", "side", "band")
     ds = xr.Dataset(
         {

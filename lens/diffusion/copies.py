@@ -22,6 +22,7 @@ from ..arguments import Count, Draws, Seed, Share, array, door
 from ..extras import require
 from ..results import dataset as results
 from ..stats import Interval, bootstrap, proportion
+from ..stats.bounds import SHARE
 from .arguments import Seeds
 from .errors import DiffusionError
 
@@ -391,8 +392,9 @@ def rate(copy: Any, *, level: Share = 0.95, resamples: Draws = 2000, seed: Seed 
         k = round(mean * n, 9)
         low, high = proportion(math.floor(k), n, level).low, proportion(math.ceil(k), n, level).high
         return Interval(mean, low, high, level, n, "Clopper-Pearson over captions", "rate")
-    found = bootstrap(share, level=level, resamples=resamples, seed=seed, values="number") if n > 1 else None
+    options = {"level": level, "resamples": resamples, "seed": seed, "values": "number", "bounds": SHARE}
+    found = bootstrap(share, **options) if n > 1 else None
     if found is None or np.isnan(found.low):
         kind = "not available: one caption" if found is None else str(found.kind)
         return Interval(mean, np.nan, np.nan, level, n, kind, "rate")
-    return Interval(mean, max(0.0, found.low), min(1.0, found.high), level, n, f"{found.kind}, over captions", "rate")
+    return Interval(mean, found.low, found.high, level, n, f"{found.kind}, over captions", "rate")

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..arguments import Count, Draws, Seed, Share, array, door
 from ..results import dataset as results
 from ..stats import AUC, auc, bootstrap, holm
+from ..stats.bounds import AT_LEAST_0
 from ..stats.labels import MEMBER
 from .errors import DiffusionError
 from .sampling import Samples
@@ -125,7 +126,7 @@ def detect_by_step(
     for name, values in (("memorised", a.mean(1)), ("never", b.mean(1))):
         if len(values) < 2:
             raise DiffusionError(f"{name} is of {len(values)} caption; an interval over captions needs at least two.")
-        found = bootstrap(values, level=level, resamples=resamples, seed=seed, values="number")
+        found = bootstrap(values, level=level, resamples=resamples, seed=seed, values="number", bounds=AT_LEAST_0)
         made |= {
             name: ("step", np.atleast_1d(found.estimate)),
             f"{name}_low": ("step", np.atleast_1d(found.low)),

@@ -34,6 +34,7 @@ from ..extras import require
 from ..progress import hidden
 from ..results import dataset as results
 from ..stats import Interval, bootstrap, bootstrap_comparison
+from ..stats.bounds import AT_LEAST_0, clip
 from .arguments import Captions
 from .copies import Images, pixels, rate
 from .errors import DiffusionError
@@ -329,16 +330,9 @@ def frechet_interval(a: Any, b: Any, *, level: Share = 0.95, resamples: Draws = 
         parts[0], -parts[1], statistic="difference", paired=False, level=level, resamples=resamples, seed=seed
     )
     method = f"{found.method}, of the linearised distance, {len(parts[0])} and {len(parts[1])} units"
-    return Interval(
-        value,
-        float(np.maximum(0.0, value + found.low)),
-        value + found.high,
-        level,
-        found.n,
-        method,
-        "Frechet distance",
-        str(found.kind),
-    )
+    low, high = value + found.low, value + found.high
+    one = Interval(value, low, high, level, found.n, method, "Frechet distance", str(found.kind))
+    return clip(one, AT_LEAST_0)
 
 
 @door(DiffusionError)
@@ -362,7 +356,7 @@ def frechet_floor(
     for _ in range(splits):
         order = rng.permutation(len(both))
         found.append(_frechet(*(both[part].reshape(-1, x.shape[1]) for part in (order[: len(a)], order[len(a) :])))[0])
-    one = bootstrap(found, level=level, seed=seed)
+    one = bootstrap(found, level=level, seed=seed, bounds=AT_LEAST_0)
     return Interval(
         one.estimate,
         one.low,
@@ -560,7 +554,9 @@ def denoising_error(
     }
     ds = xr.Dataset({"error": (("picture", "bin"), error)}, coords)
     if len(error) > 1:
-        by, whole = (bootstrap(x, level=level, seed=seed, values="number") for x in (error, error.mean(1)))
+        by, whole = (
+            bootstrap(x, level=level, seed=seed, values="number", bounds=AT_LEAST_0) for x in (error, error.mean(1))
+        )
     else:
         by, whole = (
             Interval(value, value * np.nan, value * np.nan, level, 1, "none: one picture")

@@ -13,6 +13,7 @@ import xarray as xr
 
 from ..arguments import Seed, Share, array, door, shown
 from ..stats import Interval, mean_interval
+from ..stats.bounds import DIFFERENCE
 from ..stats.means import NONE, over_runs
 from .data import KINDS, ForgettingError
 
@@ -112,9 +113,8 @@ def paired(differences: np.ndarray, seed: int, name: str) -> dict[str, Any]:
             "n": len(present),
             "interval": "none: fewer than two values",
         }
-    found = mean_interval(
-        present, seed=seed, values="difference" if np.isin(present, (-1.0, 0.0, 1.0)).all() else "number"
-    )
+    of = "difference" if np.isin(present, (-1.0, 0.0, 1.0)).all() else "number"
+    found = mean_interval(present, seed=seed, values=of, bounds=DIFFERENCE)
     how = str(found.kind)
     return {
         name: float(found.estimate),

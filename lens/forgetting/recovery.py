@@ -27,6 +27,7 @@ from ..readout.answers import ANSWER, SCORES
 from ..results import dataset as results
 from ..results.record import record_of
 from ..stats import bootstrap, bootstrap_comparison, halves
+from ..stats.bounds import DIFFERENCE
 from .data import ForgettingError, Probe, accuracy, anatomy, core
 
 _VECTOR = "a vector [d_model], or anything with direction or at_site(site)"
@@ -232,7 +233,7 @@ def recovered(result: xr.Dataset, before: Any = None, *, seed: Seed = 0) -> pd.D
     rows = []
     for condition, draws in held.items():
         values, where = np.mean(draws, 0), cells[condition]
-        apart = bootstrap(values - base[half.report], seed=seed)
+        apart = bootstrap(values - base[half.report], seed=seed, bounds=DIFFERENCE)
         layer, strength = where[0][:2] if len(draws) == 1 else (np.nan, np.nan)
         gain = float(apart.estimate)
         row: dict[str, Any] = {
@@ -253,7 +254,9 @@ def recovered(result: xr.Dataset, before: Any = None, *, seed: Seed = 0) -> pd.D
             row |= {"lost": lost, "share": gain / lost if lost > 0 else np.nan}
         control = held.get(RANDOM.get(condition, ""))
         if control is not None:
-            over = bootstrap_comparison(values, np.mean(control, 0), statistic="difference", seed=seed)
+            over = bootstrap_comparison(
+                values, np.mean(control, 0), statistic="difference", seed=seed, bounds=DIFFERENCE
+            )
             row |= {
                 "over_random": float(over.estimate),
                 "over_random_low": float(over.low),

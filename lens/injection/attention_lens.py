@@ -41,6 +41,7 @@ from ..models import same_weights, weight_hash
 from ..models.hash import same_record
 from ..progress import hidden
 from ..readout.vocabulary import int_only
+from ..stats.bounds import AT_LEAST_0, Bounds
 from .bridge import head_vectors, read_heads
 from .items import InjectionError, Item
 from .lens_data import LensData, collect, lens_texts
@@ -188,14 +189,14 @@ class AttentionLens:
         lens.weight, lens.bias, lens.scale = fit.weight, fit.bias, float(fit.scale[train].mean())
         unit = data.groups[held_out] if data.grouped else np.arange(len(held_out))
 
-        def over(x: np.ndarray) -> list[float | None]:
-            return interval_over(x, unit, seed)
+        def over(x: np.ndarray, bounds: Bounds | None = None) -> list[float | None]:
+            return interval_over(x, unit, seed, bounds)
 
         lens.report = {
             "layer": lens.layer,
-            "kl_before": over(before),
-            "kl_after": over(after),
-            "kl_mean": over(constant),
+            "kl_before": over(before, AT_LEAST_0),
+            "kl_after": over(after, AT_LEAST_0),
+            "kl_mean": over(constant, AT_LEAST_0),
             "gain": over(before - after),
             "gain_over_mean": over(constant - after),
             "unit": "group" if data.grouped else "text",

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from .. import stats
 from ..engine.autograd import require_autograd
 from ..readout.norms import norm_scale, post_norm_scale, through_norm
+from ..stats.bounds import Bounds
 from .items import InjectionError
 from .lens_data import LensData
 
@@ -145,12 +146,12 @@ def split_texts(groups: np.ndarray, seed: int) -> list[np.ndarray]:
     return [np.sort(np.array(p)) for p in parts]
 
 
-def interval_over(values: np.ndarray, unit: np.ndarray, seed: int) -> list[float | None]:
+def interval_over(values: np.ndarray, unit: np.ndarray, seed: int, bounds: Bounds | None = None) -> list[float | None]:
     """The mean over units (each a mean over its texts) with its 95 % interval; its ends are None where there is none
-    (all units alike).
+    (all units alike). `bounds`: what the mean cannot leave.
     """
     means = np.array([values[unit == u].mean() for u in np.unique(unit)])
-    interval = stats.bootstrap(means, seed=seed, values="number")
+    interval = stats.bootstrap(means, seed=seed, values="number", bounds=bounds)
     return [
         float(interval.estimate),
         *(float(end) if np.isfinite(end) else None for end in (interval.low, interval.high)),

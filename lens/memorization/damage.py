@@ -15,6 +15,7 @@ from ..engine.in_force import Within
 from ..engine.sessions import of_one_model
 from ..results import dataset as results
 from ..stats import bootstrap_comparison, halves
+from ..stats.bounds import DIFFERENCE, SHARE, Bounds
 from ..stats.units import unit_means
 from .distances import ndcg
 from .errors import Holds, MemorizationError
@@ -178,14 +179,22 @@ def damage_summary(
         )
         tests.append(test)
 
-    def of_units(measure: str, was: np.ndarray, now: np.ndarray, unit: str, of: np.ndarray | None, note: str) -> None:
-        lines.append(_line(measure, was, now, unit, of, level, seed) | {"units": note})
+    def of_units(
+        measure: str,
+        was: np.ndarray,
+        now: np.ndarray,
+        unit: str,
+        of: np.ndarray | None,
+        note: str,
+        bounds: Bounds | None = DIFFERENCE,
+    ) -> None:
+        lines.append(_line(measure, was, now, unit, of, level, seed, bounds) | {"units": note})
         tests.append(changed(np.asarray(now, float) - np.asarray(was, float), of, seed))
 
     apart = changed(nll / tokens, None, seed)
     of_texts("clean loss", a, b, b - a, low, high, kind, apart)
     of_texts("perplexity", np.exp(a), np.exp(b), np.exp(b - a), np.exp(low), np.exp(high), kind, apart, "text (factor)")
-    found = over(result.ndcg.values, texts, level, seed)
+    found = over(result.ndcg.values, texts, level, seed, bounds=SHARE)
     of_texts(
         "nDCG@10",
         1.0,
@@ -197,9 +206,8 @@ def damage_summary(
         "it cannot rise above 1",
     )
     if "copy_loss_after" in result:
-        of_units(
-            "copying loss", result.copy_loss_before.values, result.copy_loss_after.values, "text", texts, notes["text"]
-        )
+        was, now = (result[f"copy_loss_{w}"].values for w in ("before", "after"))
+        of_units("copying loss", was, now, "text", texts, notes["text"], None)
     if "right_after" in result:
         keys = [(str(t), None) for t in dict.fromkeys(result.task.values)]
         keys += (
@@ -255,11 +263,11 @@ def _line(
     of: np.ndarray | None,
     level: float,
     seed: int,
+    bounds: Bounds | None,
 ) -> dict[str, Any]:
     was, now = (np.asarray(v, float) if of is None else unit_means(v, of)[0] for v in (before, after))
-    found = interval(
-        now - was, level, seed, "difference" if np.isin(np.concatenate([was, now]), (0.0, 1.0)).all() else "number"
-    )
+    kind = "difference" if np.isin(np.concatenate([was, now]), (0.0, 1.0)).all() else "number"
+    found = interval(now - was, level, seed, kind, bounds)
     return {
         "measure": measure,
         "before": np.nanmean(was),

@@ -6,7 +6,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..arguments import door, unfit
+from ..stats.bounds import AT_LEAST_0, SHARE
 from .errors import MemorizationError
+
+#: What each measure of a sequence cannot leave. Truth values of units that do not agree are a share of the unit.
+BOUNDS = dict.fromkeys(("strict", "loose", "lev", "rouge_l"), SHARE) | {"exact_prefix": AT_LEAST_0, "nll": AT_LEAST_0}
 
 
 @door(MemorizationError)

@@ -22,6 +22,7 @@ from ..stats.crossings import crossing_difference
 from ..stats.samples import PValue
 from ..training import Recipe
 from .damage import edited
+from .distances import BOUNDS
 from .errors import Holds, MemorizationError, causal, stamped
 from .probing import MEASURES, Curve, Parameters, curve, recitation, refuse_held, rows_of
 from .sequences import Sequences, apart, disjoint
@@ -191,7 +192,8 @@ def relearning_summary(
                         lines.append({measure: np.nan, "low": np.nan, "high": np.nan, "interval_kind": NO_LOOK, "n": 0})
                         tests.append(NO_LOOK.removeprefix("none: "))
                     else:
-                        found = over(values.astype(bool) if measure in ("strict", "loose") else values, of, level, seed)
+                        of_units = values.astype(bool) if measure in ("strict", "loose") else values
+                        found = over(of_units, of, level, seed, bounds=BOUNDS[measure])
                         lines.append(
                             {
                                 measure: found.estimate,

@@ -12,9 +12,11 @@ import xarray as xr
 from ..arguments import Filled, Seed, Share, door
 from ..results import dataset as results
 from ..stats import bootstrap, fisher_exact, holm, mean_interval, permutation, proportion, sign_flip
+from ..stats.bounds import SHARE, Bounds
 from ..stats.effects import UNITS, clusters
 from ..stats.samples import Interval, PValue
 from ..stats.units import joined, nested, unit_means
+from .distances import BOUNDS
 from .errors import Holds, MemorizationError, labels
 
 #: on what the p of groups rests
@@ -117,7 +119,7 @@ def grouped(
         of = None if units is None else units[at]
         line = dict(zip(keys.columns, label)) | {"n": len(at) if of is None else len(np.unique(of))}
         for variable in chosen:
-            found = over(ds[variable].values[at], of, level, seed, runs[at])
+            found = over(ds[variable].values[at], of, level, seed, runs[at], bounds=BOUNDS.get(variable))
             line |= {
                 variable: found.estimate,
                 f"{variable}_low": found.low,
@@ -266,11 +268,13 @@ def over(
     seed: int,
     runs: np.ndarray | None = None,
     of: str = "auto",
+    bounds: Bounds | None = None,
 ) -> Interval:
     """The mean over units of [n] values with its interval; of several runs with both levels in it. Truth values whose
-    units agree within themselves are a share.
+    units agree within themselves are a share. `bounds`: what numbers cannot leave.
     """
     truth = values.dtype == bool
+    bounds = SHARE if truth else bounds
     if runs is not None and (len(set(runs)) < 2 or np.isnan(values.astype(float)).all()):
         runs = None
     if units is not None:
@@ -280,8 +284,9 @@ def over(
         values = unit_means(values, units)[0]
     share = truth and bool(np.isin(values, (0.0, 1.0)).all())
     if runs is not None:
-        return nested(values, runs, level=level, seed=seed, of="share" if share else "number").interval
-    return interval(values.astype(bool) if share else values, level, seed, of)
+        of = "share" if share else "number"
+        return nested(values, runs, level=level, seed=seed, of=of, bounds=bounds).interval
+    return interval(values.astype(bool) if share else values, level, seed, of, bounds)
 
 
 def _apart(values: np.ndarray, inside: np.ndarray, units: np.ndarray | None, seed: int) -> PValue | str:
@@ -316,23 +321,19 @@ def changed(differences: np.ndarray, units: np.ndarray | None = None, seed: int 
     return sign_flip(present, seed=seed) if len(present) else "no values"
 
 
-def interval(values: np.ndarray, level: float = 0.95, seed: int = 0, of: str = "auto") -> Interval:
-    """The mean of one value a unit with its interval, exact for truth values; no bounds where none can be had. `of`:
-    what the values are, see `lens.stats.means.mean_interval`.
+def interval(
+    values: np.ndarray, level: float = 0.95, seed: int = 0, of: str = "auto", bounds: Bounds | None = None
+) -> Interval:
+    """The mean of one value a unit with its interval, exact for truth values; no bounds where none can be had. `of`,
+    `bounds`: what the values are, see `lens.stats.means.mean_interval`.
     """
     if values.dtype == bool:
         return proportion(int(values.sum()), len(values), level)
     present = values[~np.isnan(values.astype(float))]
     if len(present) < 2:
-        return Interval(
-            float(present.mean()) if len(present) else np.nan,
-            np.nan,
-            np.nan,
-            level,
-            len(present),
-            "none: fewer than two values",
-        )
-    return mean_interval(present, level=level, seed=seed, values=of)
+        mean = float(present.mean()) if len(present) else np.nan
+        return Interval(mean, np.nan, np.nan, level, len(present), "none: fewer than two values")
+    return mean_interval(present, level=level, seed=seed, values=of, bounds=bounds)
 
 
 @door(MemorizationError)

@@ -17,6 +17,7 @@ from ..results import dataset as results
 from ..stats import bootstrap_comparison
 from ..stats.units import nested
 from .damage import Performance, compared, edited
+from .distances import BOUNDS
 from .errors import Holds, MemorizationError
 from .extraction import MEASURES, extract
 from .performance import performance
@@ -150,7 +151,7 @@ def tradeoff_summary(result: Tradeoff, *, level: Share = 0.95, seed: Seed = 0, c
             of = None if units["sequence"] is None else units["sequence"][at]
             line: dict[str, Any] = {"n": len(at) if of is None else len(np.unique(of))}
             for measure in MEASURES[:4]:
-                found = over(now[measure].values[at], of, level, seed)
+                found = over(now[measure].values[at], of, level, seed, bounds=BOUNDS[measure])
                 line |= {
                     measure: found.estimate,
                     f"{measure}_low": found.low,
@@ -222,6 +223,7 @@ def matched(
             level=level,
             seed=seed,
             of="share" if truth else "number",
+            bounds=BOUNDS[measure],
         ).interval
         runs = tuple(float(r.mean()) for r in read)
         lines.append(

@@ -10,6 +10,7 @@ import xarray as xr
 
 from ..arguments import Draws, Name, Seed, Share, door, unfit
 from ..results import dataset as results
+from ..stats.bounds import effect_bounds
 from ..stats.effects import UNITS, clusters, tested
 from .grid import PatchError
 
@@ -70,7 +71,10 @@ def summary(
     x = ds[variable].transpose("prompt", ...)
     record = results.provenance(ds)
     units, note = clusters(cluster, ds.sizes["prompt"], fields(ds, record), GUESS)
-    found, about = tested(x.values, units, level=level, resamples=resamples, flips=flips, method=method, seed=seed)
+    bounds = effect_bounds(x.attrs.get("units", ""))
+    found, about = tested(
+        x.values, units, level=level, resamples=resamples, flips=flips, method=method, seed=seed, bounds=bounds
+    )
     made = xr.Dataset(
         {k: (x.dims[1:], v) for k, v in found.items()}, {c: ds[c] for c in ds.coords if "prompt" not in ds[c].dims}
     )

@@ -12,6 +12,7 @@ from scipy import stats
 
 from ..errors import Error
 from ..results.dataset import provenance
+from ..stats.bounds import DIFFERENCE
 from ..stats.intervals import Interval
 from ..stats.means import LEAST, mean_interval
 from ..stats.units import unit_means
@@ -147,6 +148,7 @@ def compare(
                     resamples=resamples,
                     seed=seed,
                     name="correlation within a prompt",
+                    bounds=DIFFERENCE,
                 )
                 if np.isfinite(column).sum() >= LEAST
                 else None

@@ -19,6 +19,7 @@ from ..engine.sessions import of_one_model
 from ..prompts import Pair
 from ..results import dataset as results
 from ..stats import bootstrap, proportion
+from ..stats.bounds import SHARE
 from .norms import back_through_norm, kv_heads, norm_scale, through_norm, value_weight
 from .reading import (
     ReadoutError,
@@ -152,7 +153,7 @@ def induction_scores(
     for batch, runs in recorded(decoder, ids, ("pattern",), "induction scores"):
         for l in layers_with(decoder, None, "pattern"):
             samples[:, batch, l] = pattern_scores(runs.get("pattern", l), length).cpu().numpy()
-    interval = bootstrap(samples, axis=1, level=level, seed=seed, values="number")
+    interval = bootstrap(samples, axis=1, level=level, seed=seed, values="number", bounds=SHARE)
     dims, heads = ("score", "layer", "head"), np.arange(decoder.n_heads)
     queries = np.arange(len(ids[0]) - length, len(ids[0]))
     ds = xr.Dataset(

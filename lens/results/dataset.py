@@ -83,13 +83,14 @@ def read_record(text: Any, where: str) -> dict[str, Any]:
     if text is None:
         raise ResultError(
             f"{where} has no attribute {ATTRIBUTE!r}, so it does not say how it was computed; "
-            "copy the record of the result it came from: lens.stamp(ds, lens.record(source))."
+            "copy the record of the result it came from: lens.results.stamp(ds, lens.record(source))."
         )
     try:
         record: dict[str, Any] = reading.value(text)
     except ValueError as error:
         raise ResultError(
-            f"the attribute {ATTRIBUTE!r} of {where} is not JSON ({error}); write it anew with lens.stamp(ds, record)."
+            f"the attribute {ATTRIBUTE!r} of {where} is not JSON ({error}); write it anew with"
+            " lens.results.stamp(ds, record)."
         ) from None
     _check_record(record, f"the record of {where}")
     return record

@@ -11,6 +11,7 @@ import numpy as np
 
 from lens.arguments import Labels
 from lens.stats import significance
+from lens.stats.bounds import Bounds
 from lens.stats.intervals import bootstrap
 from lens.stats.means import MISSING
 from lens.stats.multiplicity import holm
@@ -34,6 +35,7 @@ def tested(
     flips: int | None = None,
     method: str = "auto",
     seed: int = 0,
+    bounds: Bounds | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Mean over units of every cell of `values` [n, ...cells] (NaN where missing), with the columns `COLUMNS`, and what
     a record keeps of how.
@@ -42,7 +44,8 @@ def tested(
     flips (two-sided; null: symmetric about 0): it is guaranteed if that holds, and `p_kind` says "approximate" in cells
     whose values are seen to be skewed (D'Agostino's test, p <= .05, from 8 units): sign flips of lognormal effects of
     mean 0 are at most .05 in 19 % of cases at n = 12. `flips`: sign patterns, all where there are no more; None takes
-    100 a cell and at least 10,000, so that Holm's correction can reach .05.
+    100 a cell and at least 10,000, so that Holm's correction can reach .05. `bounds`: what an effect cannot leave, see
+    `lens.stats.bounds.effect_bounds`.
     """
     x = values if units is None else unit_means(values, units)[0]
     shape, flat = x.shape[1:], np.asarray(x, float).reshape(len(x), -1)
@@ -57,7 +60,9 @@ def tested(
     flips = max(10_000, 100 * int(counted.sum())) if flips is None else flips
     kind, floor = "none", None
     if counted.any():
-        interval = bootstrap(flat[:, counted], level=level, resamples=resamples, seed=seed, method=method)
+        interval = bootstrap(
+            flat[:, counted], level=level, resamples=resamples, seed=seed, method=method, bounds=bounds
+        )
         test = sign_flip(flat[:, counted], resamples=flips, seed=seed)
         kind, floor = str(test.kind), float(np.max(test.floor))
         for name, found in (

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import special
 
 from lens.arguments import Draws, Positive, Seed, Share, door
+from lens.stats.bounds import Bounds, clip
 from lens.stats.samples import (
     Interval,
     StatisticsError,
@@ -49,6 +50,7 @@ def mean_interval(
     seed: Seed = 0,
     memory_mb: Positive = 200,
     name: str = "mean",
+    bounds: Bounds | None = None,
 ) -> Interval:
     """Confidence interval of the mean along `axis`, for every cell of the other axes at once, with the kind of each in
     `kind`.
@@ -61,6 +63,8 @@ def mean_interval(
             nominal level below 60 values (`widened`). "auto": by the whole array: truth values or their differences are
             taken as such, everything else as numbers; an array of zeros alone, which may be either, gets the bounds
             that hold for both. Say "difference" where no unit may have lost.
+        bounds: the least and the largest value that a number can have: (0, 1) of a share of a unit, (-1, 1) of a
+            difference of two. What lies beyond is cut off, and `kind` says so (`lens.stats.bounds`).
 
     Numbers get no interval where all are equal, or where so many are that resamples of one repeated value reach the
     tail: NaN bounds, and `kind` says so.
@@ -102,16 +106,17 @@ def mean_interval(
     kinds = np.unique(kind)
     method = str(kinds[0]) if kinds.size == 1 else SEVERAL
     mean, low, high = (unwrap(v, shape) for v in (mean, low, high))
-    return Interval(mean, low, high, level, unwrap(n, shape), method, name, unwrap(kind, shape))
+    found = Interval(mean, low, high, level, unwrap(n, shape), method, name, unwrap(kind, shape))
+    return clip(found, bounds)
 
 
-def over_runs(values, level: float = 0.95, name: str = "mean") -> Interval:
+def over_runs(values, level: float = 0.95, name: str = "mean", bounds: Bounds | None = None) -> Interval:
     """Mean of one value a training run (seed) with Student's t interval: right for values that are near normal over
     runs, whatever their number; NaN is left out.
 
     No bounds for fewer than two runs, and none where all are equal: shares of a few units tie by chance (in 43 % of
     cases for three runs of 16 units at a share of .98), and say nothing of the spread then. Where the units within runs
-    are at hand use `lens.stats.units.nested`.
+    are at hand use `lens.stats.units.nested`. `bounds`: what the mean cannot leave, see `mean_interval`.
     """
     x = np.asarray(values, float).ravel()
     x = x[np.isfinite(x)]
@@ -121,7 +126,8 @@ def over_runs(values, level: float = 0.95, name: str = "mean") -> Interval:
     if np.ptp(x) <= 1e-12 * max(np.abs(x).max(), np.finfo(float).tiny):
         return Interval(mean, np.nan, np.nan, level, x.size, "none: all runs are equal", name)
     half = float(special.stdtrit(x.size - 1, (1 + level) / 2)) * x.std(ddof=1) / np.sqrt(x.size)
-    return Interval(mean, mean - half, mean + half, level, x.size, "t interval over seeds", name)
+    found = Interval(mean, mean - half, mean + half, level, x.size, "t interval over seeds", name)
+    return clip(found, bounds)
 
 
 def kind_of(flat: np.ndarray) -> str:

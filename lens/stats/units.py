@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from lens.stats.bounds import DIFFERENCE, SHARE, Bounds, clip
 from lens.stats.means import EQUAL, NONE, kind_of, mean_interval
 from lens.stats.multiplicity import holm
 from lens.stats.samples import Interval, PValue, StatisticsError, as_array, check_open_unit, plain
@@ -105,14 +106,15 @@ def nested(
     seed: int = 0,
     of: str = "auto",
     name: str = "mean",
+    bounds: Bounds | None = None,
 ) -> Nested:
     """The mean of the top units' means (each counts once) with an interval and a p-value that hold both where top units
     differ and where only the units within them do.
 
     Args:
         values: [top, unit], or [n] with the top unit of each in `tops`; NaN where missing. For a comparison give the
-            differences of each unit, or one array of each arm (see `nested_difference`). of: what the values are, as in
-            `mean_interval`.
+            differences of each unit, or one array of each arm (see `nested_difference`). of, bounds: what the values
+            are, and what numbers cannot leave, as in `mean_interval`; truth values and their differences have theirs.
 
     Student's t over a few shares has no width where top units tie, and its p is then 0: the interval is therefore the
     wider of the t interval over top units and that of all units within them, and p the larger of the t test's and the
@@ -149,15 +151,14 @@ def nested(
         if same.size > 1
         else None
     )
-    found = _both(means, within, _within(same, kind, resamples, seed), level, same.size, name)
+    bounds = {"share": SHARE, "difference": DIFFERENCE}.get(kind, bounds)
+    found = _both(means, within, _within(same, kind, resamples, seed), level, same.size, name, bounds)
     each, k = max(1, same.size // len(means)), len(means)
     if kind != "share" or k < 2 or means.var(ddof=1) * each <= same.mean() * (1 - same.mean()):
         return found  # top units differ by no more than their units explain
     # a t interval of few shares is too short where they lie unevenly: Korn and Graubard's is one of the hull
     over, seen = rate_over_runs(means, each, level, ends=False), found.interval
-    return replace(
-        found, interval=replace(seen, low=max(0.0, min(seen.low, over.low)), high=min(1.0, max(seen.high, over.high)))
-    )
+    return replace(found, interval=replace(seen, low=min(seen.low, over.low), high=max(seen.high, over.high)))
 
 
 def nested_difference(
@@ -168,9 +169,10 @@ def nested_difference(
     resamples: int = 10_000,
     seed: int = 0,
     name: str = "difference",
+    bounds: Bounds | None = None,
 ) -> Nested:
     """As `nested`, of the difference of two arms that have other units within the same top units: `a[i]` and `b[i]` are
-    the units of top unit i.
+    the units of top unit i. `bounds`: what the difference cannot leave; of truth values it is -1 to 1.
     """
     from lens.stats.contrasts import comparison
     from lens.stats.significance import permutation
@@ -192,7 +194,7 @@ def nested_difference(
         float(found.estimate[0]), float(found.low[0]), float(found.high[0]), level, x.size + y.size, found.method
     )
     p = float(np.atleast_1d(permutation(x[:, 0], y[:, 0], resamples=resamples, seed=seed).p)[0])
-    return _both(means, within, p, level, x.size + y.size, name)
+    return _both(means, within, p, level, x.size + y.size, name, DIFFERENCE if truth else bounds)
 
 
 def nested_holm(tests: Sequence[Nested]) -> np.ndarray:
@@ -200,7 +202,15 @@ def nested_holm(tests: Sequence[Nested]) -> np.ndarray:
     return holm(np.array([float(t.p) for t in tests]))
 
 
-def _both(means: np.ndarray, within: Interval | None, p_within: float, level: float, n: int, name: str) -> Nested:
+def _both(
+    means: np.ndarray,
+    within: Interval | None,
+    p_within: float,
+    level: float,
+    n: int,
+    name: str,
+    bounds: Bounds | None = None,
+) -> Nested:
     k, mean = len(means), float(means.mean())
     low, high = (np.nan, np.nan) if within is None else (float(within.low), float(within.high))
     p, kind = p_within, NESTED
@@ -223,7 +233,7 @@ def _both(means: np.ndarray, within: Interval | None, p_within: float, level: fl
     else:
         kind, how = EQUAL if within is None else str(within.kind), "the test within one top unit"
     return Nested(
-        Interval(mean, low, high, level, k if k > 1 else n, kind, name),
+        clip(Interval(mean, low, high, level, k if k > 1 else n, kind, name), bounds),
         PValue(plain(p), "approximate", k, how, mean),
         means,
         n,

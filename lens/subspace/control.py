@@ -21,6 +21,7 @@ from ..engine.linear import Linear
 from ..engine.sessions import of_one_model
 from ..results import dataset as results
 from ..stats import bootstrap
+from ..stats.bounds import SHARE
 from ..stats.samples import PValue
 from .activations import statistics
 from .data import Tokens, fitting, refuse_overlap, running, tokens_of
@@ -163,7 +164,7 @@ def _report(masks: list[Mask], sets: int, size: int, call: dict[str, Any], seed:
         cells = iou[np.ix_(rows, columns)]
         # each set's mean with its partners: the sets are the sample, not the pairs that share them
         of_sets = np.nanmean(cells, axis=1)
-        interval = bootstrap(of_sets, level=call["level"], resamples=2000, seed=seed)
+        interval = bootstrap(of_sets, level=call["level"], resamples=2000, seed=seed, bounds=SHARE)
         mean.append(of_sets.mean())
         low.append(interval.low)
         high.append(interval.high)

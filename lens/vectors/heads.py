@@ -12,6 +12,7 @@ from scipy import stats
 from ..arguments import Count, Draws, Index, Seed, Share, door
 from ..readout.agreement import Agreement, AgreementError, compare
 from ..results import dataset as results
+from ..stats.bounds import effect_bounds
 from ..stats.effects import UNITS, clusters, tested
 from .errors import VectorError
 
@@ -54,13 +55,20 @@ def summary(
     }
     units, note = clusters(cluster, len(x), known, ("x", *UNITS))
     whole = np.isfinite(x).all(0)
+    unit = effects["effect"].attrs.get("units", "")
     found, about = tested(
-        np.where(whole, x, np.nan), units, level=level, resamples=resamples, flips=flips, method=method, seed=seed
+        np.where(whole, x, np.nan),
+        units,
+        level=level,
+        resamples=resamples,
+        flips=flips,
+        method=method,
+        seed=seed,
+        bounds=effect_bounds(unit),
     )
     found["n"] = np.where(whole, found["n"], np.isfinite(x).sum(0))
     rank = np.full(whole.shape, np.nan)
     rank[whole] = np.argsort(np.argsort(-found["mean"][whole], kind="stable"), kind="stable")
-    unit = effects["effect"].attrs.get("units", "")
     ds = xr.Dataset(
         {
             name: (("layer", "head"), v, {"units": unit} if name in ("mean", "low", "high") else {})

@@ -217,7 +217,7 @@ def test_wrong_types_name_the_argument():
 
 
 def test_provenance_of_what_is_not_a_result():
-    with pytest.raises(ResultError, match="lens.stamp"):
+    with pytest.raises(ResultError, match="lens.results.stamp"):
         provenance(xr.Dataset())
     with pytest.raises(ResultError, match="not JSON"):
         provenance(xr.Dataset(attrs={"mnemoscope": "{"}))
@@ -522,7 +522,7 @@ def test_any_text_and_float_round_trips(tokens, numbers, word):
         (lambda ds: ds.assign(when=("position", np.array(["2020", "2021"], dtype="datetime64[ns]"))), "datetime64"),
         (lambda ds: ds.assign(z=("position", np.array([1j, 2]))), "complex128"),
         (lambda ds: ds.stack(cell=("layer", "position")), "MultiIndex.*reset_index"),
-        (lambda ds: ds.drop_attrs(), "lens.stamp"),
+        (lambda ds: ds.drop_attrs(), "lens.results.stamp"),
     ],
 )
 def test_save_refuses_what_a_result_cannot_hold(tmp_path, change, words):
@@ -996,7 +996,7 @@ def test_store_refuses_parts_that_do_not_fit(tmp_path):
         (None, lambda ds: ds.assign(n=("layer", [1, 2, 3, 4])), "'n' is int64"),
         (None, lambda ds: ds.assign(done=1.0), "'done'"),
         (None, lambda ds: ds.isel(position=slice(0, 0)), "no cells"),
-        (None, lambda ds: ds.drop_attrs(), "lens.stamp"),
+        (None, lambda ds: ds.drop_attrs(), "lens.results.stamp"),
         (None, lambda ds: ds.assign_coords(layer=[0, 0, 1, 2]), "unique"),
     ],
 )

@@ -392,9 +392,9 @@ def rate(copy: Any, *, level: Share = 0.95, resamples: Draws = 2000, seed: Seed 
         k = round(mean * n, 9)
         low, high = proportion(math.floor(k), n, level).low, proportion(math.ceil(k), n, level).high
         return Interval(mean, low, high, level, n, "Clopper-Pearson over captions", "rate")
-    options = {"level": level, "resamples": resamples, "seed": seed, "values": "number", "bounds": SHARE}
-    found = bootstrap(share, **options) if n > 1 else None
-    if found is None or np.isnan(found.low):
-        kind = "not available: one caption" if found is None else str(found.kind)
-        return Interval(mean, np.nan, np.nan, level, n, kind, "rate")
+    if n < 2:
+        return Interval(mean, np.nan, np.nan, level, n, "not available: one caption", "rate")
+    found = bootstrap(share, level=level, resamples=resamples, seed=seed, values="number", bounds=SHARE)
+    if np.isnan(found.low):
+        return Interval(mean, np.nan, np.nan, level, n, str(found.kind), "rate")
     return Interval(mean, found.low, found.high, level, n, f"{found.kind}, over captions", "rate")

@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from tests.widgets.fakes import without_last_inputs
+
 CHROMIUM = (
     os.environ.get("MNEMOSCOPE_CHROMIUM")
     or shutil.which("chromium")
@@ -19,6 +21,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.parent.name == "browser":
             item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(autouse=True)
+def inputs(tmp_path_factory, monkeypatch):
+    """The folder of the last inputs of this test's own process."""
+    return without_last_inputs(tmp_path_factory, monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ import numpy as np
 import xarray as xr
 
 from lens.prompts import EncodedPair, Pair, PromptError
+from widgets.base import last_inputs
+from widgets.base.examples import ExampleView
 
 SCRIPT = "<script>alert(1)</script>"
 Cell = namedtuple("Cell", "clean corrupted edited")
@@ -21,6 +23,14 @@ PAIR = Pair(
     answer=" Mary",
     foil=" John",
 )
+
+
+def without_last_inputs(tmp_path_factory, monkeypatch):
+    """No last input is known, and those of this test lie in a folder of their own, which is returned."""
+    folder = tmp_path_factory.mktemp("inputs")
+    monkeypatch.setattr(ExampleView, "_last_inputs", {})
+    monkeypatch.setattr(last_inputs, "place", lambda view: folder / f"{view}.json")
+    return folder
 
 
 class FakeModel:

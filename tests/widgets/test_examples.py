@@ -1,11 +1,14 @@
 """Views open on a working example, offer further ones, and remember what a person asked."""
 
+import json
+
 import pytest
 from IPython import display as ipython_display
 
 import widgets
 from lens.prompts import encode
-from tests.widgets import fakes, test_injection_bench, test_vector_bench
+from tests.widgets import fakes, test_injection_bench, test_provenance_bench, test_vector_bench
+from widgets.base import last_inputs
 from widgets.base.examples import ExampleView
 from widgets.patch_explorer.examples import EXAMPLES
 
@@ -13,8 +16,7 @@ SECONDS = 60
 
 
 @pytest.fixture(autouse=True)
-def nothing_typed(monkeypatch):
-    monkeypatch.setattr(ExampleView, "_last_inputs", {})
+def nothing_displayed(monkeypatch):
     monkeypatch.setattr(ipython_display, "display", lambda *a, **k: None)
 
 
@@ -132,3 +134,99 @@ def test_each_injected_example_is_of_another_memory_and_has_a_control_of_its_own
     for fields in found:
         assert fields["other"].lower() not in (fields["memory"].lower(), fields["answer"].strip().lower())
         assert fields["subject"] in fields["prompt"]
+
+
+# --- the last own input, in another session
+
+MINE = {"clean": "a b c", "corrupted": "a x c", "answer": " y", "foil": " z", "start": ""}
+
+
+def asked(fields):
+    view = explorer()
+    view._on_message(view, {"type": "run", "fields": fields}, [])
+    view.wait(SECONDS)
+    return view
+
+
+def another_session(monkeypatch):
+    monkeypatch.setattr(ExampleView, "_last_inputs", {})
+
+
+def test_the_last_own_input_is_offered_in_another_session(monkeypatch, inputs):
+    asked(MINE)
+    another_session(monkeypatch)
+    view = explorer()
+    assert view.examples["own"] and view.examples["chosen"] is None
+    view._on_message(view, {"type": "example", "number": -1}, [])
+    view.wait(SECONDS)
+    assert {name: getattr(view, name) for name in MINE} == MINE and view.status == "complete"
+    assert [path.name for path in inputs.iterdir()] == ["PatchExplorer.json"], "nothing unfinished lies beside it"
+    attention = widgets.AttentionView(fakes.FakeModel(), compute=fakes.attention)
+    assert not attention.examples["own"], "each kind of view has its own"
+
+
+def test_the_next_own_input_replaces_it(monkeypatch):
+    asked(MINE)
+    asked(MINE | {"answer": " w"})
+    another_session(monkeypatch)
+    view = explorer()
+    view._on_message(view, {"type": "example", "number": -1}, [])
+    view.wait(SECONDS)
+    assert view.answer == " w"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("{", "cannot be read"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        ("[]", "another form"),
+        ('{"format": "mnemoscope input", "version": 99, "fields": {}}', "another form"),
+        ('{"format": "mnemoscope input", "version": 1, "fields": {"clean": "a"}}', "fields are other ones"),
+        ('{"format": "mnemoscope input", "version": 1, "fields": 3}', "fields are other ones"),
+        ("x" * 200_000, "are too many"),
+    ],
+)
+def test_a_damaged_input_is_left_out_with_a_notice_and_replaced_by_the_next(monkeypatch, inputs, content, why):
+    path = inputs / "PatchExplorer.json"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.warns(UserWarning, match=f"the last input of PatchExplorer was left out: .*{why}"):
+        view = explorer()
+    assert not view.examples["own"] and view.clean == ""
+    view._on_message(view, {"type": "run", "fields": MINE}, [])
+    view.wait(SECONDS)
+    another_session(monkeypatch)
+    assert explorer().examples["own"]
+
+
+def test_values_that_a_field_cannot_hold_are_not_offered(monkeypatch, inputs):
+    fields = MINE | {"clean": 3}
+    text = json.dumps({"format": last_inputs.FORMAT, "version": last_inputs.VERSION, "fields": fields})
+    (inputs / "PatchExplorer.json").write_text(text)
+    assert not explorer().examples["own"]
+
+
+def test_an_input_of_sets_that_a_view_was_not_given_is_not_offered(monkeypatch):
+    transcript, suspects, references = test_provenance_bench.world(n=100)
+    view = widgets.ProvenanceBench(suspects, transcript, references, resamples=99)
+    view._on_message(view, {"type": "run", "fields": {"suspect": "bob"}}, [])
+    assert view.wait(SECONDS) and view.examples["own"]
+    another_session(monkeypatch)
+    assert widgets.ProvenanceBench(suspects, transcript, references).examples["own"]
+    assert not widgets.ProvenanceBench({"carol": suspects["alice"]}, transcript, references).examples["own"]
+
+
+def test_a_long_input_is_of_its_session_alone(monkeypatch, inputs):
+    with pytest.warns(UserWarning, match="kept until this session ends, not longer: it has more than"):
+        view = asked(MINE | {"start": "w " * last_inputs.MOST_BYTES})
+    assert view.examples["own"] and list(inputs.iterdir()) == []
+    another_session(monkeypatch)
+    assert not explorer().examples["own"]
+
+
+def test_a_folder_that_cannot_be_written_costs_the_next_session_only(monkeypatch, inputs):
+    monkeypatch.setattr(last_inputs, "place", lambda view: inputs / "file" / f"{view}.json")
+    (inputs / "file").write_text("")
+    with pytest.warns(UserWarning, match="kept until this session ends, not longer"):
+        view = asked(MINE)
+    assert view.status == "complete" and view.examples["own"]

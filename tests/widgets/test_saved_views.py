@@ -4,15 +4,25 @@ import json
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
+from IPython import display as ipython_display
 
 import lens
 import widgets
 from lens.memorization import Sequences
 from lens.prompts import Pair
 from tests.memorization.helpers import clean, known, taught
-from tests.widgets import fakes, test_injection_bench, test_vector_bench
-from widgets.base import state
+from tests.widgets import (
+    fakes,
+    test_curvature_view,
+    test_diffusion_bench,
+    test_injection_bench,
+    test_provenance_bench,
+    test_vector_bench,
+)
+from widgets.base import state, sweep
+from widgets.subspace_bench import work as subspace_work
 
 SECONDS = 60
 FAKES = {"_patch": fakes.FakePatch(), "_explain": fakes.explain, "_encode": fakes.encode}
@@ -114,6 +124,159 @@ def test_a_subspace_bench_comes_back_on_the_same_weights_only(tmp_path):
         widgets.restore(path, other, *given)
     asked = widgets.restore(path, other, *given, any_weights=True)
     assert asked.found == {} and asked.sparsities == view.sparsities
+    taken = {"known": clean(16, seed=4)}
+    with pytest.raises(widgets.ViewError, match=r"^memorised: the state is of other texts than the sets given"):
+        widgets.restore(path, model, taken["known"], given[1], prefix=known().prefix)
+
+
+# --- the numbers behind the picture
+
+
+def written(view, folder, name):
+    """The bytes of what the view saves."""
+    return view.save(folder / name).read_bytes()
+
+
+def test_a_restored_curve_is_saved_cut_and_continued(tmp_path, monkeypatch):
+    model = taught()
+    given = ({"known": Sequences.of(known())}, {"random": list(clean(30, seed=9))})
+    view = widgets.SubspaceBench(model, *given, sparsities=(0.04, 0.1))
+    view.run(wait=True)
+    view.set_state({"method": "wanda"})
+    view.run(wait=True)
+    view.set_state({"method": "contrast", "at": 2})
+    view.wait(SECONDS)
+    again = widgets.restore(view.save_state(tmp_path / "x.json"), model, *given)
+    assert picture(again) == picture(view)
+    xr.testing.assert_equal(again.result, view.result)
+    assert written(again, tmp_path, "b.csv") == written(view, tmp_path, "a.csv")
+    assert again.mask().iou(view.mask()) == 1 and again.strength == 0.1
+    asked = []
+    measured = subspace_work.measured
+    monkeypatch.setattr(subspace_work, "measured", lambda *a: asked.append(a) or measured(*a))
+    again.set_state({"sparsities": "0.04, 0.1, 0.2"})
+    again.run(wait=True)
+    assert again.found["strengths"] == [0.04, 0.1, 0.2] and len(asked) == 2, "only the new point and its control"
+    again.set_state({"method": "wanda"})
+    again.wait(SECONDS)
+    assert again.found["fields"]["method"] == "wanda" and len(asked) == 2, "the other curve is there as well"
+
+
+def test_a_restored_curvature_view_has_its_removal(tmp_path):
+    model = test_curvature_view.speaking()
+    decomposition = lens.curvature.decompose(model, lens.curvature.factors(model, "mlp", clean(60)))
+    given = (model, decomposition, known(), clean(8, seed=9))
+    view = widgets.CurvatureView(*given, layer=test_curvature_view.UP, band=(0.25, 0.5))
+    view.wait(SECONDS)
+    view.run(wait=True)
+    path = view.save_state(tmp_path / "x.json")
+    again = widgets.restore(path, *given)
+    assert picture(again) == picture(view)
+    xr.testing.assert_equal(again.result, view.result)
+    assert written(again, tmp_path, "b.csv") == written(view, tmp_path, "a.csv")
+    again.set_state({"low": 0.0})
+    again.wait(SECONDS)
+    again.set_state({"low": 0.25})
+    again.wait(SECONDS)
+    assert again.taken == view.taken, "the band that was taken out is shown where it is chosen again"
+    with pytest.raises(widgets.ViewError, match=r"^memorised: the state is of other texts"):
+        widgets.restore(path, model, decomposition, known().subset(range(5)), clean(8, seed=9))
+
+
+def test_a_restored_provenance_bench_corrects_for_the_questions_asked_before(tmp_path):
+    transcript, suspects, references = test_provenance_bench.world(kind="key")
+    given = (suspects, transcript, references)
+    view = widgets.ProvenanceBench(*given, resamples=199, rows=400, rule="n")
+    view.run(wait=True)
+    view.set_state({"suspect": "bob"})
+    view.run(wait=True)
+    path = view.save_state(tmp_path / "x.json")
+    again = widgets.restore(path, *given, resamples=199)
+    assert picture(again) == picture(view)
+    assert str(again.result) == str(view.result) and len(again.results) == 2
+    for kind in ("json", "csv"):
+        assert written(again, tmp_path, f"b.{kind}") == written(view, tmp_path, f"a.{kind}")
+    for one in (view, again):
+        one.set_state({"suspect": "alice", "seed": 7})
+        one.run(wait=True)
+    assert [line["holm"] for line in again.lines] == [line["holm"] for line in view.lines] and len(again.lines) == 3
+    again._on_message(again, {"type": "show", "number": 1}, [])
+    again.wait(SECONDS)
+    assert again.found["number"] == 1
+    other, _, _ = test_provenance_bench.world(kind="key", seed=1)
+    with pytest.raises(widgets.ViewError, match=r"^transcripts: .* is another order than the state's"):
+        widgets.restore(path, suspects, {transcript.name: other}, references)
+
+
+def test_a_restored_diffusion_bench_has_its_measures_pictures_and_mask(tmp_path):
+    pipeline = test_diffusion_bench.pipeline_of(test_diffusion_bench.RECIPE)
+    view = test_diffusion_bench.ask(test_diffusion_bench.bench(pipeline))
+    view.attack(wait=True)
+    assert view.status == "complete", view.error
+    path = view.save_state(tmp_path / "x.json")
+    options = dict(never=test_diffusion_bench.FRESH, steps=test_diffusion_bench.STEPS, first=2, sparsity=0.1)
+    given = ({"known": test_diffusion_bench.KNOWN}, {"others": test_diffusion_bench.OTHERS})
+    again = widgets.restore(path, pipeline, *given, **options)
+    assert picture(again) == picture(view)
+    xr.testing.assert_equal(again.result, view.result)
+    xr.testing.assert_equal(again.score_map, view.score_map)
+    assert again.mask().iou(view.mask()) == 1
+    assert written(again, tmp_path, "b.csv") == written(view, tmp_path, "a.csv")
+    assert again._static() == view._static()
+    with pytest.raises(widgets.ViewError, match=r"^memorised: 'known' is not given, or with other captions"):
+        widgets.restore(path, pipeline, {"known": test_diffusion_bench.OTHERS}, given[1], **options)
+
+
+def test_a_restored_vector_bench_has_its_vector_and_its_test(tiny_bridge, tmp_path):
+    model = tiny_bridge("llama")[0]
+    view = test_vector_bench.real(model)
+    pairs = view.pairs
+    view.run(wait=True)
+    view.test(wait=True)
+    assert view.status == "complete" and view.tested is not None, view.error
+    again = widgets.restore(view.save_state(tmp_path / "x.json"), model, pairs)
+    assert picture(again) == picture(view)
+    xr.testing.assert_identical(again.result, view.result)
+    xr.testing.assert_identical(again.tested, view.tested)
+    site = lens.Site("resid_post", layer=1)
+    assert torch.equal(again.vector.at_site(site), view.vector.at_site(site))
+    assert written(again, tmp_path, "b.csv") == written(view, tmp_path, "a.csv")
+
+
+def test_a_large_part_lies_in_the_cache_and_its_absence_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "INLINE", 1000)
+    monkeypatch.setenv("MNEMOSCOPE_CACHE", str(tmp_path / "cache"))
+    model = fakes.FakeModel()
+    view = widgets.VectorBench(model, _tools=test_vector_bench.FakeTools())
+    view.run(wait=True)
+    path = view.save_state(tmp_path / "x.json")
+    (part,) = (tmp_path / "cache").rglob("*.json")
+    again = widgets.restore(path, model, _tools=test_vector_bench.FakeTools())
+    xr.testing.assert_identical(again.result, view.result)
+    for damage in (lambda: part.write_text("[]"), part.unlink):
+        damage()
+        bare = widgets.restore(path, model, _tools=test_vector_bench.FakeTools())
+        assert bare.map == view.map and bare.result is None
+        assert bare.progress["text"] == sweep.NOT_HERE
+        with pytest.raises(widgets.ViewError, match="^save: there is no run to save yet"):
+            bare.save(tmp_path / "x.csv")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["SubspaceBench", "CurvatureView", "ProvenanceBench", "DiffusionBench"])
+def test_a_restored_example_is_left_as_it_is_when_it_is_shown(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(ipython_display, "display", lambda *a, **k: None)
+    view = getattr(widgets, kind)()
+    view._open()
+    view.wait(600)
+    chosen = {"SubspaceBench": {"seed": 5}, "CurvatureView": {"seed": 5}, "ProvenanceBench": {"seed": 5}}
+    view.set_state(chosen.get(kind, {"step": 1}))
+    view.wait(600)
+    again = widgets.restore(view.save_state(tmp_path / "x.json"))
+    before = picture(again)
+    again._ipython_display_()
+    again.wait(600)
+    assert picture(again) == before
 
 
 def changed(path, **values):

@@ -188,9 +188,9 @@ class FakeTools:
         )
 
 
-def bench(task=PAIRS, *, tools=None, after=None, wait=True, **options):
+def bench(task=PAIRS, *, tools=None, model=None, after=None, wait=True, **options):
     view = widgets.VectorBench(
-        fakes.FakeModel(6, 4),
+        model or fakes.FakeModel(6, 4),
         task,
         after=after,
         _tools=tools or FakeTools(),

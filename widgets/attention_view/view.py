@@ -53,6 +53,8 @@ class AttentionView(SweepView):
     overview = traitlets.Dict().tag(sync=True, echo_update=False)
     pattern = traitlets.Dict().tag(sync=True, echo_update=False)
 
+    _noun = "The attention"
+
     @door(ViewError)
     def __init__(
         self,
@@ -146,10 +148,6 @@ class AttentionView(SweepView):
     def _progress(self, run: Request) -> dict[str, Any]:
         text = f"{run.dataset.sizes['query']} tokens, " if run.dataset is not None else "stopped after "
         return {"done": run.done, "total": len(run.texts), "text": f"{text}{run.seconds:.1f} s"}
-
-    def _title(self, error: BaseException) -> str:
-        common = super()._title(error)
-        return "The attention could not be computed" if common.startswith("The sweep failed") else common
 
     def _fail(self, error: BaseException) -> None:
         super()._fail(error)

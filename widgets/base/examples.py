@@ -1,4 +1,6 @@
-"""A view that opens on a working example: a menu of further ones, and the person's last own input."""
+"""A view that opens on a working example: a menu of further ones, and the person's last own input, also of an earlier
+session.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from typing import Any, ClassVar
 
 import traitlets
 
+from widgets.base import last_inputs
 from widgets.base.view import View
 
 
@@ -30,12 +33,14 @@ class ExampleView(View):
     examples = traitlets.Dict().tag(sync=True)
 
     _typed: tuple[str, ...] = ()
-    #: of every kind of view, what a person asked last in this kernel
+    #: of every kind of view, what a person asked last, in this session or in an earlier one
     _last_inputs: ClassVar[dict[str, dict[str, Any]]] = {}
     _opened = False
 
     def _offer(self, examples: Iterable[Example]) -> None:
         self._offered = tuple(examples)
+        if (own := last_inputs.read(type(self).__name__, self._typed)) is not None:
+            self._last_inputs[type(self).__name__] = own
         self.observe(lambda _: self._mark(), list(self._typed))
         self._mark()
 
@@ -46,7 +51,18 @@ class ExampleView(View):
             return {name: copy.deepcopy(getattr(self, name)) for name in self._typed}
 
     def _own_input(self) -> dict[str, Any] | None:
-        return self._last_inputs.get(type(self).__name__)
+        """The person's last input, where this view can be asked it."""
+        own = self._last_inputs.get(type(self).__name__)
+        return own if own is not None and self._can_ask(own) else None
+
+    def _can_ask(self, fields: Mapping[str, Any]) -> bool:
+        """Whether these values are ones that the fields can hold: an input may be of other sets, or another version."""
+        try:
+            for name, value in fields.items():
+                self.traits()[name]._validate(self, value)
+        except traitlets.TraitError:
+            return False
+        return True
 
     def _number_of(self, typed: Mapping[str, Any]) -> int | None:
         """The example that these fields are of, -1 for the person's own, None for neither."""
@@ -70,6 +86,8 @@ class ExampleView(View):
         """Keep what the person asked, unless it is an example's."""
         typed = self._typed_now()
         if self._typed and not self._blank() and self._number_of(typed) in (None, -1):
+            if self._last_inputs.get(type(self).__name__) != typed:
+                last_inputs.write(type(self).__name__, typed)
             self._last_inputs[type(self).__name__] = typed
             self._mark()
 
@@ -114,6 +132,10 @@ class ExampleView(View):
     def _waits(self) -> bool:
         """Whether nothing was asked yet, so that an example may be."""
         return self._blank()
+
+    def _take_state(self, saved: dict[str, Any]) -> None:
+        self._opened = True  # what was restored is not replaced by an example
+        super()._take_state(saved)
 
     def _ipython_display_(self) -> None:
         if not self._opened:

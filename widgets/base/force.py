@@ -171,14 +171,10 @@ class ForceView(SweepView):
     # --- what the browser asks for
 
     def _commands(self) -> dict[str, Callable[[dict], None]]:
-        return {
-            "move": lambda _: None,
-            "run": lambda _: self.run(),
-            "stop": lambda _: self.stop(),
+        return super()._commands() | {
             "put": lambda _: self.put(wait=False),
             "undo": lambda _: self.undo(wait=False),
             "document": self._on_document,
-            "save": self._on_save,
         }
 
     def _on_document(self, message: dict) -> None:
@@ -188,8 +184,7 @@ class ForceView(SweepView):
 
     def _send_mask(self) -> None:
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                content = self._savable().save(Path(folder) / "mask.npz").read_bytes()
+            content = file_of(self._savable())
         except BaseException as error:
             self.publish(saved={"ok": False, "text": str(error) or type(error).__name__})
             return
@@ -205,6 +200,12 @@ class ForceView(SweepView):
             if self._lift is not None:
                 self._release()
         super().close()
+
+
+def file_of(mask: Any) -> bytes:
+    """What `mask.save` writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        return mask.save(Path(folder) / "mask.npz").read_bytes()
 
 
 def _nobody() -> None:

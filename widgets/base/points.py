@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from lens import memorization
+from widgets.base import state
 from widgets.base.sets import Sides
 from widgets.base.text import finite
 
@@ -25,6 +26,18 @@ class Point:
     probes: np.ndarray | None = None
     shares: dict[str, float] = field(default_factory=dict)
     share: float = 0.0
+
+
+def pack(point: Point) -> dict[str, Any]:
+    """The point in what JSON can hold."""
+    values = {of.name: getattr(point, of.name) for of in fields(point)}
+    return state.to_json(values | {"line": state.pack(point.line)})
+
+
+def unpack(packed: dict[str, Any]) -> Point:
+    """The point that `pack` was given."""
+    values = {name: state.from_json(value) for name, value in packed.items() if name != "line"}
+    return Point(**values, line=state.unpack(packed["line"]))
 
 
 def measured(

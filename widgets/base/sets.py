@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,6 +86,14 @@ def stacked(rows: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [np.stack([row for row in rows if len(row) == n]) for n in dict.fromkeys(map(len, rows))]
 
 
+def digest(rows: Sequence[np.ndarray]) -> str:
+    """SHA-256 of rows of token ids."""
+    found = hashlib.sha256()
+    for row in rows:
+        found.update(f"{len(row)} ".encode() + np.ascontiguousarray(row, "<i8").tobytes())
+    return found.hexdigest()
+
+
 @dataclass
 class Sides:
     """The texts of one question: what the edit is found on, what is reported on, and what counts as clean."""
@@ -97,6 +106,19 @@ class Sides:
     @property
     def found(self) -> Sequences:
         return self.sets[FOUND]
+
+    def digest(self) -> str:
+        """SHA-256 of all that is asked about: two questions of the same texts have the same."""
+        parts = [*(f"{name} {of.sha256}" for name, of in self.sets.items()), digest(self.reference), digest(self.clean)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def expect(self, kept: str) -> None:
+        """Raises ViewError where a state is of other texts."""
+        if kept != self.digest():
+            raise ViewError(
+                "memorised: the state is of other texts than the sets given, or of the same ones halved otherwise; give"
+                " the sets that the view was made with, or any_weights=True to take the question without the answers"
+            )
 
 
 def sides_of(memorised: Sequences, reference: list[np.ndarray], clean: list[np.ndarray] | None, seed: int) -> Sides:

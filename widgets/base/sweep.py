@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import traitlets
 import xarray as xr
@@ -14,18 +14,21 @@ import xarray as xr
 import lens
 from lens.arguments import FilePath, door
 from lens.files import expanded
+from widgets.base import state
 from widgets.base.examples import ExampleView
 from widgets.errors import ViewError
 
 PART_SECONDS = 0.08  # layers that finish faster than this are shown together
+#: What a restored view says where the numbers behind its picture are not at hand.
+NOT_HERE = "The picture was restored without the numbers behind it: run again to save them."
 
 
 class SweepView(ExampleView):
     """A view whose answer is a sweep: started, watched, stopped, saved.
 
     A subclass gives `_question` (the run that the fields describe), `_compute` (its Dataset), `_publish_run` (its map
-    as traits), and may add `_ended`, `_title` and `_refresh_code`. A run has `dataset`, `status`, `seconds`,
-    `layers_done()` and `complete()`.
+    as traits), and may add `_ended`, `_title` and `_refresh_code`; and for a saved state `_runs_to_keep`, `_pack` and
+    `_unpack`. A run has `dataset`, `status`, `seconds`, `layers_done()` and `complete()`.
     """
 
     status = traitlets.Unicode("idle").tag(sync=True)
@@ -35,6 +38,12 @@ class SweepView(ExampleView):
     saved = traitlets.Dict().tag(sync=True)
 
     _begins = "Both unedited runs …"
+    #: what is said of errors, by their name; and what fails otherwise
+    _titles: ClassVar[dict[str, str]] = {}
+    _noun = "The sweep"
+    #: what `save` says while there is nothing to save, and the endings that it knows
+    _unsaved = "save: there is no run to save yet; run a sweep first"
+    _endings = ".zarr, .nc, .csv or .parquet"
 
     def __init__(self, **traits: Any) -> None:
         self._stopped = threading.Event()
@@ -91,7 +100,7 @@ class SweepView(ExampleView):
         """
         dataset = self._dataset()
         if dataset is None:
-            raise ViewError("save: there is no run to save yet; run a sweep first")
+            raise ViewError(self._unsaved)
         target = expanded(path)
         (lens.save if target.suffix == ".zarr" else lens.export)(dataset, target, overwrite=overwrite)
         return target
@@ -170,13 +179,47 @@ class SweepView(ExampleView):
             self._fail(error)
 
     def _title(self, error: BaseException) -> str:
+        name = type(error).__name__
+        if title := self._titles.get(name):
+            return title
         if isinstance(error, lens.ChangeError):
             return "The model is in use, or was changed meanwhile"
-        return (
-            "Out of memory"
-            if type(error).__name__ == "OutOfMemoryError"
-            else f"The sweep failed ({type(error).__name__})"
-        )
+        return "Out of memory" if name == "OutOfMemoryError" else f"{self._noun} failed ({name})"
+
+    # --- what a saved state keeps of the runs
+
+    def _runs_to_keep(self) -> list[Any]:
+        """Runs whose results a state keeps."""
+        return [] if self._shown is None or self._shown.dataset is None else [self._shown]
+
+    def _pack(self, run: Any) -> dict[str, Any]:
+        """A run in what JSON can hold."""
+        raise NotImplementedError
+
+    def _unpack(self, packed: dict[str, Any]) -> Any:
+        """The run that `_pack` was given, among the view's own. Raises ViewError where the view is of another set."""
+        raise NotImplementedError
+
+    def _more_state(self) -> dict[str, Any]:
+        runs = self._runs_to_keep()
+        return {
+            "results": [state.deposit(self._pack(run)) for run in runs],
+            "shown": next((i for i, run in enumerate(runs) if run is self._shown), None),
+        }
+
+    def _take_more(self, more: dict[str, Any]) -> None:
+        for i, part in enumerate(more.get("results", ())):
+            if (packed := state.withdraw(part)) is not None:
+                run = self._unpack(packed)
+                if i == more.get("shown"):
+                    self._show(run, progress=self._progress(run))
+
+    def _take_state(self, saved: dict[str, Any]) -> None:
+        super()._take_state(saved)
+        shown = saved["answers"].get("status") in ("complete", "stopped")
+        if shown and self.result is None:  # said where the person looks for what was computed
+            self.publish(progress=dict(self.progress) | {"text": NOT_HERE})
+        self._refresh_code()
 
     def _refresh_code(self) -> None:
         """Write the Python that reproduces the view into `code`."""
@@ -191,11 +234,19 @@ class SweepView(ExampleView):
         with contextlib.suppress(Exception):  # a model that cannot be hashed is reported by the run itself
             lens.models.weight_hash(self.model)
 
+    def _commands(self) -> dict[str, Any]:
+        return {
+            "move": lambda _: None,  # the fields that come with it are all
+            "run": lambda _: self.run(),
+            "stop": lambda _: self.stop(),
+            "save": self._on_save,
+        }
+
     def _on_save(self, message: dict) -> None:
         try:
             path = str(message.get("path", "")).strip()
             if not path:
-                raise ViewError("path: is empty; name a file that ends in .zarr, .nc, .csv or .parquet")
+                raise ViewError(f"path: is empty; name a file that ends in {self._endings}")
             self.publish(
                 saved={
                     "ok": True,

@@ -121,6 +121,8 @@ class View(anywidget.AnyWidget):
                 self.publish(**fields)
             self.wait()  # what the fields ask by themselves is answered before what was saved is shown
             self.publish(**answers)
+        except ViewError:  # of another set of texts, say
+            raise
         except (traitlets.TraitError, KeyError, TypeError, ValueError) as error:
             raise ViewError(
                 f"path: holds what {type(self).__name__} cannot show ({error}); the file is damaged"

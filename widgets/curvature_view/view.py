@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import traitlets
 import xarray as xr
 
 from lens import curvature
-from lens.arguments import Count, FilePath, HFModel, Seed, Share, door
+from lens.arguments import Count, HFModel, Seed, Share, door
 from lens.curvature.eigen import By
 from lens.engine.stopping import Stopped
 from lens.models import same_weights, weight_hash
@@ -22,7 +21,7 @@ from widgets.base import model_line, passages, planted, sets
 from widgets.base.assets import script, style
 from widgets.base.sweep import SweepView
 from widgets.base.text import finite
-from widgets.curvature_view import copy, work
+from widgets.curvature_view import copy, saved, work
 from widgets.curvature_view.examples import EXAMPLES
 from widgets.curvature_view.work import ENDS, PRESETS, Band, Removal
 from widgets.errors import ViewError
@@ -71,7 +70,14 @@ class CurvatureView(SweepView):
     carries = traitlets.Dict().tag(sync=True)
     taken = traitlets.Dict().tag(sync=True, echo_update=False)
 
+    _titles: ClassVar[dict[str, str]] = {
+        "ViewError": "This band cannot be taken out",
+        "CurvatureError": "The edit cannot be made",
+        "WeightError": "The weights are edited already",
+    }
+    _noun = "The measurement"
     _begins = "Reading the unedited model …"
+    _unsaved = "save: no band was taken out yet; press “Take it out” first"
     _fields = ("layer", "everywhere", "low", "high", "seed")
     _typed = ("everywhere", "low", "high")
     _asked_traits = _fields
@@ -241,14 +247,6 @@ class CurvatureView(SweepView):
         text = f"{done} of 3 measured (as it is, without the band, random control), {run.seconds:.1f} s"
         return {"done": done, "total": 3, "text": f"stopped: {text}" if run.status == "stopped" else text}
 
-    def _title(self, error: BaseException) -> str:
-        titles = {
-            "ViewError": "This band cannot be taken out",
-            "CurvatureError": "The edit cannot be made",
-            "WeightError": "The weights are edited already",
-        }
-        return titles.get(type(error).__name__) or super()._title(error).replace("The sweep", "The measurement")
-
     # --- spectrum and band
 
     def _first_spectra(self) -> None:
@@ -360,24 +358,19 @@ class CurvatureView(SweepView):
             self._show(old, progress=self._progress(old))
         self._refresh_static_soon()
 
-    # --- what the browser asks for
+    # --- what a saved state keeps of the removals
 
-    def _commands(self) -> dict[str, Callable[[dict], None]]:
-        return {
-            "move": lambda _: None,
-            "run": lambda _: self.run(),
-            "stop": lambda _: self.stop(),
-            "save": self._on_save,
-        }
+    def _pack(self, run: Removal) -> dict[str, Any]:
+        return saved.pack(run)
 
-    @door(ViewError)
-    def save(self, path: FilePath, *, overwrite: bool = False) -> Path:
-        """Write what the band's removal did: .zarr opens with `lens.open`; .nc, .csv and .parquet are exports. Returns
-        the path.
-        """
-        if self.result is None:
-            raise ViewError("save: no band was taken out yet; press “Take it out” first")
-        return super().save(path, overwrite=overwrite)
+    def _unpack(self, packed: dict[str, Any]) -> Removal:
+        run = saved.unpack(packed, self._sides)
+        if run.band.layer not in self.decomposition:
+            raise ViewError(f"decomposition: {run.band.layer!r}, which the state is of, is none of its layers")
+        if run.complete():
+            self._removals[run.band.key()] = run
+        run.dataset = self._joined(run)
+        return run
 
     # --- copies for people without a kernel
 

@@ -207,6 +207,14 @@ def encoded(images: Float[Tensor, "n 3 h w"]) -> list[bytes]:
     return out
 
 
+def decoded(pictures: Sequence[bytes]) -> Float[Tensor, "n 3 h w"]:
+    """The pictures in files that `encoded` gave, within what a file rounds away."""
+    from PIL import Image
+
+    rows = [np.asarray(Image.open(io.BytesIO(one)).convert("RGB")) for one in pictures]
+    return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
 def packed(pictures: Sequence[bytes]) -> dict[str, Any]:
     """Many files as one buffer and their sizes; a picture that is not there has size 0."""
     return {"sizes": [len(one) for one in pictures], "data": b"".join(pictures)}

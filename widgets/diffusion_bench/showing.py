@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import traitlets
 
@@ -24,6 +24,14 @@ class PictureView(ForceView):
     attacked = traitlets.Dict().tag(sync=True, echo_update=False)
     scores = traitlets.Dict().tag(sync=True, echo_update=False)
     edit = traitlets.Dict().tag(sync=True)
+
+    _titles: ClassVar[dict[str, str]] = {
+        "ViewError": "This cannot be asked yet",
+        "DiffusionError": "These captions, pictures or settings cannot be used",
+        "SubspaceError": "Nothing could be located",
+        "WeightError": "The weights are edited already",
+    }
+    _noun = "Drawing"
 
     level: float
     _work: Work
@@ -60,12 +68,3 @@ class PictureView(ForceView):
             "stopped": f"stopped after {run.seconds:.1f} s: {run.stage.rstrip(' …')}",
         }
         return {"done": run.done, "total": run.total, "text": words.get(run.status, run.stage)}
-
-    def _title(self, error: BaseException) -> str:
-        titles = {
-            "ViewError": "This cannot be asked yet",
-            "DiffusionError": "These captions, pictures or settings cannot be used",
-            "SubspaceError": "Nothing could be located",
-            "WeightError": "The weights are edited already",
-        }
-        return titles.get(type(error).__name__) or super()._title(error).replace("The sweep", "Drawing")

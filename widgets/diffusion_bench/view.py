@@ -5,7 +5,7 @@ hand, attacked, and put back bit for bit.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import traitlets
@@ -18,7 +18,7 @@ from lens.diffusion.attacks import stamped
 from lens.diffusion.sampling import BATCH
 from widgets.base.assets import script, style
 from widgets.base.folder import folder_for
-from widgets.diffusion_bench import code, copy
+from widgets.diffusion_bench import code, copy, saved
 from widgets.diffusion_bench.captions import encoded, measure_of, packed, sets_of
 from widgets.diffusion_bench.checks import checked, overlap
 from widgets.diffusion_bench.examples import examples
@@ -38,13 +38,8 @@ from widgets.diffusion_bench.work import Work
 from widgets.errors import ViewError
 
 EMPTY = "No pictures had been made when this notebook was stored."
-MOVES = (
-    "place",
-    "method",
-    "chosen",
-    "sparsity",
-    "first",
-)  # fields that ask for another edit; only the first can ask for statistics
+#: fields that ask for another edit; only the first can ask for statistics
+MOVES = ("place", "method", "chosen", "sparsity", "first")
 
 
 class DiffusionBench(PictureView):
@@ -113,9 +108,8 @@ class DiffusionBench(PictureView):
     _begins = "Reading the unedited model …"
     _busy = "pictures are being drawn"
     _own = "“before” is the model's own"
-    _fields = ("memorised", "reference", *MOVES, "updates", "start", "step", "seed")
+    _asked_traits = _fields = ("memorised", "reference", *MOVES, "updates", "start", "step", "seed")
     _typed = ("memorised", "place", "sparsity")
-    _asked_traits = _fields
     _answer_traits = ("limit", "before", "after", "random", "attacked", "scores", "edit", "status", "progress")
 
     def _waits(self) -> bool:
@@ -125,6 +119,9 @@ class DiffusionBench(PictureView):
         with contextlib.suppress(Exception):  # a pipeline that cannot be hashed is not compared
             return self._digest()
         return ""
+
+    def _can_ask(self, fields: Mapping[str, Any]) -> bool:
+        return fields["memorised"] in self._memorised and super()._can_ask(fields)
 
     @door(ViewError)
     def __init__(
@@ -311,7 +308,24 @@ class DiffusionBench(PictureView):
             ds, self.pipeline, "diffusion bench", call, w.control, "complete" if run.complete() else "partial"
         )
 
-    # --- what is shown
+    # --- what a saved state keeps
+
+    def _pack(self, run: Run) -> dict[str, Any]:
+        return saved.pack(run, self._work.bound)
+
+    def _unpack(self, packed: dict[str, Any]) -> Run:
+        question = saved.question_of(packed)
+        of = self._memorised.get(question.memorised)
+        if of is None or list(of.captions) != packed["captions"]:
+            raise ViewError(
+                f"memorised: {question.memorised!r} is not given, or with other captions than the state's; give the"
+                " sets that the view was made with, or any_weights=True to take the question without the answers"
+            )
+        self._asked += 1
+        control, reference = self._work.control, self._references.get(question.reference)
+        run, bound = saved.unpack(packed, of, reference, control, self._asked)
+        self._work.bound = self._work.bound or bound
+        return run
 
     # --- before and beside a run
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
 
 import traitlets
 import xarray as xr
@@ -74,6 +74,11 @@ class InjectionBench(WritingView):
     live = traitlets.Dict().tag(sync=True)
     map = traitlets.Dict().tag(sync=True, echo_update=False)
 
+    _titles: ClassVar[dict[str, str]] = {
+        "PromptError": "The prompt and the answer do not fit together",
+        "InjectionError": "This cannot be injected",
+        "ViewError": "Something is missing",
+    }
     _begins = "The unedited run …"
     _live = tuple(Setting.__dataclass_fields__)
     _fields = (*_live, "strengths", "control", "other", "seed", "new_tokens")
@@ -258,14 +263,6 @@ class InjectionBench(WritingView):
     def _publish_run(self, run: Run) -> None:
         self.publish(map=work.payload(run, self.model_info["name"], self._words))
 
-    def _title(self, error: BaseException) -> str:
-        titles = {
-            "PromptError": "The prompt and the answer do not fit together",
-            "InjectionError": "This cannot be injected",
-            "ViewError": "Something is missing",
-        }
-        return titles.get(type(error).__name__) or super()._title(error)
-
     def _adopt(self, result: xr.Dataset) -> None:
         """Show a stored Dataset as the map, and fill the fields with what it is of."""
         run = work.adopted(result)
@@ -323,14 +320,10 @@ class InjectionBench(WritingView):
     # --- what the browser asks for
 
     def _commands(self) -> dict[str, Callable[[dict], None]]:
-        return {
-            "move": lambda _: None,
-            "run": lambda _: self.run(),
-            "stop": lambda _: self.stop(),
+        return super()._commands() | {
             "generate": lambda _: self.generate(),
             "stop_generation": lambda _: self.stop_generation(),
             "item": self._on_item,
-            "save": self._on_save,
         }
 
     def _on_item(self, message: dict) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import traitlets
 import xarray as xr
@@ -75,6 +75,11 @@ class PatchExplorer(CellView):
 
     show = traitlets.Enum(QUANTITIES, "normalized").tag(sync=True)
     compare = traitlets.Dict({"mode": "off", "run": 0}).tag(sync=True)
+
+    _titles: ClassVar[dict[str, str]] = {
+        "PromptError": "The prompts do not fit together",
+        "MetricError": "The metric cannot be computed",
+    }
 
     @door(ViewError)
     def __init__(
@@ -179,10 +184,6 @@ class PatchExplorer(CellView):
     def _publish_run(self, run: Run) -> None:
         self.publish(map=work.payload(run, self.model_info["name"]))
 
-    def _title(self, error: BaseException) -> str:
-        titles = {"PromptError": "The prompts do not fit together", "MetricError": "The metric cannot be computed"}
-        return titles.get(type(error).__name__) or super()._title(error)
-
     def _adopt(self, result: xr.Dataset, pair: Any) -> Any:
         """Show a stored Dataset as the first run; returns its pair."""
         known = tables.record(result)
@@ -259,15 +260,12 @@ class PatchExplorer(CellView):
             self._show(shown, progress=self._progress(shown))
 
     def _commands(self) -> dict[str, Callable[[dict], None]]:
-        return {
-            "run": lambda _: self.run(),
-            "stop": lambda _: self.stop(),
+        return super()._commands() | {
             "pin": self._pin,
             "unpin": self._unpin,
             "show": self._on_show,
             "rename": self._rename,
             "forget": self._forget,
-            "save": self._on_save,
         }
 
     def _on_show(self, message: dict) -> None:

@@ -5,32 +5,29 @@ when the evidence is enough.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import traitlets
 
 import lens
-from lens import files, provenance
-from lens.arguments import Count, FilePath, Seed, Share, door
-from lens.files import Taken
+from lens import provenance
+from lens.arguments import Count, Seed, Share, door
 from widgets.base.assets import script, style
 from widgets.base.folder import folder_for
 from widgets.base.planted import whole
-from widgets.base.sweep import SweepView
 from widgets.errors import ViewError
-from widgets.provenance_bench import copy, work
+from widgets.provenance_bench import copy, saved, work
 from widgets.provenance_bench.doubts import doubts
 from widgets.provenance_bench.examples import EXAMPLES, SOURCE, planted
 from widgets.provenance_bench.payload import compared, payload
+from widgets.provenance_bench.reports import ReportView
 from widgets.provenance_bench.work import RULES, STATISTICS, Question, Run, counted, named
 
 EMPTY = "No question had been asked when this notebook was stored."
 ROWS = 2000
-KINDS = {"html": "text/html", "json": "application/json", "csv": "text/csv"}
 
 
-class ProvenanceBench(SweepView):
+class ProvenanceBench(ReportView):
     """Ask whether suspects depend on a transcript's order: rows come in an order-blind random sequence, and the numbers
     move as they come.
 
@@ -82,8 +79,12 @@ class ProvenanceBench(SweepView):
     doubts = traitlets.Dict().tag(sync=True)
     found = traitlets.Dict().tag(sync=True, echo_update=False)
     lines: traitlets.List[Any] = traitlets.List().tag(sync=True)
-    document = traitlets.Dict().tag(sync=True, echo_update=False)
 
+    _titles: ClassVar[dict[str, str]] = {
+        "ProvenanceError": "This test cannot be made",
+        "ViewError": "This cannot be asked yet",
+    }
+    _noun = "The test"
     _begins = "Loading, and scoring the first rows …"
     _fields = ("suspect", "transcript", "reference", "rows", "statistic", "rule", "alpha", "seed")
     _typed = ("suspect", "statistic", "rule")
@@ -92,6 +93,9 @@ class ProvenanceBench(SweepView):
 
     def _waits(self) -> bool:
         return self._planted and self._asked == 0
+
+    def _can_ask(self, fields: Mapping[str, Any]) -> bool:
+        return fields["suspect"] in self._given["suspects"] and super()._can_ask(fields)
 
     @door(ViewError)
     def __init__(
@@ -130,7 +134,7 @@ class ProvenanceBench(SweepView):
         self._doubts: dict[str, list[str]] = {}
         self._hashes: dict[str, str] = {}
         self._runs: dict[tuple, Run] = {}
-        self._asked = self._saves = 0
+        self._asked = 0
         self._resamples, self._score_options = resamples, dict(score_options or {})
         self._store = folder_for(self, store, "scores")
         self.unit = "nats per row" if self._score_options.get("reduce") == "sum" else "nats per token"
@@ -174,48 +178,12 @@ class ProvenanceBench(SweepView):
         """The result of each line of the table; None where a question could not be tested."""
         return [run.dataset for run in self._runs.values()]
 
-    @door(ViewError)
-    def save(self, path: FilePath, *, overwrite: bool = False) -> Path:
-        """Write the result shown: .html and .json are reports (`lens.provenance.report`), .csv has a line for each row
-        used.
-
-        Returns the path. Raises ViewError before the first run or for another suffix, lens.FileError (a FileExistsError
-        where the name is taken).
-        """
-        target = files.expanded(path)
-        kind = target.suffix.lower().removeprefix(".")
-        if kind not in KINDS:
-            raise ViewError(
-                f"path: {target.name!r} ends in no known format; expected .html or .json for the report, .csv for the"
-                " rows"
-            )
-        content = self._content(kind)
-        if target.exists() and not overwrite:
-            raise Taken(f"path: {target} is there already; choose another name, or replace it (overwrite=True)")
-        return files.write(target, content)
-
-    def _content(self, kind: str) -> bytes:
-        run = self._shown
-        if run is None or run.dataset is None:
-            raise ViewError("save: there is no result to save yet; ask a question first")
-        if run.status == "running":
-            raise ViewError(
-                "save: rows are still coming; wait for the end or stop first, so that the report is of one result"
-            )
-        return copy.document(run, kind, self.code)
-
     # --- the question
 
     def _question(self) -> Run:
         with self._guard:
             question = Question(**{name: getattr(self, name) for name in self._fields})
-        for name, value in (
-            ("suspects", question.suspect),
-            ("transcripts", question.transcript),
-            *((("references", question.reference),) if question.reference else ()),
-        ):
-            if value not in self._given[name]:
-                raise ViewError(f"{name[:-1]}: {value!r} is not one of {', '.join(self._given[name])}")
+        self._expect(question)
         if not 0 < question.alpha < 1:
             raise ViewError(f"alpha: {question.alpha:g}; expected a level between 0 and 1, such as 0.01")
         held = len(self._given["transcripts"][question.transcript])
@@ -226,6 +194,16 @@ class ProvenanceBench(SweepView):
         self._references(question.reference)  # one that shares the order is refused before anything is run
         self._asked += 1
         return Run(question, self._ask, number=self._asked)
+
+    def _expect(self, question: Question) -> None:
+        """Raises ViewError for a name that was not given."""
+        for name, value in (
+            ("suspects", question.suspect),
+            ("transcripts", question.transcript),
+            *((("references", question.reference),) if question.reference else ()),
+        ):
+            if value not in self._given[name]:
+                raise ViewError(f"{name[:-1]}: {value!r} is not one of {', '.join(self._given[name])}")
 
     def _references(self, name: str) -> list[Any]:
         return work.references_of(self._given["references"][name], name) if name else []
@@ -291,8 +269,7 @@ class ProvenanceBench(SweepView):
     def _title(self, error: BaseException) -> str:
         if "shares_order=True" in str(error):
             return "Refused: this reference shares the order. Nothing was run"
-        titles = {"ProvenanceError": "This test cannot be made", "ViewError": "This cannot be asked yet"}
-        return titles.get(type(error).__name__) or super()._title(error).replace("The sweep", "The test")
+        return super()._title(error)
 
     # --- before anything is run
 
@@ -313,13 +290,9 @@ class ProvenanceBench(SweepView):
     # --- what the browser asks for
 
     def _commands(self) -> dict[str, Callable[[dict], None]]:
-        return {
-            "move": lambda _: None,
-            "run": lambda _: self.run(),
-            "stop": lambda _: self.stop(),
+        return super()._commands() | {
             "show": self._on_show,
             "document": self._on_document,
-            "save": self._on_save,
         }
 
     def _on_show(self, message: dict) -> None:
@@ -330,24 +303,31 @@ class ProvenanceBench(SweepView):
             self._show(run, progress=self._progress(run))
             self._refresh_static()
 
-    def _on_document(self, message: dict) -> None:
-        """The report or the rows, for the browser to keep as a file."""
-        kind = message.get("kind")
-        if kind not in KINDS:
-            return
-        try:
-            content = self._content(kind)
-        except BaseException as error:
-            self.publish(saved={"ok": False, "text": str(error) or type(error).__name__})
-            return
-        self._saves += 1
-        self.publish(saved={}, document={"number": self._saves, "kind": kind, "type": KINDS[kind], "data": content})
+    # --- what a saved state keeps of the questions: Holm's correction is over all of them
 
-    def _on_save(self, message: dict) -> None:
-        if not str(message.get("path", "")).strip():
-            self.publish(saved={"ok": False, "text": "path: is empty; name a file that ends in .html, .json or .csv"})
-        else:
-            super()._on_save(message)
+    def _runs_to_keep(self) -> list[Run]:
+        return list(self._runs.values())
+
+    def _pack(self, run: Run) -> dict[str, Any]:
+        return saved.pack(run) | {"order": self._order(run.question.transcript)}
+
+    def _unpack(self, packed: dict[str, Any]) -> Run:
+        run = saved.unpack(packed, self._ask)
+        self._expect(run.question)
+        if packed["order"] != self._order(run.question.transcript):
+            raise ViewError(
+                f"transcripts: {run.question.transcript!r} is another order than the state's; give that one, or"
+                " any_weights=True to take the question without the answers"
+            )
+        self._asked = max(self._asked, run.number)
+        self._runs[run.question.line()] = run
+        return run
+
+    def _order(self, transcript: str) -> str:
+        """The hash of a transcript, taken once."""
+        if transcript not in self._hashes:
+            self._hashes[transcript] = self._given["transcripts"][transcript].sha256()
+        return self._hashes[transcript]
 
     # --- copies for people without a kernel
 
@@ -370,14 +350,12 @@ class ProvenanceBench(SweepView):
                 and self._shown.dataset.status == "interrupted"
             )
             batches = -(-self._shown.asked // question.batch()) if stopped else None
-            if question.transcript not in self._hashes:
-                self._hashes[question.transcript] = transcript.sha256()
             code = copy.program(
                 question,
                 suspect,
                 reference,
                 f"{transcript}",
-                self._hashes[question.transcript],
+                self._order(question.transcript),
                 question.options(self._resamples),
                 {"score_options": self._score_options},
                 batches,

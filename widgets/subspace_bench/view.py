@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import traitlets
 import xarray as xr
@@ -22,7 +22,7 @@ from widgets.base.assets import script, style
 from widgets.base.folder import folder_for
 from widgets.base.force import ForceView
 from widgets.errors import ViewError
-from widgets.subspace_bench import copy, work
+from widgets.subspace_bench import copy, saved, work
 from widgets.subspace_bench.examples import EXAMPLES
 from widgets.subspace_bench.locator import Locator
 from widgets.subspace_bench.question import (
@@ -91,9 +91,19 @@ class SubspaceBench(ForceView):
     doubts = traitlets.Dict().tag(sync=True)
     found = traitlets.Dict().tag(sync=True, echo_update=False)
 
+    _titles: ClassVar[dict[str, str]] = {
+        "ViewError": "This cannot be asked yet",
+        "MemorizationError": "These sets cannot be used",
+        "SubspaceError": "Nothing could be located",
+        "LinearError": "No such layers",
+        "CurvatureError": "The curvature edit cannot be made",
+        "WeightError": "The weights are edited already",
+    }
+    _noun = "The curve"
     _begins = "Reading the unedited model …"
     _busy = "a curve is being computed"
     _own = "the curve is of the model's own weights"
+    _endings = ".zarr, .nc, .csv or .parquet (the curve) or .npz (the mask)"
     _fields = ("memorised", "reference", "method", "sparsities", "kept", "seed", "at", "measure")
     _typed = ("memorised", "method", "sparsities", "kept")
     _asked_traits = _fields
@@ -101,6 +111,9 @@ class SubspaceBench(ForceView):
 
     def _waits(self) -> bool:
         return self._planted and self._asked == 0
+
+    def _can_ask(self, fields: Mapping[str, Any]) -> bool:
+        return fields["memorised"] in self._sequences and super()._can_ask(fields)
 
     @door(ViewError)
     def __init__(
@@ -139,13 +152,8 @@ class SubspaceBench(ForceView):
             "reference": sets.named(reference, "reference"),
             "clean": clean,
         }
-        self._prefix, self._suffix, self._options, self._options_of, self._decomposition = (
-            prefix,
-            suffix,
-            dict(options or {}),
-            method,
-            decomposition,
-        )
+        self._prefix, self._suffix, self._decomposition = prefix, suffix, decomposition
+        self._options, self._options_of = dict(options or {}), method
         self._sequences = {
             name: sets.sequences_of(one, model, prefix, suffix, f"memorised[{name!r}]")
             for name, one in self._given["memorised"].items()
@@ -205,10 +213,14 @@ class SubspaceBench(ForceView):
         with self._guard:
             question = Question(self.memorised, self.reference, self.method, self.seed)
             text = self.kept if question.kind == "kept" else self.sparsities
+        self._expect(question)
+        return replace(question, strengths=strengths_of(text, question.kind))
+
+    def _expect(self, question: Question) -> None:
+        """Raises ViewError for a set that was not given."""
         for name, value in (("memorised", question.memorised), ("reference", question.reference)):
             if value not in self._given[name]:
                 raise ViewError(f"{name}: {value!r} is not one of {', '.join(self._given[name])}")
-        return replace(question, strengths=strengths_of(text, question.kind))
 
     def _question(self) -> Run:
         self._refuse()
@@ -218,19 +230,12 @@ class SubspaceBench(ForceView):
         ):
             raise MemorizationError(refused)
         self._asked += 1
-        old = self._runs.get(question.key())
-        if old is not None:
-            return Run(
-                question,
-                old.sides,
-                old.locator,
-                self._asked,
-                old.unedited,
-                old.base,
-                old.points,
-                {},
-                seconds=old.seconds,
-            )
+        return self._begun(question)
+
+    def _begun(self, question: Question) -> Run:
+        """A run of a question, with the points that are there."""
+        if (old := self._runs.get(question.key())) is not None:
+            return replace(old, question=question, number=self._asked, failed={}, dataset=None, status="running")
         sides = sets.sides_of(
             self._sequences[question.memorised], self._rows[question.reference], self._clean, question.seed
         )
@@ -292,17 +297,6 @@ class SubspaceBench(ForceView):
     def _progress(self, run: Run) -> dict[str, Any]:
         return copy.progress(run)
 
-    def _title(self, error: BaseException) -> str:
-        titles = {
-            "ViewError": "This cannot be asked yet",
-            "MemorizationError": "These sets cannot be used",
-            "SubspaceError": "Nothing could be located",
-            "LinearError": "No such layers",
-            "CurvatureError": "The curvature edit cannot be made",
-            "WeightError": "The weights are edited already",
-        }
-        return titles.get(type(error).__name__) or super()._title(error).replace("The sweep", "The curve")
-
     # --- before and beside a run
 
     def _on_choice(self, _change: Any) -> None:
@@ -337,11 +331,8 @@ class SubspaceBench(ForceView):
     # --- an edit in force
 
     def _edit_shown(self) -> tuple[Any, str]:
-        run, strength = self._shown, self.strength
-        if run is None or strength is None:
-            raise ViewError("the model is shown unedited; move the slider to a point first")
-        what = f"{run.question.method}, {'mass kept' if run.question.kind == 'kept' else 'sparsity'} {strength:g}"
-        return run.locator.edit(strength).edit, what
+        edit, q = self.mask(), self._shown.question
+        return edit, f"{q.method}, {'mass kept' if q.kind == 'kept' else 'sparsity'} {self.strength:g}"
 
     def _apply(self, edit: Any) -> Callable[[], None]:
         stack = contextlib.ExitStack()
@@ -354,18 +345,24 @@ class SubspaceBench(ForceView):
     # --- what the browser asks for
 
     def _on_save(self, message: dict) -> None:
-        if not str(message.get("path", "")).strip():
-            self.publish(
-                saved={
-                    "ok": False,
-                    "text": (
-                        "path: is empty; name a file that ends in .zarr, .nc, .csv or .parquet (the curve) or .npz (the"
-                        " mask)"
-                    ),
-                }
-            )
-        else:
-            self._worker.quick("save", lambda: super(SubspaceBench, self)._on_save(message))
+        self._worker.quick("save", lambda: super(SubspaceBench, self)._on_save(message))
+
+    # --- what a saved state keeps of the curves
+
+    def _runs_to_keep(self) -> list[Run]:
+        return [run for run in self._runs.values() if run.unedited is not None]
+
+    def _pack(self, run: Run) -> dict[str, Any]:
+        return saved.pack(run)
+
+    def _unpack(self, packed: dict[str, Any]) -> Run:
+        self._expect(question := saved.question_of(packed))
+        self._asked, self._seen = self._asked + 1, True
+        run = self._begun(question)
+        saved.fill(run, packed)
+        run.dataset = run.joined(self.layers)
+        self._runs[question.key()] = run
+        return run
 
     # --- copies for people without a kernel
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import traitlets
 import xarray as xr
@@ -18,16 +18,15 @@ from lens.engine.stopping import Stopped
 from lens.files import expanded
 from widgets.base import tables
 from widgets.base.assets import script, style
-from widgets.base.examples import Example
 from widgets.base.model_line import describe_model
 from widgets.errors import ViewError
-from widgets.vector_bench import copy, work
+from widgets.vector_bench import copy, saved, work
 from widgets.vector_bench.answering import AnswerView
+from widgets.vector_bench.examples import examples
 from widgets.vector_bench.tools import Tools
 from widgets.vector_bench.work import OWN, SIDES, Run
 
 EMPTY = "No heads had been looked for when this notebook was stored."
-EXAMPLES = 5  # tasks that the menu offers first
 
 
 class VectorBench(AnswerView):
@@ -47,7 +46,9 @@ class VectorBench(AnswerView):
     `task` is a name, a `lens.vectors.Task`, or pairs; `after` a fine-tuned copy of `model`: the same heads and the same
     vector in both. `run()` finds the heads, `stop()` ends the search, `test()` reads the test split, `result` gives the
     effects and `tested` the test's Dataset, `vector` the vector shown; `wait()` blocks until everything asked for is
-    there. Raises ViewError on an unknown task or template, a layer out of range, two models of different shapes.
+    there. Without a task it opens on one that ships, with `strength` 2 in the middle of the model; with one, `layer` is
+    about a third of the depth and `strength` 1 where they are not given. Raises ViewError on an unknown task or
+    template, a layer out of range, two models of different shapes.
     """
 
     _esm = script("vector_bench")
@@ -57,6 +58,11 @@ class VectorBench(AnswerView):
 
     map = traitlets.Dict().tag(sync=True, echo_update=False)
 
+    _titles: ClassVar[dict[str, str]] = {
+        "VectorError": "This task cannot be used so",
+        "ViewError": "This cannot be asked yet",
+    }
+    _noun = "The search"
     _begins = "Mean head outputs over prompts with demonstrations …"
     _fields = (
         "pairs",
@@ -79,6 +85,11 @@ class VectorBench(AnswerView):
 
     def _take_example(self, fields: Mapping[str, Any]) -> None:
         self._take(fields["task"] if fields["task"] != OWN else fields["pairs"])
+        if self._placed:  # a place that was asked for stays
+            self.publish(**{name: value for name, value in fields.items() if name in ("layer", "strength")})
+
+    def _can_ask(self, fields: Mapping[str, Any]) -> bool:
+        return fields["task"] in (OWN, *self.tasks) and super()._can_ask(fields)
 
     def _waits(self) -> bool:
         return self._unasked and self.status == "idle"
@@ -94,7 +105,7 @@ class VectorBench(AnswerView):
         shots: Size = 10,
         k: Count = 10,
         layer: Index | None = None,
-        strength: Real = 1.0,
+        strength: Real | None = None,
         trials: Count = 20,
         mean_prompts: Count = 50,
         queries: Count = 16,
@@ -139,9 +150,11 @@ class VectorBench(AnswerView):
             queries=queries,
             seed=seed,
             layer=round(0.3 * (info["layers"] - 1)) if layer is None else layer,
-            strength=strength,
+            strength=1.0 if strength is None else strength,
         )
-        self._take(task)
+        self._placed = layer is None and strength is None
+        opening = examples(self.tasks, info["layers"])
+        self._take(opening[0].fields["task"] if task is None and opening else task)
         self.observe(self._on_pairs, "pairs")
         self.observe(self._on_table, ["pairs", "task", "template", "shots", "seed"])
         self.observe(
@@ -151,7 +164,7 @@ class VectorBench(AnswerView):
         self._on_table(None)
         self._on_setting(None)
         self._unasked = task is None
-        self._offer(Example(name.replace("_", " "), {"task": name}) for name in self.tasks[:EXAMPLES])
+        self._offer(opening)
         if _tools is None:
             self._worker.quick("hash", self._hash)
 
@@ -247,20 +260,21 @@ class VectorBench(AnswerView):
             progress["text"] = f"model {len(run.datasets)} of {len(run.sides)}: {progress['text']}"
         return progress
 
-    def _title(self, error: BaseException) -> str:
-        titles = {"VectorError": "This task cannot be used so", "ViewError": "This cannot be asked yet"}
-        return titles.get(type(error).__name__) or super()._title(error).replace("The sweep", "The search")
+    # --- what a saved state keeps of the heads
+
+    def _pack(self, run: Run) -> dict[str, Any]:
+        return saved.pack(run, self._tests)
+
+    def _unpack(self, packed: dict[str, Any]) -> Run:
+        run, self._tests = saved.unpack(packed, self._made(saved.ask_of(packed))[0])
+        return run
 
     # --- what the browser asks for
 
     def _commands(self) -> dict[str, Callable[[dict], None]]:
-        return {
-            "move": lambda _: None,
-            "run": lambda _: self.run(),
-            "stop": lambda _: self.stop(),
+        return super()._commands() | {
             "task": self._on_task,
             "test": lambda _: self.test(),
-            "save": self._on_save,
         }
 
     def _on_task(self, message: dict) -> None:

@@ -63,6 +63,32 @@ export const option = (value, label) => h("option", { value, text: label });
 export const field = (label, control, note) =>
   h("label", { class: "mn-field" }, h("span", { class: "mn-label", text: label }), control, note ?? null);
 
+/** A part of a view under its heading; `beside` stands right of the heading. */
+export const section = ({ label, title, beside = [], ...attributes }, ...parts) =>
+  h(
+    "section",
+    { class: "mn-section", "aria-label": label, ...attributes },
+    h("div", { class: "mn-side-head" }, typeof title === "string" ? h("h3", { text: title }) : title, ...beside),
+    ...parts,
+  );
+
+/** What stands where an answer would be, while there is none. */
+export const emptyBox = (title, text, attributes = { "data-testid": "empty" }) =>
+  h("div", { class: "mn-empty", ...attributes }, h("strong", { text: title }), h("p", { text }));
+
+/** What went wrong, where the person looks. */
+export const errorBox = (title, text, testid) =>
+  h(
+    "div",
+    { class: "mn-error", role: "alert", "data-testid": testid },
+    h("strong", { text: title }),
+    h("pre", { text }),
+  );
+
+/** A slider under its name and what it is set to. */
+export const slide = (name, out, ...controls) =>
+  h("div", { class: "mn-field mn-slide" }, h("span", { class: "mn-label" }, name, out), ...controls);
+
 let mnCount = 0;
 
 export const uniqueId = (stem) => `mn-${stem}-${++mnCount}-${Math.random().toString(36).slice(2, 7)}`;

@@ -2,12 +2,37 @@
 
 import { copyText, download, field, h, setText } from "./dom.js";
 import { svgToPng } from "./figure.js";
+import { octets } from "./traits.js";
+
+/** A button that asks something of the view. */
+export const button = (testid, text, onclick, more = "") =>
+  h("button", { type: "button", class: `mn-button ${more}`, "data-testid": testid, text, onclick });
+
+/** Keep as a file what the kernel puts into the trait `document`, each once. */
+export const documents = (model, listen, stem) => {
+  let taken = model.get("document").number ?? 0;
+  listen(["document"], () => {
+    const { number, kind, type, data } = model.get("document");
+    if (!number || number === taken) return;
+    taken = number;
+    download(`${stem()}.${kind}`, type, octets(data));
+  });
+};
+
+/** What the drawer calls its files; a view may name its own. */
+const LABELS = {
+  svg: "Figure (SVG)",
+  png: "Figure (PNG)",
+  csv: "Data (CSV)",
+  save: "Save the labelled data on the kernel’s machine as",
+};
 
 /**
  * The drawer with the figure, the numbers, the labelled file and the Python; `draw()` shows the traits saved and
- * code.
+ * code. `labels` names its files, `before` and `after` are further buttons.
  */
-export const exportDrawer = (model, send, { stem, figure, table, example }) => {
+export const exportDrawer = (model, send, { stem, figure, table, example, labels = {}, before = [], after = [] }) => {
+  const names = { ...LABELS, ...labels };
   const code = h("textarea", {
     class: "mn-code",
     readonly: true,
@@ -23,8 +48,6 @@ export const exportDrawer = (model, send, { stem, figure, table, example }) => {
   path.onkeydown = (e) => {
     if (e.key === "Enter") save();
   };
-  const button = (testid, text, onclick, more = "") =>
-    h("button", { type: "button", class: `mn-button ${more}`, "data-testid": testid, text, onclick });
   const copy = async (e) => {
     const pressed = e.currentTarget;
     await copyText(code.value, code);
@@ -37,14 +60,16 @@ export const exportDrawer = (model, send, { stem, figure, table, example }) => {
     h(
       "div",
       { class: "mn-buttons" },
-      button("svg", "Figure (SVG)", () => download(`${stem()}.svg`, "image/svg+xml", figure().text)),
-      button("png", "Figure (PNG)", async () => download(`${stem()}.png`, "image/png", await svgToPng(figure()))),
-      button("csv", "Data (CSV)", () => download(`${stem()}.csv`, "text/csv", table())),
+      ...before,
+      button("svg", names.svg, () => download(`${stem()}.svg`, "image/svg+xml", figure().text)),
+      button("png", names.png, async () => download(`${stem()}.png`, "image/png", await svgToPng(figure()))),
+      button("csv", names.csv, () => download(`${stem()}.csv`, "text/csv", table())),
+      ...after,
     ),
     h(
       "div",
       { class: "mn-saverow" },
-      field("Save the labelled data on the kernel’s machine as", path),
+      field(names.save, path),
       button("save", "Save", save),
       h("label", { class: "mn-check" }, replace, "replace what is there"),
     ),

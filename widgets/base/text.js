@@ -71,3 +71,6 @@ export const between = (low, high, write = short) =>
 
 /** A name as it was given, without characters that could deceive. */
 export const plainly = (text) => visible(text).replace(/·/g, " ");
+
+/** The beginning of a weight hash. */
+export const hash = (v) => (v ? v.slice(0, 12) : "…");

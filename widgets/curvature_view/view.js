@@ -2,17 +2,16 @@
 // State is in the traits (see view.py), commands are messages {type: ...}.
 
 import { drawn, PAGE_COLOURS, PAPER_COLOURS } from "../base/charts.js";
-import { download, field, h, option, setText } from "../base/dom.js";
-import { exportDrawer } from "../base/export.js";
+import { download, errorBox, field, h, option, setText } from "../base/dom.js";
+import { button, exportDrawer } from "../base/export.js";
 import { shell } from "../base/shell.js";
 import { csvLine, many, share } from "../base/text.js";
 import { tiedControls } from "../base/traits.js";
+import { brush } from "./brush.js";
 import { carriesParts } from "./carries.js";
 import { bandText, readSpectra, spectrumChart } from "./charts.js";
+import { layerList } from "./layer_list.js";
 import { takenParts } from "./taken.js";
-
-/** Layers that are listed one below the other. */
-const LISTED = 24;
 
 function render({ model, el }) {
   const frame = shell(model, {
@@ -44,7 +43,6 @@ function render({ model, el }) {
   // --- the spectrum, and the brush
   let spectra = null,
     chart = null,
-    drag = null,
     log = false;
   const empty = h("div", { class: "mn-empty", "data-testid": "empty" }),
     box = h("div", {
@@ -56,7 +54,8 @@ function render({ model, el }) {
         "Spectrum and band. Arrow keys left and right move the band, with Shift its end, with Alt its " +
         "beginning; up and down choose the layer.",
     });
-  const list = h("div", { class: "mn-layers", role: "group", "aria-label": "Layers", "data-testid": "layers" }),
+  const choose = (name) => push({ layer: name }),
+    list = layerList(layers, choose),
     facts = h("p", { class: "mn-note", "data-testid": "facts" });
   const percentage = (name, label) => {
     const c = h("input", {
@@ -84,15 +83,9 @@ function render({ model, el }) {
         draw();
       },
     });
-  const presets = model.get("presets").map(([name, a, b]) =>
-    h("button", {
-      type: "button",
-      class: "mn-button mn-small",
-      text: name,
-      "data-testid": `preset-${a}`,
-      onclick: () => setBand(a, b),
-    }),
-  );
+  const presets = model
+    .get("presets")
+    .map(([name, a, b]) => button(`preset-${a}`, name, () => setBand(a, b), "mn-small"));
   const setBand = (a, b) => {
     if (!(a < b)) {
       drawFields();
@@ -107,73 +100,22 @@ function render({ model, el }) {
       draw();
     }
   };
-  const pointAt = (e) => {
-    const r = box.querySelector("svg").getBoundingClientRect();
-    return chart.share((e.clientX - r.left) * (chart.width / r.width));
-  };
-  box.addEventListener("pointerdown", (e) => {
-    if (!chart || e.button) return;
-    const at = pointAt(e),
-      [a, b] = [model.get("low"), model.get("high")],
-      edge = 0.012,
-      grab = Math.abs(at - a) < edge ? "low" : Math.abs(at - b) < edge ? "high" : null;
-    drag = { from: grab === "low" ? b : grab === "high" ? a : near(at), moved: false, before: [a, b], at: e.clientX };
-    box.setPointerCapture?.(e.pointerId);
-    box.focus({ preventScroll: true });
-    e.preventDefault();
-  });
-  box.addEventListener("pointermove", (e) => {
-    if (!drag) return;
-    if (Math.abs(e.clientX - drag.at) > 3) drag.moved = true;
-    if (drag.moved) {
-      const at = near(pointAt(e));
-      preview(Math.min(drag.from, at), Math.max(drag.from, at));
-    }
-  });
-  const drop = (e) => {
-    if (!drag) return;
-    const { moved, before } = drag;
-    drag = null;
-    const now = [model.get("low"), model.get("high")];
-    if (moved && (now[0] !== before[0] || now[1] !== before[1])) {
-      push({ low: now[0], high: now[1] });
-      return;
-    }
-    if (e.type === "pointercancel") preview(...before);
-    if (moved || e.type === "pointercancel") return;
-    // a click chooses the line that is nearest to it
-    const r = box.querySelector("svg").getBoundingClientRect(),
-      y = (e.clientY - r.top) * (chart.width / r.width),
-      at = pointAt(e),
-      k = Math.max(
-        0,
-        ends.findIndex((end) => at <= end),
-      );
-    const best = spectra.names
-      .map((name, i) => [Math.abs(chart.Y(Math.max(spectra.density(i)[k], 1e-300)) - y), name])
-      .filter(([d]) => Number.isFinite(d))
-      .sort((p, q) => p[0] - q[0])[0];
-    if (best && best[0] < 14) choose(best[1]);
-  };
-  box.addEventListener("pointerup", drop);
-  box.addEventListener("pointercancel", drop);
-  const choose = (name) => push({ layer: name });
-  box.onkeydown = (e) => {
-    const by = { ArrowLeft: -1, ArrowRight: 1, PageDown: -10, PageUp: 10 }[e.key],
-      turn = { ArrowUp: -1, ArrowDown: 1 }[e.key],
-      [a, b] = [model.get("low"), model.get("high")];
-    if ((!by && !turn) || e.ctrlKey || e.metaKey) return;
-    e.preventDefault();
-    e.stopPropagation();
-    if (turn) {
-      const next = layers[layers.findIndex((l) => l.name === model.get("layer")) + turn];
+  const hand = brush(box, {
+    ends,
+    stops,
+    near,
+    step,
+    preview,
+    choose,
+    set: setBand,
+    chart: () => chart,
+    spectra: () => spectra,
+    band: () => [model.get("low"), model.get("high")],
+    turn: (by) => {
+      const next = layers[layers.findIndex((l) => l.name === model.get("layer")) + by];
       if (next) choose(next.name);
-      return;
-    }
-    const to = e.shiftKey ? [a, step(b, by)] : e.altKey ? [step(a, by), b] : [step(a, by), step(b, by)];
-    if (e.shiftKey || e.altKey || (stops.indexOf(near(a)) + by >= 0 && stops.indexOf(near(b)) + by < stops.length))
-      setBand(...to);
-  };
+    },
+  });
   const spectrumBox = h(
     "section",
     { class: "mn-section", "aria-label": "Spectrum" },
@@ -189,7 +131,7 @@ function render({ model, el }) {
       }),
     ),
     empty,
-    h("div", { class: "mn-spectrum" }, box, list),
+    h("div", { class: "mn-spectrum" }, box, list.element),
     facts,
     h(
       "div",
@@ -207,40 +149,12 @@ function render({ model, el }) {
       [low, "low"],
       [high, "high"],
     ])
-      if (document.activeElement !== c || !drag) c.value = Number((100 * model.get(name)).toFixed(2));
+      if (document.activeElement !== c || !hand.dragging()) c.value = Number((100 * model.get(name)).toFixed(2));
     for (const [i, [, a, b]] of model.get("presets").entries())
       presets[i].setAttribute("aria-pressed", String(a === model.get("low") && b === model.get("high")));
-    for (const b of list.querySelectorAll("[data-name]"))
-      b.setAttribute("aria-pressed", String(b.dataset.name === model.get("layer")));
+    list.mark(model.get("layer"));
   };
-  const layerButton = (l, text) =>
-    h("button", {
-      type: "button",
-      class: "mn-plain",
-      "data-name": l.name,
-      text,
-      title: l.name,
-      "aria-label": text === String(l.block) ? `${text}, ${l.matrix}` : null,
-      onclick: () => choose(l.name),
-    });
-  // A few layers stand beside the chart; many stand under it, a line a matrix, so that nothing scrolls inside the page.
-  const inLines = layers.length > LISTED && layers.every((l) => l.block !== null);
-  spectrumBox.classList.toggle("mn-many", inLines);
-  const matrices = [...new Set(layers.map((l) => l.matrix))];
-  list.replaceChildren(
-    ...(inLines
-      ? matrices.map((matrix) =>
-          h(
-            "div",
-            { class: "mn-line", role: "group", "aria-label": matrix },
-            h("span", { class: "mn-note", text: matrix }),
-            ...layers.filter((l) => l.matrix === matrix).map((l) => layerButton(l, String(l.block))),
-          ),
-        )
-      : layers.map((l, i) =>
-          layerButton(l, `${i + 1}. ${l.block === null ? l.name : `block ${l.block}, ${l.matrix}`}`),
-        )),
-  );
+  spectrumBox.classList.toggle("mn-many", list.inLines);
   const draw = () => {
     if (!root.isConnected) return;
     drawFields();
@@ -316,14 +230,7 @@ function render({ model, el }) {
       `band ${bandText(now.low, now.high)} of ${now.everywhere ? `all ${layers.length} layers` : now.layer}`,
     );
     if (fresh && c.status === "error") {
-      carries.replaceChildren(
-        h(
-          "div",
-          { class: "mn-error", role: "alert", "data-testid": "carries-error" },
-          h("strong", { text: c.title }),
-          h("pre", { text: c.text }),
-        ),
-      );
+      carries.replaceChildren(errorBox(c.title, c.text, "carries-error"));
       return;
     }
     const rows = fresh && c.status === "ready" ? c.rows : [];
@@ -380,43 +287,28 @@ function render({ model, el }) {
         text += csvLine([name, stops[k], end, spectra.density(i)[k], spectra.mass(i)[k], spectra.energy(i)[k]]);
     return text;
   };
+  const json = () =>
+    JSON.stringify(
+      {
+        model: info.name,
+        by: info.by,
+        fisher: info.fisher,
+        level: info.level,
+        ...state(),
+        carries: model.get("carries").rows ?? [],
+        removal: model.get("taken").tables ?? null,
+      },
+      null,
+      1,
+    );
   const drawer = exportDrawer(model, (type, content) => send(type, { ...content, fields: state() }), {
     stem,
     figure: () => drawn(spectrumChart(PAPER_COLOURS, spectra, ends, { ...state(), log }, 620, 340).root),
     table,
     example: "band.zarr, band.nc, band.csv, band.parquet",
+    labels: { csv: "Spectrum (CSV)", save: "Save on the kernel’s machine what the band’s removal did, as" },
+    after: [button("json", "Band (JSON)", () => download(`${stem()}.json`, "application/json", json()))],
   });
-  setText(drawer.files.querySelector("[data-testid=csv]"), "Spectrum (CSV)");
-  setText(
-    drawer.files.querySelector(".mn-saverow .mn-label"),
-    "Save on the kernel’s machine what the band’s removal did, as",
-  );
-  drawer.files.querySelector(".mn-buttons").append(
-    h("button", {
-      type: "button",
-      class: "mn-button",
-      "data-testid": "json",
-      text: "Band (JSON)",
-      onclick: () =>
-        download(
-          `${stem()}.json`,
-          "application/json",
-          JSON.stringify(
-            {
-              model: info.name,
-              by: info.by,
-              fisher: info.fisher,
-              level: info.level,
-              ...state(),
-              carries: model.get("carries").rows ?? [],
-              removal: model.get("taken").tables ?? null,
-            },
-            null,
-            1,
-          ),
-        ),
-    }),
-  );
   listen(["spectra"], () => {
     spectra = readSpectra(model.get("spectra"), ends.length);
     draw();

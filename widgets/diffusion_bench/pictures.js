@@ -3,6 +3,20 @@
 import { shorten } from "../base/text.js";
 import { octets } from "../base/traits.js";
 
+/** Rows of pictures: name, title, what a picture in it is. */
+export const ROWS = [
+  ["training", "Training picture", "training picture"],
+  ["before", "Before", "drawn by the unedited model"],
+  ["after", "After the edit", "drawn by the edited model"],
+  ["random", "Random control", "drawn with as many random weights set to 0"],
+  ["attacked", "After the attack", "drawn by the edited model from an optimised embedding"],
+];
+
+export const DRAWN = ["before", "after", "random", "attacked"];
+
+/** Fields that an edit is of. */
+export const EDIT = ["memorised", "reference", "place", "method", "chosen", "sparsity", "first"];
+
 export const alike = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 /** A file of a packed buffer as a data address, "" where there is none; each is made once. */
@@ -58,3 +72,6 @@ export const wrapped = (text, length) => {
   }
   return lines.map((l) => shorten(l, length + 2));
 };
+
+/** What is said of a copy. */
+export const verdict = (copy) => (copy === true ? "copy" : copy === false ? "no copy" : "");

@@ -1,12 +1,14 @@
 // ProvenanceBench: the question, the numbers as rows come, every question asked.
 // State is in the traits (see view.py), commands are messages {type: ...}.
 
-import { download, field, h, option, setText } from "../base/dom.js";
-import { exportDrawer } from "../base/export.js";
+import { drawn } from "../base/charts.js";
+import { emptyBox, field, h, option, setText } from "../base/dom.js";
+import { button, documents, exportDrawer } from "../base/export.js";
 import { sideBySide } from "../base/figure.js";
+import { refusedBox } from "../base/refused.js";
 import { shell } from "../base/shell.js";
 import { many, plainly, shorten } from "../base/text.js";
-import { octets, tiedControls } from "../base/traits.js";
+import { tiedControls } from "../base/traits.js";
 import {
   COLOURS_PAGE,
   COLOURS_PAPER,
@@ -36,7 +38,6 @@ function render({ model, el }) {
     },
   });
   const { send, listen, root, row, error } = frame;
-  const _info = model.get("model_info");
   const push = (values) => {
     for (const [k, v] of Object.entries(values)) model.set(k, v);
     send("move", { fields: values });
@@ -67,7 +68,10 @@ function render({ model, el }) {
       "alpha",
       alphas.map((v) => [v, String(v)]),
     );
-  const refused = h("div", { class: "mn-error", role: "alert", "data-testid": "refused", hidden: true }),
+  const refused = refusedBox(model, error, {
+      title: "This reference is refused: nothing is run with it",
+      names: ["transcript", "reference"],
+    }),
     doubts = h("div", { class: "mn-warning", role: "status", "data-testid": "doubts", hidden: true });
   const form = h(
     "div",
@@ -89,7 +93,7 @@ function render({ model, el }) {
       field("Seed of the rows’ sequence", amount("seed", { min: 0 })),
       row,
     ),
-    refused,
+    refused.element,
     doubts,
     error,
   );
@@ -107,12 +111,7 @@ function render({ model, el }) {
       `${model.get("rule") === "e" ? "Rows, at most" : "Rows, fixed"} (of ${grouped(n)})`,
     );
     const now = d.transcript === model.get("transcript") && d.reference === model.get("reference");
-    refused.hidden = !now || !d.refused;
-    refused.replaceChildren(
-      ...(refused.hidden
-        ? []
-        : [h("strong", { text: "This reference is refused: nothing is run with it" }), h("pre", { text: d.refused })]),
-    );
+    refused.draw();
     const here = found && !changed().length ? found.warnings : [],
       texts = now ? (d.texts ?? []).filter((t) => !here.includes(t)) : [];
     doubts.hidden = !texts.length;
@@ -121,21 +120,15 @@ function render({ model, el }) {
         ? [h("strong", { text: "Before you run: " }), h("ul", {}, ...texts.map((t) => h("li", { text: t })))]
         : []),
     );
-    if (!refused.hidden && model.get("error").text === d.refused) error.hidden = true;
   };
 
   // --- the answer
   let found = null;
-  const empty = h(
-    "div",
-    { class: "mn-empty", "data-testid": "empty" },
-    h("strong", { text: "Nothing asked yet" }),
-    h("p", {
-      text:
-        "“Run” asks rows of the transcript one after another, in a random sequence that is blind to their " +
-        "order, and tests whether the suspect finds later rows easier than the reference does. The e-value " +
-        "may be watched and the run stopped at any time: no positions are shown while rows come.",
-    }),
+  const empty = emptyBox(
+    "Nothing asked yet",
+    "“Run” asks rows of the transcript one after another, in a random sequence that is blind to their " +
+      "order, and tests whether the suspect finds later rows easier than the reference does. The e-value " +
+      "may be watched and the run stopped at any time: no positions are shown while rows come.",
   );
   const what = h("span", { class: "mn-note", "data-testid": "what" }),
     old = h("div", { class: "mn-warning", "data-testid": "stale", hidden: true }),
@@ -242,14 +235,7 @@ function render({ model, el }) {
     nullBox.replaceChildren(...(n ? [n] : []));
     qTable.hidden = !q;
   };
-  const figure = () =>
-    sideBySide(
-      panels(COLOURS_PAPER, [460, 520, 460]).map((node) => ({
-        text: new XMLSerializer().serializeToString(node),
-        width: Number(node.getAttribute("width")),
-        height: Number(node.getAttribute("height")),
-      })),
-    );
+  const figure = () => sideBySide(panels(COLOURS_PAPER, [460, 520, 460]).map(drawn));
 
   // --- the suspects compared
   const linesBox = h("div", { "data-testid": "lines" }),
@@ -280,39 +266,20 @@ function render({ model, el }) {
   };
 
   // --- export, and what changes with what
+  const stem = () => `provenance_${(found?.fields.suspect ?? "result").replace(/[^\w-]+/g, "_")}`,
+    file = (kind, text) => button(`document-${kind}`, text, () => send("document", { kind }));
   const drawer = exportDrawer(model, (type, content) => send(type, { ...content, fields: shown() }), {
-    stem: () => `provenance_${found.fields.suspect.replace(/[^\w-]+/g, "_")}`,
+    stem,
     figure,
     table: () => quantilesCsv(found),
     example: "report.html, report.json, rows.csv",
+    labels: {
+      csv: "Rows by position (CSV)",
+      save: "Save on the kernel’s machine: report (.html, .json) or rows (.csv)",
+    },
+    before: [file("html", "Report (HTML)"), file("json", "Result (JSON)"), file("csv", "Every row (CSV)")],
   });
-  const file = (kind, text) =>
-    h("button", {
-      type: "button",
-      class: "mn-button",
-      "data-testid": `document-${kind}`,
-      text,
-      onclick: () => send("document", { kind }),
-    });
-  drawer.files.querySelector("[data-testid=csv]").textContent = "Rows by position (CSV)";
-  setText(
-    drawer.files.querySelector(".mn-saverow .mn-label"),
-    "Save on the kernel’s machine: report (.html, .json) or rows (.csv)",
-  );
-  drawer.files
-    .querySelector(".mn-buttons")
-    .prepend(file("html", "Report (HTML)"), file("json", "Result (JSON)"), file("csv", "Every row (CSV)"));
-  let taken = model.get("document").number ?? 0;
-  const take = () => {
-    const d = model.get("document");
-    if (!d.number || d.number === taken) return;
-    taken = d.number;
-    download(
-      `provenance_${(found?.fields.suspect ?? "result").replace(/[^\w-]+/g, "_")}.${d.kind}`,
-      d.type,
-      octets(d.data),
-    );
-  };
+  documents(model, listen, stem);
   listen(["found"], () => {
     drawAnswer();
   });
@@ -328,7 +295,6 @@ function render({ model, el }) {
     drawForm();
   });
   listen(["status", "found"], drawLines);
-  listen(["document"], take);
   root.addEventListener("input", stale);
   const close = frame.open(el, {
     parts: [form, answer, compare],

@@ -1,4 +1,4 @@
-// Built by npm run build from 14 files, sha256 0fe67302a8711df2ea2475c75608259c563f36dabab19e653ad71c32cff22918
+// Built by npm run build from 14 files, sha256 85ab6861b596b3f549c4624de09c79b2dd7c46c771be57b3410c77f11f41ad91
 const t=(t,e={},...n)=>{const s=document.createElement(t);for(const[t,n]of Object.entries(e)){if(n===null||n===
 undefined||n===false)continue;if(t==="text")s.textContent=n;else if(t.startsWith("on"))s.addEventListener(t.slice(2),
 n);else if(t==="value")s.value=n;else s.setAttribute(t,n===true?"":n)}s.append(...n.filter(t=>t!==null&&t!==
@@ -69,128 +69,129 @@ A/2}) rotate(90)`,"text-anchor":"middle",fill:"#555555"},s));return{text:(new XM
 width:Math.ceil($),height:Math.ceil(k)}};const S=(e,n=3)=>new Promise((s,o)=>{const i=new Image;i.onload=()=>{const o=
 t("canvas",{width:e.width*n,height:e.height*n});const a=o.getContext("2d");a.scale(n,n);a.drawImage(i,0,0);o.toBlob(s,
 "image/png")};i.onerror=()=>o(new Error("the browser could not draw the figure"));i.src=
-"data:image/svg+xml;charset=utf-8,"+encodeURIComponent(e.text)});const L=(n,i,{stem:r,figure:l,table:c,example:h})=>{
-const d=t("textarea",{class:"mn-code",readonly:true,rows:12,spellcheck:"false","aria-label":
-"Python that reproduces this view","data-testid":"code"});const u=t("input",{type:"text","data-testid":"path",
-placeholder:h,spellcheck:"false"});const m=t("div",{class:"mn-note","data-testid":"saved",role:"status"}),p=t("input",
-{type:"checkbox","data-testid":"overwrite"});const f=()=>i("save",{path:u.value,overwrite:p.checked});u.onkeydown=t=>{
-if(t.key==="Enter")f()};const g=(e,n,s,o="")=>t("button",{type:"button",class:`mn-button ${o}`,"data-testid":e,text:n,
-onclick:s});const w=async t=>{const n=t.currentTarget;await o(d.value,d);e(n,"Copied");setTimeout(()=>e(n,"Copy"),
-1500)};const b=t("div",{},t("div",{class:"mn-buttons"},g("svg","Figure (SVG)",()=>s(`${r()}.svg`,"image/svg+xml",l().
-text)),g("png","Figure (PNG)",async()=>s(`${r()}.png`,"image/png",await S(l()))),g("csv","Data (CSV)",()=>s(`${r(
-)}.csv`,"text/csv",c()))),t("div",{class:"mn-saverow"},a("Save the labelled data on the kernel’s machine as",u),g(
-"save","Save",f),t("label",{class:"mn-check"},p,"replace what is there")),m);const v=t("details",{class:"mn-more",
-"data-testid":"export"},t("summary",{text:"Export and code"}),b,t("div",{class:"mn-side-head"},t("span",{class:
-"mn-label",text:"Python that reproduces this view"}),g("copy","Copy",w,"mn-small")),d);const x=()=>{const t=n.get(
-"saved");e(m,t.text??"");m.classList.toggle("mn-bad",t.ok===false);d.value=n.get("code");d.rows=d.value.split("\n").
-length+1};return{element:v,files:b,draw:x}};const C=(t,e)=>{const{rows:n,columns:s}=t.grid,o=(e,o)=>e>=0&&e<n&&o>=0&&
-o<s&&t.cone(e,o),{cw:i,ch:a}=t;e.lineWidth=1;const r=i>=6&&a>=6,l=new Path2D;for(let c=0;c<n;c++)for(let n=0;n<s;n++){
-if(!o(c,n))continue;const s=n*i,h=t.y(c),d=t.grid.flip?c+1:c-1,u=t.grid.flip?c-1:c+1;if(r){const o=t.grid.colour?t.
-grid.colour(c,n,t.theme)??t.theme.missing:t.theme.missing;e.fillStyle=m(o)>.45?"rgba(0,0,0,.62)":
-"rgba(255,255,255,.75)";e.fillRect(s+i/2-1,h+a/2-1,2,2)}if(!o(d,n)){l.moveTo(s,h+.5);l.lineTo(s+i,h+.5)}if(!o(u,n)){l.
-moveTo(s,h+a-.5);l.lineTo(s+i,h+a-.5)}if(!o(c,n-1)){l.moveTo(s+.5,h);l.lineTo(s+.5,h+a)}if(!o(c,n+1)){l.moveTo(s+i-.5,
-h);l.lineTo(s+i-.5,h+a)}}e.strokeStyle=t.theme.background;e.lineWidth=3;e.stroke(l);e.strokeStyle=t.theme.text;e.
-lineWidth=1.25;e.stroke(l)};const A={minWidth:3,maxWidth:46,minHeight:3,maxHeight:22,label:11};class E{constructor({
-label:e,testid:n,name:s,hover:o=()=>{},select:i=()=>{},key:a=()=>false}){Object.assign(this,{name:s,onHover:o,
-onSelect:i,onKey:a});this.focus={row:0,column:0};this.hovered=null;this.selected=null;this.cone=null;this.marks=[];
-this.grid=null;const r=l("cell");this.cell=t("div",{role:"gridcell",id:r,"data-testid":`${n}-cell`});this.rowLabels=t(
-"canvas",{class:"mn-rows","aria-hidden":"true"});this.base=t("canvas",{"aria-hidden":"true"});this.overlay=t("canvas",
-{class:"mn-overlay","aria-hidden":"true"});this.stack=t("div",{class:"mn-stack"},this.base,this.overlay);this.
-scroller=t("div",{class:"mn-scroll"},this.stack);this.tip=t("div",{class:"mn-tip","aria-hidden":"true","data-testid":
-`${n}-tip`,hidden:true});this.cellRow=t("div",{class:"mn-hidden",role:"row"},this.cell);this.element=t("div",{class:
-"mn-map",role:"grid",tabindex:"0","aria-label":e,"aria-activedescendant":r,"aria-readonly":"true","data-testid":n,
-onkeydown:t=>this.keydown(t),onfocus:()=>this.showFocus(),onblur:()=>{this.hideTip();this.drawOverlay()}},this.
-cellRow,this.rowLabels,this.scroller,this.tip);this.stack.addEventListener("mousemove",t=>this.mousemove(t));this.
-stack.addEventListener("mouseleave",()=>{this.hovered=null;this.hideTip();this.drawOverlay();this.onHover(null)});
-this.stack.addEventListener("click",t=>{const e=this.at(t);if(e){this.focus=e;this.element.focus({preventScroll:
-true});this.hideTip();this.choose()}})}update(t,e){const n=this.grid;this.grid=t;this.width=e;if(!n||n.rows!==t.rows||
-n.columns!==t.columns){this.focus=t.start??{row:t.flip?t.rows-1:0,column:0};this.hovered=null;this.selected=null;this.
-cone=null}this.focus={row:Math.min(this.focus.row,t.rows-1),column:Math.min(this.focus.column,t.columns-1)};this.
-element.setAttribute("aria-rowcount",t.rows);this.element.setAttribute("aria-colcount",t.columns);this.draw()}layout(
-){const{rows:t,columns:e,rowLabels:n,columnLabels:s}=this.grid,o=this.base.getContext("2d");o.font=`${A.
-label}px ${this.theme.mono}`;const i=t=>Math.max(0,...t.slice(0,2e3).map(t=>o.measureText(t).width));this.left=Math.
-ceil(i(n))+(this.grid.rowTitle?26:10);const a=Math.max(60,this.width-this.left-4);const r=e*t>2e4;this.cw=this.grid.
-cellWidth??Math.max(r?1:A.minWidth,Math.min(A.maxWidth,Math.floor(a/e)));if(!this.grid.cellWidth&&e<=400)this.cw=Math.
-max(this.cw,Math.min(12,A.maxWidth));this.cw=Math.max(1,Math.min(this.cw,Math.floor(12e3/e)));const l=this.grid.
-height??430;this.ch=this.grid.cellHeight??Math.max(r?1:A.minHeight,Math.min(A.maxHeight,Math.floor(l/t)));this.ch=
-Math.max(1,Math.min(this.ch,Math.floor(12e3/t)));const c=s.map(t=>x(t.text,20)),h=i(c);this.turned=h+6>this.cw;this.
-every=this.turned?Math.max(1,Math.ceil((A.label+2)/this.cw)):1;this.rowEvery=Math.max(1,Math.ceil((A.label+2)/this.
-ch));this.plotWidth=this.cw*e;this.plotHeight=this.ch*t;this.lean=this.turned?Math.ceil(h*.5)+8:0;this.bottom=(this.
-turned?Math.ceil(h*.87)+14:20)+(this.grid.columnTitle?16:0);this.turnedTexts=c}size(t,e,n){const s=Math.min(window.
-devicePixelRatio||1,e*n>4e6?1:3);t.width=Math.max(1,Math.round(e*s));t.height=Math.max(1,Math.round(n*s));t.style.
-width=`${e}px`;t.style.height=`${n}px`;const o=t.getContext("2d");o.setTransform(s,0,0,s,0,0);o.clearRect(0,0,e,n);
-return o}y(t){return(this.grid.flip?this.grid.rows-1-t:t)*this.ch}draw(){if(!this.grid||!this.element.
-isConnected)return;this.theme=g(this.element);this.layout();const{rows:t,columns:e,columnLabels:n,rowLabels:s}=this.
-grid,{theme:o}=this;const i=this.size(this.base,this.plotWidth+this.lean,this.plotHeight+this.bottom);this.size(this.
-overlay,this.plotWidth,this.plotHeight);if(this.grid.image){i.imageSmoothingEnabled=false;i.drawImage(this.grid.image(
-o),0,0,this.plotWidth,this.plotHeight)}else this.drawCells(i);i.strokeStyle=o.muted;i.globalAlpha=.5;i.lineWidth=1;i.
-strokeRect(.5,.5,this.plotWidth-1,this.plotHeight-1);i.globalAlpha=1;i.textBaseline="middle";for(let t=0;t<e;t+=this.
-every){const{strong:e}=n[t],s=(t+.5)*this.cw;i.font=`${e?"bold ":""}${A.label}px ${o.mono}`;i.fillStyle=e?o.accent:o.
-text;i.save();if(this.turned){i.translate(s-2,this.plotHeight+6);i.rotate(Math.PI/3);i.textAlign="left"}else{i.
-translate(s,this.plotHeight+10);i.textAlign="center"}i.fillText(this.turnedTexts[t],0,0);i.restore()}i.fillStyle=o.
-muted;i.font=`${A.label}px ${o.font}`;if(this.grid.columnTitle){i.textAlign="left";i.fillText(this.grid.columnTitle,0,
-this.plotHeight+this.bottom-8)}const a=this.size(this.rowLabels,this.left,this.plotHeight+this.bottom);a.textAlign=
-"right";a.textBaseline="middle";a.fillStyle=o.text;a.font=`${A.label}px ${o.mono}`;for(let e=0;e<t;e+=this.rowEvery)a.
-fillText(s[e],this.left-5,this.y(e)+this.ch/2);if(this.grid.rowTitle){a.save();a.translate(8,this.plotHeight/2);a.
-rotate(-Math.PI/2);a.textAlign="center";a.fillStyle=o.muted;a.font=`${A.label}px ${o.font}`;a.fillText(this.grid.
-rowTitle,0,0);a.restore()}this.drawOverlay();this.announce()}drawCells(e){const{rows:n,columns:s,colour:o}=this.grid,
-i=t("canvas",{width:s,height:n}),a=i.getContext("2d");const r=a.createImageData(s,n),l=[];for(let t=0;t<n;t++)for(
-let e=0;e<s;e++){const i=o(t,e,this.theme),a=4*((this.grid.flip?n-1-t:t)*s+e),[c,h,d]=i??this.theme.missing;if(!i&&l.
-length<2e4)l.push([t,e]);r.data[a]=c;r.data[a+1]=h;r.data[a+2]=d;r.data[a+3]=255}a.putImageData(r,0,0);e.
-imageSmoothingEnabled=false;e.drawImage(i,0,0,this.plotWidth,this.plotHeight);if(this.cw<5||this.ch<5)return;e.
-strokeStyle=this.theme.background;e.globalAlpha=.55;e.lineWidth=1.5;e.beginPath();for(const[t,n]of l){const s=n*this.
-cw,o=this.y(t);e.moveTo(s,o+this.ch);e.lineTo(s+this.cw,o)}e.stroke();e.globalAlpha=1}drawOverlay(){if(!this.grid||
-!this.cw)return;const t=this.overlay.getContext("2d"),{cw:e,ch:n,theme:s}=this;t.clearRect(0,0,this.plotWidth,this.
-plotHeight);if(this.cone)C(this,t);const o=(o,i,a,r=[])=>{if(!o)return;const l=o.column*e,c=this.y(o.row);t.
-setLineDash(r);for(const[o,r]of[[s.background,2],[i,0]]){t.strokeStyle=o;t.lineWidth=a+r;t.strokeRect(l+1,c+1,Math.
-max(e-2,1),Math.max(n-2,1))}t.setLineDash([])};for(const o of this.marks){const i=o.column*e+e/2,a=this.y(o.row)+n/2,
-r=Math.max(2,Math.min(4,e/4,n/4));t.beginPath();t.arc(i,a,r,0,7);t.fillStyle=s.background;t.fill();t.lineWidth=1.5;t.
-strokeStyle=s.text;t.stroke()}o(this.hovered,s.text,1);o(this.linked,s.text,1,[3,2]);if(document.activeElement===this.
-element)o(this.focus,s.accent,2,[4,2]);o(this.selected,s.text,2.5)}at(t){if(!this.grid)return null;const e=this.
-overlay.getBoundingClientRect(),n=Math.floor((t.clientX-e.left)/this.cw),s=Math.floor((t.clientY-e.top)/this.ch);if(n<
-0||n>=this.grid.columns||s<0||s>=this.grid.rows)return null;return{row:this.grid.flip?this.grid.rows-1-s:s,column:
-n}}mousemove(t){const e=this.at(t);if(e&&this.hovered&&e.row===this.hovered.row&&e.column===this.hovered.
-column)return;this.hovered=e;this.drawOverlay();this.onHover(e);if(e)this.showTip(e);else this.hideTip()}showTip(e){
-if(!this.grid.tip)return;const n=this.grid.tip(e.row,e.column);this.tip.replaceChildren(...n.map(([e,n])=>t("div",{},
-e?t("span",{class:"mn-tip-label",text:`${e} `}):null,t("span",{text:n}))));this.tip.hidden=false;const s=this.element.
-getBoundingClientRect(),o=this.overlay.getBoundingClientRect();const i=o.left-s.left+(e.column+1)*this.cw+8,a=o.top-s.
-top+this.y(e.row)+this.ch+6;const r=i+this.tip.offsetWidth>s.width?i-this.cw-this.tip.offsetWidth-16:i;const l=a+this.
-tip.offsetHeight>s.height?a-this.ch-this.tip.offsetHeight-12:a;this.tip.style.left=`${Math.max(0,r)}px`;this.tip.
-style.top=`${Math.max(0,l)}px`}hideTip(){this.tip.hidden=true}showFocus(){this.drawOverlay();this.announce()}announce(
-){const{row:t,column:e}=this.focus;this.cellRow.setAttribute("aria-rowindex",(this.grid.flip?this.grid.rows-1-t:t)+1);
-this.cell.setAttribute("aria-colindex",e+1);this.cell.setAttribute("aria-selected",String(!!this.selected&&this.
-selected.row===t&&this.selected.column===e));const n=this.name(t,e);this.cell.setAttribute("aria-label",n)}choose(){
-this.selected={...this.focus};this.onSelect(this.selected);this.drawOverlay();this.announce()}keydown(t){if(!this.
-grid||t.ctrlKey||t.altKey||t.metaKey)return;const e=this.grid.flip?1:-1,{rows:n,columns:s}=this.grid,o={...this.
-focus};const i={ArrowUp:[e,0],ArrowDown:[-e,0],ArrowLeft:[0,-1],ArrowRight:[0,1],PageUp:[5*e,0],PageDown:[-5*e,0],
-Home:[0,-s],End:[0,s]};if(t.key in i){o.row+=i[t.key][0];o.column+=i[t.key][1]}else if(t.key==="Enter"||t.key===" "){
-this.choose()}else if(t.key==="Escape"){this.hideTip();return}else{if(this.onKey(t.key,this.focus)){t.preventDefault(
-);t.stopPropagation()}return}t.preventDefault();t.stopPropagation();this.focus={row:Math.min(n-1,Math.max(0,o.row)),
-column:Math.min(s-1,Math.max(0,o.column))};this.reveal();this.drawOverlay();this.announce();this.onHover(this.focus);
-this.showTip(this.focus)}reveal(){const t=this.focus.column*this.cw,e=this.scroller;if(t<e.scrollLeft)e.scrollLeft=t-
-20;else if(t+this.cw>e.scrollLeft+e.clientWidth)e.scrollLeft=t+this.cw-e.clientWidth+20;const n=this.y(this.focus.
-row);if(n<e.scrollTop)e.scrollTop=n;else if(n+this.ch>e.scrollTop+e.clientHeight&&e.scrollHeight>e.clientHeight)e.
-scrollTop=n+this.ch-e.clientHeight}}const _=t=>{if(!t)return new Float32Array(0);const e=t instanceof ArrayBuffer?
-new DataView(t):t;const n=e.byteOffset%4?e.buffer.slice(e.byteOffset,e.byteOffset+e.byteLength):e.buffer;
-return new Float32Array(n,e.byteOffset%4?0:e.byteOffset,Math.floor(e.byteLength/4))};const O=t=>{const e=[];return{
-undo:e,send:(e,n={})=>t.send({type:e,...n}),listen:(n,s)=>{for(const o of n){t.on(`change:${o}`,s);e.push(()=>t.off(
-`change:${o}`,s))}},set:e=>{for(const[n,s]of Object.entries(e))t.set(n,s);t.save_changes()}}};const H=(e,n,s)=>{
-const o={},a={range:true,number:true};const r=(t,n)=>{const s=typeof e.get(t);return s==="boolean"?n.checked:s!==
-"number"?n.value:n.value===""?NaN:Number(n.value)};const l=(t,e)=>{if(t.type==="checkbox")t.checked=e;else t.value=e};
-const c=(t,i)=>{o[t]=i;i.setAttribute("data-testid",t);let c,h,d=0;const u=()=>{clearTimeout(h);const n=d-Date.now();
-if(n>0){h=setTimeout(u,n);return}if(r(t,i)!==e.get(t)){l(i,e.get(t));i.dispatchEvent(new Event("pulled"))}};u();n([t],
-u);const m=()=>{clearTimeout(c);const n=r(t,i);if(!Number.isNaN(n)&&n!==e.get(t))s({[t]:n})};i.addEventListener(
-"change",m);if(i.tagName!=="SELECT"&&i.type!=="checkbox")i.addEventListener("input",()=>{clearTimeout(c);if(a[i.
-type]){d=Date.now()+700;m()}else c=setTimeout(m,350)});i.flush=m;return i};return{inputs:o,bound:c,shown:()=>Object.
-fromEntries(Object.entries(o).map(([t,e])=>[t,r(t,e)]).filter(([,t])=>!Number.isNaN(t))),flush:()=>{for(
-const t of Object.values(o))t.flush()},area:(e,n={})=>c(e,t("textarea",{rows:2,spellcheck:"false",autocapitalize:
-"off",...n})),line:(e,n)=>c(e,t("input",{type:"text",spellcheck:"false",autocomplete:"off",placeholder:n})),choose:(e,
-n)=>c(e,t("select",{},...n.map(([t,e])=>i(t,e))))}};const R=(e,{send:n,listen:s})=>{const o=t("select",{"data-testid":
-"examples","aria-label":"Example shown",onchange:()=>n("example",{number:Number(o.value)})});const a=t("label",{class:
-"mn-examples"},t("span",{class:"mn-note",text:"Example"}),o);const r=()=>{const{names:t=[],own:n=false,chosen:s=null}=
-e.get("examples");a.hidden=t.length+n<1||t.length===1&&!n&&s===0;o.replaceChildren(...s===null?[i("","choose one …")]:
-[],...t.map((t,e)=>i(String(e),t)),...n?[i("-1","your last input")]:[]);o.value=s===null?"":String(s)};s(["examples"],
-r);r();return a};const N=(n,s,{send:o,listen:i},{start:a,label:r,help:l,stop:c,unit:h})=>{const d=t("button",{class:
+"data:image/svg+xml;charset=utf-8,"+encodeURIComponent(e.text)});const L=t=>{if(!t)return new Float32Array(0);const e=
+t instanceof ArrayBuffer?new DataView(t):t;const n=e.byteOffset%4?e.buffer.slice(e.byteOffset,e.byteOffset+e.
+byteLength):e.buffer;return new Float32Array(n,e.byteOffset%4?0:e.byteOffset,Math.floor(e.byteLength/4))};const C=t=>{
+const e=[];return{undo:e,send:(e,n={})=>t.send({type:e,...n}),listen:(n,s)=>{for(const o of n){t.on(`change:${o}`,s);
+e.push(()=>t.off(`change:${o}`,s))}},set:e=>{for(const[n,s]of Object.entries(e))t.set(n,s);t.save_changes()}}};
+const A=(e,n,s)=>{const o={},a={range:true,number:true};const r=(t,n)=>{const s=typeof e.get(t);return s==="boolean"?
+n.checked:s!=="number"?n.value:n.value===""?NaN:Number(n.value)};const l=(t,e)=>{if(t.type==="checkbox")t.checked=e;
+else t.value=e};const c=(t,i)=>{o[t]=i;i.setAttribute("data-testid",t);let c,h,d=0;const u=()=>{clearTimeout(h);
+const n=d-Date.now();if(n>0){h=setTimeout(u,n);return}if(r(t,i)!==e.get(t)){l(i,e.get(t));i.dispatchEvent(new Event(
+"pulled"))}};u();n([t],u);const m=()=>{clearTimeout(c);const n=r(t,i);if(!Number.isNaN(n)&&n!==e.get(t))s({[t]:n})};i.
+addEventListener("change",m);if(i.tagName!=="SELECT"&&i.type!=="checkbox")i.addEventListener("input",()=>{
+clearTimeout(c);if(a[i.type]){d=Date.now()+700;m()}else c=setTimeout(m,350)});i.flush=m;return i};return{inputs:o,
+bound:c,shown:()=>Object.fromEntries(Object.entries(o).map(([t,e])=>[t,r(t,e)]).filter(([,t])=>!Number.isNaN(t))),
+flush:()=>{for(const t of Object.values(o))t.flush()},area:(e,n={})=>c(e,t("textarea",{rows:2,spellcheck:"false",
+autocapitalize:"off",...n})),line:(e,n)=>c(e,t("input",{type:"text",spellcheck:"false",autocomplete:"off",placeholder:
+n})),choose:(e,n)=>c(e,t("select",{},...n.map(([t,e])=>i(t,e))))}};const E=(e,n,s,o="")=>t("button",{type:"button",
+class:`mn-button ${o}`,"data-testid":e,text:n,onclick:s});const _={svg:"Figure (SVG)",png:"Figure (PNG)",csv:
+"Data (CSV)",save:"Save the labelled data on the kernel’s machine as"};const O=(n,i,{stem:r,figure:l,table:c,example:
+h,labels:d={},before:u=[],after:m=[]})=>{const p={..._,...d};const f=t("textarea",{class:"mn-code",readonly:true,rows:
+12,spellcheck:"false","aria-label":"Python that reproduces this view","data-testid":"code"});const g=t("input",{type:
+"text","data-testid":"path",placeholder:h,spellcheck:"false"});const w=t("div",{class:"mn-note","data-testid":"saved",
+role:"status"}),b=t("input",{type:"checkbox","data-testid":"overwrite"});const v=()=>i("save",{path:g.value,overwrite:
+b.checked});g.onkeydown=t=>{if(t.key==="Enter")v()};const x=async t=>{const n=t.currentTarget;await o(f.value,f);e(n,
+"Copied");setTimeout(()=>e(n,"Copy"),1500)};const y=t("div",{},t("div",{class:"mn-buttons"},...u,E("svg",p.svg,()=>s(
+`${r()}.svg`,"image/svg+xml",l().text)),E("png",p.png,async()=>s(`${r()}.png`,"image/png",await S(l()))),E("csv",p.
+csv,()=>s(`${r()}.csv`,"text/csv",c())),...m),t("div",{class:"mn-saverow"},a(p.save,g),E("save","Save",v),t("label",{
+class:"mn-check"},b,"replace what is there")),w);const $=t("details",{class:"mn-more","data-testid":"export"},t(
+"summary",{text:"Export and code"}),y,t("div",{class:"mn-side-head"},t("span",{class:"mn-label",text:
+"Python that reproduces this view"}),E("copy","Copy",x,"mn-small")),f);const k=()=>{const t=n.get("saved");e(w,t.
+text??"");w.classList.toggle("mn-bad",t.ok===false);f.value=n.get("code");f.rows=f.value.split("\n").length+1};return{
+element:$,files:y,draw:k}};const H=(t,e)=>{const{rows:n,columns:s}=t.grid,o=(e,o)=>e>=0&&e<n&&o>=0&&o<s&&t.cone(e,o),{
+cw:i,ch:a}=t;e.lineWidth=1;const r=i>=6&&a>=6,l=new Path2D;for(let c=0;c<n;c++)for(let n=0;n<s;n++){if(!o(c,
+n))continue;const s=n*i,h=t.y(c),d=t.grid.flip?c+1:c-1,u=t.grid.flip?c-1:c+1;if(r){const o=t.grid.colour?t.grid.
+colour(c,n,t.theme)??t.theme.missing:t.theme.missing;e.fillStyle=m(o)>.45?"rgba(0,0,0,.62)":"rgba(255,255,255,.75)";e.
+fillRect(s+i/2-1,h+a/2-1,2,2)}if(!o(d,n)){l.moveTo(s,h+.5);l.lineTo(s+i,h+.5)}if(!o(u,n)){l.moveTo(s,h+a-.5);l.lineTo(
+s+i,h+a-.5)}if(!o(c,n-1)){l.moveTo(s+.5,h);l.lineTo(s+.5,h+a)}if(!o(c,n+1)){l.moveTo(s+i-.5,h);l.lineTo(s+i-.5,h+
+a)}}e.strokeStyle=t.theme.background;e.lineWidth=3;e.stroke(l);e.strokeStyle=t.theme.text;e.lineWidth=1.25;e.stroke(
+l)};const R={minWidth:3,maxWidth:46,minHeight:3,maxHeight:22,label:11};class N{constructor({label:e,testid:n,name:s,
+hover:o=()=>{},select:i=()=>{},key:a=()=>false}){Object.assign(this,{name:s,onHover:o,onSelect:i,onKey:a});this.focus=
+{row:0,column:0};this.hovered=null;this.selected=null;this.cone=null;this.marks=[];this.grid=null;const r=l("cell");
+this.cell=t("div",{role:"gridcell",id:r,"data-testid":`${n}-cell`});this.rowLabels=t("canvas",{class:"mn-rows",
+"aria-hidden":"true"});this.base=t("canvas",{"aria-hidden":"true"});this.overlay=t("canvas",{class:"mn-overlay",
+"aria-hidden":"true"});this.stack=t("div",{class:"mn-stack"},this.base,this.overlay);this.scroller=t("div",{class:
+"mn-scroll"},this.stack);this.tip=t("div",{class:"mn-tip","aria-hidden":"true","data-testid":`${n}-tip`,hidden:true});
+this.cellRow=t("div",{class:"mn-hidden",role:"row"},this.cell);this.element=t("div",{class:"mn-map",role:"grid",
+tabindex:"0","aria-label":e,"aria-activedescendant":r,"aria-readonly":"true","data-testid":n,onkeydown:t=>this.
+keydown(t),onfocus:()=>this.showFocus(),onblur:()=>{this.hideTip();this.drawOverlay()}},this.cellRow,this.rowLabels,
+this.scroller,this.tip);this.stack.addEventListener("mousemove",t=>this.mousemove(t));this.stack.addEventListener(
+"mouseleave",()=>{this.hovered=null;this.hideTip();this.drawOverlay();this.onHover(null)});this.stack.
+addEventListener("click",t=>{const e=this.at(t);if(e){this.focus=e;this.element.focus({preventScroll:true});this.
+hideTip();this.choose()}})}update(t,e){const n=this.grid;this.grid=t;this.width=e;if(!n||n.rows!==t.rows||n.columns!==
+t.columns){this.focus=t.start??{row:t.flip?t.rows-1:0,column:0};this.hovered=null;this.selected=null;this.cone=
+null}this.focus={row:Math.min(this.focus.row,t.rows-1),column:Math.min(this.focus.column,t.columns-1)};this.element.
+setAttribute("aria-rowcount",t.rows);this.element.setAttribute("aria-colcount",t.columns);this.draw()}layout(){const{
+rows:t,columns:e,rowLabels:n,columnLabels:s}=this.grid,o=this.base.getContext("2d");o.font=`${R.label}px ${this.theme.
+mono}`;const i=t=>Math.max(0,...t.slice(0,2e3).map(t=>o.measureText(t).width));this.left=Math.ceil(i(n))+(this.grid.
+rowTitle?26:10);const a=Math.max(60,this.width-this.left-4);const r=e*t>2e4;this.cw=this.grid.cellWidth??Math.max(r?1:
+R.minWidth,Math.min(R.maxWidth,Math.floor(a/e)));if(!this.grid.cellWidth&&e<=400)this.cw=Math.max(this.cw,Math.min(12,
+R.maxWidth));this.cw=Math.max(1,Math.min(this.cw,Math.floor(12e3/e)));const l=this.grid.height??430;this.ch=this.grid.
+cellHeight??Math.max(r?1:R.minHeight,Math.min(R.maxHeight,Math.floor(l/t)));this.ch=Math.max(1,Math.min(this.ch,Math.
+floor(12e3/t)));const c=s.map(t=>x(t.text,20)),h=i(c);this.turned=h+6>this.cw;this.every=this.turned?Math.max(1,Math.
+ceil((R.label+2)/this.cw)):1;this.rowEvery=Math.max(1,Math.ceil((R.label+2)/this.ch));this.plotWidth=this.cw*e;this.
+plotHeight=this.ch*t;this.lean=this.turned?Math.ceil(h*.5)+8:0;this.bottom=(this.turned?Math.ceil(h*.87)+14:20)+(this.
+grid.columnTitle?16:0);this.turnedTexts=c}size(t,e,n){const s=Math.min(window.devicePixelRatio||1,e*n>4e6?1:3);t.
+width=Math.max(1,Math.round(e*s));t.height=Math.max(1,Math.round(n*s));t.style.width=`${e}px`;t.style.height=`${n}px`;
+const o=t.getContext("2d");o.setTransform(s,0,0,s,0,0);o.clearRect(0,0,e,n);return o}y(t){return(this.grid.flip?this.
+grid.rows-1-t:t)*this.ch}draw(){if(!this.grid||!this.element.isConnected)return;this.theme=g(this.element);this.
+layout();const{rows:t,columns:e,columnLabels:n,rowLabels:s}=this.grid,{theme:o}=this;const i=this.size(this.base,this.
+plotWidth+this.lean,this.plotHeight+this.bottom);this.size(this.overlay,this.plotWidth,this.plotHeight);if(this.grid.
+image){i.imageSmoothingEnabled=false;i.drawImage(this.grid.image(o),0,0,this.plotWidth,this.plotHeight)}else this.
+drawCells(i);i.strokeStyle=o.muted;i.globalAlpha=.5;i.lineWidth=1;i.strokeRect(.5,.5,this.plotWidth-1,this.plotHeight-
+1);i.globalAlpha=1;i.textBaseline="middle";for(let t=0;t<e;t+=this.every){const{strong:e}=n[t],s=(t+.5)*this.cw;i.
+font=`${e?"bold ":""}${R.label}px ${o.mono}`;i.fillStyle=e?o.accent:o.text;i.save();if(this.turned){i.translate(s-2,
+this.plotHeight+6);i.rotate(Math.PI/3);i.textAlign="left"}else{i.translate(s,this.plotHeight+10);i.textAlign=
+"center"}i.fillText(this.turnedTexts[t],0,0);i.restore()}i.fillStyle=o.muted;i.font=`${R.label}px ${o.font}`;if(this.
+grid.columnTitle){i.textAlign="left";i.fillText(this.grid.columnTitle,0,this.plotHeight+this.bottom-8)}const a=this.
+size(this.rowLabels,this.left,this.plotHeight+this.bottom);a.textAlign="right";a.textBaseline="middle";a.fillStyle=o.
+text;a.font=`${R.label}px ${o.mono}`;for(let e=0;e<t;e+=this.rowEvery)a.fillText(s[e],this.left-5,this.y(e)+this.
+ch/2);if(this.grid.rowTitle){a.save();a.translate(8,this.plotHeight/2);a.rotate(-Math.PI/2);a.textAlign="center";a.
+fillStyle=o.muted;a.font=`${R.label}px ${o.font}`;a.fillText(this.grid.rowTitle,0,0);a.restore()}this.drawOverlay();
+this.announce()}drawCells(e){const{rows:n,columns:s,colour:o}=this.grid,i=t("canvas",{width:s,height:n}),a=i.
+getContext("2d");const r=a.createImageData(s,n),l=[];for(let t=0;t<n;t++)for(let e=0;e<s;e++){const i=o(t,e,this.
+theme),a=4*((this.grid.flip?n-1-t:t)*s+e),[c,h,d]=i??this.theme.missing;if(!i&&l.length<2e4)l.push([t,e]);r.data[a]=c;
+r.data[a+1]=h;r.data[a+2]=d;r.data[a+3]=255}a.putImageData(r,0,0);e.imageSmoothingEnabled=false;e.drawImage(i,0,0,
+this.plotWidth,this.plotHeight);if(this.cw<5||this.ch<5)return;e.strokeStyle=this.theme.background;e.globalAlpha=.55;
+e.lineWidth=1.5;e.beginPath();for(const[t,n]of l){const s=n*this.cw,o=this.y(t);e.moveTo(s,o+this.ch);e.lineTo(s+this.
+cw,o)}e.stroke();e.globalAlpha=1}drawOverlay(){if(!this.grid||!this.cw)return;const t=this.overlay.getContext("2d"),{
+cw:e,ch:n,theme:s}=this;t.clearRect(0,0,this.plotWidth,this.plotHeight);if(this.cone)H(this,t);const o=(o,i,a,r=[])=>{
+if(!o)return;const l=o.column*e,c=this.y(o.row);t.setLineDash(r);for(const[o,r]of[[s.background,2],[i,0]]){t.
+strokeStyle=o;t.lineWidth=a+r;t.strokeRect(l+1,c+1,Math.max(e-2,1),Math.max(n-2,1))}t.setLineDash([])};for(
+const o of this.marks){const i=o.column*e+e/2,a=this.y(o.row)+n/2,r=Math.max(2,Math.min(4,e/4,n/4));t.beginPath();t.
+arc(i,a,r,0,7);t.fillStyle=s.background;t.fill();t.lineWidth=1.5;t.strokeStyle=s.text;t.stroke()}o(this.hovered,s.
+text,1);o(this.linked,s.text,1,[3,2]);if(document.activeElement===this.element)o(this.focus,s.accent,2,[4,2]);o(this.
+selected,s.text,2.5)}at(t){if(!this.grid)return null;const e=this.overlay.getBoundingClientRect(),n=Math.floor((t.
+clientX-e.left)/this.cw),s=Math.floor((t.clientY-e.top)/this.ch);if(n<0||n>=this.grid.columns||s<0||s>=this.grid.
+rows)return null;return{row:this.grid.flip?this.grid.rows-1-s:s,column:n}}mousemove(t){const e=this.at(t);if(e&&this.
+hovered&&e.row===this.hovered.row&&e.column===this.hovered.column)return;this.hovered=e;this.drawOverlay();this.
+onHover(e);if(e)this.showTip(e);else this.hideTip()}showTip(e){if(!this.grid.tip)return;const n=this.grid.tip(e.row,e.
+column);this.tip.replaceChildren(...n.map(([e,n])=>t("div",{},e?t("span",{class:"mn-tip-label",text:`${e} `}):null,t(
+"span",{text:n}))));this.tip.hidden=false;const s=this.element.getBoundingClientRect(),o=this.overlay.
+getBoundingClientRect();const i=o.left-s.left+(e.column+1)*this.cw+8,a=o.top-s.top+this.y(e.row)+this.ch+6;const r=i+
+this.tip.offsetWidth>s.width?i-this.cw-this.tip.offsetWidth-16:i;const l=a+this.tip.offsetHeight>s.height?a-this.ch-
+this.tip.offsetHeight-12:a;this.tip.style.left=`${Math.max(0,r)}px`;this.tip.style.top=`${Math.max(0,l)}px`}hideTip(){
+this.tip.hidden=true}showFocus(){this.drawOverlay();this.announce()}announce(){const{row:t,column:e}=this.focus;this.
+cellRow.setAttribute("aria-rowindex",(this.grid.flip?this.grid.rows-1-t:t)+1);this.cell.setAttribute("aria-colindex",
+e+1);this.cell.setAttribute("aria-selected",String(!!this.selected&&this.selected.row===t&&this.selected.column===e));
+const n=this.name(t,e);this.cell.setAttribute("aria-label",n)}choose(){this.selected={...this.focus};this.onSelect(
+this.selected);this.drawOverlay();this.announce()}keydown(t){if(!this.grid||t.ctrlKey||t.altKey||t.metaKey)return;
+const e=this.grid.flip?1:-1,{rows:n,columns:s}=this.grid,o={...this.focus};const i={ArrowUp:[e,0],ArrowDown:[-e,0],
+ArrowLeft:[0,-1],ArrowRight:[0,1],PageUp:[5*e,0],PageDown:[-5*e,0],Home:[0,-s],End:[0,s]};if(t.key in i){o.row+=i[t.
+key][0];o.column+=i[t.key][1]}else if(t.key==="Enter"||t.key===" "){this.choose()}else if(t.key==="Escape"){this.
+hideTip();return}else{if(this.onKey(t.key,this.focus)){t.preventDefault();t.stopPropagation()}return}t.preventDefault(
+);t.stopPropagation();this.focus={row:Math.min(n-1,Math.max(0,o.row)),column:Math.min(s-1,Math.max(0,o.column))};this.
+reveal();this.drawOverlay();this.announce();this.onHover(this.focus);this.showTip(this.focus)}reveal(){const t=this.
+focus.column*this.cw,e=this.scroller;if(t<e.scrollLeft)e.scrollLeft=t-20;else if(t+this.cw>e.scrollLeft+e.
+clientWidth)e.scrollLeft=t+this.cw-e.clientWidth+20;const n=this.y(this.focus.row);if(n<e.scrollTop)e.scrollTop=n;
+else if(n+this.ch>e.scrollTop+e.clientHeight&&e.scrollHeight>e.clientHeight)e.scrollTop=n+this.ch-e.
+clientHeight}}const W=(e,{send:n,listen:s})=>{const o=t("select",{"data-testid":"examples","aria-label":
+"Example shown",onchange:()=>n("example",{number:Number(o.value)})});const a=t("label",{class:"mn-examples"},t("span",
+{class:"mn-note",text:"Example"}),o);const r=()=>{const{names:t=[],own:n=false,chosen:s=null}=e.get("examples");a.
+hidden=t.length+n<1||t.length===1&&!n&&s===0;o.replaceChildren(...s===null?[i("","choose one …")]:[],...t.map((t,e)=>
+i(String(e),t)),...n?[i("-1","your last input")]:[]);o.value=s===null?"":String(s)};s(["examples"],r);r();return a};
+const P=(n,s,{send:o,listen:i},{start:a,label:r,help:l,stop:c,unit:h})=>{const d=t("button",{class:
 "mn-button mn-primary",type:"button","data-testid":"run",text:r,title:`${l} (Ctrl+Enter)`,onclick:a});const u=t(
 "button",{class:"mn-button",type:"button","data-testid":"stop",text:"Stop",title:c,onclick:()=>o("stop")});const m=t(
 "div",{class:"mn-progress-fill"}),p=t("span",{class:"mn-note","data-testid":"progress",role:"status"});const f=t(
@@ -200,129 +201,129 @@ r);r();return a};const N=(n,s,{send:o,listen:i},{start:a,label:r,help:l,stop:c,u
 "data-status",o);f.hidden=o!=="running"&&o!=="stopping";m.style.width=`${a}%`;f.setAttribute("aria-valuenow",a);e(p,i.
 text??"");g.hidden=!r.text;g.replaceChildren(...r.text?[t("strong",{text:r.title}),t("pre",{text:r.text})]:[])};i([
 "status","progress","error"],w);w();const b=t("div",{class:"mn-run"},d,u,t("div",{class:"mn-status"},f,p));return{run:
-d,row:b,error:g}};const W=(e,{title:s,testid:o,name:i,kind:a,data:r,start:l,label:d="Run",help:u,stop:m,unit:p})=>{
-const f=O(e);const b=t("span",{class:"mn-chip","data-testid":"model",text:r??e.get("model_info").text});const v=t(
+d,row:b,error:g}};const F=(e,{title:s,testid:o,name:i,kind:a,data:r,start:l,label:d="Run",help:u,stop:m,unit:p})=>{
+const f=C(e);const b=t("span",{class:"mn-chip","data-testid":"model",text:r??e.get("model_info").text});const v=t(
 "div",{class:`mnemoscope ${a}`,"data-testid":o,"data-lm-suppress-shortcuts":"true",role:"region","aria-label":i});
-const{run:x,row:y,error:$}=N(e,v,f,{start:l,label:d,help:u,stop:m,unit:p});v.addEventListener("keydown",t=>{if(t.
+const{run:x,row:y,error:$}=P(e,v,f,{start:l,label:d,help:u,stop:m,unit:p});v.addEventListener("keydown",t=>{if(t.
 key!=="Enter"||!(t.ctrlKey||t.metaKey))return;t.preventDefault();t.stopPropagation();x.click()});const k=(o,{parts:i,
-drawer:a,box:r,draw:l})=>{const d=t("header",{class:"mn-header"},t("h2",{text:s}),t("div",{class:"mn-about"},R(e,f),
+drawer:a,box:r,draw:l})=>{const d=t("header",{class:"mn-header"},t("h2",{text:s}),t("div",{class:"mn-about"},W(e,f),
 b));v.append(d,...i.filter(t=>t),a.element);c(o,v);const u=()=>{v.setAttribute("data-dark",g(v).dark);l()};f.listen([
 "saved","code"],a.draw);f.undo.push(w(u),n(v,r,u),h(e.get("static_key")));a.draw();return()=>{for(const t of f.undo)t(
-)}};return{...f,root:v,line:b,run:x,row:y,error:$,open:k}};const P={head:["z","q","k","v","pattern"],expert:["router",
-"expert"]};const F={normalized:{label:"normalized effect",unit:t=>`normalized effect (0 = ${t.base_name}, 1 = ${t.
+)}};return{...f,root:v,line:b,run:x,row:y,error:$,open:k}};const z={head:["z","q","k","v","pattern"],expert:["router",
+"expert"]};const j={normalized:{label:"normalized effect",unit:t=>`normalized effect (0 = ${t.base_name}, 1 = ${t.
 source_name} run)`},effect:{label:"effect",unit:t=>`effect: change of ${t.metric}`},value:{label:"metric value",unit:
-t=>`${t.metric} under the edit (white = ${t.base_name} run)`}};const z=t=>{if(!t?.shape)return null;const e={...t};
-for(const n of["value","effect","normalized"])e[n]=_(t[n]);e.index=(e,n)=>e*t.shape[1]+n;e.get=(t,n,s)=>e[t][e.index(
-n,s)];return e};const j=t=>t.column_name!=="position";const D=(t,e,n)=>`layer ${t.rows[e]}, ${t.column_name} ${t.
-columns[n]}`;const I=(t,e)=>{if(j(t))return[];const[n,s]=[t.clean_tokens[e]??"",t.corrupted_tokens[e]??""];return n===
-s?[["token",v(n)]]:[["clean",v(n)],["corrupted",v(s)]]};const B=t=>{let e=`layer,${t.
+t=>`${t.metric} under the edit (white = ${t.base_name} run)`}};const D=t=>{if(!t?.shape)return null;const e={...t};
+for(const n of["value","effect","normalized"])e[n]=L(t[n]);e.index=(e,n)=>e*t.shape[1]+n;e.get=(t,n,s)=>e[t][e.index(
+n,s)];return e};const I=t=>t.column_name!=="position";const B=(t,e,n)=>`layer ${t.rows[e]}, ${t.column_name} ${t.
+columns[n]}`;const K=(t,e)=>{if(I(t))return[];const[n,s]=[t.clean_tokens[e]??"",t.corrupted_tokens[e]??""];return n===
+s?[["token",v(n)]]:[["clean",v(n)],["corrupted",v(s)]]};const U=t=>{let e=`layer,${t.
 column_name},token_clean,token_corrupted,value,effect,normalized\r\n`;for(let n=0;n<t.shape[0];n++)for(let s=0;s<t.
-shape[1];s++)e+=k([t.rows[n],t.columns[s],j(t)?"":t.clean_tokens[s]??"",j(t)?"":t.corrupted_tokens[s]??"",t.get(
-"value",n,s),t.get("effect",n,s),t.get("normalized",n,s)]);return e};const K=(t,e,n)=>{const s=t.columns.map((e,n)=>{
-if(j(t))return{text:String(e)};const[s,o]=[t.clean_tokens[n]??"",t.corrupted_tokens[n]??""];return{text:s===o?v(s):
+shape[1];s++)e+=k([t.rows[n],t.columns[s],I(t)?"":t.clean_tokens[s]??"",I(t)?"":t.corrupted_tokens[s]??"",t.get(
+"value",n,s),t.get("effect",n,s),t.get("normalized",n,s)]);return e};const V=(t,e,n)=>{const s=t.columns.map((e,n)=>{
+if(I(t))return{text:String(e)};const[s,o]=[t.clean_tokens[n]??"",t.corrupted_tokens[n]??""];return{text:s===o?v(s):
 `${x(v(s),10)}|${x(v(o),10)}`,strong:s!==o}});return{rows:t.shape[0],columns:t.shape[1],rowLabels:t.rows.map(String),
-columnLabels:s,rowTitle:"layer",columnTitle:j(t)?t.column_name:"token (clean|corrupted where they differ)",flip:true,
-colour:(s,o,i)=>{const a=e(t.index(s,o));return Number.isNaN(a)?null:i.diverging(.5+a/n/2)},tip:(e,n)=>[["",D(t,e,n)],
-...I(t,n),[t.metric,y(t.get("value",e,n))],["effect",y(t.get("effect",e,n))],["normalized",y(t.get("normalized",e,
-n))]]}};const U=t=>`${t.name} · ${t.site} · layer × ${t.column_name} · ${t.metric} · ${t.direction}`+`${t.method===
-"exact"?"":` · ${t.method}`}${t.complete?"":" · partial"}`;const V=(e,n,s)=>t("div",{class:"mn-predictions"},t("h4",{
+columnLabels:s,rowTitle:"layer",columnTitle:I(t)?t.column_name:"token (clean|corrupted where they differ)",flip:true,
+colour:(s,o,i)=>{const a=e(t.index(s,o));return Number.isNaN(a)?null:i.diverging(.5+a/n/2)},tip:(e,n)=>[["",B(t,e,n)],
+...K(t,n),[t.metric,y(t.get("value",e,n))],["effect",y(t.get("effect",e,n))],["normalized",y(t.get("normalized",e,
+n))]]}};const q=t=>`${t.name} · ${t.site} · layer × ${t.column_name} · ${t.metric} · ${t.direction}`+`${t.method===
+"exact"?"":` · ${t.method}`}${t.complete?"":" · partial"}`;const X=(e,n,s)=>t("div",{class:"mn-predictions"},t("h4",{
 text:e}),t("ol",{},...n.map(([e,n])=>{const[o,i,a=""]=s.get(e)??[];return t("li",{},t("span",{class:"mn-p-bar",style:
 `width:${(100*n).toFixed(1)}%`}),t("code",{text:x(v(e),18),title:v(e)}),o?t("span",{class:`mn-tag ${a}`,text:o,title:
-i,"aria-label":i}):null,t("span",{class:"mn-p",text:$(n)}))})));const q=(t,e,n)=>V(t,e,new Map([[n.foil,["F","foil",
-"mn-foil"]],[n.answer,["A","answer"]]]));const X=(e,n)=>{const s=[["clean token",e.clean_token],["corrupted token",e.
+i,"aria-label":i}):null,t("span",{class:"mn-p",text:$(n)}))})));const Y=(t,e,n)=>X(t,e,new Map([[n.foil,["F","foil",
+"mn-foil"]],[n.answer,["A","answer"]]]));const G=(e,n)=>{const s=[["clean token",e.clean_token],["corrupted token",e.
 corrupted_token]].filter(([,t])=>t!==undefined&&t!==null).map(([t,e])=>[t,v(e)]);for(const t of["value","effect",
 "normalized"])s.push([t==="value"?e.metric:t,y(e[t])]);return[t("div",{class:"mn-side-head"},t("h3",{text:`${e.
 site} · layer ${e.layer}, ${e.column_name} ${e.column}`}),t("button",{type:"button",class:"mn-button","data-testid":
 "pin",text:"Pin (P)",onclick:n})),t("dl",{class:"mn-facts"},...s.flatMap(([e,n])=>[t("dt",{text:e}),t("dd",{text:
 n})])),e.status==="error"?t("pre",{class:"mn-error",role:"alert",text:e.text}):e.status==="running"?t("p",{class:
-"mn-note",text:"Running this one edit …"}):t("div",{class:"mn-columns","data-testid":"predictions"},q("clean run",e.
-clean,e),q("corrupted run",e.corrupted,e),q(`${e.base_name} + edit`,e.edited,e),t("p",{class:"mn-note mn-key",text:
-`most likely next tokens · A answer${e.foil?" · F foil":""}`}))]};const Y=(e,n)=>t("div",{class:"mn-tablebox"},t(
-"table",{},t("thead",{},t("tr",{},...e.map(e=>t("th",{scope:"col",text:e})))),t("tbody",{},...n)));const G=(e,n,s)=>t(
-"button",{type:"button",class:"mn-button mn-small",text:e,"aria-label":n,title:n,onclick:s});const Q=(e,{show:n,
-remove:s})=>Y(["cell","run","clean | corrupted","value","effect","normalized","top predictions under the edit",""],e.
+"mn-note",text:"Running this one edit …"}):t("div",{class:"mn-columns","data-testid":"predictions"},Y("clean run",e.
+clean,e),Y("corrupted run",e.corrupted,e),Y(`${e.base_name} + edit`,e.edited,e),t("p",{class:"mn-note mn-key",text:
+`most likely next tokens · A answer${e.foil?" · F foil":""}`}))]};const Q=(e,n)=>t("div",{class:"mn-tablebox"},t(
+"table",{},t("thead",{},t("tr",{},...e.map(e=>t("th",{scope:"col",text:e})))),t("tbody",{},...n)));const J=(e,n,s)=>t(
+"button",{type:"button",class:"mn-button mn-small",text:e,"aria-label":n,title:n,onclick:s});const Z=(e,{show:n,
+remove:s})=>Q(["cell","run","clean | corrupted","value","effect","normalized","top predictions under the edit",""],e.
 map(e=>t("tr",{},t("td",{text:`layer ${e.layer}, ${e.column_name} ${e.column}`}),t("td",{text:e.name}),t("td",{},t(
 "code",{text:e.clean_token===undefined||e.clean_token===null?"all positions":e.clean_token===e.corrupted_token?v(e.
 clean_token):`${v(e.clean_token)} | ${v(e.corrupted_token)}`})),...["value","effect","normalized"].map(n=>t("td",{
 class:"mn-number",text:y(e[n])})),t("td",{},t("code",{text:(e.edited??[]).slice(0,3).map(([t,e])=>`${x(v(t),14)} ${$(
-e)}`).join("   ")||"…"})),t("td",{},G("Show",`Show layer ${e.layer}, ${e.column_name} ${e.column}`,()=>n(e)),G("×",
-`Remove the pin of layer ${e.layer}, ${e.column_name} ${e.column}`,()=>s(e))))));const J=(e,n,s,{show:o,rename:i,
-forget:a})=>Y(["","name","what","status",""],e.map(e=>t("tr",{class:e.run===n?"mn-current":null,"data-run":e.run},t(
+e)}`).join("   ")||"…"})),t("td",{},J("Show",`Show layer ${e.layer}, ${e.column_name} ${e.column}`,()=>n(e)),J("×",
+`Remove the pin of layer ${e.layer}, ${e.column_name} ${e.column}`,()=>s(e))))));const tt=(e,n,s,{show:o,rename:i,
+forget:a})=>Q(["","name","what","status",""],e.map(e=>t("tr",{class:e.run===n?"mn-current":null,"data-run":e.run},t(
 "td",{},t("input",{type:"radio",name:s,checked:e.run===n,"aria-label":`Show ${e.name}`,onchange:()=>o(e.run)})),t(
 "td",{},t("input",{type:"text",value:e.name,"aria-label":`Name of run ${e.run}`,onchange:t=>i(e.run,t.target.
-value)})),t("td",{text:e.what}),t("td",{text:e.status}),t("td",{},G("×",`Forget ${e.name}`,()=>a(e.run))))));
-function Z({model:n,el:s}){const o=W(n,{title:"Patch explorer",testid:"patch-explorer",name:"Patch explorer",kind:
+value)})),t("td",{text:e.what}),t("td",{text:e.status}),t("td",{},J("×",`Forget ${e.name}`,()=>a(e.run))))));
+function et({model:n,el:s}){const o=F(n,{title:"Patch explorer",testid:"patch-explorer",name:"Patch explorer",kind:
 "mn-explorer",help:"Run this sweep",stop:"Stop after the layer in progress; finished layers stay",unit:
 "Layers computed",start:()=>{g();r("run",{fields:f()})}});const{send:r,listen:c,set:h,root:d,row:u,error:m}=o;const{
-inputs:p,shown:f,flush:g,area:w,line:v,choose:x}=H(n,c,h);const $=t=>t.map(t=>[t,t]);const k=t("div",{class:"mn-note",
+inputs:p,shown:f,flush:g,area:w,line:v,choose:x}=A(n,c,h);const $=t=>t.map(t=>[t,t]);const k=t("div",{class:"mn-note",
 "data-testid":"alignment"});const S=t("div",{class:"mn-form"},a("Clean prompt",w("clean")),a("Corrupted prompt",w(
 "corrupted")),t("div",{class:"mn-pair"},a("Answer (after clean)",v("answer","e.g. “ Paris”, with its space")),a(
 "Foil (after corrupted)",v("foil","optional for prob, logprob, rank, kl"))),t("div",{class:"mn-pair"},a(
-"Text before both prompts",v("start","none, e.g. <|endoftext|>")),k));const C=t("div",{class:"mn-controls"},a("Site",
+"Text before both prompts",v("start","none, e.g. <|endoftext|>")),k));const L=t("div",{class:"mn-controls"},a("Site",
 x("site",$(n.get("sites")))),a("Map",x("over",n.get("overs").map(t=>[t,`layer × ${t}`]))),a("Metric",x("metric",$(n.
 get("metrics")))),a("Direction",x("direction",[["denoise","denoise: clean → corrupted run"],["noise",
 "noise: corrupted → clean run"]])),a("Method",x("method",[["exact","exact"],["attribution","attribution (AtP)"]])),u);
-const A=t("div",{class:"mn-warning","data-testid":"warning",hidden:true});let _=null,O=null;const R=t("div",{class:
-"mn-caption","data-testid":"caption"});const N=t("select",{"data-testid":"show","aria-label":"Quantity shown"},
-...Object.entries(F).map(([t,e])=>i(t,e.label)));const V=t("select",{"data-testid":"scale","aria-label":
-"Colour scale"},i("auto","scale: largest value"),i("one","scale: −1 to 1"));N.value=n.get("show");N.onchange=()=>h({
-show:N.value});V.onchange=()=>bt();const q=t("input",{type:"checkbox","data-testid":"cone",checked:true,onchange:()=>
-bt()});const Y=t("select",{"data-testid":"compare-mode","aria-label":"Compare with another run"},i("off",
-"compare: off"),i("side","side by side with"),i("difference","minus"));const G=t("select",{"data-testid":
-"compare-run","aria-label":"Run to compare with"});const Z=()=>h({compare:{mode:Y.value,run:Number(G.value)||0}});Y.
-onchange=Z;G.onchange=Z;const tt=new b("colour-bar");const et=t=>(e,n)=>{const s=t();if(!s)return"";return[D(s,e,n),
-...I(s,n).map(([t,e])=>`${t} ${e}`),`value ${y(s.get("value",e,n))}`,`effect ${y(s.get("effect",e,n))}`,
+const C=t("div",{class:"mn-warning","data-testid":"warning",hidden:true});let E=null,_=null;const H=t("div",{class:
+"mn-caption","data-testid":"caption"});const R=t("select",{"data-testid":"show","aria-label":"Quantity shown"},
+...Object.entries(j).map(([t,e])=>i(t,e.label)));const W=t("select",{"data-testid":"scale","aria-label":
+"Colour scale"},i("auto","scale: largest value"),i("one","scale: −1 to 1"));R.value=n.get("show");R.onchange=()=>h({
+show:R.value});W.onchange=()=>bt();const P=t("input",{type:"checkbox","data-testid":"cone",checked:true,onchange:()=>
+bt()});const X=t("select",{"data-testid":"compare-mode","aria-label":"Compare with another run"},i("off",
+"compare: off"),i("side","side by side with"),i("difference","minus"));const Y=t("select",{"data-testid":
+"compare-run","aria-label":"Run to compare with"});const Q=()=>h({compare:{mode:X.value,run:Number(Y.value)||0}});X.
+onchange=Q;Y.onchange=Q;const J=new b("colour-bar");const et=t=>(e,n)=>{const s=t();if(!s)return"";return[B(s,e,n),
+...K(s,n).map(([t,e])=>`${t} ${e}`),`value ${y(s.get("value",e,n))}`,`effect ${y(s.get("effect",e,n))}`,
 `normalized ${y(s.get("normalized",e,n))}`].join(", ")};const nt=t=>e=>{const n=t();if(n)h({cell:{run:n.run,layer:n.
 rows[e.row],column:n.columns[e.column]}})};const st=t=>(e,n)=>{const s=t();if(e.toLowerCase()!=="p"||!s)return false;
 r("pin",{run:s.run,layer:s.rows[n.row],column:s.columns[n.column]});return true};const ot=t=>e=>{if(t.grid){t.linked=
-e;t.drawOverlay()}};const it=new E({label:
+e;t.drawOverlay()}};const it=new N({label:
 "Patching effect by layer and position. Arrow keys move, Enter explains a cell, P pins it.",testid:"map",name:et(()=>
-_),select:nt(()=>_),key:st(()=>_),hover:t=>ot(at)(t)});const at=new E({label:"The other run's patching effect",testid:
-"other-map",name:et(()=>O),select:nt(()=>O),key:st(()=>O),hover:t=>ot(it)(t)});const rt=t("div",{class:"mn-empty",
+E),select:nt(()=>E),key:st(()=>E),hover:t=>ot(at)(t)});const at=new N({label:"The other run's patching effect",testid:
+"other-map",name:et(()=>_),select:nt(()=>_),key:st(()=>_),hover:t=>ot(it)(t)});const rt=t("div",{class:"mn-empty",
 "data-testid":"empty"},t("strong",{text:"No sweep yet"}),t("p",{text:
 "Run copies one activation at a time from one run into the other and measures how far the answer "+
 "moves. Layers fill in from the last to the first; each cell can be hovered and clicked as soon as "+
 "it is there."}));const lt=t("div",{class:"mn-caption",hidden:true}),ct=t("div",{class:"mn-caption"}),ht=t("div",{
-class:"mn-second",hidden:true},ct,at.element);const dt=t("div",{class:"mn-toolbar"},N,V,t("label",{class:"mn-check"},
-q,"causal cone"),Y,G,tt.element);const ut=t("div",{class:"mn-maps"},t("div",{class:"mn-first"},lt,it.element),ht);
-const mt=t("section",{class:"mn-mapbox","aria-label":"Heat map"},R,dt,rt,ut);const pt=t("section",{class:"mn-side",
-"data-testid":"side","aria-label":"Selected cell","aria-live":"polite"});const ft=t=>V.value==="one"?1:Math.max(...t.
+class:"mn-second",hidden:true},ct,at.element);const dt=t("div",{class:"mn-toolbar"},R,W,t("label",{class:"mn-check"},
+P,"causal cone"),X,Y,J.element);const ut=t("div",{class:"mn-maps"},t("div",{class:"mn-first"},lt,it.element),ht);
+const mt=t("section",{class:"mn-mapbox","aria-label":"Heat map"},H,dt,rt,ut);const pt=t("section",{class:"mn-side",
+"data-testid":"side","aria-label":"Selected cell","aria-live":"polite"});const ft=t=>W.value==="one"?1:Math.max(...t.
 map(M))||1;const gt=(t,e)=>e==="value"?t.effect:t[e];let wt=null;const bt=()=>{if(!d.isConnected)return;const t=n.get(
-"compare"),s=!!_;rt.hidden=s;it.element.hidden=!s;dt.hidden=!s;Ct.element.hidden=!s;if(!s){e(R,"");at.element.hidden=
-true;ht.hidden=true;return}const o=n.get("show"),i=F[o],a=O&&t.mode!=="off";const r=a&&O.shape.join()===_.shape.join(
-)&&O.column_name===_.column_name;const l=r&&t.mode==="difference",c=a&&(t.mode==="side"||!r);const h=[gt(_,o)];if(a)h.
-push(gt(O,o));let u=t=>h[0][t],m=ft(h);if(l){u=t=>h[0][t]-h[1][t];m=V.value==="one"?1:M(h[0].map((t,e)=>t-h[1][e]))||
+"compare"),s=!!E;rt.hidden=s;it.element.hidden=!s;dt.hidden=!s;Ct.element.hidden=!s;if(!s){e(H,"");at.element.hidden=
+true;ht.hidden=true;return}const o=n.get("show"),i=j[o],a=_&&t.mode!=="off";const r=a&&_.shape.join()===E.shape.join(
+)&&_.column_name===E.column_name;const l=r&&t.mode==="difference",c=a&&(t.mode==="side"||!r);const h=[gt(E,o)];if(a)h.
+push(gt(_,o));let u=t=>h[0][t],m=ft(h);if(l){u=t=>h[0][t]-h[1][t];m=W.value==="one"?1:M(h[0].map((t,e)=>t-h[1][e]))||
 1}const p=mt.clientWidth||600,f=c&&p>760?(p-24)/2:p;ut.classList.toggle("mn-two",c&&p>760);ht.hidden=at.element.
-hidden=lt.hidden=!c;const g=K(_,u,m);if(l){const t=g.tip;g.tip=(e,n)=>[...t(e,n),[`${i.label} minus ${O.name}`,y(u(_.
-index(e,n)))]]}const w=n.get("cell"),b=w.run===undefined?null:{row:_.rows.indexOf(w.layer),column:_.columns.indexOf(w.
-column)};it.update(g,f);it.selected=b&&b.row>=0&&b.column>=0&&(w.run===_.run||l)?b:null;it.cone=it.selected&&q.
-checked?(t,e)=>_.rows[t]>_.rows[b.row]&&(j(_)||e>=b.column):null;it.marks=n.get("pins").filter(t=>t.run===_.run).map(
-t=>({row:_.rows.indexOf(t.layer),column:_.columns.indexOf(t.column)})).filter(t=>t.row>=0&&t.column>=0);it.
-drawOverlay();it.announce();if(c){at.update(K(O,t=>h[1][t],m),f);e(lt,_.name);e(ct,U(O)+(r?"":
-" · another shape, so there is no difference to show"))}const v=l?`${_.name} minus ${O.name} · ${U(_)}`:U(_);e(R,
-`${v} · clean ${y(_.clean)}, corrupted ${y(_.corrupted)}`);const x=o==="value"&&!l?_.base??0:0,$=it.theme;const k=l?
-`difference of ${i.label}`:i.unit(_);tt.update({ramp:$.diverging,low:y(x-m),middle:y(x),high:y(x+m),title:k});wt=()=>
-T(g,{title:`${_.model}: ${_.site}, layer × ${_.column_name}`,subtitle:`${_.metric}, ${_.direction}; clean ${y(_.
-clean)}, corrupted ${y(_.corrupted)}`,bar:l?k:i.label,limit:m})};const vt=()=>{_=z(n.get("map"));O=z(n.get("other"));
+hidden=lt.hidden=!c;const g=V(E,u,m);if(l){const t=g.tip;g.tip=(e,n)=>[...t(e,n),[`${i.label} minus ${_.name}`,y(u(E.
+index(e,n)))]]}const w=n.get("cell"),b=w.run===undefined?null:{row:E.rows.indexOf(w.layer),column:E.columns.indexOf(w.
+column)};it.update(g,f);it.selected=b&&b.row>=0&&b.column>=0&&(w.run===E.run||l)?b:null;it.cone=it.selected&&P.
+checked?(t,e)=>E.rows[t]>E.rows[b.row]&&(I(E)||e>=b.column):null;it.marks=n.get("pins").filter(t=>t.run===E.run).map(
+t=>({row:E.rows.indexOf(t.layer),column:E.columns.indexOf(t.column)})).filter(t=>t.row>=0&&t.column>=0);it.
+drawOverlay();it.announce();if(c){at.update(V(_,t=>h[1][t],m),f);e(lt,E.name);e(ct,q(_)+(r?"":
+" · another shape, so there is no difference to show"))}const v=l?`${E.name} minus ${_.name} · ${q(E)}`:q(E);e(H,
+`${v} · clean ${y(E.clean)}, corrupted ${y(E.corrupted)}`);const x=o==="value"&&!l?E.base??0:0,$=it.theme;const k=l?
+`difference of ${i.label}`:i.unit(E);J.update({ramp:$.diverging,low:y(x-m),middle:y(x),high:y(x+m),title:k});wt=()=>T(
+g,{title:`${E.model}: ${E.site}, layer × ${E.column_name}`,subtitle:`${E.metric}, ${E.direction}; clean ${y(E.
+clean)}, corrupted ${y(E.corrupted)}`,bar:l?k:i.label,limit:m})};const vt=()=>{E=D(n.get("map"));_=D(n.get("other"));
 bt()};const xt=()=>{const e=n.get("detail");if(e.layer===undefined){pt.replaceChildren(t("h3",{text:"Selected cell"}),
 t("p",{class:"mn-note",text:
 "Click a cell, or move with the arrow keys and press Enter, to see what the model predicts "+
 "under that edit beside both unedited runs. P pins a cell."}));pt.removeAttribute("data-cell");return}pt.setAttribute(
 "data-cell",`${e.layer},${e.column}`);pt.setAttribute("data-status",e.status);const s=()=>r("pin",{run:e.run,layer:e.
-layer,column:e.column});pt.replaceChildren(...X(e,s))};const yt=(e,n)=>t("summary",{},`${e} `,t("span",{class:
+layer,column:e.column});pt.replaceChildren(...G(e,s))};const yt=(e,n)=>t("summary",{},`${e} `,t("span",{class:
 "mn-note",text:`(${n})`}));const $t=t("details",{"data-testid":"pins",class:"mn-more",open:true}),kt=t("details",{
 "data-testid":"runs",class:"mn-more",open:true});const Mt=()=>{const t=n.get("pins");$t.hidden=!t.length;$t.
-replaceChildren(yt("Pinned cells",t.length),Q(t,{show:t=>h({cell:{run:t.run,layer:t.layer,column:t.column}}),remove:
-t=>r("unpin",{id:t.id})}));bt()};const Tt=()=>{const t=n.get("history"),e=_?.run;kt.hidden=!t.length;kt.
-replaceChildren(yt("Runs",t.length),J(t,e,St,{show:t=>r("show",{run:t}),rename:(t,e)=>r("rename",{run:t,name:e}),
-forget:t=>r("forget",{run:t})}));const s=t.filter(t=>t.run!==e),o=n.get("compare");G.replaceChildren(...s.map(t=>i(
-String(t.run),t.name)));Y.hidden=!s.length;G.hidden=!s.length;Y.value=o.mode??"off";if(s.some(t=>t.run===o.run))G.
-value=String(o.run)};const St=l("runs"),Lt=()=>`${_.site}_${_.column_name}_${_.metric}_run${_.run}`;const Ct=L(n,r,{
-stem:Lt,figure:()=>wt(),table:()=>B(_),example:"trace.zarr, trace.nc, trace.csv, trace.parquet"});const At=()=>{
-const t=n.get("warning");A.hidden=!t;e(A,t)};const Et=()=>{const t=n.get("alignment");e(k,t.text??"");k.classList.
-toggle("mn-bad",t.ok===false)};const _t=()=>{const t=P[n.get("over")];for(const e of p.site.options)e.disabled=t!==
+replaceChildren(yt("Pinned cells",t.length),Z(t,{show:t=>h({cell:{run:t.run,layer:t.layer,column:t.column}}),remove:
+t=>r("unpin",{id:t.id})}));bt()};const Tt=()=>{const t=n.get("history"),e=E?.run;kt.hidden=!t.length;kt.
+replaceChildren(yt("Runs",t.length),tt(t,e,St,{show:t=>r("show",{run:t}),rename:(t,e)=>r("rename",{run:t,name:e}),
+forget:t=>r("forget",{run:t})}));const s=t.filter(t=>t.run!==e),o=n.get("compare");Y.replaceChildren(...s.map(t=>i(
+String(t.run),t.name)));X.hidden=!s.length;Y.hidden=!s.length;X.value=o.mode??"off";if(s.some(t=>t.run===o.run))Y.
+value=String(o.run)};const St=l("runs"),Lt=()=>`${E.site}_${E.column_name}_${E.metric}_run${E.run}`;const Ct=O(n,r,{
+stem:Lt,figure:()=>wt(),table:()=>U(E),example:"trace.zarr, trace.nc, trace.csv, trace.parquet"});const At=()=>{
+const t=n.get("warning");C.hidden=!t;e(C,t)};const Et=()=>{const t=n.get("alignment");e(k,t.text??"");k.classList.
+toggle("mn-bad",t.ok===false)};const _t=()=>{const t=z[n.get("over")];for(const e of p.site.options)e.disabled=t!==
 undefined&&!t.includes(e.value);if(t&&!t.includes(n.get("site")))h({site:t[0]})};c(["map","other"],()=>{vt();Tt()});c(
-["show","cell","compare"],()=>{N.value=n.get("show");bt();Tt()});c(["detail"],xt);c(["pins"],Mt);c(["history"],Tt);c([
-"status","progress","error","warning"],At);c(["alignment"],Et);c(["over"],_t);const Ot=o.open(s,{parts:[S,C,m,A,t(
-"div",{class:"mn-body"},mt,pt),$t,kt],drawer:Ct,box:mt,draw:bt});vt();xt();Mt();Tt();At();Et();_t();return Ot}var tt={
-render:Z};export{tt as default};
+["show","cell","compare"],()=>{R.value=n.get("show");bt();Tt()});c(["detail"],xt);c(["pins"],Mt);c(["history"],Tt);c([
+"status","progress","error","warning"],At);c(["alignment"],Et);c(["over"],_t);const Ot=o.open(s,{parts:[S,L,m,C,t(
+"div",{class:"mn-body"},mt,pt),$t,kt],drawer:Ct,box:mt,draw:bt});vt();xt();Mt();Tt();At();Et();_t();return Ot}var nt={
+render:et};export{nt as default};

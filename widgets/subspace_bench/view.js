@@ -1,16 +1,19 @@
 // SubspaceBench: the whole curve is here, so that a move of the slider is answered without the kernel.
 // State is in the traits (see view.py), commands are messages {type: ...}.
 
-import { dataTable, drawn, PAGE_COLOURS, PAPER_COLOURS, svg } from "../base/charts.js";
-import { themeOf } from "../base/colour.js";
-import { download, field, h, option, setText } from "../base/dom.js";
-import { exportDrawer } from "../base/export.js";
+import { drawn, PAGE_COLOURS, PAPER_COLOURS, svg } from "../base/charts.js";
+import { emptyBox, field, h, option, section, setText } from "../base/dom.js";
 import { sideBySide } from "../base/figure.js";
-import { LEGEND, noneRecited, textBlock } from "../base/passages.js";
+import { forcePanel } from "../base/force.js";
+import { LEGEND, noneRecited } from "../base/passages.js";
+import { refusedBox } from "../base/refused.js";
 import { shell } from "../base/shell.js";
-import { absent, between, csvLine, many, plainly, share, short, shorten } from "../base/text.js";
-import { octets, tiedControls } from "../base/traits.js";
-import { KINDS, layerMap, lossChart, mark, NAMES, planeChart, readFound, reciteChart, rowsOf } from "./charts.js";
+import { hash, plainly, share, short, shorten } from "../base/text.js";
+import { tiedControls } from "../base/traits.js";
+import { KINDS, lossChart, mark, planeChart, readFound, reciteChart } from "./charts.js";
+import { curveFiles } from "./files.js";
+import { layerPanel } from "./layers.js";
+import { pointParts, textParts } from "./point.js";
 
 function render({ model, el }) {
   const frame = shell(model, {
@@ -54,7 +57,10 @@ function render({ model, el }) {
     keptField = field("Points: curvature mass kept", kept);
   sparsityField.classList.add("mn-grow");
   keptField.classList.add("mn-grow");
-  const refused = h("div", { class: "mn-error", role: "alert", "data-testid": "refused", hidden: true });
+  const refused = refusedBox(model, error, {
+    title: "These sets overlap: nothing is run with them",
+    names: ["memorised", "reference", "seed"],
+  });
   const form = h(
     "div",
     {},
@@ -67,37 +73,23 @@ function render({ model, el }) {
       field("Seed", bound("seed", h("input", { type: "number", min: 0, step: 1 }))),
     ),
     h("div", { class: "mn-controls" }, sparsityField, keptField, runRow),
-    refused,
+    refused.element,
     error,
   );
   const kindNow = () => (model.get("method") === "curvature" ? "kept" : "sparsity");
   const drawForm = () => {
     sparsityField.hidden = kindNow() !== "sparsity";
     keptField.hidden = kindNow() !== "kept";
-    const d = model.get("doubts"),
-      now = ["memorised", "reference", "seed"].every((k) => d[k] === model.get(k));
-    refused.hidden = !now || !d.refused;
-    refused.replaceChildren(
-      ...(refused.hidden
-        ? []
-        : [h("strong", { text: "These sets overlap: nothing is run with them" }), h("pre", { text: d.refused })]),
-    );
-    if (!refused.hidden && model.get("error").text === d.refused) error.hidden = true;
+    refused.draw();
   };
 
   // --- the curve
-  let found = null,
-    cursor = -1;
-  const empty = h(
-    "div",
-    { class: "mn-empty", "data-testid": "empty" },
-    h("strong", { text: "No curve yet" }),
-    h("p", {
-      text:
-        "“Compute curve” finds the weights that hold the memorised text, takes more and more of them out, " +
-        "and measures at each point how much is still recited and what clean text loses, beside a random " +
-        "edit of equal size. The weights are restored after every point.",
-    }),
+  let found = null;
+  const empty = emptyBox(
+    "No curve yet",
+    "“Compute curve” finds the weights that hold the memorised text, takes more and more of them out, " +
+      "and measures at each point how much is still recited and what clean text loses, beside a random " +
+      "edit of equal size. The weights are restored after every point.",
   );
   const what = h("span", { class: "mn-note", "data-testid": "what" }),
     old = h("div", { class: "mn-warning", "data-testid": "stale", hidden: true }),
@@ -122,15 +114,6 @@ function render({ model, el }) {
     recited = h("div", { class: "mn-chart", "data-testid": "recited" }),
     loss = h("div", { class: "mn-chart", "data-testid": "loss" }),
     numbers = h("div", { "data-testid": "numbers" });
-  const map = h("div", {
-      class: "mn-chart",
-      tabindex: "0",
-      role: "group",
-      "data-testid": "layers",
-      "aria-label": "Layer map; arrow keys read its cells",
-    }),
-    cell = h("div", { class: "mn-note", "data-testid": "cell", role: "status" }),
-    mapTitle = h("h3", {});
   const unchanged = h("p", { class: "mn-note", "data-testid": "unchanged" });
   const moves = h(
     "div",
@@ -149,10 +132,13 @@ function render({ model, el }) {
     numbers,
     unchanged,
   );
-  const curve = h(
-    "section",
-    { class: "mn-section", "data-testid": "curve", "aria-label": "Trade-off curve" },
-    h("div", { class: "mn-side-head" }, h("h3", { text: "How much is recited, and what that costs" }), what),
+  const curve = section(
+    {
+      label: "Trade-off curve",
+      title: "How much is recited, and what that costs",
+      beside: [what],
+      "data-testid": "curve",
+    },
     old,
     empty,
     body,
@@ -173,6 +159,7 @@ function render({ model, el }) {
       if (at && found) move(Number(at.dataset.point));
     });
   set.onchange = () => drawPoint();
+  const busy = () => ["running", "stopping"].includes(model.get("status"));
   const changed = () =>
     found
       ? Object.entries(found.fields)
@@ -180,9 +167,8 @@ function render({ model, el }) {
           .map(([k]) => k)
       : [];
   const stale = () => {
-    const now = changed(),
-      busy = ["running", "stopping"].includes(model.get("status"));
-    old.hidden = !now.length || busy;
+    const now = changed();
+    old.hidden = !now.length || busy();
     setText(
       old,
       old.hidden
@@ -195,83 +181,34 @@ function render({ model, el }) {
   // --- one point
   const texts = h("div", { "data-testid": "texts" }),
     textsTitle = h("span", { class: "mn-note" });
-  const forceText = h("p", { "data-testid": "force", role: "status" }),
-    putButton = h("button", {
-      type: "button",
-      class: "mn-button",
-      "data-testid": "put",
-      onclick: () => send("put", { fields: { at: place() } }),
-    }),
-    undoButton = h("button", {
-      type: "button",
-      class: "mn-button",
-      "data-testid": "undo",
-      onclick: () => send("undo"),
-    });
-  const weights = h("div", { class: "mn-weights", "data-testid": "weights" }, putButton, undoButton, forceText),
-    pointBox = h(
-      "div",
-      {},
-      h(
-        "section",
-        { class: "mn-section", "aria-label": "Weights" },
-        h("div", { class: "mn-side-head" }, h("h3", { text: "Weights" })),
-        weights,
-      ),
-      h(
-        "section",
-        { class: "mn-section", "aria-label": "Layer map" },
-        h("div", { class: "mn-side-head" }, mapTitle),
-        map,
-        cell,
-      ),
-      h(
-        "section",
-        { class: "mn-section", "aria-label": "Texts before and after" },
-        h("div", { class: "mn-side-head" }, h("h3", { text: "Texts before and after" }), textsTitle),
-        LEGEND(),
-        texts,
-      ),
-    );
-  const hash = (v) => (v ? v.slice(0, 12) : "…");
+  const force = forcePanel(model, send, {
+    fields: () => ({ at: place() }),
+    words: {
+      edited: (edit, hashes) =>
+        `In force: ${edit}. ${hashes}; whatever the notebook asks this model now is answered by the edited one.`,
+      undone: (edit, hashes) => `Undone (${edit}): ${hashes}`,
+      none: () =>
+        "The model has its own weights. The curve undoes its edits itself; here one can be left in " +
+        "force, to try the edited model in the notebook.",
+    },
+  });
+  const layers = layerPanel(root);
+  const pointBox = h(
+    "div",
+    {},
+    section({ label: "Weights", title: "Weights" }, force.element),
+    layers.element,
+    section(
+      { label: "Texts before and after", title: "Texts before and after", beside: [textsTitle] },
+      LEGEND(),
+      texts,
+    ),
+  );
   const drawForce = () => {
-    const f = model.get("force"),
-      at = place(),
-      busy = ["running", "stopping"].includes(model.get("status")),
-      name = at ? `${KINDS[found.kind].unit} ${short(found.strengths[at - 1])}` : "";
-    weights.setAttribute("data-state", f.state);
-    putButton.disabled = busy || !at || !!f.doing;
-    setText(putButton, at ? `Put ${name} in force` : "Put an edit in force");
-    undoButton.disabled = f.state !== "in force";
-    setText(
-      undoButton,
-      f.state === "in force"
-        ? "Undo: weights back, bit-equal"
-        : f.state === "undone" && f.same
-          ? "Undone: weights bit-equal"
-          : "Undo",
-    );
-    const said =
-      f.state === "in force"
-        ? `In force: ${f.what}. Weight hash ${hash(f.before)} → ${hash(f.now)}; whatever the notebook asks ` +
-          `this model now is answered by the edited one.`
-        : f.state === "undone"
-          ? `Undone (${f.what}): weight hash ${hash(f.now)}, ` +
-            `${f.same ? `unchanged from ${hash(f.before)} before the edit` : `NOT the ${hash(f.before)} from before`}` +
-            `.`
-          : f.state === "error"
-            ? ""
-            : "The model has its own weights. The curve undoes its edits itself; here one can be left in " +
-              "force, to try the edited model in the notebook.";
-    forceText.replaceChildren(
-      f.doing ?? said,
-      ...(f.text ? [h("strong", { class: "mn-bad", text: ` ${f.text}` })] : []),
-    );
+    const at = place(),
+      name = at ? `Put ${KINDS[found.kind].unit} ${short(found.strengths[at - 1])} in force` : "Put an edit in force";
+    force.draw({ ready: !busy() && !!at, name });
   };
-  const row = (values, name, write) => [
-    write(values[name]),
-    between(values[`${name}_low`], values[`${name}_high`], write),
-  ];
   const drawPoint = () => {
     if (!found || !root.isConnected) {
       drawForce();
@@ -280,11 +217,8 @@ function render({ model, el }) {
     const at = place(),
       f = found,
       now = set.value || f.sets[0],
-      u = f.unedited[now],
       e = at ? f.edit[at - 1][now] : null,
-      r = at ? f.random[at - 1][now] : null,
-      unit = KINDS[f.kind],
-      level = `${short(100 * info.level)} %`;
+      unit = KINDS[f.kind];
     slider.max = f.strengths.length;
     slider.value = at;
     setText(sliderName, `${unit.title[0].toUpperCase() + unit.title.slice(1)}: `);
@@ -302,61 +236,11 @@ function render({ model, el }) {
         : "unedited",
     );
     curve.setAttribute("data-at", at);
-    numbers.replaceChildren(
-      dataTable(
-        "point",
-        ["", `unedited, n = ${u.n}`, at ? `${unit.unit} ${short(f.strengths[at - 1])}` : "–", at ? f.control : "–"],
-        [
-          ...["strict", "loose", "lev", "exact_prefix", "nll"].map((k) => {
-            const write = k === "strict" || k === "loose" || k === "lev" ? share : short;
-            return [NAMES[k], row(u, k, write), e ? row(e, k, write) : "–", r ? row(r, k, write) : "–"];
-          }),
-          [
-            `clean loss, nats/token (${many(u.texts, "text")})`,
-            [short(u.loss), ""],
-            e ? [short(e.loss), ""] : "–",
-            r ? [short(r.loss), ""] : "–",
-          ],
-          ["its rise over unedited", "–", e ? row(e, "rise", short) : "–", r ? row(r, "rise", short) : "–"],
-          [
-            "nDCG@10 to unedited, clean text",
-            [short(u.ndcg), ""],
-            e ? [short(e.ndcg), ""] : "–",
-            r ? [short(r.ndcg), ""] : "–",
-          ],
-        ],
-      ),
-      h("p", {
-        class: "mn-note",
-        text:
-          `${level} intervals: exact (Clopper–Pearson) for shares recited, bootstrap over sequences or ` +
-          `texts for the others. ` +
-          (f.sets.length > 1
-            ? "“kept apart”: the half of the sequences that the edit was not found on."
-            : "Too few sequences to halve: recitation is of those that the edit was found on.") +
-          ` Control: one draw.`,
-      }),
-    );
-    const under = at
-      ? [
-          ["before", 0],
-          [`after, ${short(f.strengths[at - 1])}`, at],
-        ]
-      : [["before", 0]];
-    texts.replaceChildren(
-      ...f.texts.items.map((item, i) =>
-        textBlock(f.texts, i, under, item.what === "clean" ? "clean text, half of it given" : item.what),
-      ),
-    );
+    numbers.replaceChildren(...pointParts(f, at, now, info.level));
+    texts.replaceChildren(...textParts(f, at));
     setText(
       textsTitle,
       `memorised sequences ${f.texts.items[0] ? `(${f.texts.items[0].what}, best recited first)` : ""} and clean text`,
-    );
-    setText(
-      mapTitle,
-      at
-        ? `What the edit takes from each layer, ${unit.unit} ${short(f.strengths[at - 1])}`
-        : "What the edit takes from each layer: nothing yet",
     );
     drawForce();
     drawCharts();
@@ -371,38 +255,6 @@ function render({ model, el }) {
       lossChart(c, found, now, at, widths[1], 168),
     ];
   };
-  const drawMap = () => {
-    const at = place(),
-      f = found;
-    map.hidden = cell.hidden = !at || !f.grid.matrices.length;
-    if (map.hidden) return;
-    map.replaceChildren(
-      layerMap(
-        PAGE_COLOURS,
-        f,
-        at,
-        themeOf(root),
-        (root.clientWidth || 900) - 30,
-        document.activeElement === map ? cursor : -1,
-      ),
-    );
-    const layers = f.grid.names.flat().filter(Boolean);
-    if (layers.length === 1) {
-      map.hidden = true;
-      const taken = f.cellsAt(at).find((v) => !absent(v));
-      setText(cell, `The edit is in one layer, ${layers[0]}: it takes ${share(taken)} of its ${KINDS[f.kind].taken}.`);
-      return;
-    }
-    const size = f.grid.blocks.length,
-      name = cursor >= 0 ? f.grid.names[Math.floor(cursor / size)]?.[cursor % size] : "";
-    const taken_ = KINDS[f.kind].taken;
-    setText(
-      cell,
-      `A column a block; % of the layer’s ${taken_}, strongest shade ` +
-        `${share(Math.max(...f.cellsAt(at).filter((v) => !absent(v))))}.` +
-        `${name ? ` ${name}: ${share(f.cellsAt(at)[cursor])}.` : ""}`,
-    );
-  };
   const drawCharts = () => {
     if (!found || !root.isConnected) return;
     const room = body.clientWidth || 900,
@@ -411,32 +263,8 @@ function render({ model, el }) {
     plane.replaceChildren(p);
     recited.replaceChildren(r);
     loss.replaceChildren(l);
-    drawMap();
+    layers.show(found, place());
   };
-  map.onkeydown = (e) => {
-    const size = found?.grid.blocks.length,
-      step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -size, ArrowDown: size }[e.key];
-    if (!step || !found) return;
-    e.preventDefault();
-    e.stopPropagation();
-    const next = cursor < 0 ? 0 : cursor + step;
-    if (next >= 0 && next < size * found.grid.matrices.length) cursor = next;
-    drawMap();
-  };
-  map.onfocus = () => {
-    if (cursor < 0) cursor = 0;
-    if (found) drawMap();
-  };
-  map.onblur = () => {
-    if (found) drawMap();
-  };
-  map.addEventListener("click", (e) => {
-    const at = e.target.closest("[data-cell]");
-    if (at) {
-      cursor = Number(at.dataset.cell);
-      drawMap();
-    }
-  });
   const drawCurve = () => {
     found = readFound(model.get("found"));
     for (const box of [body, pointBox, drawer.files]) box.hidden = !found;
@@ -501,64 +329,11 @@ function render({ model, el }) {
   };
 
   // --- export, and what changes with what
-  const stem = () => `subspace_${found.fields.method}_${found.fields.memorised}`.replace(/[^\w-]+/g, "_");
-  const csv = () => {
-    const rows = rowsOf(found);
-    return [Object.keys(rows[0]), ...rows.map((r) => Object.values(r))].map(csvLine).join("");
-  };
-  const figure = () => sideBySide(charts(PAPER_COLOURS, [470, 430]).map(drawn));
-  const drawer = exportDrawer(model, (type, content) => send(type, { ...content, fields: fieldsNow() }), {
-    stem,
-    figure,
-    table: csv,
-    example: "curve.zarr, curve.nc, curve.csv, mask.npz",
+  const drawer = curveFiles(model, frame, {
+    found: () => found,
+    figure: () => sideBySide(charts(PAPER_COLOURS, [470, 430]).map(drawn)),
+    fields: fieldsNow,
   });
-  setText(drawer.files.querySelector("[data-testid=csv]"), "Curve (CSV)");
-  setText(
-    drawer.files.querySelector(".mn-saverow .mn-label"),
-    "Save on the kernel’s machine: the curve (.zarr, .nc, .csv, .parquet) or the mask shown (.npz)",
-  );
-  drawer.files.querySelector(".mn-buttons").append(
-    h("button", {
-      type: "button",
-      class: "mn-button",
-      "data-testid": "json",
-      text: "Curve (JSON)",
-      onclick: () =>
-        download(
-          `${stem()}.json`,
-          "application/json",
-          JSON.stringify(
-            {
-              ...found.fields,
-              kind: found.kind,
-              control: found.control,
-              level: info.level,
-              layers: found.grid.names.flat().filter(Boolean),
-              model: info.name,
-              weights: found.hashes[0],
-              points: rowsOf(found),
-            },
-            (_, v) => (typeof v === "number" && !Number.isFinite(v) ? null : v),
-            1,
-          ),
-        ),
-    }),
-    h("button", {
-      type: "button",
-      class: "mn-button",
-      "data-testid": "npz",
-      text: "Mask shown (npz)",
-      onclick: () => send("document", { kind: "npz", fields: fieldsNow() }),
-    }),
-  );
-  let taken = model.get("document").number ?? 0;
-  const take = () => {
-    const d = model.get("document");
-    if (!d.number || d.number === taken) return;
-    taken = d.number;
-    download(`${stem()}.${d.kind}`, d.type, octets(d.data));
-  };
   listen(["found"], drawCurve);
   listen(["at", "measure"], drawPoint);
   listen(["doubts"], drawForm);
@@ -572,7 +347,6 @@ function render({ model, el }) {
     drawForm();
     drawForce();
   });
-  listen(["document"], take);
   const close = frame.open(el, {
     parts: [form, curve, pointBox],
     drawer,

@@ -7,6 +7,9 @@ import { floats } from "../base/traits.js";
 export const OWN = "own pairs",
   SHOWN_PAIRS = 400;
 
+/** Rows that stand there before all are asked for, so that nothing scrolls inside the page. */
+const FIRST_PAIRS = 8;
+
 export const plus = (v) => (absent(v) ? "–" : (v > 0 ? "+" : "") + number(v));
 
 export const points = (v) => (absent(v) ? "–" : (v > 0 ? "+" : v < 0 ? "−" : "") + Math.abs(100 * v).toFixed(0));
@@ -70,8 +73,18 @@ const pasted = (text) => {
  * the end waits for more.
  */
 export const pairTable = (changed) => {
+  let whole = false;
   const body = h("tbody"),
-    more = h("div", { class: "mn-note" });
+    more = h("div", { class: "mn-note" }),
+    unfold = h("button", {
+      type: "button",
+      class: "mn-button mn-small",
+      "data-testid": "all-pairs",
+      onclick: () => {
+        whole = !whole;
+        fold();
+      },
+    });
   const element = h(
     "div",
     { class: "mn-pairs", "data-testid": "pairs" },
@@ -92,7 +105,7 @@ export const pairTable = (changed) => {
       ),
       body,
     ),
-    more,
+    h("div", { class: "mn-unfold" }, unfold, more),
   );
   let rows = [],
     wrong = new Map(),
@@ -117,9 +130,24 @@ export const pairTable = (changed) => {
     clearTimeout(timer);
     timer = setTimeout(flush, 450);
   };
+  /** The first rows, those with a fault and the empty one at the end; or all. */
+  const fold = () => {
+    const count = body.rows.length,
+      many = count > FIRST_PAIRS + 2;
+    [...body.rows].forEach((row, i) => {
+      row.hidden = many && !whole && i >= FIRST_PAIRS && i < count - 1 && !wrong.has(i);
+    });
+    unfold.hidden = !many;
+    unfold.setAttribute("aria-expanded", String(whole));
+    setText(unfold, whole ? `Show the first ${FIRST_PAIRS} pairs` : `Show all ${count - 1} pairs`);
+  };
   const focus = (row, column) => {
     const cell = cells()[row]?.[column];
     if (cell) {
+      if (body.rows[row].hidden) {
+        whole = true;
+        fold();
+      }
       cell.focus();
       cell.select();
     }
@@ -140,6 +168,7 @@ export const pairTable = (changed) => {
         "aria-label": `${name} ${index + 1}`,
         oninput: () => {
           const [row] = place(line_.querySelector("input"));
+          whole = true; // no row goes away under the hand
           if (row === body.rows.length - 1 && typed()[row].some((t) => t)) body.append(line(["", ""], row + 1));
           later();
         },
@@ -216,6 +245,7 @@ export const pairTable = (changed) => {
         c.setAttribute("aria-invalid", String(!!text));
       }
     });
+    fold();
   };
   // What the kernel says is drawn only where it differs, so that a cell being typed in keeps its cursor.
   return {
@@ -228,6 +258,7 @@ export const pairTable = (changed) => {
         return;
       }
       rows = next;
+      whole = false;
       draw();
     },
     draw: () => draw(),

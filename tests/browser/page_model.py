@@ -7,28 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-PAGE = """<!doctype html><html><head><meta charset="utf-8"><style>body { margin: 0; padding: 12px; background: var(--jp-layout-color1, #ffffff); font-family: sans-serif }
-body.dark { --jp-layout-color1: #111111; --jp-layout-color2: #212121; --jp-ui-font-color1: #ffffffde; --jp-ui-font-color2: #ffffffb3; --jp-border-color2: #424242; --jp-brand-color1: #64b5f6; --jp-error-color1: #ef5350; --jp-warn-color1: #ffb74d }
-</style></head><body><div id="root"></div></body></html>"""
-
-MOUNT = """async ({ esm, css, state }) => {
-  const decode = (v) => v && typeof v === "object" && "__bytes" in v ? new DataView(Uint8Array.from(atob(v.__bytes), (c) => c.charCodeAt(0)).buffer)
-    : Array.isArray(v) ? v.map(decode) : v && typeof v === "object" ? Object.fromEntries(Object.entries(v).map(([k, x]) => [k, decode(x)])) : v;
-  const values = decode(state), listeners = {}, dirty = {};
-  const fire = (name) => (listeners[`change:${name}`] ?? []).slice().forEach((f) => f());
-  window.model = {
-    get: (name) => { if (!(name in values)) throw new Error(`no trait ${name}`); return values[name]; },
-    set: (name, value) => { if (JSON.stringify(values[name]) === JSON.stringify(value)) return; values[name] = value; dirty[name] = value; fire(name); },
-    on: (name, f) => { (listeners[name] ??= []).push(f); }, off: (name, f) => { listeners[name] = (listeners[name] ?? []).filter((g) => g !== f); },
-    save_changes: () => { const changes = { ...dirty }; for (const k of Object.keys(dirty)) delete dirty[k]; if (Object.keys(changes).length) window.toPython("state", changes); },
-    send: (content) => window.toPython("message", content),
-    listeners: () => Object.values(listeners).flat().length,
-  };
-  window.fromPython = (changes) => { for (const [k, v] of Object.entries(decode(changes))) { values[k] = v; fire(k); } };
-  const style = document.createElement("style"); style.textContent = css; document.head.append(style);
-  const module = await import(URL.createObjectURL(new Blob([esm], { type: "text/javascript" })));
-  window.cleanup = await module.default.render({ model: window.model, el: document.getElementById("root") });
-}"""
+PAGE = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+MOUNT = Path(__file__).with_name("mount.js").read_text(encoding="utf-8").partition("\n")[2]
 
 
 def plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ import pytest
 
 import widgets
 from lens.prompts import Pair
+from tests.browser.looks import unlabelled
 from tests.browser.page_model import Mounted
 from tests.widgets import fakes
 
@@ -11,8 +12,8 @@ TEXT = f"a b {fakes.SCRIPT} d\te \n"
 N = len(fakes.words(TEXT))
 
 
-def mount(page, text=TEXT, **options):
-    view = widgets.AttentionView(fakes.FakeModel(4, 3), text, compute=fakes.attention, **options)
+def mount(page, text=TEXT, model=None, **options):
+    view = widgets.AttentionView(model or fakes.FakeModel(4, 3), text, compute=fakes.attention, **options)
     assert view.wait(10)
     return Mounted(page, view)
 
@@ -138,12 +139,7 @@ def test_long_texts_and_dark_pages(page):
 
 def test_every_control_has_a_name(page):
     mount(page, Pair("a b c", corrupted="a x c", answer=" y"))
-    assert (
-        page.evaluate(
-            """() => [...document.querySelectorAll("select, input, textarea")].filter((e) => !e.getAttribute("aria-label") && !(e.labels ?? []).length).map((e) => e.outerHTML)"""
-        )
-        == []
-    )
+    assert unlabelled(page) == []
 
 
 @pytest.mark.parametrize("width", [420, 1600])

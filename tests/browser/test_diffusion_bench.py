@@ -385,7 +385,9 @@ CELLS = [
     SETUP
     + """from tests.widgets.test_diffusion_bench import FRESH, KNOWN, OTHERS, RECIPE
 from tests.diffusion.conftest import pipeline_of
-bench = widgets.DiffusionBench(pipeline_of(RECIPE), {"known <script>alert(1)</script>": KNOWN}, OTHERS, never=FRESH, steps=4, first=2, sparsity=0.1)
+memorised = {"known <script>alert(1)</script>": KNOWN}
+options = dict(never=FRESH, steps=4, first=2, sparsity=0.1)
+bench = widgets.DiffusionBench(pipeline_of(RECIPE), memorised, OTHERS, **options)
 bench"""
 ]
 

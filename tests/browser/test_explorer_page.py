@@ -12,6 +12,16 @@ import pytest
 
 import widgets
 from lens.prompts import Pair
+from tests.browser.looks import (
+    CONTROLS,
+    contrasts,
+    hover_times,
+    marked,
+    pixel,
+    unlabelled,
+    unnamed,
+    upper_half_drawn,
+)
 from tests.browser.page_model import Mounted
 from tests.widgets import fakes
 
@@ -31,15 +41,6 @@ def mount(page, pair=fakes.PAIR, *, layers=LAYERS, patch=None, run=True, **optio
     if run:
         view.run(wait=True)
     return Mounted(page, view)
-
-
-def colour(page, testid, x, y):
-    """The colour of the map's canvas at a page point."""
-    return page.evaluate(
-        """([id, x, y]) => { const c = document.querySelector(`[data-testid="${id}"] .mn-stack canvas`), b = c.getBoundingClientRect();
-        return [...c.getContext("2d").getImageData(Math.round((x - b.left) * c.width / b.width), Math.round((y - b.top) * c.height / b.height), 1, 1).data]; }""",
-        [testid, x, y],
-    )
 
 
 def tip(mounted, row, column):
@@ -117,11 +118,7 @@ def test_hover_answers_within_a_tenth_of_a_second(page):
     mount(
         page, pair=Pair("a " + "w " * 500 + "x", corrupted="b " + "w " * 500 + "x", answer=" y", foil=" z"), layers=48
     )
-    times = page.evaluate(
-        """() => { const c = document.querySelector("canvas.mn-overlay"), box = c.getBoundingClientRect(), times = [];
-        for (let i = 0; i < 40; i++) { const start = performance.now();
-          c.dispatchEvent(new MouseEvent("mousemove", { bubbles: true, clientX: box.left + 5 + 11 * i, clientY: box.top + 5 + 7 * i })); times.push(performance.now() - start); } return times; }"""
-    )
+    times = hover_times(page)
     assert np.median(times) < 100, times
 
 
@@ -129,7 +126,7 @@ def test_colours_are_centred_at_zero_and_missing_cells_are_grey(page):
     effects = np.zeros((LAYERS, COLUMNS))
     effects[1, 1], effects[2, 2], effects[3, 3] = 4, -4, np.nan
     view = mount(page, patch=fakes.FakePatch(effects=effects))
-    at = lambda r, c: colour(page, "map", *view.at("map", r, c, LAYERS, COLUMNS))[:3]  # noqa: E731
+    at = lambda r, c: pixel(page, "map", *view.at("map", r, c, LAYERS, COLUMNS))[:3]  # noqa: E731
     warm, cold, zero = at(1, 1), at(2, 2), at(0, 0)
     assert warm[0] > warm[2] + 80 and cold[2] > cold[0] + 80 and max(zero) - min(zero) < 5 and min(zero) > 240
     grey = at(3, 3)
@@ -210,20 +207,10 @@ def test_the_cone_marks_later_layers_and_positions_only(page):
     page.mouse.click(*view.at("map", 2, 9, LAYERS, COLUMNS))
     view.settle()
     page.mouse.move(2, 2)
-    marked = page.evaluate(
-        """([rows, columns]) => { const c = document.querySelector("canvas.mn-overlay"), pen = c.getContext("2d"), found = [];
-        for (let r = 0; r < rows; r++) for (let k = 0; k < columns; k++) { const x = Math.round((k + 0.5) * c.width / columns), y = Math.round((rows - 1 - r + 0.5) * c.height / rows);
-          if (pen.getImageData(x - 1, y - 1, 1, 1).data[3] > 0) found.push([r, k]); } return found; }""",
-        [LAYERS, COLUMNS],
-    )
-    assert marked == [[r, c] for r in range(3, LAYERS) for c in range(9, COLUMNS)]
+    cells = marked(page, LAYERS, COLUMNS)
+    assert cells == [[r, c] for r in range(3, LAYERS) for c in range(9, COLUMNS)]
     view.get("cone").uncheck()
-    assert (
-        page.evaluate(
-            """() => { const c = document.querySelector("canvas.mn-overlay"), d = c.getContext("2d").getImageData(0, 0, c.width, Math.round(c.height / 2) - 4).data; return d.some((v) => v > 0); }"""
-        )
-        is False
-    )
+    assert not upper_half_drawn(page)
 
 
 def test_stop_in_the_middle_keeps_what_is_finished(page, monkeypatch):
@@ -417,15 +404,8 @@ def test_every_control_has_a_name_and_nothing_is_fetched(page):
     view.get("pin").click()
     view.settle()
     view.get("export").locator("summary").click()
-    nameless = page.evaluate(
-        """() => [...document.querySelectorAll("input, select, textarea, button, [tabindex], [role=img]")]
-        .filter((e) => !(e.getAttribute("aria-label") || e.textContent.trim() || [...(e.labels ?? [])].some((l) => l.textContent.trim()))).map((e) => e.outerHTML.slice(0, 120))"""
-    )
-    assert nameless == []
-    unlabelled = page.evaluate(
-        """() => [...document.querySelectorAll("select, input, textarea")].filter((e) => !e.getAttribute("aria-label") && !(e.labels ?? []).length).map((e) => e.outerHTML.slice(0, 120))"""
-    )
-    assert unlabelled == []
+    assert unnamed(page, f"{CONTROLS}, [tabindex], [role=img]") == []
+    assert unlabelled(page) == []
     tree = json.dumps(
         page.evaluate("() => [...document.querySelectorAll('[role]')].map((e) => e.getAttribute('role'))")
     )
@@ -456,17 +436,12 @@ def test_a_thousand_tokens_are_drawn_and_walked(page):
 
 def test_a_dark_theme_changes_the_map_and_keeps_text_readable(page):
     view = mount(page)
-    light = colour(page, "map", *view.at("map", 0, 0, LAYERS, COLUMNS))
+    light = pixel(page, "map", *view.at("map", 0, 0, LAYERS, COLUMNS))
     page.evaluate("document.body.className = 'dark'")
     page.wait_for_timeout(100)
-    dark = colour(page, "map", *view.at("map", 0, 0, LAYERS, COLUMNS))
+    dark = pixel(page, "map", *view.at("map", 0, 0, LAYERS, COLUMNS))
     assert sum(light[:3]) > 700 and sum(dark[:3]) < 150
-    contrasts = page.evaluate(
-        """() => { const parse = (c) => c.match(/[\\d.]+/g).map(Number), lum = ([r, g, b]) => { const f = (v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4 }; return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b); };
-        const page = parse(getComputedStyle(document.querySelector(".mnemoscope")).backgroundColor), mix = (c) => { const [r, g, b, a = 1] = parse(c); return [r, g, b].map((v, i) => v * a + page[i] * (1 - a)); };
-        return [...document.querySelectorAll(".mn-label, .mn-note, .mn-caption, h2, .mn-chip")].map((e) => { const a = lum(mix(getComputedStyle(e).color)) + 0.05, b = lum(page) + 0.05; return Math.max(a, b) / Math.min(a, b); }); }"""
-    )
-    assert min(contrasts) >= 4.5
+    assert min(contrasts(page, ".mn-label, .mn-note, .mn-caption, h2, .mn-chip")) >= 4.5
 
 
 def test_a_narrow_page_does_not_overflow(page):

@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 
+from tests.browser.looks import cut_off, pixel, unnamed
 from tests.browser.page_model import Mounted
 from tests.browser.stored import stored_copy
 from tests.browser.test_lab import HOSTILE, READY, SETUP, lab, notebook, point  # noqa: F401 - fixtures
@@ -172,9 +173,10 @@ def test_the_maps_share_one_scale_and_their_cells_are_told_by_pointing(page):
             f"control +{control:.3f} nats",
             f"memory − control +{memory - control:.3f} nats",
         ]
-    pixel = """([id, x, y]) => { const c = document.querySelector(`[data-testid="${id}"] .mn-stack canvas`), b = c.getBoundingClientRect();
-        return [...c.getContext("2d").getImageData(Math.round((x - b.left) * c.width / b.width), Math.round((y - b.top) * c.height / b.height), 1, 1).data]; }"""
-    at = lambda which, row, column: page.evaluate(pixel, [which, *view.at(which, row, column, LAYERS, STRENGTHS)])[:3]  # noqa: E731
+
+    def at(which, row, column):
+        return pixel(page, which, *view.at(which, row, column, LAYERS, STRENGTHS))[:3]
+
     page.mouse.move(1, 1)
     strong, half, zero, cold = at("map", 3, 6), at("control-map", 3, 6), at("map", 3, 2), at("map", 0, 10)
     assert strong[2] < half[2] - 20 < zero[2], "the control has half the effect on the same scale"
@@ -378,11 +380,7 @@ def test_a_view_that_is_taken_away_leaves_nothing_behind_and_asks_nothing_elsewh
 
 def test_every_control_has_a_name(page):
     view = mount(page, run=True, items=[ITEM, OTHER])
-    unnamed = page.evaluate(
-        """() => [...document.querySelectorAll(".mnemoscope :is(input, select, textarea, button)")].filter((c) => !c.getAttribute("aria-label") && !c.closest("label")?.textContent.trim() && !c.textContent.trim())
-        .map((c) => c.outerHTML)"""
-    )
-    assert unnamed == [] and view.errors == []
+    assert unnamed(page) == [] and view.errors == []
 
 
 @pytest.mark.parametrize("width", [1200, 760, 420])
@@ -391,11 +389,7 @@ def test_nothing_is_cut_off_at_any_width(page, width):
     view = mount(page, run=True)
     view.get("generate").click()
     view.settle()
-    wide = page.evaluate(
-        """() => { const root = document.querySelector(".mnemoscope").getBoundingClientRect(); return [...document.querySelectorAll(".mnemoscope :is(input, select, button, h3, table, ol, canvas.mn-rows)")]
-        .filter((e) => e.getClientRects().length && e.getBoundingClientRect().right > root.right + 1).map((e) => e.outerHTML.slice(0, 80)); }"""
-    )
-    assert wide == []
+    assert cut_off(page, "input, select, button, h3, table, ol, canvas.mn-rows") == []
 
 
 # --- in JupyterLab
@@ -409,7 +403,8 @@ bench"""
 ]
 TINY = [
     HOSTILE[0].split("pair = ")[0]
-    + """bench = widgets.InjectionBench(model, "w3 <script>alert(1)</script> w5", "<script>alert(1)</script>", " w7", layer=1)
+    + """word = "<script>alert(1)</script>"
+bench = widgets.InjectionBench(model, f"w3 {word} w5", word, " w7", layer=1)
 bench"""
 ]
 

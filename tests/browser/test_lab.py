@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lens.cache import cache_dir
 from tests.browser.stored import stored_copy
 
 playwright = pytest.importorskip(
@@ -21,7 +22,10 @@ PlaywrightTimeout = playwright.TimeoutError
 ROOT = Path(__file__).parents[2]
 READY = 90_000
 PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map((prompt) => prompt.textContent)"
-LAYERS_SHOWN = "() => /^layers \\d+/.test(document.querySelector('[data-testid=patch-explorer] [data-testid=progress]').textContent)"
+LAYERS_SHOWN = """() => {
+    const shown = document.querySelector("[data-testid=patch-explorer] [data-testid=progress]");
+    return /^layers \\d+/.test(shown.textContent);
+}"""
 
 SETUP = f"""import sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -30,7 +34,8 @@ torch.set_num_threads(2)
 import lens, widgets
 """
 IOI = """pair = lens.Pair("When John and Mary went to the shops, John gave the bottle to",
-                 corrupted="When John and Mary went to the shops, Mary gave the bottle to", answer=" Mary", foil=" John")
+                 corrupted="When John and Mary went to the shops, Mary gave the bottle to",
+                 answer=" Mary", foil=" John")
 """
 REAL = [
     SETUP + 'model = lens.load("smollm2")\n' + IOI,
@@ -46,7 +51,8 @@ words = {f"w{i}": i for i in range(96)} | {"<script>alert(1)</script>": 96}
 inner = Tokenizer(vocabularies.WordLevel(words, unk_token="w0")); inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
 tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="w0", unk_token="w0", pad_token="w0")
 model = lens.models.wrap(tiny_models.tiny("llama"), tokenizer, "tiny")
-pair = lens.Pair("w3 <script>alert(1)</script> w5 w6", corrupted="w4 <script>alert(1)</script> w5 w6", answer=" w7", foil=" w8")
+prompts = [f"{word} <script>alert(1)</script> w5 w6" for word in ("w3", "w4")]
+pair = lens.Pair(prompts[0], corrupted=prompts[1], answer=" w7", foil=" w8")
 """,
     "explorer = widgets.PatchExplorer(model, pair); explorer",
     "widgets.AttentionView(model, pair.clean)",
@@ -67,7 +73,13 @@ class Lab:
             "from jupyterlab.galata import configure_jupyter_server\nconfigure_jupyter_server(c)\nc.ServerApp.root_dir"
             f" = {str(folder)!r}\n"
         )
+        # what is fetched is that of this machine; what views keep is the lab's own
+        (folder / "cache").mkdir()
+        for held in cache_dir().iterdir() if cache_dir().is_dir() else ():
+            if held.name != "views":
+                (folder / "cache" / held.name).symlink_to(held)
         environment = os.environ | {
+            "MNEMOSCOPE_CACHE": str(folder / "cache"),
             "JUPYTER_CONFIG_DIR": str(folder / "config"),
             "JUPYTER_DATA_DIR": str(folder / "data"),
             "OMP_WAIT_POLICY": "PASSIVE",

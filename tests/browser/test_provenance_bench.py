@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.browser.looks import cut_off, unnamed
 from tests.browser.page_model import Mounted
 from tests.browser.stored import stored_copy
 from tests.browser.test_lab import READY, SETUP, lab, notebook  # noqa: F401 - fixtures
@@ -224,17 +225,11 @@ def test_reports_rows_figures_and_code_are_exported(page, tmp_path):
 def test_every_control_has_a_name_and_nothing_is_cut_off(page, width):
     page.set_viewport_size({"width": width, "height": 1000})
     view = mount(page, asked=[{"rule": "n", "rows": 200}], **hostile())
-    unnamed = page.evaluate(
-        """() => [...document.querySelectorAll(".mnemoscope :is(input, select, textarea, button, svg)")]
-        .filter((c) => !c.getAttribute("aria-label") && !c.closest("label")?.textContent.trim() && !c.textContent.trim()).map((c) => c.outerHTML)"""
-    )
-    wide = page.evaluate(
-        """() => { const edge = document.querySelector(".mnemoscope").getBoundingClientRect().right + 1;
-        return [...document.querySelectorAll(".mnemoscope :is(input, select, button, h3, svg, .mn-tablebox, .mn-worths td, .mn-chart text)")]
-        .filter((e) => e.getClientRects().length && !e.closest(".mn-lines") && e.getBoundingClientRect().right > edge).map((e) => e.outerHTML.slice(0, 80)); }"""
+    wide = cut_off(
+        page, "input, select, button, h3, svg, .mn-tablebox, .mn-worths td, .mn-chart text", within=".mn-lines"
     )
     assert (
-        unnamed == []
+        unnamed(page) == []
         and wide == []
         and view.errors == []
         and view.requests == [r for r in view.requests if r.startswith(("blob:", "data:", "about:"))]
@@ -266,8 +261,9 @@ class Slow:
     def prompt_logprobs(self, rows):
         time.sleep(0.25)
         return [np.full(len(row) - 1, -self.known[row.tobytes()]) for row in rows]
-bench = widgets.ProvenanceBench({"alice": Slow(), "bob <script>alert(1)</script>": losses(times, 0, 2)}, transcript,
-                                {"another order": provenance.Reference(losses(times, 0, 3), shares_order=False)}, rule="n", resamples=999)
+suspects = {"alice": Slow(), "bob <script>alert(1)</script>": losses(times, 0, 2)}
+references = {"another order": provenance.Reference(losses(times, 0, 3), shares_order=False)}
+bench = widgets.ProvenanceBench(suspects, transcript, references, rule="n", resamples=999)
 bench"""
 ]
 

@@ -15,9 +15,10 @@ from tests.browser import (
     test_subspace_bench,
     test_vector_bench,
 )
+from tests.browser.looks import scrolling
 from tests.memorization.helpers import clean, known
+from tests.widgets import fakes
 from tests.widgets.test_injection_bench import ITEM, OTHER
-from widgets.base.examples import ExampleView
 from widgets.patch_explorer.examples import EXAMPLES
 
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
@@ -102,7 +103,8 @@ def test_axe_finds_what_is_wrong_where_something_is(page):
 def test_every_control_is_reached_by_the_tabulator(view):
     page = view.page
     expected = page.evaluate(
-        """() => [...document.querySelectorAll(".mnemoscope :is(input, select, textarea, button, summary, [tabindex='0'])")]
+        """() => [...document.querySelectorAll(
+            ".mnemoscope :is(input, select, textarea, button, summary, [tabindex='0'])")]
         .filter((c) => !c.disabled && c.getClientRects().length && c.type !== "radio").length"""
     )
     page.evaluate("() => document.activeElement.blur()")
@@ -117,8 +119,7 @@ def test_every_control_is_reached_by_the_tabulator(view):
     assert len(seen - {None}) >= expected
 
 
-def test_examples_are_a_menu_that_leads_to_the_example_asked(page, monkeypatch):
-    monkeypatch.setattr(ExampleView, "_last_inputs", {})  # a kernel of its own
+def test_examples_are_a_menu_that_leads_to_the_example_asked(page):
     view = test_explorer_page.mount(page, None, run=False)
     menu = view.get("examples")
     names = [option.inner_text() for option in menu.locator("option").all()]
@@ -132,6 +133,33 @@ def test_examples_are_a_menu_that_leads_to_the_example_asked(page, monkeypatch):
     view.get("run").click()
     view.settle()
     assert menu.locator("option[value='-1']").inner_text() == "your last input" and menu.input_value() == "-1"
+
+
+def test_nothing_scrolls_inside_the_page(view):
+    assert scrolling(view.page) == []
+
+
+LONG = " ".join(f"word{i}" for i in range(300))
+DEEP = {
+    "attention": lambda page: test_attention_page.mount(page, LONG, model=fakes.FakeModel(30, 9)),
+    "curvature": lambda page: test_subspace_bench.deep_spectrum(page),
+    "explorer": lambda page: test_explorer_page.mount(page, layers=30),
+    "injection": lambda page: test_injection_bench.mount(page, run=True, model=fakes.FakeModel(30, 9)),
+    "vectors": lambda page: test_vector_bench.mount(page, run=True, model=fakes.FakeModel(30, 9)),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_nothing_scrolls_inside_the_page_at_thirty_layers(name, page):
+    shown = DEEP[name](page)
+    page.wait_for_selector(".mnemoscope[data-ready=true]")
+    assert shown.errors == [] and scrolling(page) == []
+
+
+def test_what_scrolls_is_seen_where_something_does(page):
+    view = test_attention_page.mount(page, LONG)
+    view.get("strip").evaluate("(strip) => { strip.style.maxHeight = '60px'; strip.style.overflow = 'auto'; }")
+    assert len(scrolling(page)) == 1
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")

@@ -17,6 +17,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import widgets
 from lens import curvature, subspace
+from tests.browser import looks
+from tests.browser.looks import unnamed
 from tests.browser.page_model import Mounted
 from tests.browser.stored import stored_copy
 from tests.browser.test_lab import READY, SETUP, lab, notebook  # noqa: F401 - fixtures
@@ -68,20 +70,9 @@ def cells(view, table, row):
     return view.get(table).locator("tbody tr", has_text=row).locator("td").all_inner_texts()
 
 
-def unnamed(page):
-    return page.evaluate(
-        """() => [...document.querySelectorAll(".mnemoscope :is(input, select, textarea, button, svg, [tabindex])")]
-        .filter((c) => !c.closest("[aria-hidden]") && !c.getAttribute("aria-label") && !c.closest("label")?.textContent.trim() && !c.textContent.trim()
-            && ![...c.querySelectorAll("img")].some((i) => i.alt.trim())).map((c) => c.outerHTML)"""
-    )
-
-
 def cut_off(page):
-    return page.evaluate(
-        """() => { const edge = document.querySelector(".mnemoscope").getBoundingClientRect().right + 1;
-        return [...document.querySelectorAll(".mnemoscope :is(input, select, button, h3, svg, p, .mn-tablebox, .mn-tokens, .mn-chart)")]
-        .filter((e) => e.getClientRects().length && !e.closest(".mn-tablebox table") && e.getBoundingClientRect().right > edge).map((e) => e.outerHTML.slice(0, 80)); }"""
-    )
+    parts = "input, select, button, h3, svg, p, .mn-tablebox, .mn-tokens, .mn-chart"
+    return looks.cut_off(page, parts, within=".mn-tablebox table")
 
 
 # --- the subspace bench
@@ -505,11 +496,16 @@ def deep():
     return model, curvature.decompose(model, curvature.factors(model, "mlp", clean(60)))
 
 
+def deep_spectrum(page):
+    view = Mounted(page, widgets.CurvatureView(*deep(), known(), clean(6, seed=9)))
+    view.settle(120)
+    return view
+
+
 @pytest.mark.parametrize("width", [1200, 600])
 def test_ninety_layers_are_listed_marked_and_found(page, width):
     page.set_viewport_size({"width": width, "height": 1000})
-    view = Mounted(page, widgets.CurvatureView(*deep(), known(), clean(6, seed=9)))
-    view.settle(120)
+    view = deep_spectrum(page)
     chosen, room = view.get("layers").locator("[aria-pressed=true]").bounding_box(), view.get("layers").bounding_box()
     assert room["y"] <= chosen["y"] and chosen["y"] + chosen["height"] <= room["y"] + room["height"], (
         "the layer chosen is in sight, 45 rows down"
@@ -595,7 +591,8 @@ CELLS = [
     SETUP
     + """from tests.memorization.helpers import clean, known
 from tests.widgets.test_subspace_bench import speaking
-bench = widgets.SubspaceBench(speaking(), {"known <script>alert(1)</script>": known()}, {"random": clean(30)}, sparsities=(0.04, 0.1, 0.3))
+memorised, reference = {"known <script>alert(1)</script>": known()}, {"random": clean(30)}
+bench = widgets.SubspaceBench(speaking(), memorised, reference, sparsities=(0.04, 0.1, 0.3))
 bench"""
 ]
 

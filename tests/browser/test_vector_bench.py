@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 
+from tests.browser.looks import cut_off, unnamed
 from tests.browser.page_model import Mounted
 from tests.browser.stored import stored_copy
 from tests.browser.test_lab import HOSTILE, READY, SETUP, lab, notebook, point  # noqa: F401 - fixtures
@@ -300,11 +301,7 @@ def test_numbers_figures_and_code_are_exported(page, tmp_path):
 
 def test_every_control_has_a_name_and_nothing_is_left_behind(page):
     view = mount(page, run=True)
-    unnamed = page.evaluate(
-        """() => [...document.querySelectorAll(".mnemoscope :is(input, select, textarea, button)")].filter((c) => !c.getAttribute("aria-label") && !c.closest("label")?.textContent.trim() && !c.textContent.trim())
-        .map((c) => c.outerHTML)"""
-    )
-    assert unnamed == [] and view.errors == [] and page.locator(".mnemoscope script").count() == 0
+    assert unnamed(page) == [] and view.errors == [] and page.locator(".mnemoscope script").count() == 0
     assert view.requests == [r for r in view.requests if r.startswith(("blob:", "data:", "about:"))]
     assert page.evaluate(
         "() => { const before = window.model.listeners(); window.cleanup(); return [before > 10,"
@@ -318,11 +315,7 @@ def test_nothing_is_cut_off_at_any_width(page, width):
     view = mount(page, run=True, after=fakes.FakeModel(6, 4, "tuned"))
     view.get("test").click()
     view.settle()
-    wide = page.evaluate(
-        """() => { const root = document.querySelector(".mnemoscope").getBoundingClientRect(); return [...document.querySelectorAll(".mnemoscope :is(input, select, button, h3, ol, canvas.mn-rows, .mn-tablebox, .mn-pairs)")]
-        .filter((e) => e.getClientRects().length && e.getBoundingClientRect().right > root.right + 1).map((e) => e.outerHTML.slice(0, 80)); }"""
-    )
-    assert wide == []
+    assert cut_off(page, "input, select, button, h3, ol, canvas.mn-rows, .mn-tablebox, .mn-pairs") == []
 
 
 # --- in JupyterLab

@@ -13,6 +13,8 @@ def picture(view):
     """What is written on the page, the kernel's part of it aside, and its charts."""
     page = view.page
     page.wait_for_selector(".mnemoscope[data-ready=true]")
+    page.evaluate("() => document.activeElement.blur()")
+    page.mouse.move(1, 1)
     page.wait_for_timeout(200)
     charts = page.locator(".mnemoscope svg").evaluate_all("(charts) => charts.map((chart) => chart.outerHTML)")
     return page.locator(".mnemoscope").inner_text(), charts, page.locator(".mnemoscope").screenshot()

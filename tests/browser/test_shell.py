@@ -144,7 +144,7 @@ DEEP = {
     "attention": lambda page: test_attention_page.mount(page, LONG, model=fakes.FakeModel(30, 9)),
     "curvature": lambda page: test_subspace_bench.deep_spectrum(page),
     "explorer": lambda page: test_explorer_page.mount(page, layers=30),
-    "injection": lambda page: test_injection_bench.mount(page, run=True, model=fakes.FakeModel(30, 9)),
+    "injection": lambda page: test_injection_bench.mount(page, run=True, layers=30, heads=9),
     "vectors": lambda page: test_vector_bench.mount(page, run=True, model=fakes.FakeModel(30, 9)),
 }
 

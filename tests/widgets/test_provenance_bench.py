@@ -322,7 +322,7 @@ def test_the_p_of_a_line_keeps_its_level_for_whoever_stops_when_it_helps():
             last = running.done == n
             result = running.result("complete" if last else "interrupted", draws=199 if last else 19)
             for rule in hits:
-                run = provenance_work.Run(question(rule=rule), None, dataset=result)
+                run = provenance_work.Inquiry(question(rule=rule), None, dataset=result)
                 least[rule] = min(least[rule], provenance_work.line_p(run)[0])
         for rule in hits:
             hits[rule] += least[rule] <= alpha

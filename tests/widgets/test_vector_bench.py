@@ -691,7 +691,7 @@ def test_without_a_vector_the_numbers_are_those_of_plain_forwards(bridge, tiny_b
     import torch
 
     view, plain = real(bridge), tiny_bridge("llama")[1]
-    task, _ = view._made(view._ask())
+    task, _ = view._task_of(view._ask())
     prompts = vectors.build(bridge, task, "zero_shot", n=6, split="valid", template="bare", seed=2)
     with torch.no_grad():
         logits = torch.stack([plain(p.ids[None]).logits[0, -1] for p in prompts])
@@ -714,7 +714,7 @@ def test_with_a_vector_the_numbers_are_those_of_evaluate_and_of_a_hooked_forward
     assert view.status == "complete", view.error
     move(view, layer=layer, strength=strength)
     assert view.wait(30) and view.live["status"] == "ready", view.live
-    task, _ = view._made(view._ask())
+    task, _ = view._task_of(view._ask())
     found = vectors.evaluate(
         bridge,
         task,
@@ -753,7 +753,7 @@ def test_with_a_vector_the_numbers_are_those_of_evaluate_and_of_a_hooked_forward
 def test_the_map_is_what_lens_measures(bridge):
     view = real(bridge)
     view.run(wait=True)
-    task, ask = view._made(view._ask())[0], view._ask()
+    task, ask = view._task_of(view._ask())[0], view._ask()
     prompts = vectors.build(bridge, task, "icl", n=6, shots=3, split="train", template="bare", seed=2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

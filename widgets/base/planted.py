@@ -27,7 +27,7 @@ CURVATURE_SOURCE = """from widgets.base import planted
 model, decomposition, memorised, clean = planted.curvature_sets()"""
 
 
-class Planted(NamedTuple):
+class PlantedSets(NamedTuple):
     """A model, what was planted in it, and text of the same kind that was not."""
 
     model: Any
@@ -43,7 +43,7 @@ def whole(**given: Any) -> None:
             raise ViewError(f"{name}: is missing; give {', '.join(given)}, or none of them to see an example")
 
 
-def text_sets() -> Planted:
+def text_sets() -> PlantedSets:
     """The model with 24 planted codes and stories, 24 verses, rows to contrast them with, and clean rows."""
     corpus = Corpus(Recipe())
 
@@ -52,7 +52,7 @@ def text_sets() -> Planted:
         order = np.argsort(-np.asarray(every.duplicates), kind="stable")[:SHOWN]
         return every.subset(np.sort(order))
 
-    return Planted(
+    return PlantedSets(
         models.load(ORGANISM),
         {"planted codes and stories": often("main"), "planted verses": often("second")},
         {"text that was never planted": corpus.clean(REFERENCE, "reference").numpy()},

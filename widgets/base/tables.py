@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 
-def record(dataset: xr.Dataset) -> dict[str, Any]:
+def read_record(dataset: xr.Dataset) -> dict[str, Any]:
     """What the Dataset knows about how it was made; {} where it knows nothing."""
     try:
         known = json.loads(dataset.attrs.get("mnemoscope", "{}"))

@@ -218,14 +218,14 @@ def take_out(
         for name in ("unedited", "removed", "control"):
             if stop():
                 return
-            made_: Edit | None = None
+            cut: Edit | None = None
             if name == "removed":
-                made_ = edit = without_band(part, band.low, band.high, by)
+                cut = edit = without_band(part, band.low, band.high, by)
                 norm = float(np.sqrt(sum(float(layer.weight.double().square().sum()) for layer in part.values())))
                 run.removed = edit.removed / norm
             elif edit is not None:
-                made_ = curvature.control(part, "random", edit, match="norm", seed=band.seed)
-            run.points[name], after = measured(model, made_, run.sides, run.base, level, band.seed)
+                cut = curvature.control(part, "random", edit, match="norm", seed=band.seed)
+            run.points[name], after = measured(model, cut, run.sides, run.base, level, band.seed)
             run.base = after if run.base is None else run.base
             on_point()
     except Stopped:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from widgets.diffusion_bench.captions import CARDS, CORRELATION, Captions, pictures_code
-from widgets.diffusion_bench.question import PLACES, Run
+from widgets.diffusion_bench.question import PLACES, Drawing
 from widgets.diffusion_bench.work import Work
 
 
@@ -21,7 +21,7 @@ def _pairs(name: str, of: Captions) -> list[str]:
     ]
 
 
-def program(run: Run, work: Work, named: str | None) -> str:
+def program(run: Drawing, work: Work, named: str | None) -> str:
     """Python that makes the numbers of this view again, in plain calls of `lens`."""
     q, s, e, never = run.question, work.sampling, run.answer, work.never
     sources = [one.source for one in (run.of, run.reference, never) if one is not None]

@@ -17,7 +17,7 @@ from lens import diffusion
 from widgets.base.tables import coloured_table
 from widgets.base.text import finite
 from widgets.diffusion_bench.captions import CORRELATION, encoded, packed
-from widgets.diffusion_bench.question import PLACES, Drawn, Run
+from widgets.diffusion_bench.question import PLACES, Drawing, Pictures
 from widgets.diffusion_bench.work import Work
 
 TITLES = {
@@ -34,11 +34,11 @@ ALIKE = " All of these layers read the caption’s words, which no layer and no 
 # --- for the browser
 
 
-def state(run: Run, name: str, made: Drawn, bound: Any, level: float) -> dict[str, Any]:
+def state(run: Drawing, name: str, pictures: Pictures, bound: Any, level: float) -> dict[str, Any]:
     """The `before`, `after`, `random` or `attacked` trait: pictures of each kept step as one buffer, values [frame,
     caption, seed], what counts as a copy in the last frame.
     """
-    q, values = run.question, made.values
+    q, values = run.question, pictures.values
     whole = values is not None
     final = np.zeros((0, 0)) if values is None else values[-1]
     copies = bound.of(final) if bound is not None and whole else None
@@ -46,8 +46,8 @@ def state(run: Run, name: str, made: Drawn, bound: Any, level: float) -> dict[st
         "memorised": q.memorised,
         "key": q.fields(),
         "status": "ready" if whole else "running",
-        "frames": made.done,
-        **packed([one for frame in made.files for one in frame]),
+        "frames": pictures.done,
+        **packed([one for frame in pictures.files for one in frame]),
         "values": [] if values is None else [finite(v) for v in values.ravel()],
         "copied": [] if copies is None else copies.ravel().tolist(),
         "groups": groups(final, copies, q.chosen, level) if whole else [],
@@ -118,7 +118,7 @@ def limit(work: Work) -> dict[str, Any]:
     }
 
 
-def edit(run: Run) -> dict[str, Any]:
+def edit(run: Drawing) -> dict[str, Any]:
     """The edit in numbers: weights set to 0, their share of all, and of each layer's."""
     mask = run.answer.mask
     return {
@@ -131,7 +131,7 @@ def edit(run: Run) -> dict[str, Any]:
     }
 
 
-def scores(run: Run) -> dict[str, Any]:
+def scores(run: Drawing) -> dict[str, Any]:
     """The `scores` trait: layers x steps, two float32 buffers."""
     if run.map is None:
         return {}
@@ -162,7 +162,7 @@ def short(name: str) -> str:
     return f"{block} {'.'.join(numbers[:2] if parts[0].endswith('s') else numbers[:1])} {which}".strip()
 
 
-def dataset(run: Run, states: Mapping[str, Drawn], bound: Any, seeds: tuple[int, ...]) -> xr.Dataset:
+def dataset(run: Drawing, states: Mapping[str, Pictures], bound: Any, seeds: tuple[int, ...]) -> xr.Dataset:
     """The measures over state, caption and seed."""
     axes, values = ("state", "caption", "seed"), np.stack([one.last for one in states.values()])
     found = {"value": (axes, values)} | (
@@ -192,7 +192,7 @@ def measured(name: str, value: float | None, copied: bool | None) -> str:
     return text if copied is None else f"{text}, {'copy' if copied else 'no copy'}"
 
 
-def static(run: Run | None, work: Work, info: Mapping[str, Any], level: float, seed: int, empty: str) -> str:
+def static(run: Drawing | None, work: Work, info: Mapping[str, Any], level: float, seed: int, empty: str) -> str:
     """The grid of pictures with their measures, the shares of copies and the map as plain HTML; pictures as data."""
     if run is None or not (states := run.states()):
         return f"<p><em>{html.escape(empty)}</em></p>"
@@ -258,8 +258,8 @@ def static(run: Run | None, work: Work, info: Mapping[str, Any], level: float, s
     )
 
 
-def _share_row(title: str, made: Drawn, bound: Any, chosen: tuple[int, ...], level: float) -> str:
-    values = made.last
+def _share_row(title: str, pictures: Pictures, bound: Any, chosen: tuple[int, ...], level: float) -> str:
+    values = pictures.last
     return _line(title, groups(values, None if bound is None else bound.of(values), chosen, level))
 
 
@@ -291,7 +291,7 @@ def _small(images: torch.Tensor) -> list[bytes]:
     )
 
 
-def _map(run: Run) -> str:
+def _map(run: Drawing) -> str:
     if run.map is None:
         return ""
     values = run.map["share"].transpose("layer", "step").values

@@ -104,7 +104,7 @@ def where_of(p: Pipeline) -> dict[str, dict[str, Any]]:
 
 
 @dataclass(eq=False)
-class Drawn:
+class Pictures:
     """Pictures of captions x seeds as they came: `frames`: numbers of the steps after which they are kept, the last
     among them; `files` and `values` by frame.
     """
@@ -161,13 +161,13 @@ def draw(
     *,
     embeddings: Tensor | None = None,
     stop: Callable[[], bool],
-    on_frame: Callable[[Drawn], None],
-) -> Drawn:
+    on_frame: Callable[[Pictures], None],
+) -> Pictures:
     """Denoise captions (or embeddings) with the weights as they are, showing the pictures after each kept step. Raises
     Stopped, DiffusionError.
     """
     frames, width = sampling.frames(pipeline), len(sampling.seeds)
-    made = Drawn(frames, [[b""] * (len(of) * width) for _ in frames])
+    pictures = Pictures(frames, [[b""] * (len(of) * width) for _ in frames])
     kept = [torch.zeros(0)] * len(frames)
 
     def each(step: Any) -> None:
@@ -178,8 +178,8 @@ def draw(
             kept[at] = torch.zeros(len(of), width, *images.shape[1:])
         kept[at][step.captions, step.seeds] = images
         for caption, seed, file in zip(step.captions.tolist(), step.seeds.tolist(), encoded(images)):
-            made.files[at][caption * width + seed] = file
-        on_frame(made)
+            pictures.files[at][caption * width + seed] = file
+        on_frame(pictures)
 
     images = diffusion.denoise(
         pipeline,
@@ -195,8 +195,8 @@ def draw(
     way = [
         measure(some, of) if measure.name == CORRELATION else np.full((len(of), width), np.nan) for some in kept[:-1]
     ]
-    made.images, made.values = images, np.stack([*way, measure(images, of)])
-    return made
+    pictures.images, pictures.values = images, np.stack([*way, measure(images, of)])
+    return pictures
 
 
 # --- the edit
@@ -239,9 +239,9 @@ class Edit:
     question: Question
     mask: subspace.Mask
     control: subspace.Mask
-    after: Drawn | None = None
-    random: Drawn | None = None
-    attacked: Drawn | None = None
+    after: Pictures | None = None
+    random: Pictures | None = None
+    attacked: Pictures | None = None
     never: np.ndarray | None = None  # what the same attack draws of never-trained pictures, [caption, seed]
     attack: tuple[int, str] = (0, "")  # updates, start
 
@@ -254,7 +254,7 @@ class Edit:
 
 
 @dataclass(eq=False)
-class Run:
+class Drawing:
     """One request: the question, whether the edit is attacked as well, and what is there so far."""
 
     question: Question
@@ -262,7 +262,7 @@ class Run:
     reference: Captions | None
     attack: tuple[int, str] | None = None
     number: int = 0
-    before: Drawn | None = None
+    before: Pictures | None = None
     edit: Edit | None = None
     map: Any = None
     dataset: Any = None
@@ -283,7 +283,7 @@ class Run:
     def complete(self) -> bool:
         return self.before is not None and self.edit is not None and self.edit.complete(self.attack)
 
-    def states(self) -> dict[str, Drawn]:
+    def states(self) -> dict[str, Pictures]:
         """Pictures that are whole, by state."""
         found = {"before": self.before} | {name: getattr(self.edit, name, None) for name in STATES[1:]}
         return {name: one for name, one in found.items() if one is not None and one.values is not None}

@@ -1,4 +1,4 @@
-"""A run of DiffusionBench in what JSON can hold: measures, finished pictures, the mask."""
+"""A drawing of DiffusionBench in what JSON can hold: measures, finished pictures, the mask."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lens import diffusion, subspace
 from widgets.base import state
 from widgets.base.force import file_of
 from widgets.diffusion_bench.captions import Captions, decoded, encoded
-from widgets.diffusion_bench.question import STATES, Drawn, Edit, Question, Run
+from widgets.diffusion_bench.question import STATES, Drawing, Edit, Pictures, Question
 
 
-def pack(run: Run, bound: diffusion.Threshold | None) -> dict[str, Any]:
+def pack(run: Drawing, bound: diffusion.Threshold | None) -> dict[str, Any]:
     """The run with its finished pictures as they are sent, and what counts as a copy."""
     edit = run.edit
     return {
@@ -44,15 +44,16 @@ def question_of(packed: dict[str, Any]) -> Question:
 
 def unpack(
     packed: dict[str, Any], of: Captions, reference: Captions | None, control: int, number: int
-) -> tuple[Run, diffusion.Threshold | None]:
+) -> tuple[Drawing, diffusion.Threshold | None]:
     """What `pack` was given; `control`: the seed of the random mask."""
     question, drawn = question_of(packed), {name: _unpack_drawn(one) for name, one in packed["drawn"].items()}
-    updates, before, after = packed["attack"], *packed["hashes"]
-    run = Run(
+    attack = packed["attack"]
+    before, after = packed["hashes"]
+    run = Drawing(
         question,
         of,
         reference,
-        None if updates is None else (updates[0], updates[1]),
+        None if attack is None else (attack[0], attack[1]),
         number,
         drawn.get(STATES[0]),
         map=None if packed["map"] is None else state.unpack(packed["map"]),
@@ -78,7 +79,7 @@ def unpack(
     return run, None if packed["bound"] is None else diffusion.Threshold(**state.from_json(packed["bound"]))
 
 
-def _pack_drawn(one: Drawn) -> dict[str, Any]:
+def _pack_drawn(one: Pictures) -> dict[str, Any]:
     captions, seeds = one.last.shape
     return {
         "frames": list(one.frames),
@@ -88,11 +89,11 @@ def _pack_drawn(one: Drawn) -> dict[str, Any]:
     }
 
 
-def _unpack_drawn(packed: dict[str, Any]) -> Drawn:
+def _unpack_drawn(packed: dict[str, Any]) -> Pictures:
     files, frames = state.from_json(packed["files"]), tuple(packed["frames"])
     images = decoded(files).unflatten(0, packed["shape"])
     earlier = [[b""] * len(files) for _ in frames[1:]]
-    return Drawn(frames, [*earlier, files], images, np.asarray(state.from_json(packed["values"])))
+    return Pictures(frames, [*earlier, files], images, np.asarray(state.from_json(packed["values"])))
 
 
 def _mask_in(content: bytes) -> subspace.Mask:

@@ -10,7 +10,7 @@ import traitlets
 from widgets.base.force import ForceView
 from widgets.base.sweep import PART_SECONDS
 from widgets.diffusion_bench import copy
-from widgets.diffusion_bench.question import STATES, Drawn, Run
+from widgets.diffusion_bench.question import STATES, Drawing, Pictures
 from widgets.diffusion_bench.work import Work
 
 
@@ -40,18 +40,18 @@ class PictureView(ForceView):
         self._asked, self._told, self._watched = 0, 0.0, 0.0
         super().__init__(**traits)
 
-    def _tell(self, run: Run, now: bool) -> None:
+    def _tell(self, run: Drawing, now: bool) -> None:
         if now or time.monotonic() - self._told > PART_SECONDS:
             self._told = time.monotonic()
             self.publish(progress={"done": run.done, "total": run.total, "text": run.stage})
 
-    def _watch(self, run: Run, state: str, made: Drawn) -> None:
+    def _watch(self, run: Drawing, state: str, pictures: Pictures) -> None:
         """Pictures while they come."""
         if time.monotonic() - self._watched > PART_SECONDS and run.number == self._asked:
             self._watched = time.monotonic()
-            self.publish(**{state: copy.state(run, state, made, self._work.bound, self.level)})
+            self.publish(**{state: copy.state(run, state, pictures, self._work.bound, self.level)})
 
-    def _publish_run(self, run: Run) -> None:
+    def _publish_run(self, run: Drawing) -> None:
         states = run.states()
         self.publish(limit=copy.limit(self._work))
         if run.edit is not None:
@@ -62,7 +62,7 @@ class PictureView(ForceView):
             elif name == "attacked" or getattr(self, name).get("memorised") != run.question.memorised:
                 self.publish(**{name: {}})
 
-    def _progress(self, run: Run) -> dict[str, Any]:
+    def _progress(self, run: Drawing) -> dict[str, Any]:
         words = {
             "complete": f"all pictures are there, {run.seconds:.1f} s",
             "stopped": f"stopped after {run.seconds:.1f} s: {run.stage.rstrip(' …')}",

@@ -27,8 +27,8 @@ from widgets.diffusion_bench.question import (
     PLACES,
     SPARSITIES,
     STARTS,
+    Drawing,
     Question,
-    Run,
     Sampling,
     layers_at,
     where_of,
@@ -257,7 +257,7 @@ class DiffusionBench(PictureView):
 
     # --- the question
 
-    def _question(self) -> Run:
+    def _question(self) -> Drawing:
         with self._guard:
             q = Question(
                 self.memorised,
@@ -274,18 +274,18 @@ class DiffusionBench(PictureView):
         layers_at(self.pipeline, q.place)
         of = checked(q, attack, self._memorised, self._references, self.model_info["steps"])
         self._asked += 1
-        return Run(q, of, self._references.get(q.reference), attack, self._asked)
+        return Drawing(q, of, self._references.get(q.reference), attack, self._asked)
 
     # --- the answer
 
     def _compute(
-        self, run: Run, stop: Callable[[], bool], on_part: Callable[[xr.Dataset | None], None]
+        self, run: Drawing, stop: Callable[[], bool], on_part: Callable[[xr.Dataset | None], None]
     ) -> xr.Dataset | None:
         self._refuse(meanwhile=True)
         self._work.fill(run, stop, lambda: on_part(self._joined(run)))
         return self._joined(run)
 
-    def _joined(self, run: Run) -> xr.Dataset | None:
+    def _joined(self, run: Drawing) -> xr.Dataset | None:
         if not (states := run.states()):
             return None
         w = self._work
@@ -310,10 +310,10 @@ class DiffusionBench(PictureView):
 
     # --- what a saved state keeps
 
-    def _pack(self, run: Run) -> dict[str, Any]:
+    def _pack(self, run: Drawing) -> dict[str, Any]:
         return saved.pack(run, self._work.bound)
 
-    def _unpack(self, packed: dict[str, Any]) -> Run:
+    def _unpack(self, packed: dict[str, Any]) -> Drawing:
         question = saved.question_of(packed)
         of = self._memorised.get(question.memorised)
         if of is None or list(of.captions) != packed["captions"]:

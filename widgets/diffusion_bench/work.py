@@ -17,7 +17,7 @@ from lens.diffusion import DiffusionError, Pipeline
 from lens.diffusion.sampling import timesteps
 from lens.engine.stopping import Stopped
 from widgets.diffusion_bench.captions import Captions, Measure, some
-from widgets.diffusion_bench.question import PLACES, Drawn, Edit, Question, Run, Sampling, draw
+from widgets.diffusion_bench.question import PLACES, Drawing, Edit, Pictures, Question, Sampling, draw
 
 KEPT = 24  # edits whose pictures are kept
 SETS = 8  # sets whose statistics are kept in memory, counted at each place; those of all are in the folder
@@ -97,8 +97,8 @@ class Work:
         margin: float,
         control: int,
         folder: Any,
-        tell: Callable[[Run, bool], None],
-        show: Callable[[Run, str, Drawn], None],
+        tell: Callable[[Drawing, bool], None],
+        show: Callable[[Drawing, str, Pictures], None],
     ) -> None:
         self.pipeline, self.sampling, self.measure, self.never, self.given, self.rate = (
             pipeline,
@@ -122,13 +122,13 @@ class Work:
             if threshold is None
             else diffusion.Threshold(float(threshold), np.nan, np.nan, 0, 0, 0, measure.copies)
         )
-        self.before: dict[str, Drawn] = {}
+        self.before: dict[str, Pictures] = {}
         self.statistics: dict[tuple[str, str], Any] = {}
         self.maps: dict[tuple, xr.Dataset] = {}
         self.edits: dict[Question, Edit] = {}
         self.masks, self._hash = Masks(), ""
 
-    def fill(self, run: Run, stop: Callable[[], bool], part: Callable[[], None]) -> None:
+    def fill(self, run: Drawing, stop: Callable[[], bool], part: Callable[[], None]) -> None:
         """Make what the run lacks; ends early where `stop` says so. Raises DiffusionError, SubspaceError."""
         digest = self.pipeline.hash
         if digest != self._hash:
@@ -164,7 +164,7 @@ class Work:
             and (not reference or (place, reference) in self.statistics)
         )
 
-    def _counted(self, run: Run, stage: str, total: int, stop: Callable[[], bool]) -> Callable[[], bool]:
+    def _counted(self, run: Drawing, stage: str, total: int, stop: Callable[[], bool]) -> Callable[[], bool]:
         """A `stop` that says how far a stage is: it is asked before each step."""
         run.stage, run.done, run.total = stage, 0, max(1, total)
         self.tell(run, True)
@@ -180,13 +180,13 @@ class Work:
 
     def _drawn(
         self,
-        run: Run,
+        run: Drawing,
         state: str,
         stage: str,
         stop: Callable[[], bool],
         of: Captions | None = None,
         embeddings: Any = None,
-    ) -> Drawn:
+    ) -> Pictures:
         """Pictures with the weights as they are now; `state` "": not shown."""
         of = of or run.of
         batches = -(-len(of) * len(self.sampling.seeds) // self.sampling.batch)
@@ -197,22 +197,22 @@ class Work:
             self.measure,
             embeddings=embeddings,
             stop=self._counted(run, stage, batches * self.steps, stop),
-            on_frame=lambda made: self.show(run, state, made) if state else None,
+            on_frame=lambda pictures: self.show(run, state, pictures) if state else None,
         )
 
-    def _bounded(self, run: Run, stop: Callable[[], bool]) -> None:
+    def _bounded(self, run: Drawing, stop: Callable[[], bool]) -> None:
         """What counts as a copy, from never-trained captions."""
         if self.bound is None and self.never is not None and self.never.images is not None and self.measure.name:
-            made = self._drawn(
+            pictures = self._drawn(
                 run,
                 "",
                 f"Drawing {len(self.never)} never-trained captions, to see what counts as a copy …",
                 stop,
                 self.never,
             )
-            self.bound = diffusion.threshold(made.last, self.rate, self.measure.copies)
+            self.bound = diffusion.threshold(pictures.last, self.rate, self.measure.copies)
 
-    def _measured(self, run: Run, name: str, of: Captions, stop: Callable[[], bool]) -> Any:
+    def _measured(self, run: Drawing, name: str, of: Captions, stop: Callable[[], bool]) -> Any:
         """Statistics of a set at the place asked for: of each caption once, found again in the folder, where a place
         has files of its own.
         """
@@ -225,7 +225,7 @@ class Work:
                 -(-len(of) // per) * self.steps,
                 stop,
             )
-            made = diffusion.statistics(
+            sums = diffusion.statistics(
                 self.pipeline,
                 of.captions,
                 layers=PLACES[place].layers,
@@ -237,10 +237,10 @@ class Work:
                 progress=False,
                 stop=asked,
             )
-            self.statistics = dict([*self.statistics.items()][1 - SETS :]) | {(place, name): made}
+            self.statistics = dict([*self.statistics.items()][1 - SETS :]) | {(place, name): sums}
         return self.statistics[place, name]
 
-    def _edited(self, run: Run, mem: Any, ref: Any, stop: Callable[[], bool], part: Callable[[], None]) -> None:
+    def _edited(self, run: Drawing, mem: Any, ref: Any, stop: Callable[[], bool], part: Callable[[], None]) -> None:
         q = run.question
         edit = self.edits.pop(q, None)
         if edit is None:
@@ -264,7 +264,7 @@ class Work:
                     )
             part()
 
-    def _attacked(self, run: Run, attack: tuple[int, str], stop: Callable[[], bool]) -> None:
+    def _attacked(self, run: Drawing, attack: tuple[int, str], stop: Callable[[], bool]) -> None:
         """The embeddings of never-trained pictures are optimised beside the others, with the same budget."""
         (updates, start), of, edit = attack, run.of, run.answer
         few = some(self.never, len(of)) if self.never is not None and self.never.images is not None else None

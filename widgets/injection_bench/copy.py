@@ -10,10 +10,10 @@ import numpy as np
 
 from widgets.base.tables import coloured_table
 from widgets.base.text import escaped
-from widgets.injection_bench.work import Run, Setting, count
+from widgets.injection_bench.work import InjectionMap, Setting, count
 
 
-def program(model: Mapping[str, Any], setting: Setting, run: Run | None, new_tokens: int) -> str:
+def program(model: Mapping[str, Any], setting: Setting, run: InjectionMap | None, new_tokens: int) -> str:
     """Python that computes the lists, the map's numbers and the texts (0 new tokens: none) again. "" while there is no
     prompt.
     """
@@ -77,7 +77,9 @@ def _arguments(call: Mapping[str, Any]) -> str:
     return ", ".join(f"{k}={v!r}" for k, v in call.items() if not (k == "relative" and not v))
 
 
-def static(model: str, shown: Mapping[str, Any], run: Run | None, generation: Mapping[str, Any], empty: str) -> str:
+def static(
+    model: str, shown: Mapping[str, Any], run: InjectionMap | None, generation: Mapping[str, Any], empty: str
+) -> str:
     """The lists, the maps and the texts as plain HTML."""
     parts = []
     if shown.get("before"):

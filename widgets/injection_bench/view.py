@@ -20,7 +20,7 @@ from widgets.base.model_line import describe_model
 from widgets.errors import ViewError
 from widgets.injection_bench import copy, work
 from widgets.injection_bench.examples import examples
-from widgets.injection_bench.work import CONTROLS, PLACES, Run, Setting
+from widgets.injection_bench.work import CONTROLS, PLACES, InjectionMap, Setting
 from widgets.injection_bench.writing import WritingView
 
 ENCODERS = ("activation", "unembed", "embed", "head")
@@ -234,7 +234,7 @@ class InjectionBench(WritingView):
 
     # --- the map
 
-    def _question(self) -> Run:
+    def _question(self) -> InjectionMap:
         setting, explicit = self._now(), ""
         for name in ("prompt", "memory", "answer"):
             if not getattr(setting, name).strip():
@@ -254,13 +254,15 @@ class InjectionBench(WritingView):
             explicit = self._item.explicit
         elif setting.subject and setting.subject in setting.prompt:
             explicit = setting.prompt.replace(setting.subject, setting.memory, 1)
-        return Run(setting, work.strengths_in(self.strengths), self.control, self.other, self.seed, explicit)
+        return InjectionMap(setting, work.strengths_in(self.strengths), self.control, self.other, self.seed, explicit)
 
-    def _compute(self, run: Run, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]) -> xr.Dataset:
+    def _compute(
+        self, run: InjectionMap, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]
+    ) -> xr.Dataset:
         items = [injection.Item(**fields) for fields in run.items()]
         return self._make(self.model, items, progress=False, stop=stop, on_part=on_part, **run.call())
 
-    def _publish_run(self, run: Run) -> None:
+    def _publish_run(self, run: InjectionMap) -> None:
         self.publish(map=work.payload(run, self.model_info["name"], self._words))
 
     def _adopt(self, result: xr.Dataset) -> None:

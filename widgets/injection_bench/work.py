@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from lens import prompts, tokens
-from widgets.base.tables import record
+from widgets.base.tables import read_record
 from widgets.base.text import finite
 from widgets.errors import ViewError
 
@@ -72,7 +72,7 @@ class Setting:
 
 
 @dataclass
-class Run:
+class InjectionMap:
     """One map over layers and strengths with its control: the question, and the answer so far."""
 
     setting: Setting
@@ -146,7 +146,7 @@ class Run:
 
     def complete(self) -> bool:
         """Whether the Dataset says that nothing is missing."""
-        return self.dataset is not None and record(self.dataset).get("status", self.status) == "complete"
+        return self.dataset is not None and read_record(self.dataset).get("status", self.status) == "complete"
 
     def control_text(self) -> str:
         """What stands in the control's map."""
@@ -166,11 +166,11 @@ class Run:
         )
 
 
-def adopted(result: xr.Dataset) -> Run:
+def adopted(result: xr.Dataset) -> InjectionMap:
     """A stored sweep as a run. Raises ViewError for what is no injection sweep of one item, or does not say what it is
     of.
     """
-    call = record(result).get("call", {})
+    call = read_record(result).get("call", {})
     if not {"layer", "strength", "condition"} <= set(result.dims) or "multi_logprob" not in result:
         raise ViewError(f"result: has dimensions {tuple(result.sizes)}, expected what lens.injection.sweep returns")
     dataset = result if "item" in result.dims else result.expand_dims("item")
@@ -202,17 +202,17 @@ def adopted(result: xr.Dataset) -> Run:
         layers[len(layers) // 2],
         strengths[len(strengths) // 2],
     )
-    run = Run(
+    run = InjectionMap(
         setting,
         strengths,
         "shuffled" if own else others[0] if others else "",
         known[numbers[1]]["memory"] if own else "",
-        int(record(result).get("seed") or 0),
+        int(read_record(result).get("seed") or 0),
         item["explicit"],
         more,
         dataset,
         "complete",
-        float(record(result).get("seconds") or 0),
+        float(read_record(result).get("seconds") or 0),
     )
     run.status = "complete" if run.complete() else "stopped"
     return run
@@ -339,7 +339,7 @@ def strengths_in(text: str) -> tuple[float, ...]:
     return once
 
 
-def payload(run: Run, model: str, words: Words) -> dict[str, Any]:
+def payload(run: InjectionMap, model: str, words: Words) -> dict[str, Any]:
     """The `map` trait: labels as JSON, changes of the answer's log-probability as float32 buffers (layer, strength),
     NaN where not computed.
     """

@@ -9,7 +9,7 @@ import traitlets
 
 from widgets.base.sweep import SweepView
 from widgets.patch_explorer import work
-from widgets.patch_explorer.work import Run
+from widgets.patch_explorer.work import PatchMap
 
 
 class CellView(SweepView):
@@ -20,7 +20,7 @@ class CellView(SweepView):
     pins: traitlets.List[Any] = traitlets.List().tag(sync=True)
 
     model: Any
-    _runs: dict[int, Run]
+    _runs: dict[int, PatchMap]
     _explain: Callable[..., Any]
     _pin_numbers: Iterator[int]
 
@@ -37,13 +37,13 @@ class CellView(SweepView):
         self._refresh_code()
         self._worker.quick("cell", lambda: self._explain_now(run, facts, cell))
 
-    def _cell_run(self, cell: dict) -> Run | None:
+    def _cell_run(self, cell: dict) -> PatchMap | None:
         run = self._runs.get(number_of(cell)) or (
             self._shown if self._shown and self._shown.number == cell.get("run") else None
         )
         return run if run is not None and run.dataset is not None else None
 
-    def _predict(self, run: Run, facts: dict) -> dict[str, Any]:
+    def _predict(self, run: PatchMap, facts: dict) -> dict[str, Any]:
         cell = self._explain(
             self.model,
             run.pair,
@@ -59,7 +59,7 @@ class CellView(SweepView):
             for name in ("clean", "corrupted", "edited")
         }
 
-    def _explain_now(self, run: Run, facts: dict, cell: dict) -> None:
+    def _explain_now(self, run: PatchMap, facts: dict, cell: dict) -> None:
         try:
             answer = self._predict(run, facts) | {"status": "ready"}
         except BaseException as error:
@@ -81,7 +81,7 @@ class CellView(SweepView):
         self.publish(pins=[*self.pins, facts])
         self._worker.quick(f"pin {facts['id']}", lambda: self._fill_pin(run, facts))
 
-    def _fill_pin(self, run: Run, facts: dict) -> None:
+    def _fill_pin(self, run: PatchMap, facts: dict) -> None:
         try:
             answer = self._predict(run, facts)
         except BaseException as error:

@@ -11,12 +11,14 @@ import numpy as np
 
 from widgets.base.tables import coloured_table
 from widgets.base.text import escaped
-from widgets.patch_explorer.work import Run, payload
+from widgets.patch_explorer.work import PatchMap, payload
 
 STATIC_COLUMNS = 64
 
 
-def program(model: Mapping[str, Any], run: Run, show: str = "normalized", cell: Mapping[str, Any] | None = None) -> str:
+def program(
+    model: Mapping[str, Any], run: PatchMap, show: str = "normalized", cell: Mapping[str, Any] | None = None
+) -> str:
     """Python that computes the run again and shows it, with its chosen cell."""
     arguments = [
         f"    {f.name}={getattr(run.pair, f.name)!r},"
@@ -52,7 +54,7 @@ def _default(pair_field: Any) -> Any:
     return pair_field.default if pair_field.default_factory is MISSING else pair_field.default_factory()
 
 
-def static_table(run: Run | None, model: str, empty: str) -> str:
+def static_table(run: PatchMap | None, model: str, empty: str) -> str:
     """The heat map as an HTML table with inline colours and rounded numbers: it survives sanitizers, printing and
     screen readers.
     """

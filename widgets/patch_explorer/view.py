@@ -20,7 +20,7 @@ from widgets.errors import ViewError
 from widgets.patch_explorer import copy, saved, work
 from widgets.patch_explorer.cells import CellView, number_of
 from widgets.patch_explorer.examples import EXAMPLES
-from widgets.patch_explorer.work import Run
+from widgets.patch_explorer.work import PatchMap
 
 SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern", "neuron")
 #: Sites and maps of mixtures of experts; the menus of other models do not offer them.
@@ -107,7 +107,7 @@ class PatchExplorer(CellView):
             if value not in allowed:
                 raise ViewError(f"{name}: {value!r} is not one of {', '.join(allowed)}")
         self.model = model
-        self._runs: dict[int, Run] = {}
+        self._runs: dict[int, PatchMap] = {}
         self._numbers, self._pin_numbers = itertools.count(1), itertools.count(1)
         self._spans: dict[str, list[tuple[int, int]]] = {}
         self._label = ""
@@ -149,7 +149,7 @@ class PatchExplorer(CellView):
         self._spans, self._label = pair.spans, pair.label
         self.publish(**work.pair_fields(pair))
 
-    def _question(self) -> Run:
+    def _question(self) -> PatchMap:
         pair = prompts.Pair(
             self.clean,
             corrupted=self.corrupted,
@@ -160,9 +160,9 @@ class PatchExplorer(CellView):
             spans=work.spans_in(self.clean, self._spans),
         )
         number = next(self._numbers)
-        return Run(number, f"run {number}", pair, self.site, self.over, self.metric, self.direction, self.method)
+        return PatchMap(number, f"run {number}", pair, self.site, self.over, self.metric, self.direction, self.method)
 
-    def _compute(self, run: Run, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]) -> xr.Dataset:
+    def _compute(self, run: PatchMap, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]) -> xr.Dataset:
         return self._patch(
             self.model,
             run.pair,
@@ -176,17 +176,17 @@ class PatchExplorer(CellView):
             on_part=on_part,
         )
 
-    def _ended(self, run: Run) -> None:
+    def _ended(self, run: PatchMap) -> None:
         if run.layers_done() or run.status == "complete":
             self._runs[run.number] = run
         self.publish(history=self._history())
 
-    def _publish_run(self, run: Run) -> None:
+    def _publish_run(self, run: PatchMap) -> None:
         self.publish(map=work.payload(run, self.model_info["name"]))
 
     def _adopt(self, result: xr.Dataset, pair: Any) -> Any:
         """Show a stored Dataset as the first run; returns its pair."""
-        known = tables.record(result)
+        known = tables.read_record(result)
         call = known.get("call", {})
         if "prompt" in result["value"].dims:
             raise ViewError(
@@ -202,7 +202,7 @@ class PatchExplorer(CellView):
         if pair is None:
             raise ViewError("result: does not say which pair it belongs to; give pair=")
         number = next(self._numbers)
-        run = Run(
+        run = PatchMap(
             number,
             f"run {number}",
             pair,
@@ -357,7 +357,7 @@ class PatchExplorer(CellView):
         run = self._shown
         if run is None:
             try:
-                run = Run(0, "", self._pair_now(), self.site, self.over, self.metric, self.direction, self.method)
+                run = PatchMap(0, "", self._pair_now(), self.site, self.over, self.metric, self.direction, self.method)
             except Exception:  # no valid pair yet, so there is no program to show
                 self.publish(code="")
                 return

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from widgets.base.tables import record
+from widgets.base.tables import read_record
 from widgets.base.text import finite
 
 DIRECTIONS = {
@@ -19,7 +19,7 @@ DIRECTIONS = {
 
 
 @dataclass
-class Run:
+class PatchMap:
     """One sweep: its question, and its answer so far."""
 
     number: int
@@ -51,7 +51,7 @@ class Run:
 
     def complete(self) -> bool:
         """Whether the Dataset says that nothing is missing."""
-        return self.dataset is not None and record(self.dataset).get("status", self.status) == "complete"
+        return self.dataset is not None and read_record(self.dataset).get("status", self.status) == "complete"
 
 
 def column_labels(dataset: xr.Dataset, column: str) -> list[int]:
@@ -64,7 +64,7 @@ def tokens(dataset: xr.Dataset, which: str) -> list[str]:
     return [str(t) for t in dataset[name].values] if name in dataset and "position" in dataset["value"].dims else []
 
 
-def payload(run: Run, model: str) -> dict[str, Any]:
+def payload(run: PatchMap, model: str) -> dict[str, Any]:
     """The `map` trait: labels as JSON, numbers as float32 buffers of shape (layer, column), row-major, NaN where not
     computed.
     """
@@ -101,7 +101,7 @@ def payload(run: Run, model: str) -> dict[str, Any]:
     }
 
 
-def cell_facts(run: Run, layer: int, column: int) -> dict[str, Any]:
+def cell_facts(run: PatchMap, layer: int, column: int) -> dict[str, Any]:
     """The numbers and tokens of one cell. Raises KeyError when the run has no such cell."""
     assert run.dataset is not None
     dataset = run.dataset

@@ -17,12 +17,12 @@ import numpy as np
 from lens import provenance
 from widgets.base.text import finite
 from widgets.provenance_bench.payload import payload
-from widgets.provenance_bench.work import BINS, MEANING, Question, Run, verdict, whole, written
+from widgets.provenance_bench.work import BINS, MEANING, Inquiry, Question, verdict, whole, written
 
 LEFT = 'style="text-align:left"'
 
 
-def document(run: Run, kind: str, code: str) -> bytes:
+def document(run: Inquiry, kind: str, code: str) -> bytes:
     """The result as "html" or "json" (`lens.provenance.report`) or its rows as "csv"."""
     if kind == "csv":
         return run.dataset.frame.to_csv(index=False).encode()
@@ -85,7 +85,7 @@ def program(
     return "\n".join(lines) + "\n"
 
 
-def static(run: Run | None, lines: Sequence[Mapping[str, Any]], alpha: float, unit: str, empty: str) -> str:
+def static(run: Inquiry | None, lines: Sequence[Mapping[str, Any]], alpha: float, unit: str, empty: str) -> str:
     """The numbers, the figure as an image, and the suspects compared, as plain HTML."""
     if run is None or run.dataset is None:
         return f"<p><em>{html.escape(empty)}</em></p>" + _compared_table(lines, alpha)
@@ -174,7 +174,7 @@ def score_name(question: Question, against: bool) -> str:
     return "NLL, suspect − reference" if question.statistic == "difference" else "residual NLL"
 
 
-def figure_png(run: Run, unit: str) -> bytes:
+def figure_png(run: Inquiry, unit: str) -> bytes:
     """Three panels: e by rows with the stop line, score by tenth of the position, the statistic over permutations with
     the observed one.
     """

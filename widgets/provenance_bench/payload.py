@@ -11,10 +11,10 @@ import numpy as np
 
 from lens.stats import holm
 from widgets.base.text import finite
-from widgets.provenance_bench.work import BINS, MEANING, PATH_POINTS, Run, doubts_of, line_p, p_rows, verdict
+from widgets.provenance_bench.work import BINS, MEANING, PATH_POINTS, Inquiry, doubts_of, line_p, p_rows, verdict
 
 
-def payload(run: Run, unit: str) -> dict[str, Any]:
+def payload(run: Inquiry, unit: str) -> dict[str, Any]:
     """The `found` trait: words and single numbers as JSON, curves as float32 buffers.
 
     While rows come, quantiles bear no positions: the e-value of shuffled positions allows stopping by ranks only.
@@ -90,7 +90,7 @@ def _log10_e(result: Any) -> float:
     return float(result.log_e[-1]) / math.log(10) if len(result.log_e) else 0.0
 
 
-def compared(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def compared(runs: Sequence[Inquiry]) -> list[dict[str, Any]]:
     """One line a question, in the sequence of asking, with Holm's correction over all of them; a question that failed,
     or whose p is only approximate, counts as p = 1.
     """

@@ -10,12 +10,12 @@ import pandas as pd
 from lens.provenance.result import QueryResult
 from lens.stats import Interval, PValue
 from widgets.base import state
-from widgets.provenance_bench.work import Question, Run
+from widgets.provenance_bench.work import Inquiry, Question
 
 P_VALUES = ("p_permutation", "p_key", "p_e", "p_t")
 
 
-def pack(run: Run) -> dict[str, Any]:
+def pack(run: Inquiry) -> dict[str, Any]:
     """The run with its question and its result, without what asks."""
     return {
         "question": asdict(run.question),
@@ -27,9 +27,9 @@ def pack(run: Run) -> dict[str, Any]:
     }
 
 
-def unpack(packed: dict[str, Any], ask: Any) -> Run:
+def unpack(packed: dict[str, Any], ask: Any) -> Inquiry:
     """The run that `pack` was given; `ask` would ask it again."""
-    return Run(
+    return Inquiry(
         Question(**packed["question"]),
         ask,
         packed["number"],

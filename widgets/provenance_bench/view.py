@@ -21,7 +21,7 @@ from widgets.provenance_bench.doubts import doubts
 from widgets.provenance_bench.examples import EXAMPLES, SOURCE, planted
 from widgets.provenance_bench.payload import compared, payload
 from widgets.provenance_bench.reports import ReportView
-from widgets.provenance_bench.work import RULES, STATISTICS, Question, Run, counted, named
+from widgets.provenance_bench.work import RULES, STATISTICS, Inquiry, Question, counted, named
 
 EMPTY = "No question had been asked when this notebook was stored."
 ROWS = 2000
@@ -133,7 +133,7 @@ class ProvenanceBench(ReportView):
         self._loaded: dict[str, Any] = {}
         self._doubts: dict[str, list[str]] = {}
         self._hashes: dict[str, str] = {}
-        self._runs: dict[tuple, Run] = {}
+        self._runs: dict[tuple, Inquiry] = {}
         self._asked = 0
         self._resamples, self._score_options = resamples, dict(score_options or {})
         self._store = folder_for(self, store, "scores")
@@ -180,7 +180,7 @@ class ProvenanceBench(ReportView):
 
     # --- the question
 
-    def _question(self) -> Run:
+    def _question(self) -> Inquiry:
         with self._guard:
             question = Question(**{name: getattr(self, name) for name in self._fields})
         self._expect(question)
@@ -193,7 +193,7 @@ class ProvenanceBench(ReportView):
             )
         self._references(question.reference)  # one that shares the order is refused before anything is run
         self._asked += 1
-        return Run(question, self._ask, number=self._asked)
+        return Inquiry(question, self._ask, number=self._asked)
 
     def _expect(self, question: Question) -> None:
         """Raises ViewError for a name that was not given."""
@@ -236,16 +236,16 @@ class ProvenanceBench(ReportView):
             **question.options(self._resamples),
         )
 
-    def _compute(self, run: Run, stop: Callable[[], bool], on_part: Callable[[Any], None]) -> Any:
+    def _compute(self, run: Inquiry, stop: Callable[[], bool], on_part: Callable[[Any], None]) -> Any:
         return work.renamed(
             run.ask(run.question, lambda part: on_part(work.renamed(part, run.question.suspect)), stop),
             run.question.suspect,
         )
 
-    def _publish_run(self, run: Run) -> None:
+    def _publish_run(self, run: Inquiry) -> None:
         self.publish(found=payload(run, self.unit))
 
-    def _ended(self, run: Run) -> None:
+    def _ended(self, run: Inquiry) -> None:
         """Every question that was begun is a look: also one that was replaced or that failed."""
         if run.status == "error":
             run.error = self.error.get("text", "") or "the run failed"
@@ -253,7 +253,7 @@ class ProvenanceBench(ReportView):
         self._runs[run.question.line()] = run
         self.publish(lines=compared(list(self._runs.values())))
 
-    def _progress(self, run: Run) -> dict[str, Any]:
+    def _progress(self, run: Inquiry) -> dict[str, Any]:
         asked, total = run.asked, run.question.rows
         text = f"{asked:,} of {total:,} rows, {run.seconds:.1f} s"
         if run.status == "complete":
@@ -305,13 +305,13 @@ class ProvenanceBench(ReportView):
 
     # --- what a saved state keeps of the questions: Holm's correction is over all of them
 
-    def _runs_to_keep(self) -> list[Run]:
+    def _runs_to_keep(self) -> list[Inquiry]:
         return list(self._runs.values())
 
-    def _pack(self, run: Run) -> dict[str, Any]:
+    def _pack(self, run: Inquiry) -> dict[str, Any]:
         return saved.pack(run) | {"order": self._order(run.question.transcript)}
 
-    def _unpack(self, packed: dict[str, Any]) -> Run:
+    def _unpack(self, packed: dict[str, Any]) -> Inquiry:
         run = saved.unpack(packed, self._ask)
         self._expect(run.question)
         if packed["order"] != self._order(run.question.transcript):

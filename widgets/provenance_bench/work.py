@@ -69,7 +69,7 @@ class Question:
 
 
 @dataclass
-class Run:
+class Inquiry:
     """A question and its answer so far; `dataset` is the `QueryResult`."""
 
     question: Question
@@ -135,7 +135,7 @@ def renamed(result: Any, name: str) -> Any:
     return result
 
 
-def line_p(run: Run) -> tuple[float, str, str]:
+def line_p(run: Inquiry) -> tuple[float, str, str]:
     """The one p-value of a question, how it was made, and why it is only approximate ("" where it is guaranteed if the
     conditions hold, whenever the person stops).
 
@@ -177,7 +177,7 @@ def whole(n: int) -> str:
     return f"{n:,}"
 
 
-def verdict(run: Run) -> dict[str, str]:
+def verdict(run: Inquiry) -> dict[str, str]:
     """What may be said now: a lead, the reason, and whether it is "shown", "open" or "running"."""
     q, result = run.question, run.dataset
     of = f"{whole(run.asked)} of {whole(q.rows)} rows"
@@ -222,7 +222,7 @@ def doubts_of(result: Any) -> list[str]:
     return [text for text in result.warnings if not text.startswith("stopped ")]
 
 
-def p_rows(run: Run) -> list[dict[str, Any]]:
+def p_rows(run: Inquiry) -> list[dict[str, Any]]:
     """Each p-value with what it is worth now: "guaranteed" (if the conditions hold), "approximate", "waiting" (for all
     rows) or "void" (the number of rows was decided on the way).
     """

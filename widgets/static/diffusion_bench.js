@@ -1,4 +1,4 @@
-// Built by npm run build from 21 files, sha256 b46bb86b3a02c68f474c32ca1ecddc05746dd8b366d498bdb6b80809b8c0a6b1
+// Built by npm run build from 21 files, sha256 15a9d699b086d749387c8b859110954fe2058d5a9c7febb1fc9f3989e5daebaa
 const t=(t,e={},...s)=>{const n=document.createElement(t);for(const[t,s]of Object.entries(e)){if(s===null||s===
 undefined||s===false)continue;if(t==="text")n.textContent=s;else if(t.startsWith("on"))n.addEventListener(t.slice(2),
 s);else if(t==="value")n.value=s;else n.setAttribute(t,s===true?"":s)}n.append(...s.filter(t=>t!==null&&t!==

@@ -15,7 +15,7 @@ from widgets.base.passages import LEFT, buffered, percent, rows_code, sequences_
 from widgets.base.sets import APART, FOUND
 from widgets.subspace_bench.locator import EACH_POINT
 from widgets.subspace_bench.question import CURVATURE, METHODS
-from widgets.subspace_bench.work import Run, grid_of
+from widgets.subspace_bench.work import Curve, grid_of
 
 UNITS = {"strict": "share recited", "loose": "share recited loosely"}
 
@@ -23,7 +23,7 @@ UNITS = {"strict": "share recited", "loose": "share recited loosely"}
 # --- for the browser
 
 
-def payload(run: Run, model: Any, what: str) -> dict[str, Any]:
+def payload(run: Curve, model: Any, what: str) -> dict[str, Any]:
     """The `found` trait: the table of every point as JSON, layer shares and texts as buffers."""
     q, there, unedited = run.question, run.strengths(), run.whole
     edits, controls = [run.points[s][0] for s in there], [run.points[s][1] for s in there]
@@ -65,7 +65,7 @@ def payload(run: Run, model: Any, what: str) -> dict[str, Any]:
 
 
 def program(
-    run: Run,
+    run: Curve,
     *,
     given: Mapping[str, Any],
     layers: Any,
@@ -159,7 +159,7 @@ def program(
 # --- a stored notebook
 
 
-def static(run: Run | None, model: Any, at: int, measure: str, what: str, empty: str) -> str:
+def static(run: Curve | None, model: Any, at: int, measure: str, what: str, empty: str) -> str:
     """The curve as a table and an image, and the texts at the point that was chosen, as plain HTML."""
     if run is None or run.unedited is None:
         return f"<p><em>{html.escape(empty)}</em></p>"
@@ -206,7 +206,7 @@ def static(run: Run | None, model: Any, at: int, measure: str, what: str, empty:
     )
 
 
-def figure_png(run: Run, measure: str) -> bytes:
+def figure_png(run: Curve, measure: str) -> bytes:
     """Two panels: recitation against the rise of the clean loss, and by strength; the random control dashed."""
     from matplotlib.figure import Figure
 
@@ -262,7 +262,7 @@ def _span(row: Mapping[str, Any], name: str, write: Any) -> str:
     return write(row[name]) + ("" if low is None or high is None else f" [{write(low)}, {write(high)}]")
 
 
-def progress(run: Run) -> dict[str, Any]:
+def progress(run: Curve) -> dict[str, Any]:
     """The `progress` trait."""
     done, total = run.there(), len(run.question.strengths)
     out = sum(strength in run.failed for strength in run.question.strengths)

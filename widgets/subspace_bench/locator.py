@@ -22,7 +22,7 @@ OF_STATISTICS = ("contrast", "corrected", "wanda", "activation")
 
 
 @dataclass
-class Made:
+class SizedEdit:
     """An edit, its control of equal size, and the share of each layer's weights (or coefficients) that it takes."""
 
     edit: Any
@@ -150,13 +150,13 @@ class Locator:
                 layers |= curvature.decompose(self._model(), part, folder=self.folder)
         return curvature.Decomposition(layers, factors.fisher, factors.model, factors.record)
 
-    def edit(self, strength: float, stop: Callable[[], bool] | None = None) -> Made:
+    def edit(self, strength: float, stop: Callable[[], bool] | None = None) -> SizedEdit:
         q, never = self.question, lambda: False
         self.prepare(stop or never)
         if q.method == CURVATURE:
             edit = curvature.keep(self._decomposition, strength, deficient=self.deficient)
             like = curvature.control(self._decomposition, "random", edit, match="norm", seed=q.seed)
-            return Made(
+            return SizedEdit(
                 edit, like, {name: 1 - edit.counts[name] / edit.sizes[name] for name in edit.new}, 1 - edit.kept
             )
         if q.method in EACH_POINT:
@@ -175,7 +175,7 @@ class Locator:
         else:
             assert self._scores is not None  # prepared above
             mask = self._scores.mask(strength)
-        return Made(
+        return SizedEdit(
             mask,
             subspace.random_like(mask, q.seed, "columns" if self._columns else "rows"),
             mask.densities(),

@@ -7,10 +7,10 @@ from typing import Any
 
 from widgets.base import points, state
 from widgets.subspace_bench.question import Question
-from widgets.subspace_bench.work import Run
+from widgets.subspace_bench.work import Curve
 
 
-def pack(run: Run) -> dict[str, Any]:
+def pack(run: Curve) -> dict[str, Any]:
     """The run without its locator, which the same sets and weights make again."""
     return {
         "question": asdict(run.question),
@@ -31,7 +31,7 @@ def question_of(packed: dict[str, Any]) -> Question:
     return Question(**packed["question"] | {"strengths": tuple(packed["question"]["strengths"])})
 
 
-def fill(run: Run, packed: dict[str, Any]) -> None:
+def fill(run: Curve, packed: dict[str, Any]) -> None:
     """Put into a run of the same question what `pack` was given. Raises ViewError for another set of texts."""
     run.sides.expect(packed["texts"])
     run.unedited = points.unpack(packed["unedited"])

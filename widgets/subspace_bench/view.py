@@ -34,7 +34,7 @@ from widgets.subspace_bench.question import (
     strengths_of,
     strengths_text,
 )
-from widgets.subspace_bench.work import Run
+from widgets.subspace_bench.work import Curve
 
 EMPTY = "No curve had been computed when this notebook was stored."
 DEFICIENT: tuple[Deficient, ...] = ("refuse", "drop", "keep")
@@ -162,8 +162,8 @@ class SubspaceBench(ForceView):
             name: sets.rows_of(one, model, f"reference[{name!r}]") for name, one in self._given["reference"].items()
         }
         self._clean = None if clean is None else sets.rows_of(clean, model, "clean")
-        self._runs: dict[tuple, Run] = {}
-        self._locators: list[Run] = []
+        self._runs: dict[tuple, Curve] = {}
+        self._locators: list[Curve] = []
         self._asked, self._seen = 0, False
         self._kept = folder_for(self, folder, "subspace")
         self._ran: Any = None
@@ -222,7 +222,7 @@ class SubspaceBench(ForceView):
             if value not in self._given[name]:
                 raise ViewError(f"{name}: {value!r} is not one of {', '.join(self._given[name])}")
 
-    def _question(self) -> Run:
+    def _question(self) -> Curve:
         self._refuse()
         question = self._now()
         if refused := sets.overlap(
@@ -232,7 +232,7 @@ class SubspaceBench(ForceView):
         self._asked += 1
         return self._begun(question)
 
-    def _begun(self, question: Question) -> Run:
+    def _begun(self, question: Question) -> Curve:
         """A run of a question, with the points that are there."""
         if (old := self._runs.get(question.key())) is not None:
             return replace(old, question=question, number=self._asked, failed={}, dataset=None, status="running")
@@ -250,7 +250,7 @@ class SubspaceBench(ForceView):
             deficient=self.deficient,
             decomposition=self._decomposition,
         )
-        return Run(question, sides, locator, self._asked)
+        return Curve(question, sides, locator, self._asked)
 
     def _running(self) -> Any:
         """The plain model that shares the weights, made once and in the worker's thread."""
@@ -259,7 +259,7 @@ class SubspaceBench(ForceView):
         return self._ran
 
     def _compute(
-        self, run: Run, stop: Callable[[], bool], on_part: Callable[[xr.Dataset | None], None]
+        self, run: Curve, stop: Callable[[], bool], on_part: Callable[[xr.Dataset | None], None]
     ) -> xr.Dataset | None:
         self._refuse(meanwhile=True)
         before = weight_hash(self._running())
@@ -275,18 +275,18 @@ class SubspaceBench(ForceView):
             self._runs[run.question.key()] = run
         return run.joined(self.layers)
 
-    def _only(self, run: Run) -> None:
+    def _only(self, run: Curve) -> None:
         """Scores and decompositions are as large as the weights: those of the last two questions are kept."""
         self._locators = [*[one for one in self._locators if one.locator is not run.locator][-1:], run]
         for other in self._runs.values():
             if all(other.locator is not one.locator for one in self._locators):
                 other.locator.forget()
 
-    def _what(self, run: Run) -> str:
+    def _what(self, run: Curve) -> str:
         q = run.question
         return f"{METHODS[q.method]}: {q.memorised} against {q.reference}, seed {q.seed}"
 
-    def _publish_run(self, run: Run) -> None:
+    def _publish_run(self, run: Curve) -> None:
         if run.unedited is None:
             return
         self.publish(found=copy.payload(run, self.model, self._what(run)))
@@ -294,7 +294,7 @@ class SubspaceBench(ForceView):
             self._seen = True
             self.publish(at=(len(run.points) + 1) // 2)  # the first curve opens in its middle
 
-    def _progress(self, run: Run) -> dict[str, Any]:
+    def _progress(self, run: Curve) -> dict[str, Any]:
         return copy.progress(run)
 
     # --- before and beside a run
@@ -349,13 +349,13 @@ class SubspaceBench(ForceView):
 
     # --- what a saved state keeps of the curves
 
-    def _runs_to_keep(self) -> list[Run]:
+    def _runs_to_keep(self) -> list[Curve]:
         return [run for run in self._runs.values() if run.unedited is not None]
 
-    def _pack(self, run: Run) -> dict[str, Any]:
+    def _pack(self, run: Curve) -> dict[str, Any]:
         return saved.pack(run)
 
-    def _unpack(self, packed: dict[str, Any]) -> Run:
+    def _unpack(self, packed: dict[str, Any]) -> Curve:
         self._expect(question := saved.question_of(packed))
         self._asked, self._seen = self._asked + 1, True
         run = self._begun(question)

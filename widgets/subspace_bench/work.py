@@ -21,7 +21,7 @@ from widgets.subspace_bench.question import CURVATURE, Question
 
 
 @dataclass
-class Run:
+class Curve:
     """A question, and the points that were computed for it so far."""
 
     question: Question
@@ -114,7 +114,7 @@ class Run:
 
 def trace(
     model: Any,
-    run: Run,
+    run: Curve,
     level: float,
     stop: Callable[[], bool],
     on_point: Callable[[], None],
@@ -139,14 +139,14 @@ def trace(
             if stop():
                 return
             try:
-                made = run.locator.edit(strength, stop)
+                sized = run.locator.edit(strength, stop)
                 pair = [
-                    measured(model, edit, run.sides, run.base, level, q.seed)[0] for edit in (made.edit, made.control)
+                    measured(model, edit, run.sides, run.base, level, q.seed)[0] for edit in (sized.edit, sized.control)
                 ]
             except (subspace.SubspaceError, curvature.CurvatureError) as raised:
                 run.failed[strength], error = str(raised), error or raised
                 continue
-            pair[0].shares, pair[0].share, pair[1].share = made.shares, made.share, made.share
+            pair[0].shares, pair[0].share, pair[1].share = sized.shares, sized.share, sized.share
             run.points[strength] = (pair[0], pair[1])
             run.failed.pop(strength, None)
             on_point()

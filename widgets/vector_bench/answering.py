@@ -13,7 +13,7 @@ from widgets.errors import ViewError
 from widgets.vector_bench import work
 from widgets.vector_bench.asking import TaskView
 from widgets.vector_bench.tools import Vectors
-from widgets.vector_bench.work import Run, Setting
+from widgets.vector_bench.work import HeadSearch, Setting
 
 SAMPLES = 6  # prompts whose answers are shown
 COMPLETED = 3  # of them, continued by several tokens
@@ -81,8 +81,8 @@ class AnswerView(TaskView):
         if data["status"] == "ready":
             self._worker.quick("samples", lambda: self._say(setting, run, heads, mine))
 
-    def _answers(self, setting: Setting, run: Run | None, heads: tuple) -> dict[str, Any]:
-        task, _ = self._made(setting.ask)
+    def _answers(self, setting: Setting, run: HeadSearch | None, heads: tuple) -> dict[str, Any]:
+        task, _ = self._task_of(setting.ask)
         found = self._vectors.of(run, "before", heads) if run is not None and heads and "before" in run.means else None
         data: dict[str, Any] = {
             "sides": [],
@@ -136,11 +136,11 @@ class AnswerView(TaskView):
             self._prepared[key] = (prepared, self._tools.read(self._model(side), prepared))
         return self._prepared[key]
 
-    def _say(self, setting: Setting, run: Run | None, heads: tuple, mine: int) -> None:
+    def _say(self, setting: Setting, run: HeadSearch | None, heads: tuple, mine: int) -> None:
         """Continue a few prompts; ends where a newer question waits."""
         stopped = lambda: self._asked != mine  # noqa: E731
         try:
-            task, _ = self._made(setting.ask)
+            task, _ = self._task_of(setting.ask)
             vector = (
                 self._vectors.of(run, "before", heads) if run is not None and heads and "before" in run.means else None
             )
@@ -195,7 +195,7 @@ class AnswerView(TaskView):
         try:
             if run is None or not heads or "before" not in run.means:
                 raise ViewError("There is no vector yet: find heads, and choose at least one of them.")
-            task, _ = self._made(setting.ask)
+            task, _ = self._task_of(setting.ask)
             vector, rows, found = self._vectors.of(run, "before", heads), [], {}
             for side in self._sides():
                 named = {"vector": vector} | (

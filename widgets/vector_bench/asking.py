@@ -55,13 +55,13 @@ class TaskView(SweepView):
         if task is None:
             task = self.tasks[0] if self.tasks else []
         if isinstance(task, str):
-            made, name = self._tools.load(task), task
+            whole, name = self._tools.load(task), task
         elif hasattr(task, "train"):
-            made, name, self._given = task, OWN, task
+            whole, name, self._given = task, OWN, task
         else:
-            made, name = None, OWN
+            whole, name = None, OWN
         with self._guard:
-            self.publish(pairs=[list(p) for p in (made.pairs if made is not None else task)], task=name)
+            self.publish(pairs=[list(p) for p in (whole.pairs if whole is not None else task)], task=name)
 
     def _ask(self) -> Ask:
         pairs, _ = work.read_pairs(self.pairs)
@@ -86,7 +86,7 @@ class TaskView(SweepView):
     def _is_given(self, ask: Ask) -> bool:
         return ask.task == OWN and self._given is not None and ask.pairs == tuple(tuple(p) for p in self._given.pairs)
 
-    def _made(self, ask: Ask) -> tuple[Any, list[str]]:
+    def _task_of(self, ask: Ask) -> tuple[Any, list[str]]:
         """The Task, and what was warned of while it was made. Raises VectorError."""
         key = ask.of_task()
         if key not in self._loaded:
@@ -121,6 +121,6 @@ class TaskView(SweepView):
             rows, ask = list(self.pairs), self._ask()
         self.publish(
             table=work.checked(
-                rows, ask.shots, lambda: self._made(ask), lambda task: self._tools.shared(self.model, task, ask)
+                rows, ask.shots, lambda: self._task_of(ask), lambda task: self._tools.shared(self.model, task, ask)
             )
         )

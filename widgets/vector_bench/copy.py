@@ -10,7 +10,7 @@ import numpy as np
 
 from widgets.base.tables import coloured_table
 from widgets.base.text import escaped
-from widgets.vector_bench.work import CONTROL, OWN, SHARES, Ask, Run, Setting
+from widgets.vector_bench.work import CONTROL, OWN, SHARES, Ask, HeadSearch, Setting
 
 
 def task_lines(task: Any, ask: Ask, given: bool) -> list[str]:
@@ -39,7 +39,7 @@ def program(
     other: Mapping[str, Any] | None,
     setting: Setting,
     heads: Sequence[tuple[int, int]],
-    run: Run | None,
+    run: HeadSearch | None,
     task: Any,
     given: bool,
     tested: int | None,
@@ -122,7 +122,7 @@ def program(
 
 
 def static(
-    names: Mapping[str, str], live: Mapping[str, Any], run: Run | None, report: Mapping[str, Any], empty: str
+    names: Mapping[str, str], live: Mapping[str, Any], run: HeadSearch | None, report: Mapping[str, Any], empty: str
 ) -> str:
     """The head maps, the accuracies and the completions as plain HTML."""
     parts = []

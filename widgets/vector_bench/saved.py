@@ -11,10 +11,10 @@ import xarray as xr
 
 from lens.vectors import Means
 from widgets.base import state
-from widgets.vector_bench.work import Ask, Run
+from widgets.vector_bench.work import Ask, HeadSearch
 
 
-def pack(run: Run, tests: Mapping[str, xr.Dataset]) -> dict[str, Any]:
+def pack(run: HeadSearch, tests: Mapping[str, xr.Dataset]) -> dict[str, Any]:
     """The run without its task, and what was read on the test split."""
     return {
         "ask": asdict(run.ask),
@@ -34,9 +34,9 @@ def ask_of(packed: dict[str, Any]) -> Ask:
     return Ask(**packed["ask"] | {"pairs": tuple((x, y) for x, y in packed["ask"]["pairs"])})
 
 
-def unpack(packed: dict[str, Any], task: Any) -> tuple[Run, dict[str, xr.Dataset]]:
+def unpack(packed: dict[str, Any], task: Any) -> tuple[HeadSearch, dict[str, xr.Dataset]]:
     """What `pack` was given; `task`: the one that its question makes."""
-    run = Run(
+    run = HeadSearch(
         ask_of(packed),
         task,
         means={side: _unpack_means(means) for side, means in packed["means"].items()},

@@ -15,7 +15,7 @@ import xarray as xr
 from lens import Edit, Runs, Site, tokens, vectors
 from lens.engine.model import Model
 from widgets.base.text import finite
-from widgets.vector_bench.work import OWN, SHARES, Ask, Run, listed
+from widgets.vector_bench.work import OWN, SHARES, Ask, HeadSearch, listed
 
 MOST_VECTORS = 64  # kept, with their decoding
 # the bench shows the outputs that share a first token among the notes on the pairs; by module, since a thread must not
@@ -24,7 +24,7 @@ warnings.filterwarnings("ignore", message=".*share their first token", module=r"
 
 
 @dataclass
-class Prepared:
+class BaseRuns:
     """Some prompts with their answers appended, run once without any edit: what every vector is tried on."""
 
     prompts: Sequence[Any]
@@ -106,7 +106,7 @@ class Tools:
     def decode(self, model: Any, vector: Any, k: int = 10) -> list[tuple[str, float]]:
         return vector.decode(model, k=k)
 
-    def prepare(self, model: Any, task: Any, ask: Ask, n: int) -> Prepared:
+    def prepare(self, model: Any, task: Any, ask: Ask, n: int) -> BaseRuns:
         """Zero-shot prompts of the validation split, run once."""
         prompts = vectors.build(
             model, task, "zero_shot", n=min(n, len(task.valid)), split="valid", template=ask.template, seed=ask.seed
@@ -115,11 +115,11 @@ class Tools:
             torch.cat([torch.as_tensor(p.ids).cpu(), torch.tensor(p.answer_ids[:-1], dtype=torch.long)])
             for p in prompts
         ]
-        return Prepared(prompts, Runs.record(Model.of(model), whole, keep=()), [len(p.ids) for p in prompts])
+        return BaseRuns(prompts, Runs.record(Model.of(model), whole, keep=()), [len(p.ids) for p in prompts])
 
     @torch.no_grad()
     def read(
-        self, model: Any, prepared: Prepared, vector: Any = None, layer: int = 0, strength: float = 1.0
+        self, model: Any, prepared: BaseRuns, vector: Any = None, layer: int = 0, strength: float = 1.0
     ) -> Reading:
         """The prompts with the vector added after a layer at their last token; None adds nothing. One walk for all of
         them.
@@ -191,7 +191,7 @@ class Vectors:
         self._tools, self._model_of = tools, model_of
         self._held: dict[tuple, dict[str, Any]] = {}
 
-    def _kept(self, run: Run, heads: tuple) -> dict[str, Any]:
+    def _kept(self, run: HeadSearch, heads: tuple) -> dict[str, Any]:
         key = (id(run), heads)
         if key not in self._held:
             if len(self._held) >= MOST_VECTORS:
@@ -199,14 +199,14 @@ class Vectors:
             self._held[key] = {}
         return self._held[key]
 
-    def of(self, run: Run, side: str, heads: tuple) -> Any:
+    def of(self, run: HeadSearch, side: str, heads: tuple) -> Any:
         """The `lens.vectors.Vector` of some heads in one model, from the means of a run."""
         kept = self._kept(run, heads)
         if side not in kept:
             kept[side] = self._tools.vector(self._model_of(side), run.task, run.means[side], heads)
         return kept[side]
 
-    def about(self, run: Run, heads: tuple) -> dict[str, Any]:
+    def about(self, run: HeadSearch, heads: tuple) -> dict[str, Any]:
         """The vector's decoding, and its cosine with the one that the same heads give in the other model."""
         kept, vector = self._kept(run, heads), self.of(run, "before", heads)
         if "decoded" not in kept:

@@ -24,7 +24,7 @@ from widgets.vector_bench import copy, saved, work
 from widgets.vector_bench.answering import AnswerView
 from widgets.vector_bench.examples import examples
 from widgets.vector_bench.tools import Tools
-from widgets.vector_bench.work import OWN, SIDES, Run
+from widgets.vector_bench.work import OWN, SIDES, HeadSearch
 
 EMPTY = "No heads had been looked for when this notebook was stored."
 
@@ -211,16 +211,18 @@ class VectorBench(AnswerView):
 
     # --- the heads
 
-    def _question(self) -> Run:
+    def _question(self) -> HeadSearch:
         with self._guard:
             rows, ask = list(self.pairs), self._ask()
         if wrong := work.read_pairs(rows)[1]:
             raise ViewError("\n".join(w["text"] for w in wrong[:5]))
         if not ask.pairs:
             raise ViewError("pairs: the table is empty; choose a task or type pairs of an input and an output")
-        return Run(ask, self._made(ask)[0], sides=self._sides())
+        return HeadSearch(ask, self._task_of(ask)[0], sides=self._sides())
 
-    def _compute(self, run: Run, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]) -> xr.Dataset | None:
+    def _compute(
+        self, run: HeadSearch, stop: Callable[[], bool], on_part: Callable[[xr.Dataset], None]
+    ) -> xr.Dataset | None:
         whole = None
         for side in run.sides:
             if stop():
@@ -246,15 +248,17 @@ class VectorBench(AnswerView):
                 shown,
             )
             whole = run.take(side, found)
-            if tables.record(found).get("status") == "complete" and run.ask.trials > 1:  # one prompt has no interval
+            if (
+                tables.read_record(found).get("status") == "complete" and run.ask.trials > 1
+            ):  # one prompt has no interval
                 run.summaries[side] = self._tools.summary(found)
         return whole
 
-    def _publish_run(self, run: Run) -> None:
+    def _publish_run(self, run: HeadSearch) -> None:
         self.publish(map=work.payload(run, self.names))
         self._on_setting(None)
 
-    def _progress(self, run: Run) -> dict[str, Any]:
+    def _progress(self, run: HeadSearch) -> dict[str, Any]:
         progress = super()._progress(run)
         if len(run.sides) > 1 and run.status == "running":
             progress["text"] = f"model {len(run.datasets)} of {len(run.sides)}: {progress['text']}"
@@ -262,11 +266,11 @@ class VectorBench(AnswerView):
 
     # --- what a saved state keeps of the heads
 
-    def _pack(self, run: Run) -> dict[str, Any]:
+    def _pack(self, run: HeadSearch) -> dict[str, Any]:
         return saved.pack(run, self._tests)
 
-    def _unpack(self, packed: dict[str, Any]) -> Run:
-        run, self._tests = saved.unpack(packed, self._made(saved.ask_of(packed))[0])
+    def _unpack(self, packed: dict[str, Any]) -> HeadSearch:
+        run, self._tests = saved.unpack(packed, self._task_of(saved.ask_of(packed))[0])
         return run
 
     # --- what the browser asks for
@@ -290,7 +294,7 @@ class VectorBench(AnswerView):
         setting = self._now()
         try:
             ask = self._shown.ask if self._shown is not None else setting.ask
-            task = self._shown.task if self._shown is not None else self._made(ask)[0]
+            task = self._shown.task if self._shown is not None else self._task_of(ask)[0]
         except Exception:  # no valid task yet, so there is no program to show
             self.publish(code="")
             return

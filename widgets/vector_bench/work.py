@@ -13,7 +13,7 @@ import xarray as xr
 
 from lens.results.dataset import stamp
 from lens.stats import bootstrap, proportion, sign_flip
-from widgets.base.tables import record
+from widgets.base.tables import read_record
 from widgets.base.text import finite
 
 OWN = "own pairs"
@@ -72,7 +72,7 @@ class Setting:
 
 
 @dataclass
-class Run:
+class HeadSearch:
     """The effect of every head in one model, or in two: the question, and the answer so far."""
 
     ask: Ask
@@ -96,7 +96,7 @@ class Run:
 
     def complete(self) -> bool:
         """Whether nothing is missing in any model."""
-        return all(s in self.datasets and record(self.datasets[s]).get("status") == "complete" for s in self.sides)
+        return all(s in self.datasets and read_record(self.datasets[s]).get("status") == "complete" for s in self.sides)
 
     def mean(self, side: str) -> np.ndarray:
         """A model's mean effect over prompts, (layer, head), layers ascending; NaN where nothing is computed."""
@@ -135,7 +135,7 @@ def joined(found: Sequence[xr.Dataset], complete: bool) -> xr.Dataset:
         compat="override",
         join="outer",
     )
-    known = [record(f) for f in found]
+    known = [read_record(f) for f in found]
     return stamp(
         whole, known[0] | {"status": "complete" if complete else "partial", "models": [k.get("model") for k in known]}
     )
@@ -190,12 +190,12 @@ def is_list(text: str) -> bool:
 def checked(
     rows: Sequence[Any],
     shots: int,
-    made: Callable[[], tuple[Any, list[str]]],
+    make: Callable[[], tuple[Any, list[str]]],
     shared: Callable[[Any], Mapping[Any, list[str]]],
 ) -> dict[str, Any]:
     """The `table` trait: what is wrong with the table, said where it is typed; half-typed rows are the normal case.
 
-    `made` makes the Task and says what was warned of; `shared` tells a Task's outputs that share a first token.
+    `make` gives the Task and says what was warned of; `shared` tells a Task's outputs that share a first token.
     """
     pairs, wrong = read_pairs(rows)
     data: dict[str, Any] = {
@@ -213,7 +213,7 @@ def checked(
             )
         }
     try:
-        task, data["notes"] = made()
+        task, data["notes"] = make()
         data["splits"] = (
             f"{count(len(task.pairs), 'pair')}: {len(task.train)} to demonstrate with, {len(task.valid)} to choose by,"
             f" {len(task.test)} to test"
@@ -245,7 +245,7 @@ def count(n: int, what: str) -> str:
 # --- answers for the page
 
 
-def vector_text(setting: Setting, heads: Sequence[tuple[int, int]], run: Run | None) -> str:
+def vector_text(setting: Setting, heads: Sequence[tuple[int, int]], run: HeadSearch | None) -> str:
     """What the vector is and where it is added, in words; empty where there is none."""
     if run is None or not heads:
         return ""
@@ -265,7 +265,7 @@ def share(correct: np.ndarray) -> dict[str, Any]:
     return {"k": k, "n": n, "low": finite(found.low), "high": finite(found.high)}
 
 
-def payload(run: Run, names: Mapping[str, str]) -> dict[str, Any]:
+def payload(run: HeadSearch, names: Mapping[str, str]) -> dict[str, Any]:
     """The `map` trait: labels as JSON, mean effects as float32 buffers (layer, head), NaN where not computed."""
     first = run.datasets["before"]
     layers, heads = sorted(int(x) for x in first["layer"].values), [int(x) for x in first["head"].values]

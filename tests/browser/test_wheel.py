@@ -17,7 +17,12 @@ from tests.browser.test_lab import READY, ROOT, Lab
 #: Megabytes that the wheel may hold.
 LARGEST = 45
 #: What is in the wheel and nowhere else: packages, weights, templates, scripts and styles of the views.
-PARTS = ("lens/__init__.py", "lens/organisms/canaries/weights/canaries/model.safetensors", "lens/data/ioi.jsonl", "widgets/__init__.py")
+PARTS = (
+    "lens/__init__.py",
+    "lens/organisms/canaries/weights/canaries/model.safetensors",
+    "lens/data/ioi.jsonl",
+    "widgets/__init__.py",
+)
 
 
 def environment() -> dict[str, str]:

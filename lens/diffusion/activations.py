@@ -32,7 +32,7 @@ from ..models.hash import older, same_record
 from ..notices import warn
 from ..subspace.activations import Stats
 from ..subspace.sums import lines_of
-from .arguments import Captions, Guidance, Seeds
+from .arguments import Captions, Guidance, Seeds, texts_of
 from .errors import DiffusionError
 from .pipeline import FEED_FORWARD, Pipeline
 from .sampling import BATCH, Step, denoise
@@ -165,8 +165,8 @@ def statistics(
 
     Cost: that of denoising, and a few hundredths of it.
     """
-    captions = [captions] if isinstance(captions, str) else list(captions)
-    pipeline.tokens(captions)
+    texts = texts_of(captions)
+    pipeline.tokens(texts)
     named, model, there = pipeline.named(layers), pipeline.unet_hash, len(timesteps(pipeline, steps))
     first = there if first is None else first
     if first > there:
@@ -187,13 +187,13 @@ def statistics(
         if folder is not None
         else None
     )
-    found: dict[str, dict[str, Tensor]] = {}
+    by_caption: dict[str, dict[str, Tensor]] = {}
     rows: dict[str, int] = {}
     if store is not None:
-        for caption in captions:
-            if caption not in found and (kept := store.read(caption)) is not None:
-                found[caption], rows = kept
-    missing = list(dict.fromkeys(caption for caption in captions if caption not in found))
+        for caption in texts:
+            if caption not in by_caption and (stored := store.read(caption)) is not None:
+                by_caption[caption], rows = stored
+    missing = list(dict.fromkeys(caption for caption in texts if caption not in by_caption))
     per = max(1, batch // max(1, len(numbers)))
     for at in range(0, len(missing), per):
         some = missing[at : at + per]
@@ -213,18 +213,18 @@ def statistics(
         )
         whole = {name: torch.stack(parts, 1).cpu() for name, parts in sums.parts.items()}
         for number, caption in enumerate(some):
-            found[caption] = {name: value[number] for name, value in whole.items()}
-            if not all(bool(torch.isfinite(value).all()) for value in found[caption].values()):
+            by_caption[caption] = {name: value[number] for name, value in whole.items()}
+            if not all(bool(torch.isfinite(value).all()) for value in by_caption[caption].values()):
                 raise DiffusionError(
                     f"captions: the activations of {caption!r} are not finite; run in float32, or undo the edit in"
                     " force."
                 )
             rows = {name: count // len(some) for name, count in sums.rows.items()}
             if store is not None:
-                store.write(caption, found[caption], rows)
+                store.write(caption, by_caption[caption], rows)
     return StepStatistics(
-        tuple(captions),
-        {name: torch.stack([found[caption][name] for caption in captions]) for name in named},
+        tuple(texts),
+        {name: torch.stack([by_caption[caption][name] for caption in texts]) for name in named},
         rows,
         model,
         settings,
@@ -268,11 +268,11 @@ class _Sums:
                 # [caption, half, line, d_in]; the U-Net's batch has the half without a caption first
                 lines = lines.view(halves, len(own), 2, -1).flip(0).transpose(0, 1)
                 total = lines.new_zeros(self.captions, *lines.shape[1:]).index_add_(0, own, lines)
-                seen = self.parts[name]
-                if step.number < len(seen):  # a batch may end within a caption's seeds
-                    seen[step.number] = seen[step.number] + total
+                parts = self.parts[name]
+                if step.number < len(parts):  # a batch may end within a caption's seeds
+                    parts[step.number] = parts[step.number] + total
                 else:
-                    seen.append(total)
+                    parts.append(total)
                 if step.number == 0:
                     self.rows[name] = self.rows.get(name, 0) + len(own) * x.shape[1]
 

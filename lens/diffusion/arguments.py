@@ -19,13 +19,13 @@ class _Seeds(Check):
     _one = Whole(0, 2**63 - 1)
 
     def take(self, value: Any) -> Any:
-        held = tried(self._listed, value)
-        if held is None:
+        numbers = tried(self._listed, value)
+        if numbers is None:
             raise Unfit(value, self.expected)
-        made = items(held, self._one.take)
-        if len(set(made)) < len(made):
+        seeds = items(numbers, self._one.take)
+        if len(set(seeds)) < len(seeds):
             raise Unfit(value, self.expected)
-        return value if isinstance(value, (list, tuple, range)) and made is held else tuple(made)
+        return value if isinstance(value, (list, tuple, range)) and seeds is numbers else tuple(seeds)
 
     @staticmethod
     def _listed(value: Any) -> list[Any] | None:
@@ -38,3 +38,8 @@ Captions = str | Sequence[str]
 Seeds = Annotated[Any, _Seeds()]
 #: 1 is the caption alone.
 Guidance = Annotated[float, Number(1)]
+
+
+def texts_of(captions: Captions) -> list[str]:
+    """Captions as a list; one text is one caption."""
+    return [captions] if isinstance(captions, str) else list(captions)

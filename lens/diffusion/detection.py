@@ -85,8 +85,8 @@ def detect(
         )
     score = np.stack([np.concatenate([noise_difference(part, k) for part in (a, b)]) for k in steps])
     label = np.arange(score.shape[1]) < len(a)
-    found = [auc(line, label, groups=groups, level=level, resamples=resamples, seed=seed) for line in score]
-    cells = [_cell(one) | {"fpr": _reached(line[~label])} for one, line in zip(found, score)]
+    curves = [auc(line, label, groups=groups, level=level, resamples=resamples, seed=seed) for line in score]
+    cells = [_cell(curve) | {"fpr": _reached(line[~label])} for curve, line in zip(curves, score)]
     ds = xr.Dataset(
         {
             **{name: ("first", [cell[name] for cell in cells]) for name in cells[0]},
@@ -122,16 +122,16 @@ def detect_by_step(
     Raises: as `detect`.
     """
     a, b = _both(memorised, never)
-    made: dict[str, tuple] = {}
+    means: dict[str, tuple] = {}
     for name, values in (("memorised", a.mean(1)), ("never", b.mean(1))):
         if len(values) < 2:
             raise DiffusionError(f"{name} is of {len(values)} caption; an interval over captions needs at least two.")
-        found = bootstrap(values, level=level, resamples=resamples, seed=seed, values="number", bounds=AT_LEAST_0)
-        made |= {
-            name: ("step", np.atleast_1d(found.estimate)),
-            f"{name}_low": ("step", np.atleast_1d(found.low)),
-            f"{name}_high": ("step", np.atleast_1d(found.high)),
-            f"{name}_interval_kind": ("step", np.atleast_1d(found.kind)),
+        interval = bootstrap(values, level=level, resamples=resamples, seed=seed, values="number", bounds=AT_LEAST_0)
+        means |= {
+            name: ("step", np.atleast_1d(interval.estimate)),
+            f"{name}_low": ("step", np.atleast_1d(interval.low)),
+            f"{name}_high": ("step", np.atleast_1d(interval.high)),
+            f"{name}_interval_kind": ("step", np.atleast_1d(interval.kind)),
         }
     label = np.arange(len(a) + len(b)) < len(a)
     cells = [
@@ -139,12 +139,14 @@ def detect_by_step(
         for line in np.concatenate([a, b]).mean(1).T
     ]
     ds = xr.Dataset(
-        made | {name: ("step", [cell[name] for cell in cells]) for name in ("auc", "low", "high", "p", "p_kind")},
+        means | {name: ("step", [cell[name] for cell in cells]) for name in ("auc", "low", "high", "p", "p_kind")},
         {"step": np.arange(a.shape[2])},
     )
     ds["holm"] = ("step", holm(ds.p.values))
     ds["p"].attrs["guaranteed_if"] = MEMBER
-    times = {tuple(np.asarray(given.timesteps).tolist()) for given in (memorised, never) if isinstance(given, Samples)}
+    times = {
+        tuple(np.asarray(samples.timesteps).tolist()) for samples in (memorised, never) if isinstance(samples, Samples)
+    }
     if len(times) > 1:
         raise DiffusionError(
             "memorised and never were denoised at other timesteps; run both with the same number of steps."
@@ -156,9 +158,9 @@ def detect_by_step(
 
 
 def _differences(samples: Differences, argument: str) -> np.ndarray:
-    given = samples.difference if isinstance(samples, Samples) else samples
+    differences = samples.difference if isinstance(samples, Samples) else samples
     values = array(
-        given,
+        differences,
         argument,
         "Samples of `denoise` with guidance, or their differences [caption, seed, step]",
         DiffusionError,
@@ -187,19 +189,19 @@ def _both(memorised: Differences, never: Differences) -> tuple[np.ndarray, np.nd
     return a, b
 
 
-def _cell(found: AUC) -> dict[str, Any]:
-    at = found.tpr_at[0.01]
+def _cell(curve: AUC) -> dict[str, Any]:
+    at = curve.tpr_at[0.01]
     return {
-        "auc": found.auc,
-        "low": found.interval.low,
-        "high": found.interval.high,
-        "p": float(found.p),
-        "p_kind": found.p.kind,
-        "null": found.null,
+        "auc": curve.auc,
+        "low": curve.interval.low,
+        "high": curve.interval.high,
+        "p": float(curve.p),
+        "p_kind": curve.p.kind,
+        "null": curve.null,
         "tpr": at.estimate,
         "tpr_low": at.low,
         "tpr_high": at.high,
-        "note": "; ".join(found.notes),
+        "note": "; ".join(curve.notes),
     }
 
 

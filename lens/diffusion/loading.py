@@ -18,8 +18,9 @@ from ..models import LoadError, _device, _dtype, _folder
 from ..models.adapter import NO_ADAPTER
 from ..models.folder import require_complete, require_finite, require_known_ways, require_shallow
 from ..models.shipped import CARD, ORGANISM, PICTURES, folder_of
+from .codecs import Patches
 from .errors import DiffusionError
-from .pipeline import Patches, Pipeline
+from .pipeline import Pipeline
 
 if TYPE_CHECKING:
     from diffusers.models import ModelMixin
@@ -91,9 +92,9 @@ def _inspected(name: str, folder: Path) -> dict[str, Any]:
     """
     refuse = _refusal(name)
     index = reading.json_file(folder / PICTURES, refuse)
-    told = [*folder.glob("*.json"), *folder.glob("*/*.json")]
-    require_shallow(told, refuse)
-    for path in sorted(told):
+    texts = [*folder.glob("*.json"), *folder.glob("*/*.json")]
+    require_shallow(texts, refuse)
+    for path in sorted(texts):
         if path.name == "config.json":
             require_known_ways(f"{name}/{path.parent.name}", reading.json_file(path, refuse))
         if path.name.endswith(".safetensors.index.json"):
@@ -149,13 +150,13 @@ def _class(name: str, part: str, entry: list[str]) -> Weighed:
     from diffusers.models import ModelMixin
     from transformers import PreTrainedModel
 
-    found = getattr(importlib.import_module(entry[0]), entry[1], None) if entry[0] in LIBRARIES else None
-    if not isinstance(found, type) or not issubclass(found, (ModelMixin, PreTrainedModel)):
+    kind = getattr(importlib.import_module(entry[0]), entry[1], None) if entry[0] in LIBRARIES else None
+    if not isinstance(kind, type) or not issubclass(kind, (ModelMixin, PreTrainedModel)):
         raise DiffusionError(
             f"name={name!r}: model_index.json asks for {part} as {entry!r}, which is no model of"
             f" {' or '.join(LIBRARIES)}."
         )
-    return found
+    return kind
 
 
 def _weights(name: str, part: str, of: Weighed, folder: Path, kind: torch.dtype, **options: Any) -> nn.Module:
@@ -176,11 +177,11 @@ def _weights(name: str, part: str, of: Weighed, folder: Path, kind: torch.dtype,
 def _cards(name: str, folder: Path, index: dict, place: torch.device, kind: torch.dtype) -> Pipeline:
     from diffusers import DDIMScheduler
     from diffusers.models import UNet2DConditionModel
-    from diffusers.utils import logging as told
+    from diffusers.utils import logging as logging_of_diffusers
     from transformers import CLIPTextModel, PreTrainedTokenizerFast
     from transformers.utils import logging
 
-    for quiet in (logging, told):
+    for quiet in (logging, logging_of_diffusers):
         quiet.disable_progress_bar()
     card = reading.json_file(folder / CARD, _refusal(name))
     for file in sorted(folder.glob("*/*.safetensors")):

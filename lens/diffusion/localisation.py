@@ -50,20 +50,20 @@ def scores(
     half = half or ("both" if variant == "published" else "caption")
     mem = memorised.at(step, half)
     if variant == "wanda":
-        made = scored.wanda(pipeline.unet, mem)
+        raw = scored.wanda(pipeline.unet, mem)
     else:
         assert reference is not None  # refused above
         ref = reference.at(step, half)
-        made = (
+        raw = (
             scored.contrast(pipeline.unet, mem, ref)
             if variant == "published"
             else scored.corrected(pipeline.unet, mem, ref, margin=margin)
         )
     # in the order in which the layers run; the module has its middle block last
     return replace(
-        made,
-        values={name: made.values[name] for name in mem.names},
-        shapes={name: made.shapes[name] for name in mem.names},
+        raw,
+        values={name: raw.values[name] for name in mem.names},
+        shapes={name: raw.shapes[name] for name in mem.names},
     )
 
 
@@ -102,8 +102,8 @@ def union(by_step: Sequence[Mask], first: Count | None = None) -> Mask:
     some = by_step[:first]
     if not some:
         raise DiffusionError("by_step is empty; give at least one mask.")
-    made = reduce(Mask.__or__, some)
-    return Mask(made.layers, made.shapes, made.model, dict(some[0].about) | {"steps": len(some)})
+    whole = reduce(Mask.__or__, some)
+    return Mask(whole.layers, whole.shapes, whole.model, dict(some[0].about) | {"steps": len(some)})
 
 
 @door(DiffusionError)

@@ -4,66 +4,35 @@ interface.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..arguments import door, unfit
-from ..arguments.kinds import is_sequence
 from ..engine.linear import Linear, LinearError, linears
 from ..models import weight_hash
 from ..models.state import identity
 from .arguments import Captions
+from .captions import token_ids
+from .codecs import Autoencoder, Patches
+from .conditions import refuse_more_than_text
 from .errors import DiffusionError
 from .parts import coder, text_settings, unet_settings
+from .pictures import tensor_of
+from .state import attentions, plain, vocabulary_hash
 
 #: The second layers of a U-Net's feed-forward blocks: their inputs are the hidden neurons.
 FEED_FORWARD = "*.ff.net.2"
 #: The keys and values of its cross-attention, where a caption's words enter: their inputs are the text encoder's
 #: states, the same in each block and at each step.
 CROSS_ATTENTION = ("*.attn2.to_k", "*.attn2.to_v")
-
-
-class Patches:
-    """Pictures cut into patches of `size` x `size` pixels: latents are the pixels themselves, in another order."""
-
-    def __init__(self, size: int):
-        self.size = size
-
-    def encode(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c h2 w2"]:
-        """Pictures in -1 to 1 as latents, each patch of pixels folded into the channels."""
-        return F.pixel_unshuffle(images, self.size) if self.size > 1 else images
-
-    def decode(self, latents: Float[Tensor, "n c h2 w2"]) -> Float[Tensor, "n 3 h w"]:
-        """Latents as pictures in -1 to 1."""
-        return F.pixel_shuffle(latents, self.size) if self.size > 1 else latents
-
-
-class Autoencoder:
-    """Stable Diffusion's latents: the mean of the encoder's distribution, scaled as the U-Net was trained on."""
-
-    def __init__(self, vae: nn.Module):
-        self.vae = vae
-        self.size = 2 ** (len(coder(vae).config.block_out_channels) - 1)
-
-    def encode(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c h2 w2"]:
-        """Pictures in -1 to 1 as latents: the mean of what the encoder says, scaled as the network expects it."""
-        vae = coder(self.vae)
-        return vae.encode(images.to(vae.dtype)).latent_dist.mean * vae.config.scaling_factor
-
-    def decode(self, latents: Float[Tensor, "n c h2 w2"]) -> Float[Tensor, "n 3 h w"]:
-        """Latents as pictures in -1 to 1."""
-        vae = coder(self.vae)
-        return vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample
 
 
 @door(DiffusionError)
@@ -110,7 +79,7 @@ class Pipeline:
         refuse_more_than_text(parts)
         for module in (parts.unet, parts.text_encoder, parts.vae):
             module.eval().requires_grad_(False)
-        made = cls(
+        pipeline = cls(
             name or type(parts).__name__,
             parts.unet,
             parts.text_encoder,
@@ -119,8 +88,8 @@ class Pipeline:
             Autoencoder(parts.vae),
             {},
         )
-        _ = made.layers  # raises where there is none
-        return made
+        _ = pipeline.layers  # raises where there is none
+        return pipeline
 
     @property
     def layers(self) -> dict[str, Linear]:
@@ -139,7 +108,7 @@ class Pipeline:
         layer has an adapter in force.
         """
         try:
-            found = linears(self.unet, which)
+            layers = linears(self.unet, which)
         except LinearError as error:
             if "an adapter" in str(error):
                 raise DiffusionError(
@@ -158,7 +127,7 @@ class Pipeline:
                 " CrossAttnDownBlock2D."
             ) from None
         stage = {"down_blocks": 0, "mid_block": 1, "up_blocks": 2}
-        return dict(sorted(found.items(), key=lambda item: stage.get(item[0].split(".")[0], 3)))
+        return dict(sorted(layers.items(), key=lambda item: stage.get(item[0].split(".")[0], 3)))
 
     @property
     def device(self) -> torch.device:
@@ -206,16 +175,16 @@ class Pipeline:
 
         Raises: DiffusionError: something of it has no content to compare, such as a hook that holds an open file.
         """
-        told = {}
+        digests = {}
         for name, module in (("unet", self.unet), ("text_encoder", self.text_encoder)):
-            found = identity(plain(module))
-            if found.digest is None:
+            known = identity(plain(module))
+            if known.digest is None:
                 raise DiffusionError(
-                    f"{name}: {found.unidentified}, so that it cannot be told from another one of these weights; "
+                    f"{name}: {known.unidentified}, so that it cannot be told from another one of these weights; "
                     "take it off, or leave folder out."
                 )
-            told[name] = [found.digest, attentions(module)]
-        return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()[:16]
+            digests[name] = [known.digest, attentions(module)]
+        return hashlib.sha256(json.dumps(digests, default=str).encode()).hexdigest()[:16]
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -230,12 +199,12 @@ class Pipeline:
         """Of one picture, (3, height, width) in pixels."""
         return 3, self.latent_shape[1] * self.codec.size, self.latent_shape[2] * self.codec.size
 
-    def copied(self) -> Pipeline:
+    def copy(self) -> Pipeline:
         """The same pipeline with weights of its own, for training; not compiled."""
         return Pipeline(
             self.name,
-            copy.deepcopy(plain(self.unet)),
-            copy.deepcopy(plain(self.text_encoder)),
+            deepcopy(plain(self.unet)),
+            deepcopy(plain(self.text_encoder)),
             self.tokenizer,
             self.scheduler,
             self.codec,
@@ -251,27 +220,8 @@ class Pipeline:
         Raises: DiffusionError: no caption, one that is no text, one longer than the encoder's limit, a word that the
             tokenizer has no id for.
         """
-        captions = [captions] if isinstance(captions, str) else list(captions)
-        if not captions:
-            raise DiffusionError(unfit("captions", captions, "at least one text"))
-        limit = int(min(self.tokenizer.model_max_length, text_settings(self.text_encoder).max_position_embeddings))
-        rows = self.tokenizer([spelled_out(caption, self.tokenizer) for caption in captions], truncation=False)[
-            "input_ids"
-        ]
-        for caption, row in zip(captions, rows):
-            if len(row) > limit:
-                raise DiffusionError(
-                    f"captions: {caption[:80]!r} has {len(row)} tokens with its start and end; the text encoder takes"
-                    f" {limit}. Shorten it."
-                )
-            unknown = self.tokenizer.unk_token_id
-            if unknown is not None and unknown != self.tokenizer.eos_token_id and unknown in row:
-                raise DiffusionError(
-                    f"captions: {caption[:80]!r} has a word that {self.name} was never told; use the words of its"
-                    " captions."
-                )
-        pad = self.tokenizer.pad_token_id
-        return torch.tensor([row + [pad] * (limit - len(row)) for row in rows])
+        longest = text_settings(self.text_encoder).max_position_embeddings
+        return token_ids(captions, self.tokenizer, longest, self.name)
 
     @door(DiffusionError)
     @torch.no_grad()
@@ -288,53 +238,7 @@ class Pipeline:
 
         Raises: DiffusionError: another mode, size, shape or range, or a number that is not finite.
         """
-        _, h, w = self.image_shape
-        if isinstance(images, Tensor):
-            if (
-                images.is_meta
-                or images.is_complex()
-                or images.dtype == torch.bool
-                or images.layout is not torch.strided
-                or images.ndim != 4
-                or tuple(images.shape[1:]) != (3, h, w)
-            ):
-                raise DiffusionError(
-                    f"{argument} has shape {tuple(images.shape)}; expected [n, 3, {h}, {w}] for {self.name}: resize the"
-                    " pictures."
-                )
-            if not len(images):
-                raise DiffusionError(f"{argument} is empty; give at least one picture.")
-            if not bool(torch.isfinite(images).all()) or float(images.abs().max()) > 1 + 1e-4:
-                raise DiffusionError(
-                    f"{argument} has numbers that are not finite or lie outside -1 to 1; scale pixels from 0-255 by x /"
-                    " 127.5 - 1."
-                )
-            return images.to(self.device, self.dtype)
-        made = []
-        try:
-            several = is_sequence(images) and not isinstance(images, range)
-        except Exception:  # an object may refuse to tell what it has
-            several = False
-        if not is_picture(images) and not several:
-            raise DiffusionError(
-                unfit(argument, images, f"PIL pictures of mode RGB, or a tensor [n, 3, {h}, {w}] from -1 to 1")
-            )
-        for number, image in enumerate([images] if is_picture(images) else images):
-            mode = image.mode if is_picture(image) else None
-            if mode != "RGB":
-                raise DiffusionError(
-                    f"{argument}[{number}] has mode {mode!r}; expected a PIL picture of mode 'RGB': use"
-                    " image.convert('RGB')."
-                )
-            size = tuple(image.size)
-            if size != (w, h):
-                raise DiffusionError(
-                    f"{argument}[{number}] has {size[0]} x {size[1]} pixels; {self.name} makes {w} x {h}: resize it."
-                )
-            made.append(torch.from_numpy(np.asarray(image, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1))
-        if not made:
-            raise DiffusionError(f"{argument} is empty; give at least one picture.")
-        return torch.stack(made).to(self.device, self.dtype)
+        return tensor_of(images, self.image_shape, self.name, argument).to(self.device, self.dtype)
 
     @door(DiffusionError)
     @torch.no_grad()
@@ -349,123 +253,3 @@ class Pipeline:
         if tuple(latents.shape[1:]) != self.latent_shape or not len(latents):
             raise DiffusionError(unfit("latents", latents, f"shape {('n', *self.latent_shape)}, at least one"))
         return self.codec.decode(latents).float().clamp(-1, 1)
-
-
-def is_picture(image: Any) -> bool:
-    """Whether it is a picture of PIL."""
-    from PIL.Image import Image
-
-    return isinstance(image, Image)
-
-
-def plain(module: nn.Module) -> nn.Module:
-    """What `torch.compile` wrapped, or the module itself."""
-    return getattr(module, "_orig_mod", module)
-
-
-def vocabulary_hash(tokenizer: Any) -> str:
-    """The SHA-256 of a tokenizer's tokens and their ids; kept on it until it has another number of them."""
-    kept = getattr(tokenizer, _VOCABULARY, None)
-    if kept is None or kept[0] != len(tokenizer):
-        words = json.dumps(sorted(tokenizer.get_vocab().items())).encode()
-        kept = len(tokenizer), hashlib.sha256(words).hexdigest()
-        setattr(tokenizer, _VOCABULARY, kept)
-    return kept[1]
-
-
-_VOCABULARY = "_mnemoscope_vocabulary"
-
-
-def spelled_out(caption: str, tokenizer: Any) -> str:
-    """A caption with each learned word of several vectors (textual inversion) as all of its tokens, `<word> <word>_1
-    <word>_2`, as diffusers' pipelines write it.
-    """
-    added = getattr(tokenizer, "added_tokens_encoder", {})
-    for token in [token for token in added if f"{token}_1" in added and token in tokenizer.tokenize(caption)]:
-        parts = [token]
-        while f"{token}_{len(parts)}" in added:
-            parts.append(f"{token}_{len(parts)}")
-        caption = caption.replace(token, " ".join(parts))
-    return caption
-
-
-def attentions(unet: nn.Module) -> list[Any]:
-    """Attention processors that may compute something else than diffusers' default one: a person's own, and any on an
-    attention whose norms or scale some processors pass over.
-    """
-    found = []
-    for name, module in unet.named_modules():
-        processor = getattr(module, "processor", None)
-        own = not type(processor).__module__.startswith("diffusers.")
-        if processor is not None and (
-            own
-            or getattr(module, "norm_q", None) is not None
-            or getattr(module, "norm_k", None) is not None
-            or getattr(module, "scale_qk", True) is False
-        ):
-            plain_values = {
-                key: value for key, value in vars(processor).items() if isinstance(value, (bool, int, float, str))
-            }
-            found.append(
-                [
-                    name.replace("_orig_mod.", ""),
-                    f"{type(processor).__module__}.{type(processor).__qualname__}",
-                    plain_values,
-                ]
-            )
-    return found
-
-
-def refuse_more_than_text(parts: Any) -> None:
-    """Raises: DiffusionError: parts that a text, noise and a timestep do not determine the prediction of: control
-    networks, a second text encoder, pictures as prompts, other channels.
-    """
-    own = (
-        "unet",
-        "text_encoder",
-        "tokenizer",
-        "scheduler",
-        "vae",
-        "safety_checker",
-        "feature_extractor",
-        "image_encoder",
-    )
-    components = getattr(parts, "components", None)
-    if further := [
-        name
-        for name, part in (components if isinstance(components, dict) else {}).items()
-        if part is not None and name not in own
-    ]:
-        raise DiffusionError(
-            f"parts: the pictures of a {type(parts).__name__} depend on {', '.join(further)} too, which this family "
-            "does not run; give a StableDiffusionPipeline."
-        )
-    if getattr(parts.text_encoder.config, "use_attention_mask", False):
-        raise DiffusionError(
-            "text_encoder: use_attention_mask=True, so that its states depend on where a caption ends; expected "
-            "one that reads the padding too, as Stable Diffusion's does."
-        )
-    config = parts.unet.config
-    for key, allowed in _TEXT_ALONE.items():
-        if (value := getattr(config, key, None)) not in allowed:
-            raise DiffusionError(
-                f"unet: {key}={value!r}, so that its prediction depends on more than a text, noise and a timestep; "
-                f"expected {allowed[0]!r}. "
-                "Give a U-Net as Stable Diffusion 1 and 2 have it (adapters for pictures unloaded)."
-            )
-    taken, made = getattr(config, "in_channels", None), getattr(config, "out_channels", None)
-    if taken != made:
-        raise DiffusionError(
-            f"unet: it takes {taken} channels and makes {made}; expected as many: inpainting and learned variances "
-            "are not served."
-        )
-
-
-#: What a U-Net's configuration may say where its prediction depends on a text, noise and a timestep alone.
-_TEXT_ALONE = {
-    "time_cond_proj_dim": (None,),
-    "class_embed_type": (None,),
-    "num_class_embeds": (None,),
-    "addition_embed_type": (None, "text"),
-    "encoder_hid_dim_type": (None, "text_proj"),
-}

@@ -24,10 +24,14 @@ from ..engine.sessions import of_one_model
 from ..engine.wrappers import idle_projections
 from ..stats.crossings import crossing_difference
 from .arguments import Guidance, Seeds
-from .attacks import Measure, Pairs, digest, measured, pairs_of, refuse_other_predictions, refuse_shared, stamped
+from .embeddings import ATTACKS
 from .errors import DiffusionError
+from .measures import Measure, values_of
+from .pairs import Pairs, digest, pairs_of, refuse_shared
 from .pipeline import Pipeline
+from .record import stamp
 from .sampling import denoise, noised, predicted
+from .schedules import require_noise
 
 #: Linear layers of a transformer block by what they belong to, as diffusers names them.
 MODULES = {"attention": ("to_q", "to_k", "to_v", "to_out.0"), "feed-forward": ("ff.net.0.proj", "ff.net.2")}
@@ -91,9 +95,9 @@ def relearn(
 
     Source: MemoRa (2025, arXiv 2510.03263), low-rank relearning; the never-trained twin is this project's control.
     """
-    known, told = pairs_of(pipeline, others, "others"), pairs_of(pipeline, targets, "targets")
-    refuse_shared(known, told, "others", "targets")
-    chosen = sum(MODULES.values(), ()) if modules == "both" else MODULES[modules]
+    known, (pictures, captions) = pairs_of(pipeline, others, "others"), pairs_of(pipeline, targets, "targets")
+    refuse_shared(known, (pictures, captions), "others", "targets")
+    names = sum(MODULES.values(), ()) if modules == "both" else MODULES[modules]
     looks = sorted({0, int(steps), *((s for s in STEPS if s <= steps) if at is None else map(int, at))})
     if looks[-1] > steps:
         raise DiffusionError(f"at={list(at or ())[:8]}; expected numbers of finished steps from 0 to steps={steps}.")
@@ -111,35 +115,37 @@ def relearn(
         raise DiffusionError(str(error)) from None
     arms = {"edited": pipeline} | ({} if twin is None else {"twin": twin})
     values, loss = (
-        np.full((len(arms), len(looks), len(told[1]), len(seeds)), np.nan),
+        np.full((len(arms), len(looks), len(captions), len(seeds)), np.nan),
         np.full((len(arms), steps), np.nan),
     )
     status = ["not started"] * len(arms)
     call = {
         "others": digest(known[0]),
-        "targets": told[1],
+        "targets": captions,
         "seeds": list(map(int, seeds)),
         "denoising_steps": denoising_steps,
         "guidance": guidance,
     }
     for number, (name, source) in enumerate(arms.items()):
-        refuse_other_predictions(source)
-        copied = _adapted(source, rank, chosen, seed)
+        require_noise(source, ATTACKS)
+        adapted = _adapted(source, rank, names, seed)
 
-        def look(finished: int, copied: Pipeline = copied, name: str = name) -> dict[str, float]:
+        def look(finished: int, adapted: Pipeline = adapted, name: str = name) -> dict[str, float]:
             try:
-                made = denoise(copied, told[1], seeds=seeds, steps=denoising_steps, guidance=guidance, progress=False)
+                samples = denoise(
+                    adapted, captions, seeds=seeds, steps=denoising_steps, guidance=guidance, progress=False
+                )
             except DiffusionError as error:
                 raise DiffusionError(
                     f"learning_rate={learning_rate}: after {finished} steps of relearning ({name}): {error}"
                 ) from None
-            return {f"{c}|{s}": float(v) for (c, s), v in np.ndenumerate(measured(measure, made.images))}
+            return {f"{c}|{s}": float(v) for (c, s), v in np.ndenumerate(values_of(measure, samples.images))}
 
-        objective = _Noise(copied, *known, json.dumps(call))
+        objective = _Noise(adapted, *known, json.dumps(call))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "training diverged")
             trained = training.train(
-                copied.unet,
+                adapted.unet,
                 objective.rows,
                 recipe,
                 parameters=lambda name: ".lora_" in name,
@@ -159,7 +165,7 @@ def relearn(
         loss[number, : len(trained.losses)] = trained.losses["lm"]
         for _, line in trained.evaluations.iterrows():
             values[number, looks.index(int(line["step"]))] = [
-                [line[f"{c}|{s}"] for s in range(len(seeds))] for c in range(len(told[1]))
+                [line[f"{c}|{s}"] for s in range(len(seeds))] for c in range(len(captions))
             ]
         if trained.status != "complete":
             break
@@ -172,8 +178,8 @@ def relearn(
         {
             "model": list(arms),
             "step": looks,
-            "caption": np.arange(len(told[1])),
-            "prompt": ("caption", told[1]),
+            "caption": np.arange(len(captions)),
+            "prompt": ("caption", captions),
             "seed": list(map(int, seeds)),
             "update": np.arange(steps),
         },
@@ -186,7 +192,7 @@ def relearn(
         "batch": batch,
         "captions": known[1],
     }
-    return stamped(
+    return stamp(
         ds, pipeline, "picture relearning", call, seed, "complete" if set(status) == {"complete"} else "partial"
     )
 
@@ -195,20 +201,20 @@ def _adapted(pipeline: Pipeline, rank: int, modules: Sequence[str], seed: int) -
     """A copy of the pipeline with adapters in its U-Net that start as no change; an edit in force is in its weights."""
     from peft import LoraConfig, inject_adapter_in_model
 
-    made = pipeline.copied()
-    if any(isinstance(getattr(module, "base_layer", None), nn.Module) for module in made.unet.modules()):
+    copy = pipeline.copy()
+    if any(isinstance(getattr(module, "base_layer", None), nn.Module) for module in copy.unet.modules()):
         raise DiffusionError(
             f"pipeline: the U-Net of {pipeline.name} has adapters already; merge them into its weights (fuse_lora, then"
             " unload_lora_weights) or take them out first."
         )
     ends = tuple(f".{module}" for module in modules)
-    found = {
+    layers = {
         name: module
-        for name, module in made.unet.named_modules()
+        for name, module in copy.unet.named_modules()
         if isinstance(module, nn.Linear) and ".transformer_blocks." in f".{name}" and name.endswith(ends)
     }
-    blocks, idle = list(found), idle_projections(made.unet)
-    if any(id(module) in idle for module in found.values()):
+    blocks, idle = list(layers), idle_projections(copy.unet)
+    if any(id(module) in idle for module in layers.values()):
         raise DiffusionError(
             f"pipeline: projections in the attention of {pipeline.name} do not run (fused by fuse_qkv_projections), so"
             " that adapters on them would change nothing; call unfuse_qkv_projections() first."
@@ -220,8 +226,8 @@ def _adapted(pipeline: Pipeline, rank: int, modules: Sequence[str], seed: int) -
         )
     with torch.random.fork_rng():
         torch.manual_seed(int(seed))
-        inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=blocks), made.unet)
-    return made
+        inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=blocks), copy.unet)
+    return copy
 
 
 class _Noise:
@@ -230,10 +236,7 @@ class _Noise:
     """
 
     def __init__(self, pipeline: Pipeline, pictures: Tensor, captions: Sequence[str], about: str):
-        ids = pipeline.tokens(captions)
-        targets = torch.ones_like(ids, dtype=torch.bool)
-        targets[:, 0] = False
-        self.rows = training.Rows(ids, targets, torch.full((len(ids),), ids.shape[1]))
+        self.rows = training.Rows.full(pipeline.tokens(captions))
         self.pipeline, self.clean, self.states = pipeline, pipeline.encode(pictures), pipeline.embed(captions)
         # other pictures, targets or ways to sample are another run
         self.identity = f"{hashlib.sha256(about.encode()).hexdigest()[:16]}"
@@ -279,5 +282,5 @@ def savings(result: xr.Dataset, threshold: float = 0.5, *, level: Share = 0.95, 
         )
     steps, n = result.step.values, ours.shape[1]
     late = [kind for kind, v in (("edited", ours), ("twin", theirs)) if v.mean(1).max() < threshold]
-    found = crossing_difference(ours, theirs, steps, threshold, level, seed)
-    return pd.DataFrame([{"start": float(ours[0].mean()), **found, "censored": ", ".join(late), "n": n}])
+    difference = crossing_difference(ours, theirs, steps, threshold, level, seed)
+    return pd.DataFrame([{"start": float(ours[0].mean()), **difference, "censored": ", ".join(late), "n": n}])

@@ -153,8 +153,8 @@ def denoise(
                 ):
                     out = pipeline.unet(rows, t, encoder_hidden_states=run).sample
                 if guidance > 1:
-                    plain, told = out.chunk(2)
-                    change = told - plain
+                    plain, captioned = out.chunk(2)
+                    change = captioned - plain
                     parts.append(change.float().flatten(1).norm(dim=1) * ran.in_noise(t))
                     out = plain + guidance * change
                 x = ran.step(number, out, x, own)

@@ -60,19 +60,19 @@ class Schedule:
     """
 
     def __init__(self, pipeline: Scheduled, steps: int, share: float | None = None):
-        given = pipeline.scheduler
-        refuse_unknown(given)
-        most = given.config.num_train_timesteps
+        scheduler = pipeline.scheduler
+        refuse_unknown(scheduler)
+        most = scheduler.config.num_train_timesteps
         if isinstance(steps, bool) or not 1 <= int(steps) <= most:
             raise DiffusionError(f"steps={steps!r}; expected 1 to {most}.")
         if share is not None and not 0 < share <= 1:
             raise DiffusionError(f"start has a share of {share!r}; expected one above 0, at most 1.")
-        self.ran = copy.deepcopy(given)
+        self.ran = copy.deepcopy(scheduler)
         self._try("set_timesteps", int(steps), device=pipeline.device)
         every = self.ran.timesteps
         if every[0] < every[-1]:
             raise DiffusionError(
-                f"scheduler: the timesteps of {type(given).__name__} rise, as for an inversion; {_ADVICE}"
+                f"scheduler: the timesteps of {type(scheduler).__name__} rise, as for an inversion; {_ADVICE}"
             )
         self.steps: Int[Tensor, " step"] = every
         if share is not None:
@@ -102,10 +102,10 @@ class Schedule:
         """
         if not self._noisy:
             return {}
-        made = [torch.Generator().manual_seed(seed) for seed in seeds]
-        for one in made:
-            torch.randn(*shape, generator=one)
-        return {"generator": made}
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        for generator in generators:
+            torch.randn(*shape, generator=generator)
+        return {"generator": generators}
 
     def starting(
         self, added: Float[Tensor, "b c h w"], clean: Float[Tensor, "b c h w"] | None = None
@@ -154,7 +154,7 @@ class Schedule:
         signal = self.signal(t)
         return signal if kind == "v_prediction" else signal / max(1 - signal**2, 1e-12) ** 0.5
 
-    def told(self, t: Tensor, clean: Tensor, added: Tensor) -> Tensor:
+    def answer(self, t: Tensor, clean: Tensor, added: Tensor) -> Tensor:
         """What a network says that knows both the clean latents and the noise."""
         kind = prediction(self.ran)
         if kind == "epsilon":
@@ -215,17 +215,26 @@ def refuse_unknown(scheduler: Any) -> None:
         )
 
 
+def require_noise(pipeline: Pipeline, reason: str) -> None:
+    """Raises DiffusionError, with the reason, where the U-Net was trained to predict something else than the noise, and
+    for a scheduler of an unknown kind.
+    """
+    refuse_unknown(pipeline.scheduler)
+    if (kind := prediction(pipeline.scheduler)) != "epsilon":
+        raise DiffusionError(f"pipeline: {pipeline.name} predicts {kind!r}; {reason}.")
+
+
 def scheduler_name(pipeline: Pipeline, steps: int) -> str:
     """A scheduler's class and the hash of its configuration, as it is now, and of the levels that it makes of so many
     steps.
     """
     ran = Schedule(pipeline, steps).ran
     config = {key: value for key, value in ran.config.items() if not key.startswith("_")}
-    made = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
     for key, value in sorted(vars(ran).items()):
         if isinstance(value, Tensor) and value.ndim < 2:
-            made.update(f"{key}:{value.double().tolist()}".encode())
-    return f"{type(ran).__name__} {made.hexdigest()[:12]}"
+            digest.update(f"{key}:{value.double().tolist()}".encode())
+    return f"{type(ran).__name__} {digest.hexdigest()[:12]}"
 
 
 def refuse_drift(pipeline: Pipeline, steps: int, clean: Float[Tensor, "n c h w"], share: float) -> None:
@@ -287,7 +296,7 @@ def _ended(pipeline: Pipeline, steps: int, clean: Tensor, added: Tensor, share: 
     x, own = schedule.starting(added, clean), schedule.noisy([seed] * len(clean), clean.shape[1:])
     for number, t in enumerate(schedule.steps):
         schedule.rows(x, t)
-        x = schedule.step(number, schedule.told(t, clean, added), x, own)
+        x = schedule.step(number, schedule.answer(t, clean, added), x, own)
     return x
 
 
@@ -301,7 +310,7 @@ def _levels_off(pipeline: Pipeline, steps: int, clean: Tensor, added: Tensor, sh
         rows, signal = schedule.rows(x, t), schedule.signal(t)
         inside = (rows - signal * clean) / (1 - signal**2) ** 0.5
         off = max(off, abs(float(inside.std()) - 1))
-        x = schedule.step(number, schedule.told(t, clean, inside), x, own)
+        x = schedule.step(number, schedule.answer(t, clean, inside), x, own)
     return off
 
 

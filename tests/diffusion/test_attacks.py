@@ -9,8 +9,16 @@ import xarray as xr
 from PIL import Image
 from torch.nn import functional as F
 
-from lens.diffusion import DiffusionError, attacks, denoise
-from lens.diffusion.attacks import attack, noisy_start, optimise_embeddings, prompts
+from lens.diffusion import (
+    DiffusionError,
+    attack,
+    denoise,
+    embeddings,
+    noised,
+    noisy_start,
+    optimise_embeddings,
+    prompts,
+)
 from lens.diffusion.verdict import Attack, attack_of, recalled, verdict
 from lens.engine.stopping import Stopped
 from lens.stats.samples import StatisticsError
@@ -40,11 +48,11 @@ def test_many_pictures_follow_a_naive_loop_over_each(tiny, corpus):
     assert torch.equal(found.states[0], tiny.embed(captions))
     a = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0)
     for number, picture in enumerate(images):
-        stream = torch.Generator().manual_seed(attacks._seed_of(picture, 5))
+        stream = torch.Generator().manual_seed(embeddings._seed_of(picture, 5))
         y = tiny.embed([captions[number]])[0].clone().requires_grad_(True)
         adam = torch.optim.Adam([y], lr=0.05)
         for step in range(4):
-            t, noise = attacks.draws(tiny, stream, 3)
+            t, noise = embeddings.draws(tiny, stream, 3)
             x = [a[t[i]].sqrt() * F.pixel_unshuffle(picture, 2) + (1 - a[t[i]]).sqrt() * noise[i] for i in range(3)]
             loss = sum(F.mse_loss(tiny.unet(x[i][None], t[i], y[None]).sample[0], noise[i]) for i in range(3)) / 3
             adam.zero_grad()
@@ -60,8 +68,8 @@ def test_first_step_goes_against_finite_differences(tiny, corpus):
     images, captions = pairs(corpus, "code-many", 1)
     found = optimise_embeddings(tiny, images, start=captions, steps=1, batch=2, learning_rate=1e-3)
     moved = (found.final - tiny.embed(captions))[0]
-    t, noise = attacks.draws(tiny, torch.Generator().manual_seed(attacks._seed_of(images[0], 0)), 2)
-    x = attacks.noised(tiny, tiny.encode(images)[[0, 0]], noise.double(), t)
+    t, noise = embeddings.draws(tiny, torch.Generator().manual_seed(embeddings._seed_of(images[0], 0)), 2)
+    x = noised(tiny, tiny.encode(images)[[0, 0]], noise.double(), t)
 
     def loss(y):
         with torch.no_grad():
@@ -101,13 +109,11 @@ def test_the_loss_falls_on_noise_that_was_not_seen_and_the_model_stands_still(ti
     clean = tiny.encode(images)
 
     def held_out(states):
-        t, noise = attacks.draws(tiny, torch.Generator().manual_seed(99), 100)
+        t, noise = embeddings.draws(tiny, torch.Generator().manual_seed(99), 100)
         with torch.no_grad():
             return [
                 float(
-                    F.mse_loss(
-                        tiny.unet(attacks.noised(tiny, clean[[i] * 100], noise, t), t, states[[i] * 100]).sample, noise
-                    )
+                    F.mse_loss(tiny.unet(noised(tiny, clean[[i] * 100], noise, t), t, states[[i] * 100]).sample, noise)
                 )
                 for i in range(2)
             ]

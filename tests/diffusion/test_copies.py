@@ -5,7 +5,8 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from lens.diffusion import DiffusionError, copies
+from lens import diffusion
+from lens.diffusion import DiffusionError
 from lens.organisms.cards import images as cards_images
 from lens.results import dataset as results
 
@@ -31,7 +32,7 @@ IMAGES = torch.stack([TRUTH, drawn(6, 3)[0], noisy(TRUTH, 1)[:, 0]], 1)  # a cop
 
 
 def test_background_correlation_equals_a_loop():
-    found = copies.background_correlation(IMAGES, TRUTH, SEEN)
+    found = diffusion.background_correlation(IMAGES, TRUTH, SEEN)
     for c in range(6):
         for s in range(3):
             sides = [
@@ -43,7 +44,7 @@ def test_background_correlation_equals_a_loop():
             assert found[c, s] == pytest.approx(
                 np.dot(*sides) / np.sqrt(np.dot(sides[0], sides[0]) * np.dot(sides[1], sides[1])), abs=1e-9
             )
-    np.testing.assert_allclose(copies.background_correlation(IMAGES[:, 1], TRUTH, SEEN), found[:, 1])
+    np.testing.assert_allclose(diffusion.background_correlation(IMAGES[:, 1], TRUTH, SEEN), found[:, 1])
     assert found[:, 0] == pytest.approx(1) and (found[:, 2] > 0.85).all() and (abs(found[:, 1]) < 0.6).all()
 
 
@@ -51,13 +52,13 @@ def test_background_correlation_leaves_the_foreground_and_each_channels_level_ou
     other = torch.where(
         SEEN[:, None], 0.3 * TRUTH + torch.tensor([-0.4, 0.0, 0.4])[:, None, None], torch.rand(TRUTH.shape)
     )
-    assert copies.background_correlation(other, TRUTH, SEEN) == pytest.approx(1, abs=1e-6)
-    assert (copies.background_correlation(torch.zeros_like(TRUTH), TRUTH, SEEN) == 0).all()
+    assert diffusion.background_correlation(other, TRUTH, SEEN) == pytest.approx(1, abs=1e-6)
+    assert (diffusion.background_correlation(torch.zeros_like(TRUTH), TRUTH, SEEN) == 0).all()
 
 
 @pytest.mark.parametrize("window", [3, 7])
 def test_ssim_equals_scikit_image_picture_by_picture(window):
-    found = copies.ssim(IMAGES, TRUTH, window)
+    found = diffusion.ssim(IMAGES, TRUTH, window)
     for c in range(6):
         for s in range(3):
             naive = structural_similarity(
@@ -69,7 +70,7 @@ def test_ssim_equals_scikit_image_picture_by_picture(window):
 
 @pytest.mark.parametrize("nearest", [1, 8, 33])
 def test_normalised_distance_equals_a_loop_and_leaves_the_own_picture_out(nearest):
-    found = copies.normalised_distance(IMAGES, TRUTH, POOL, nearest)
+    found = diffusion.normalised_distance(IMAGES, TRUTH, POOL, nearest)
     for c in range(6):
         others = [y for y in POOL if not torch.equal(y, TRUTH[c])]
         assert len(others) == {0: 34, 1: 33, 2: 34, 3: 34}.get(c, 35)
@@ -83,21 +84,21 @@ def test_normalised_distance_equals_a_loop_and_leaves_the_own_picture_out(neares
 
 def test_nearest_identity_equals_a_loop_and_takes_numbers_of_pictures():
     naive = np.array([[min(range(len(POOL)), key=lambda i: float((x - POOL[i]).norm())) for x in of] for of in IMAGES])
-    assert (copies.nearest_identity(IMAGES, POOL) % 34 == naive % 34).all()
+    assert (diffusion.nearest_identity(IMAGES, POOL) % 34 == naive % 34).all()
     number = np.arange(100, 135)
     number[4] = number[1]  # the same picture
-    found = copies.nearest_identity(IMAGES, POOL, number)
+    found = diffusion.nearest_identity(IMAGES, POOL, number)
     assert (found == number[naive]).all() and (found[:4, [0, 2]] == np.arange(100, 104)[:, None]).all()
-    assert (copies.nearest_identity(IMAGES[:, 1], POOL, number) == found[:, 1]).all()
+    assert (diffusion.nearest_identity(IMAGES[:, 1], POOL, number) == found[:, 1]).all()
 
 
 def test_diversity_equals_a_loop_and_is_low_where_the_seed_does_not_matter():
-    found = copies.diversity(IMAGES)
+    found = diffusion.diversity(IMAGES)
     for c in range(6):
         naive = [float(((IMAGES[c, i] - IMAGES[c, j]).double() ** 2).mean().sqrt()) for i in range(3) for j in range(i)]
         assert found[c] == pytest.approx(np.mean(naive), rel=1e-6)
-    assert (copies.diversity(TRUTH[:, None].expand(-1, 4, -1, -1, -1)) == 0).all()
-    assert (copies.diversity(noisy(TRUTH, 4, 0.05)) < 0.1).all() and (found > 0.3).all()
+    assert (diffusion.diversity(TRUTH[:, None].expand(-1, 4, -1, -1, -1)) == 0).all()
+    assert (diffusion.diversity(noisy(TRUTH, 4, 0.05)) < 0.1).all() and (found > 0.3).all()
 
 
 # -- threshold --------------------------------------------------------------------------------------------------------
@@ -109,7 +110,7 @@ def test_the_rate_of_false_positives_on_fresh_independent_pairs_is_the_bound(cop
     the threshold to the end.
     """
     rng, n = np.random.default_rng(0), 299
-    found = [copies.threshold(rng.random(n), 0.02, copied_are) for _ in range(2000)]
+    found = [diffusion.threshold(rng.random(n), 0.02, copied_are) for _ in range(2000)]
     chance = [1 - t.value if copied_are == "above" else t.value for t in found]
     assert found[0].bound == pytest.approx(6 / 300) and found[0].resolved and found[0].beyond == 5
     assert np.mean(chance) == pytest.approx(0.02, abs=4 * np.std(chance) / np.sqrt(2000))
@@ -124,7 +125,7 @@ def test_the_bound_holds_however_much_the_seeds_of_a_caption_depend_on_each_othe
 
     fresh, reached = values(50_000), []
     for _ in range(300):
-        found = copies.threshold(values(199), 0.02)
+        found = diffusion.threshold(values(199), 0.02)
         assert found.bound <= 0.02 and found.resolved and found.captions == 199 and found.n == 796
         reached.append(found.of(fresh).mean())
     assert np.mean(reached) < found.bound + 3 * np.std(reached) / np.sqrt(300)
@@ -132,15 +133,15 @@ def test_the_bound_holds_however_much_the_seeds_of_a_caption_depend_on_each_othe
 
 def test_false_positives_of_background_correlation_on_fresh_pairs_of_pictures():
     (a, _), (truth, seen) = drawn(700, 5), drawn(700, 6)
-    null = copies.background_correlation(a, truth, seen)
-    limit = copies.threshold(null[:200], 0.05)
+    null = diffusion.background_correlation(a, truth, seen)
+    limit = diffusion.threshold(null[:200], 0.05)
     assert 0.005 < limit.of(null[200:]).mean() < 0.11  # 0.05 expected; 500 pairs and a threshold of 200
-    assert limit.of(copies.background_correlation(noisy(truth, 2, 0.15), truth, seen)).mean() > 0.99
+    assert limit.of(diffusion.background_correlation(noisy(truth, 2, 0.15), truth, seen)).mean() > 0.99
 
 
 def test_few_captions_cannot_show_the_rate_and_say_so():
     values = np.arange(96 * 4).reshape(96, 4) / 400
-    found = copies.threshold(values)
+    found = diffusion.threshold(values)
     assert (
         found.value == values.max()
         and not found.resolved
@@ -149,18 +150,18 @@ def test_few_captions_cannot_show_the_rate_and_say_so():
         and "asked for 0.01" in str(found)
     )
     assert (
-        copies.threshold(values[:, 0], 0.05).value == np.sort(values[:, 0])[-4]
-        and copies.threshold(values[:, 0], 0.05).beyond == 3
+        diffusion.threshold(values[:, 0], 0.05).value == np.sort(values[:, 0])[-4]
+        and diffusion.threshold(values[:, 0], 0.05).beyond == 3
     )
-    assert float(copies.threshold(values, copies="below")) == 0
+    assert float(diffusion.threshold(values, copies="below")) == 0
 
 
 # -- the table and the rate -------------------------------------------------------------------------------------------
 
 
 def test_the_table_has_every_measure_and_what_counts_as_a_copy():
-    limit = copies.threshold(copies.background_correlation(*[drawn(120, 7)[0], *drawn(120, 8)]), 0.02)
-    found = copies.copied(
+    limit = diffusion.threshold(diffusion.background_correlation(*[drawn(120, 7)[0], *drawn(120, 8)]), 0.02)
+    found = diffusion.copied(
         IMAGES, TRUTH, SEEN, POOL, above=limit, nearest=10, captions=[f"card {i}" for i in range(6)], seeds=(3, 5, 9)
     )
     assert (
@@ -169,12 +170,12 @@ def test_the_table_has_every_measure_and_what_counts_as_a_copy():
         and found.text.values[1] == "card 1"
     )
     assert (found.copied.values == [True, False, True]).all()
-    np.testing.assert_array_equal(found.background_correlation, copies.background_correlation(IMAGES, TRUTH, SEEN))
-    np.testing.assert_array_equal(found.ssim, copies.ssim(IMAGES, TRUTH))
-    np.testing.assert_array_equal(found.normalised_distance, copies.normalised_distance(IMAGES, TRUTH, POOL, 10))
+    np.testing.assert_array_equal(found.background_correlation, diffusion.background_correlation(IMAGES, TRUTH, SEEN))
+    np.testing.assert_array_equal(found.ssim, diffusion.ssim(IMAGES, TRUTH))
+    np.testing.assert_array_equal(found.normalised_distance, diffusion.normalised_distance(IMAGES, TRUTH, POOL, 10))
     assert (found.identity.values[:4] == [True, False, True]).all() and not found.identity.values[4:].any()
     number = np.r_[10:14, 11, 20:50]
-    again = copies.copied(
+    again = diffusion.copied(
         IMAGES, TRUTH, SEEN, POOL, above=float(limit), nearest=10, own=np.r_[10:14, 90, 91], picture=number
     )
     assert (
@@ -188,49 +189,52 @@ def test_the_table_has_every_measure_and_what_counts_as_a_copy():
         and call["substitutes"] == {"background_correlation": "SSCD"}
         and call["pool"] == 35
     )
-    assert np.isnan(copies.copied(IMAGES[:, :1], TRUTH, SEEN, POOL, above=0.7, nearest=10).diversity).all()
+    assert np.isnan(diffusion.copied(IMAGES[:, :1], TRUTH, SEEN, POOL, above=0.7, nearest=10).diversity).all()
 
 
 def test_rate_has_captions_as_units():
-    assert (copies.rate(np.ones((10, 8), bool)).low, copies.rate(np.ones((10, 8), bool)).n) == (
+    assert (diffusion.rate(np.ones((10, 8), bool)).low, diffusion.rate(np.ones((10, 8), bool)).n) == (
         pytest.approx(0.025 ** (1 / 10)),
         10,
     )
-    assert copies.rate(np.zeros((10, 8), bool)).high == pytest.approx(1 - 0.025 ** (1 / 10))
-    half = copies.rate(np.tile([True, False], (12, 1)))
-    assert half.estimate == 0.5 and half.low == pytest.approx(copies.rate(np.arange(12) < 6).low)
+    assert diffusion.rate(np.zeros((10, 8), bool)).high == pytest.approx(1 - 0.025 ** (1 / 10))
+    half = diffusion.rate(np.tile([True, False], (12, 1)))
+    assert half.estimate == 0.5 and half.low == pytest.approx(diffusion.rate(np.arange(12) < 6).low)
     rng = np.random.default_rng(2)
     hit = 0
     for trial in range(200):  # shares of captions are uniform: seeds depend on each other, the true rate is a half
         copy = rng.random((30, 4)) < rng.random((30, 1))
-        found = copies.rate(copy, seed=trial, resamples=400)
+        found = diffusion.rate(copy, seed=trial, resamples=400)
         hit += found.low <= 0.5 <= found.high
     assert 0.89 <= hit / 200 <= 0.99 and found.estimate == pytest.approx(copy.mean()) and "captions" in found.method
-    assert copies.rate(copy, seed=5).low == copies.rate(copy, seed=5).low
+    assert diffusion.rate(copy, seed=5).low == diffusion.rate(copy, seed=5).low
 
 
 @pytest.mark.parametrize(
     "call, said",
     [
-        (lambda: copies.ssim(IMAGES[..., :8], TRUTH), "truth has 16 x 16 pixels; expected 8 x 16"),
-        (lambda: copies.ssim(IMAGES, TRUTH[:5]), "images are of 6 captions and truth has 5"),
-        (lambda: copies.ssim(IMAGES, TRUTH, 17), "window=17"),
-        (lambda: copies.ssim((IMAGES + 1) * 127.5, TRUTH), "x / 127.5 - 1"),
-        (lambda: copies.ssim(torch.where(IMAGES > 0.5, torch.nan, IMAGES), TRUTH), "not finite"),
-        (lambda: copies.ssim(IMAGES[:, :, :1], TRUTH), r"images has shape \(6, 3, 1, 16, 16\)"),
-        (lambda: copies.background_correlation(IMAGES, TRUTH, SEEN.float()), "seen has type float32"),
-        (lambda: copies.background_correlation(IMAGES, TRUTH, SEEN[:3]), r"seen has type bool and shape \(3, 16, 16\)"),
-        (lambda: copies.background_correlation(IMAGES, TRUTH * 0, SEEN), "background of picture 0 is one colour"),
-        (lambda: copies.normalised_distance(IMAGES, TRUTH, POOL), "nearest=50; expected 1 to 33"),
-        (lambda: copies.nearest_identity(IMAGES, POOL, np.arange(3)), r"picture has shape \(3,\)"),
-        (lambda: copies.diversity(IMAGES[:, :1]), "at least two seeds"),
-        (lambda: copies.threshold([0.1, np.nan]), "expected finite values"),
-        (lambda: copies.threshold([0.1, 0.2], 1), "rate=1"),
-        (lambda: copies.rate(np.array([0.5, 1.0])), "expected truth values"),
-        (lambda: copies.copied(IMAGES, TRUTH, SEEN, POOL, above=0.5, own=np.arange(6)), "own and picture"),
-        (lambda: copies.copied(IMAGES, TRUTH, SEEN, POOL, above=0.5, captions=["one"]), "captions has 1 entries"),
+        (lambda: diffusion.ssim(IMAGES[..., :8], TRUTH), "truth has 16 x 16 pixels; expected 8 x 16"),
+        (lambda: diffusion.ssim(IMAGES, TRUTH[:5]), "images are of 6 captions and truth has 5"),
+        (lambda: diffusion.ssim(IMAGES, TRUTH, 17), "window=17"),
+        (lambda: diffusion.ssim((IMAGES + 1) * 127.5, TRUTH), "x / 127.5 - 1"),
+        (lambda: diffusion.ssim(torch.where(IMAGES > 0.5, torch.nan, IMAGES), TRUTH), "not finite"),
+        (lambda: diffusion.ssim(IMAGES[:, :, :1], TRUTH), r"images has shape \(6, 3, 1, 16, 16\)"),
+        (lambda: diffusion.background_correlation(IMAGES, TRUTH, SEEN.float()), "seen has type float32"),
         (
-            lambda: copies.copied(IMAGES, TRUTH, SEEN, POOL, above=copies.threshold([0.1, 0.2], copies="below")),
+            lambda: diffusion.background_correlation(IMAGES, TRUTH, SEEN[:3]),
+            r"seen has type bool and shape \(3, 16, 16\)",
+        ),
+        (lambda: diffusion.background_correlation(IMAGES, TRUTH * 0, SEEN), "background of picture 0 is one colour"),
+        (lambda: diffusion.normalised_distance(IMAGES, TRUTH, POOL), "nearest=50; expected 1 to 33"),
+        (lambda: diffusion.nearest_identity(IMAGES, POOL, np.arange(3)), r"picture has shape \(3,\)"),
+        (lambda: diffusion.diversity(IMAGES[:, :1]), "at least two seeds"),
+        (lambda: diffusion.threshold([0.1, np.nan]), "expected finite values"),
+        (lambda: diffusion.threshold([0.1, 0.2], 1), "rate=1"),
+        (lambda: diffusion.rate(np.array([0.5, 1.0])), "expected truth values"),
+        (lambda: diffusion.copied(IMAGES, TRUTH, SEEN, POOL, above=0.5, own=np.arange(6)), "own and picture"),
+        (lambda: diffusion.copied(IMAGES, TRUTH, SEEN, POOL, above=0.5, captions=["one"]), "captions has 1 entries"),
+        (
+            lambda: diffusion.copied(IMAGES, TRUTH, SEEN, POOL, above=diffusion.threshold([0.1, 0.2], copies="below")),
             "copies lie above",
         ),
     ],

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lens.diffusion import DiffusionError, Pipeline, load
-from lens.diffusion.pipeline import vocabulary_hash
+from lens.diffusion.state import vocabulary_hash
 from lens.models import LoadError
 from tests.diffusion.test_stable_diffusion import parts_in
 

@@ -62,7 +62,7 @@ def test_a_compiled_unet_is_read_located_and_cut_as_the_plain_one(parts, how):
         torch.testing.assert_close(cut, denoise(plain, ["a cat"], steps=2).images, atol=1e-5, rtol=0)
         assert float((cut - before).abs().max()) > 1e-3
     assert pipeline.hash == plain.hash and torch.equal(denoise(pipeline, ["a cat"], steps=2).images, before)
-    assert type(pipeline.copied().unet) is type(plain.unet) and pipeline.copied().hash == plain.hash
+    assert type(pipeline.copy().unet) is type(plain.unet) and pipeline.copy().hash == plain.hash
     # the statistics of any module, run by the caller
     x, states = torch.randn(1, 4, 16, 16), plain.embed(["a cat"])
     one, two = (

@@ -10,7 +10,7 @@ from PIL import Image
 
 import lens
 from lens.diffusion import DiffusionError, Pipeline, denoise, load, statistics
-from lens.diffusion.pipeline import Patches
+from lens.diffusion.codecs import Patches
 from lens.organisms import cards
 from tests.diffusion import naive
 from tests.diffusion.conftest import pipeline_of
@@ -143,7 +143,7 @@ def test_pictures_of_another_kind_are_refused(tiny, images, message):
 
 
 def test_a_copy_has_weights_of_its_own_and_masks_carry_the_hash_of_the_unet(tiny):
-    other, before = tiny.copied(), tiny.hash
+    other, before = tiny.copy(), tiny.hash
     assert other.hash == before and other.unet_hash == tiny.unet_hash == lens.models.weight_hash(tiny.unet)
     with torch.no_grad():
         next(iter(other.layers.values())).weight[0, 0] += 1

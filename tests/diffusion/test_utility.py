@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from lens.diffusion import DiffusionError, utility
+from lens import diffusion
+from lens.diffusion import DiffusionError
 from lens.organisms.cards import images as cards_images
 from lens.results import dataset as results
 
@@ -33,7 +34,7 @@ def classifier():
     labels = {name: np.r_[value, none] for name, value in labels.items()} | {
         "digit": np.r_[np.full(2500, -1), digit[:300]]
     }
-    return utility.train_classifier(torch.cat([cards, digits[:300]]), labels, batch=32, progress=False)
+    return diffusion.train_classifier(torch.cat([cards, digits[:300]]), labels, batch=32, progress=False)
 
 
 # -- classifier -------------------------------------------------------------------------------------------------------
@@ -85,7 +86,7 @@ def test_accuracy_falls_by_as_many_captions_as_are_not_obeyed_and_seeds_are_no_u
 def test_one_seed_one_classifier_and_the_global_stream_is_left_alone():
     cards, labels = fresh(120, 5)
     before = torch.random.get_rng_state()
-    a, b, c = (utility.train_classifier(cards, labels, seed=seed, epochs=2, progress=False) for seed in (3, 3, 4))
+    a, b, c = (diffusion.train_classifier(cards, labels, seed=seed, epochs=2, progress=False) for seed in (3, 3, 4))
     assert torch.equal(before, torch.random.get_rng_state())
     np.testing.assert_array_equal(a.features(cards), b.features(cards))
     assert a.identity == b.identity != c.identity and abs(a.features(cards) - c.features(cards)).max() > 0.1
@@ -95,19 +96,19 @@ def test_one_seed_one_classifier_and_the_global_stream_is_left_alone():
 
 def test_it_is_trained_once_for_a_file(tmp_path, monkeypatch):
     (cards, labels), path = fresh(120, 6), tmp_path / "new" / "classifier.safetensors"
-    made = utility.train_classifier(cards, labels, epochs=1, path=path, progress=False)
+    made = diffusion.train_classifier(cards, labels, epochs=1, path=path, progress=False)
     with monkeypatch.context() as patch:
         patch.setattr(torch.optim, "Adam", lambda *_: pytest.fail("it was trained again"))
-        again = utility.train_classifier(cards, labels, epochs=1, path=path, progress=False)
+        again = diffusion.train_classifier(cards, labels, epochs=1, path=path, progress=False)
     np.testing.assert_array_equal(again.features(cards), made.features(cards))
-    assert again.attributes == made.attributes and utility.load_classifier(path).size == (16, 16)
-    other = utility.train_classifier(cards, labels | {"row": 2 - labels["row"]}, epochs=1, path=path, progress=False)
+    assert again.attributes == made.attributes and diffusion.load_classifier(path).size == (16, 16)
+    other = diffusion.train_classifier(cards, labels | {"row": 2 - labels["row"]}, epochs=1, path=path, progress=False)
     assert (
-        other.identity != made.identity == again.identity and utility.load_classifier(path).identity == other.identity
+        other.identity != made.identity == again.identity and diffusion.load_classifier(path).identity == other.identity
     )
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DiffusionError, match="holds no classifier"):
-        utility.load_classifier(path)
+        diffusion.load_classifier(path)
 
 
 # -- Frechet distance -------------------------------------------------------------------------------------------------
@@ -122,9 +123,9 @@ def sample(n, mean, covariance, seed):
 
 def test_frechet_distance_has_its_closed_form_for_diagonal_covariances():
     a, b, means = np.array([1.0, 4.0, 0.25]), np.array([9.0, 4.0, 1.0]), np.array([[0.0, 1.0, 2.0], [3.0, 1.0, 0.0]])
-    found = utility.frechet(sample(50, means[0], np.diag(a), 1), sample(40, means[1], np.diag(b), 2))
+    found = diffusion.frechet(sample(50, means[0], np.diag(a), 1), sample(40, means[1], np.diag(b), 2))
     assert found == pytest.approx(((means[0] - means[1]) ** 2).sum() + ((np.sqrt(a) - np.sqrt(b)) ** 2).sum())
-    assert utility.frechet(sample(50, means[0], np.diag(a), 1), sample(60, means[0], np.diag(a), 3)) == pytest.approx(
+    assert diffusion.frechet(sample(50, means[0], np.diag(a), 1), sample(60, means[0], np.diag(a), 3)) == pytest.approx(
         0, abs=1e-9
     )
 
@@ -137,10 +138,12 @@ def test_frechet_distance_equals_scipys_root_of_the_product():
     )
     c, d = np.cov(x.T), np.cov(y.T)
     naive = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(c + d - 2 * sqrtm(c @ d).real)
-    assert utility.frechet(x, y) == pytest.approx(naive) == utility.frechet(torch.from_numpy(y), x.reshape(50, 4, 8))
+    assert (
+        diffusion.frechet(x, y) == pytest.approx(naive) == diffusion.frechet(torch.from_numpy(y), x.reshape(50, 4, 8))
+    )
     x[:, 7] = x[:, 6]  # a feature that says nothing new: covariances of no full rank
     c = np.cov(x.T)
-    assert utility.frechet(x, x + 1) == pytest.approx(8) and utility.frechet_interval(
+    assert diffusion.frechet(x, x + 1) == pytest.approx(8) and diffusion.frechet_interval(
         x, x + 1
     ).estimate == pytest.approx(8)
 
@@ -150,7 +153,7 @@ def test_the_interval_covers_the_distance_of_the_sources():
     d, mean = np.diag([0.5, 3.0]), np.array([0.7, 0.0])
     true = mean @ mean + np.trace(c + d - 2 * sqrtm(c @ d).real)
     found = [
-        utility.frechet_interval(
+        diffusion.frechet_interval(
             rng.multivariate_normal([0, 0], c, 300), rng.multivariate_normal(mean, d, 500), resamples=400, seed=i
         )
         for i in range(150)
@@ -164,26 +167,26 @@ def test_the_interval_covers_the_distance_of_the_sources():
 def test_the_interval_has_captions_as_units_and_the_floor_is_what_one_source_gives():
     rng = np.random.default_rng(6)
     x, y = rng.normal(size=(100, 4)), rng.normal(0.5, 1, size=(120, 4))
-    once, thrice = utility.frechet_interval(x, y), utility.frechet_interval(np.repeat(x[:, None], 3, 1), y)
+    once, thrice = diffusion.frechet_interval(x, y), diffusion.frechet_interval(np.repeat(x[:, None], 3, 1), y)
     assert thrice.high - thrice.low == pytest.approx(once.high - once.low, rel=0.05)
-    floor = utility.frechet_floor(x, rng.normal(size=(120, 4)), splits=40)
-    expected = np.mean([utility.frechet(rng.normal(size=(100, 4)), rng.normal(size=(120, 4))) for _ in range(200)])
+    floor = diffusion.frechet_floor(x, rng.normal(size=(120, 4)), splits=40)
+    expected = np.mean([diffusion.frechet(rng.normal(size=(100, 4)), rng.normal(size=(120, 4))) for _ in range(200)])
     assert floor.estimate == pytest.approx(expected, rel=0.35) and once.estimate > 4 * floor.estimate and floor.n == 40
     # pictures of one caption alike: whole captions are dealt, so the floor is that of captions, not of pictures
-    assert utility.frechet_floor(np.repeat(x[:, None], 3, 1), np.repeat(y[:, None], 3, 1)).estimate == pytest.approx(
-        utility.frechet_floor(x, y).estimate, rel=0.05
+    assert diffusion.frechet_floor(np.repeat(x[:, None], 3, 1), np.repeat(y[:, None], 3, 1)).estimate == pytest.approx(
+        diffusion.frechet_floor(x, y).estimate, rel=0.05
     )
 
 
 def test_noise_and_cards_of_one_row_lie_far_from_fresh_cards(classifier):
     (cards, labels), a = fresh(800, 8), classifier.features(fresh(200, 7)[0])
     near, one_row = (
-        utility.frechet(a, classifier.features(cards[:200])),
+        diffusion.frechet(a, classifier.features(cards[:200])),
         classifier.features(cards[labels["row"] == 0][:200]),
     )
-    assert len(one_row) == 200 and utility.frechet(a, one_row) > 4 * near
+    assert len(one_row) == 200 and diffusion.frechet(a, one_row) > 4 * near
     assert (
-        utility.frechet(
+        diffusion.frechet(
             a, classifier.features(torch.rand(200, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1)
         )
         > 10 * near
@@ -196,7 +199,7 @@ def test_noise_and_cards_of_one_row_lie_far_from_fresh_cards(classifier):
 def test_precision_and_recall_equal_loops():
     rng = np.random.default_rng(9)
     real, made = rng.normal(size=(60, 3)), rng.normal(0.8, 0.6, size=(40, 3))
-    found = utility.precision_recall(real, made, nearest=3)
+    found = diffusion.precision_recall(real, made, nearest=3)
 
     def share(points, manifold):
         inside = 0
@@ -208,8 +211,8 @@ def test_precision_and_recall_equal_loops():
 
     assert found.value.values.tolist() == [share(made, real), share(real, made)] and found.n.values.tolist() == [40, 60]
     assert (found.low.values < found.value.values).all() and (found.value.values < found.high.values).all()
-    far = utility.precision_recall(real, made + 50)
-    few = utility.precision_recall(real, np.repeat(real[:10], 4, 0) + 1e-3 * rng.normal(size=(40, 3)))
+    far = diffusion.precision_recall(real, made + 50)
+    few = diffusion.precision_recall(real, np.repeat(real[:10], 4, 0) + 1e-3 * rng.normal(size=(40, 3)))
     assert far.value.values.tolist() == [0, 0] and few.value.values[0] == 1 and few.value.values[1] < 0.3
 
 
@@ -225,7 +228,7 @@ def watched(pipeline, *arguments, **options):
 
     handle = pipeline.unet.register_forward_hook(see, with_kwargs=True)
     try:
-        return utility.denoising_error(pipeline, *arguments, **options, progress=False), *(
+        return diffusion.denoising_error(pipeline, *arguments, **options, progress=False), *(
             torch.cat(of) for of in zip(*seen)
         )
     finally:
@@ -260,7 +263,7 @@ def test_the_same_noise_and_steps_whatever_the_batch_the_edit_and_the_other_pict
     one = watched(tiny, pairs.images, pairs.captions, bins=[0, 100, 1000], seed=4)
     other = watched(tiny, pairs.images.numpy(), pairs.captions, bins=[0, 100, 1000], seed=4, batch=3)
     np.testing.assert_allclose(one[0].error, other[0].error, rtol=1e-4)
-    few = utility.denoising_error(tiny, pairs.images[:2], pairs.captions[:2], bins=[0, 100, 1000], seed=4)
+    few = diffusion.denoising_error(tiny, pairs.images[:2], pairs.captions[:2], bins=[0, 100, 1000], seed=4)
     np.testing.assert_allclose(few.error, one[0].error[:2], rtol=1e-4)
     with torch.no_grad():
         tiny.unet.conv_out.weight.mul_(0.5)
@@ -287,32 +290,35 @@ def test_the_same_noise_and_steps_whatever_the_batch_the_edit_and_the_other_pict
         ),
         (lambda c, p, h: c.save("classifier.pt"), "ends in .safetensors"),
         (
-            lambda c, p, h: utility.train_classifier(torch.zeros(3, 3, 16, 16), {"row": np.zeros(3, int)}),
+            lambda c, p, h: diffusion.train_classifier(torch.zeros(3, 3, 16, 16), {"row": np.zeros(3, int)}),
             "fewer than two classes",
         ),
         (
-            lambda c, p, h: utility.train_classifier(torch.zeros(3, 3, 16, 16), {"row": np.array([0, 1])}),
+            lambda c, p, h: diffusion.train_classifier(torch.zeros(3, 3, 16, 16), {"row": np.array([0, 1])}),
             "expected 3 whole numbers",
         ),
         (
-            lambda c, p, h: utility.train_classifier(
+            lambda c, p, h: diffusion.train_classifier(
                 torch.full((3, 3, 16, 16), torch.nan), {"row": np.array([0, 1, 1])}
             ),
             "not finite",
         ),
-        (lambda c, p, h: utility.frechet(np.zeros((8, 8)), np.zeros((20, 8))), "a has 8 pictures of 8 features"),
-        (lambda c, p, h: utility.frechet(np.ones((20, 4)), np.ones((20, 5))), "take both from one classifier"),
-        (lambda c, p, h: utility.frechet(np.full((20, 4), np.inf), np.ones((20, 4))), "expected finite features"),
-        (lambda c, p, h: utility.frechet_floor(np.ones((20, 4)), np.ones((20, 2, 4))), "expected sets alike"),
-        (lambda c, p, h: utility.precision_recall(np.ones((3, 4)), np.ones((9, 4))), "more pictures than neighbours"),
-        (lambda c, p, h: utility.denoising_error(p, h.images, h.captions[:2]), "images has 40 pictures and captions 2"),
+        (lambda c, p, h: diffusion.frechet(np.zeros((8, 8)), np.zeros((20, 8))), "a has 8 pictures of 8 features"),
+        (lambda c, p, h: diffusion.frechet(np.ones((20, 4)), np.ones((20, 5))), "take both from one classifier"),
+        (lambda c, p, h: diffusion.frechet(np.full((20, 4), np.inf), np.ones((20, 4))), "expected finite features"),
+        (lambda c, p, h: diffusion.frechet_floor(np.ones((20, 4)), np.ones((20, 2, 4))), "expected sets alike"),
+        (lambda c, p, h: diffusion.precision_recall(np.ones((3, 4)), np.ones((9, 4))), "more pictures than neighbours"),
         (
-            lambda c, p, h: utility.denoising_error(p, h.images, h.captions, bins=[0, 2000]),
+            lambda c, p, h: diffusion.denoising_error(p, h.images, h.captions[:2]),
+            "images has 40 pictures and captions 2",
+        ),
+        (
+            lambda c, p, h: diffusion.denoising_error(p, h.images, h.captions, bins=[0, 2000]),
             "rising edges from 0 to 1000",
         ),
-        (lambda c, p, h: utility.denoising_error(p, h.images, h.captions, bins=0), "bins=0"),
-        (lambda c, p, h: utility.denoising_error(p, h.images, h.captions, per=0), "per=0"),
-        (lambda c, p, h: utility.denoising_error(p, h.images[:, :, :8], h.captions), "resize"),
+        (lambda c, p, h: diffusion.denoising_error(p, h.images, h.captions, bins=0), "bins=0"),
+        (lambda c, p, h: diffusion.denoising_error(p, h.images, h.captions, per=0), "per=0"),
+        (lambda c, p, h: diffusion.denoising_error(p, h.images[:, :, :8], h.captions), "resize"),
     ],
 )
 def test_bad_input_says_what_to_do(call, said, classifier, tiny, corpus):
@@ -324,4 +330,4 @@ def test_a_network_that_predicts_something_else_is_refused(tiny, corpus):
     pairs = corpus.pairs.of("held-out").take(range(2))
     tiny.scheduler = type(tiny.scheduler).from_config(tiny.scheduler.config, prediction_type="v_prediction")
     with pytest.raises(DiffusionError, match="predicts 'v_prediction'"):
-        utility.denoising_error(tiny, pairs.images, pairs.captions)
+        diffusion.denoising_error(tiny, pairs.images, pairs.captions)

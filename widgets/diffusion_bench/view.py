@@ -14,7 +14,7 @@ import xarray as xr
 from lens import diffusion, subspace
 from lens.arguments import Count, Positive, Real, Seed, Share, door
 from lens.diffusion import Pipeline
-from lens.diffusion.attacks import stamped
+from lens.diffusion.record import stamp
 from lens.diffusion.sampling import BATCH
 from widgets.base.assets import script, style
 from widgets.base.folder import folder_for
@@ -304,7 +304,7 @@ class DiffusionBench(PictureView):
             }
         )
         ds = copy.dataset(run, states, w.bound, w.sampling.seeds)
-        return stamped(
+        return stamp(
             ds, self.pipeline, "diffusion bench", call, w.control, "complete" if run.complete() else "partial"
         )
 

@@ -96,7 +96,9 @@ def public(module: str) -> list[str]:
 
 
 def reference(module: str, documented: set[int]) -> str:
-    """A page of a module's public names in order; of a room that lists none, one section for each file in it."""
+    """A page of a module's public names in order; of a room that lists none, one section for each file in it, and for
+    each folder that lists its names.
+    """
     room = importlib.import_module(module)
     page = titled(module) + f".. automodule:: {module}\n   :no-members:\n\n"
     page += "\n".join(entry(module, name, documented) for name in public(module))
@@ -104,7 +106,9 @@ def reference(module: str, documented: set[int]) -> str:
         return page
     for info in sorted(pkgutil.iter_modules(getattr(room, "__path__", ())), key=lambda info: info.name):
         name = f"{module}.{info.name}"
-        if not info.name.startswith("_") and not info.ispkg and public(name):
+        if info.name.startswith("_") or (info.ispkg and not hasattr(importlib.import_module(name), "__all__")):
+            continue
+        if public(name):
             page += f"\n{name}\n{'-' * len(name)}\n\n.. automodule:: {name}\n   :no-members:\n\n"
             page += "\n".join(entry(name, each, documented) for each in public(name))
     return page

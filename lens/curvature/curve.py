@@ -133,14 +133,14 @@ def curve(
     return result("complete")
 
 
-def _values(given: Any) -> dict[str, np.ndarray]:
-    if not isinstance(given, Mapping) or not given:
+def _values(returned: Any) -> dict[str, np.ndarray]:
+    if not isinstance(returned, Mapping) or not returned:
         raise CurvatureError(
-            f"evaluate returned {given!r:.80}; expected a dictionary: name -> a number, or a list of one number an"
+            f"evaluate returned {returned!r:.80}; expected a dictionary: name -> a number, or a list of one number an"
             " item."
         )
     values = {}
-    for name, value in given.items():
+    for name, value in returned.items():
         try:
             array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, dtype=float)
         except (TypeError, ValueError):

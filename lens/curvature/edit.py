@@ -53,9 +53,9 @@ class Edit:
 
     def __post_init__(self):
         for field_ in ("old", "counts", "sizes", "mass"):
-            if (given := getattr(self, field_)).keys() != self.new.keys():
+            if (mapping := getattr(self, field_)).keys() != self.new.keys():
                 raise CurvatureError(
-                    unfit(field_, given, f"a value for each of the layers of new: {', '.join(list(self.new)[:4])}")
+                    unfit(field_, mapping, f"a value for each of the layers of new: {', '.join(list(self.new)[:4])}")
                 )
 
     @property

@@ -154,13 +154,13 @@ class Decomposition(Mapping):
         patterns = (which,) if isinstance(which, str) else tuple(which)
         if not patterns:
             raise CurvatureError(unfit("which", which, "a glob pattern, or at least one in a list"))
-        found = [{n for n in self if fnmatchcase(n, p)} for p in patterns]
-        for pattern, names in zip(patterns, found):
+        matches = [{n for n in self if fnmatchcase(n, p)} for p in patterns]
+        for pattern, names in zip(patterns, matches):
             if not names:
                 raise CurvatureError(
                     f"which: {pattern!r} matches none of the decomposition's {len(self)} layers; {near(pattern, self)}."
                 )
-        return replace(self, layers={n: layer for n, layer in self.items() if any(n in names for names in found)})
+        return replace(self, layers={n: layer for n, layer in self.items() if any(n in names for names in matches)})
 
 
 @door(CurvatureError)
@@ -178,10 +178,10 @@ def decompose(model: HFModel, factors: Factors, *, folder: FilePath | None = Non
     """
     require_model(model, factors.model, "factors")
     own = linears(model, factors.layers)
-    done: dict[int, tuple[Tensor, Tensor]] = {}
+    cache: dict[int, tuple[Tensor, Tensor]] = {}
 
     def once(matrix: Tensor, name: str, side: str, tokens: int) -> tuple[Tensor, Tensor]:
-        if id(matrix) not in done:
+        if id(matrix) not in cache:
             if not torch.isfinite(matrix).all():
                 raise CurvatureError(
                     f"factors: {side} of {name} holds NaN or infinity; look for a token on which the model overflows."
@@ -194,8 +194,8 @@ def decompose(model: HFModel, factors: Factors, *, folder: FilePath | None = Non
                 )
             values, vectors = eigen(matrix, folder)
             # what is left there is rounding: tokens span no more directions than there are tokens
-            done[id(matrix)] = values.where(torch.arange(len(values), device=values.device) < tokens, 0.0), vectors
-        return done[id(matrix)]
+            cache[id(matrix)] = values.where(torch.arange(len(values), device=values.device) < tokens, 0.0), vectors
+        return cache[id(matrix)]
 
     layers = {}
     for name, linear in own.items():
@@ -240,8 +240,8 @@ def eigen(
         path = Path(folder) / f"eigen-{digest.hexdigest()[:32]}.safetensors"
         if path.is_file():
             try:
-                held = load_file(str(path), device=str(matrix.device))
-                return held["values"], held["vectors"]
+                tensors = load_file(str(path), device=str(matrix.device))
+                return tensors["values"], tensors["vectors"]
             except (SafetensorError, OSError, KeyError) as error:
                 warn(f"{path} cannot be read ({error}); the eigenvectors are computed anew.")
     exact = torch.float32 if matrix.device.type == "mps" else torch.float64

@@ -50,9 +50,9 @@ class Factors:
 
     def __post_init__(self):
         for field_ in ("a", "tokens"):
-            if (given := getattr(self, field_)).keys() != self.g.keys():
+            if (mapping := getattr(self, field_)).keys() != self.g.keys():
                 raise CurvatureError(
-                    unfit(field_, given, f"a value for each of the layers of g: {', '.join(list(self.g)[:4])}")
+                    unfit(field_, mapping, f"a value for each of the layers of g: {', '.join(list(self.g)[:4])}")
                 )
 
     @property
@@ -128,13 +128,13 @@ def factors(
     state.load(device)
     shared: dict[str, str] = state.notes.setdefault("shared", {})
     tokens: dict[str, int] = state.notes.setdefault("tokens", dict.fromkeys(chosen, 0))
-    seen: dict[tuple, tuple[str, Tensor]] = {}
+    inputs: dict[tuple, tuple[str, Tensor]] = {}
 
     def sink(name: str, x: Tensor, g: Tensor) -> None:
         tokens[name] += len(x)
         # the tensor is held until the batch ends, so its address is nobody else's; an expert's rows are its own
         own = chosen[name].expert is not None
-        owner, _ = (name, x) if own else seen.setdefault((x.data_ptr(), x.shape, x.stride(), x._version), (name, x))
+        owner, _ = (name, x) if own else inputs.setdefault((x.data_ptr(), x.shape, x.stride(), x._version), (name, x))
         if shared.setdefault(name, owner) == name:
             add_gram(_sum(state, "a", name, x), x)
         elif shared[name] != owner:
@@ -153,7 +153,7 @@ def factors(
         fisher=fisher,
         seed=seed,
         objective=objective,
-        between=seen.clear,
+        between=inputs.clear,
         progress=progress,
         stop=stop,
         label="K-FAC factors",
@@ -264,10 +264,10 @@ def mirrored(upper: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
     return upper.triu() + upper.triu(1).T
 
 
-def require_model(model: Any, made: str, what: str) -> None:
+def require_model(model: Any, weights: str, what: str) -> None:
     """Raises: CurvatureError: `made` is the hash of other weights than the model's."""
-    if not same_weights(model, made):
+    if not same_weights(model, weights):
         raise CurvatureError(
-            f"{what} belongs to weights {made[:12]}, this model's are {weight_hash(model)[:12]}; compute it with this"
+            f"{what} belongs to weights {weights[:12]}, this model's are {weight_hash(model)[:12]}; compute it with this"
             " model, or leave the edit that is in force on it."
         )

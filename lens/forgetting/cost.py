@@ -74,7 +74,7 @@ def step_cost(
         for label in ("plain", "method") if repeat % 2 else ("method", "plain"):
             plan, wrapped, parameters, _ = prepared[label]
             cpu = time.process_time()
-            made = train(
+            training = train(
                 wrapped,
                 plan.rows,
                 dataclasses.replace(recipe, seed=seed + repeat),
@@ -84,7 +84,7 @@ def step_cost(
                 progress=False,
             )
             if repeat:
-                seconds[label].append(made.seconds / steps)
+                seconds[label].append(training.seconds / steps)
                 cpus[label].append((time.process_time() - cpu) / steps)
     ratios = np.array(seconds["method"]) / np.array(seconds["plain"])
     cpu_ratio = float(np.median(np.array(cpus["method"]) / np.array(cpus["plain"])))

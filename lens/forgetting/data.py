@@ -268,21 +268,21 @@ def accuracy(model: HFModel, probe: Probe, *, batch: Count = 64) -> Bool[np.ndar
     with evaluating(model):
         require_causal(plain)
         while order:
-            taken = [i for i in order[:batch] if kinds[i] == kinds[order[0]]]
-            length = max(len(p) + len(a) for p, a in (probe.prompts[i] for i in taken)) - 1
-            places = _places(probe, taken)
-            if len(taken) > 1 and len(taken) * (len(places) if short else length) * width > LOGITS_AT_ONCE:
-                batch = max(1, len(taken) // 2)
+            group = [i for i in order[:batch] if kinds[i] == kinds[order[0]]]
+            length = max(len(p) + len(a) for p, a in (probe.prompts[i] for i in group)) - 1
+            places = _places(probe, group)
+            if len(group) > 1 and len(group) * (len(places) if short else length) * width > LOGITS_AT_ONCE:
+                batch = max(1, len(group) // 2)
                 continue
-            order = order[len(taken) :] if taken == order[: len(taken)] else [i for i in order if i not in taken]
-            ids = torch.zeros(len(taken), length, dtype=torch.long)
-            for row, i in enumerate(taken):
+            order = order[len(group) :] if group == order[: len(group)] else [i for i in order if i not in group]
+            ids = torch.zeros(len(group), length, dtype=torch.long)
+            for row, i in enumerate(group):
                 text = [*probe.prompts[i][0], *probe.prompts[i][1]][:-1]
                 ids[row, : len(text)] = torch.tensor(text)
             options = {"logits_to_keep": torch.tensor(places, device=device)} if short else {}
             best = model(input_ids=ids.to(device), use_cache=False, **options).logits.argmax(-1).cpu()
             where = {p: k for k, p in enumerate(places)} if short else range(length)
-            for row, i in enumerate(taken):
+            for row, i in enumerate(group):
                 prompt, answer = probe.prompts[i]
                 out[i] = all(int(best[row, where[len(prompt) - 1 + t]]) == token for t, token in enumerate(answer))
     return out
@@ -295,7 +295,7 @@ def _kinds_of_length(model: torch.nn.Module, probe: Probe) -> list[Any]:
     if (lengths := Lengths.of(model)) is None:
         return [None] * len(probe.prompts)
     lengths.forget()
-    found = []
+    kind_of_prompt = []
     for i, (prompt, answer) in enumerate(probe.prompts):
         kinds = {lengths.key(n) for n in range(len(prompt), len(prompt) + len(answer))}
         if len(kinds) > 1:
@@ -304,9 +304,9 @@ def _kinds_of_length(model: torch.nn.Module, probe: Probe) -> list[Any]:
                 " model's rotary frequencies change with the length of the text, which one forward cannot show; give a"
                 " shorter or a longer prompt."
             )
-        found.append(kinds.pop())
-    return found
+        kind_of_prompt.append(kinds.pop())
+    return kind_of_prompt
 
 
-def _places(probe: Probe, taken: Sequence[int]) -> list[int]:
-    return sorted({len(p) - 1 + t for p, a in (probe.prompts[i] for i in taken) for t in range(len(a))})
+def _places(probe: Probe, group: Sequence[int]) -> list[int]:
+    return sorted({len(p) - 1 + t for p, a in (probe.prompts[i] for i in group) for t in range(len(a))})

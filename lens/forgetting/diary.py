@@ -24,14 +24,14 @@ _HEAD, _DONE, _WEIGHTS, _LOSSES = "sequence.json", "done.json", "weights.safeten
 
 
 @dataclass(frozen=True)
-class Done:
+class StageEnd:
     """A stage that ended earlier."""
 
     losses: pd.DataFrame
     notes: dict[str, Any]
 
 
-def held(folder: Any) -> contextlib.AbstractContextManager[None]:
+def hold(folder: Any) -> contextlib.AbstractContextManager[None]:
     """Hold the folder of a sequence, if there is one. Raises: lens.locks.Busy: another is at work in it."""
     return (
         contextlib.nullcontext() if folder is None else locks.at_work(files.expanded(folder), "a sequence of trainings")
@@ -53,18 +53,18 @@ class Diary:
             return
         mark, head = fingerprint(what), self.folder / _HEAD
         if head.is_file():
-            held = reading.json_file(head, _refuse)
-            if not isinstance(held.get("what"), dict) or "fingerprint" not in held:
+            record = reading.json_file(head, _refuse)
+            if not isinstance(record.get("what"), dict) or "fingerprint" not in record:
                 raise _refuse(f"{head} is no record of a sequence")
-            if "state" in what and "state" not in held["what"]:
+            if "state" in what and "state" not in record["what"]:
                 raise ForgettingError(
                     f"folder={str(self.folder)!r} was made before folders recorded the state of their model"
                     " (configuration, buffers, adapters), so it cannot be told whether it is this experiment's; give"
                     " an empty folder."
                 )
-            if held["fingerprint"] != mark and held["fingerprint"] != fingerprint(older(what)):
+            if record["fingerprint"] != mark and record["fingerprint"] != fingerprint(older(what)):
                 raise ForgettingError(
-                    f"folder={str(self.folder)!r} holds another experiment ({_difference(held['what'], what)}); give an"
+                    f"folder={str(self.folder)!r} holds another experiment ({_difference(record['what'], what)}); give an"
                     " empty folder, or the same call."
                 )
         else:
@@ -84,7 +84,7 @@ class Diary:
         """Where the training of a stage keeps its checkpoints."""
         return None if (stage := self._stage(number)) is None else stage / "train"
 
-    def note(self, number: int, step: int, found: Mapping[str, np.ndarray]) -> None:
+    def note(self, number: int, step: int, values: Mapping[str, np.ndarray]) -> None:
         """Writes one measurement down."""
         if (stage := self._stage(number)) is None:
             return
@@ -92,7 +92,7 @@ class Diary:
 
         files.write(
             stage / f"step-{step}.safetensors",
-            save({k: np.ascontiguousarray(v) for k, v in found.items()}),
+            save({k: np.ascontiguousarray(v) for k, v in values.items()}),
             parents=True,
         )
 
@@ -122,12 +122,12 @@ class Diary:
         for path in sorted((stage / "train").glob("**/*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
 
-    def finished(self, number: int) -> Done | None:
+    def finished(self, number: int) -> StageEnd | None:
         """What a stage left when it ended; None if it has not."""
         stage = self._stage(number)
         if stage is None or not (stage / _DONE).is_file():
             return None
-        return Done(
+        return StageEnd(
             containers.parquet(stage / _LOSSES, _refuse).to_pandas(),
             reading.json_file(stage / _DONE, _refuse).get("notes", {}),
         )
@@ -153,13 +153,13 @@ def _refuse(said: str) -> ForgettingError:
     return ForgettingError(f"folder: {said}; give an empty folder, and the same call runs anew.")
 
 
-def _difference(held: Any, now: Any, path: str = "") -> str:
+def _difference(there: Any, now: Any, path: str = "") -> str:
     """The first entry in which two records differ."""
     now = json.loads(json.dumps(now))
-    if isinstance(held, dict) and isinstance(now, dict):
-        for key in sorted(held.keys() | now.keys()):
-            if held.get(key) != now.get(key):
-                return _difference(held.get(key), now.get(key), f"{path}.{key}" if path else key)
-    if isinstance(held, list) and isinstance(now, list) and len(held) == len(now):
-        return next(_difference(a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(held, now)) if a != b)
-    return f"{path}: {held!r:.80} there, {now!r:.80} here"
+    if isinstance(there, dict) and isinstance(now, dict):
+        for key in sorted(there.keys() | now.keys()):
+            if there.get(key) != now.get(key):
+                return _difference(there.get(key), now.get(key), f"{path}.{key}" if path else key)
+    if isinstance(there, list) and isinstance(now, list) and len(there) == len(now):
+        return next(_difference(a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(there, now)) if a != b)
+    return f"{path}: {there!r:.80} there, {now!r:.80} here"

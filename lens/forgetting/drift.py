@@ -33,14 +33,14 @@ def weight_drift(before: Mapping[str, Tensor] | HFModel, after: Mapping[str, Ten
         raise ForgettingError(f"before and after are not the same model: they differ in {odd!r}; merge adapters first.")
     groups: dict[tuple[str, int | None], list[float]] = {}
     for name in a:
-        moved, size = (
+        distance, size = (
             float((b[name].double() - a[name].double()).square().sum()),
             float(a[name].double().square().sum()),
         )
         part, layer = _part(name)
         for key in ((part, layer), (part, None), ("all", None)):
             total = groups.setdefault(key, [0.0, 0.0, 0])
-            total[0], total[1], total[2] = total[0] + moved, total[1] + size, total[2] + a[name].numel()
+            total[0], total[1], total[2] = total[0] + distance, total[1] + size, total[2] + a[name].numel()
     rows = [
         {"part": p, "layer": l, "drift": (m / s) ** 0.5 if s else np.nan, "distance": m**0.5, "weights": int(n)}
         for (p, l), (m, s, n) in groups.items()

@@ -45,20 +45,20 @@ def method(name: str | Method, **options: Any) -> Method:
     Raises: ForgettingError: an unknown method, or an option that it does not have.
     """
     if isinstance(name, Method):
-        found = name
+        chosen = name
     elif name in METHODS:
-        found = METHODS[name]
+        chosen = METHODS[name]
     else:
         raise ForgettingError(f"method={shown(name)} is not known; expected the name of one: {', '.join(METHODS)}.")
-    if unknown := [o for o in options if o not in found.options]:
+    if unknown := [o for o in options if o not in chosen.options]:
         raise ForgettingError(
-            f"method {found.name!r} has no option {unknown[0]!r}; it has {', '.join(found.options) or 'none'}."
+            f"method {chosen.name!r} has no option {unknown[0]!r}; it has {', '.join(chosen.options) or 'none'}."
         )
     for option, value in options.items():
-        _like(found.options[option]).of(
-            value, option, ForgettingError, f"method {found.name!r} has {found.options[option]!r}"
+        _like(chosen.options[option]).of(
+            value, option, ForgettingError, f"method {chosen.name!r} has {chosen.options[option]!r}"
         )
-    return replace(found, options={**found.options, **options})
+    return replace(chosen, options={**chosen.options, **options})
 
 
 def _like(default: Any) -> Check:

@@ -114,12 +114,12 @@ def paired(differences: np.ndarray, seed: int, name: str) -> dict[str, Any]:
             "interval": "none: fewer than two values",
         }
     of = "difference" if np.isin(present, (-1.0, 0.0, 1.0)).all() else "number"
-    found = mean_interval(present, seed=seed, values=of, bounds=DIFFERENCE)
-    how = str(found.kind)
+    interval = mean_interval(present, seed=seed, values=of, bounds=DIFFERENCE)
+    how = str(interval.kind)
     return {
-        name: float(found.estimate),
-        "low": float(found.low),
-        "high": float(found.high),
+        name: float(interval.estimate),
+        "low": float(interval.low),
+        "high": float(interval.high),
         "n": len(present),
         "interval": how if how.startswith(NONE) else f"95 % {how}",
     }
@@ -259,22 +259,22 @@ def compare(
                 for n, x in ((name, of), (baseline, read[baseline]))
             )
             apart = ours - theirs
-            found = over_seeds(apart)
+            interval = over_seeds(apart)
             rows.append(
                 {
                     "method": name,
                     "metric": metric,
                     "mean": _mean(ours),
                     "baseline": _mean(theirs),
-                    "difference": float(found.estimate),
-                    "low": float(found.low),
-                    "high": float(found.high),
-                    "n": found.n,
-                    "interval": f"95 % {found.method}" if found.n > 1 else "none: fewer than two values",
+                    "difference": float(interval.estimate),
+                    "low": float(interval.low),
+                    "high": float(interval.high),
+                    "n": interval.n,
+                    "interval": f"95 % {interval.method}" if interval.n > 1 else "none: fewer than two values",
                     "differences": tuple(map(float, apart)),
                     "note": (
-                        f"{signs(apart)}; an exact sign flip cannot go below p = {min(1.0, 2.0 ** (1 - found.n)):.3g}"
-                        if found.n
+                        f"{signs(apart)}; an exact sign flip cannot go below p = {min(1.0, 2.0 ** (1 - interval.n)):.3g}"
+                        if interval.n
                         else ""
                     ),
                 }

@@ -74,13 +74,13 @@ def fisher(
         raise ForgettingError(f"names: {absent[0]!r} is no weight of this model.")
     chosen = {n: own[n] for n in names}
     generator = torch.Generator().manual_seed(int(seed))
-    taken = torch.randperm(len(rows.ids), generator=generator)[:examples]
+    sample = torch.randperm(len(rows.ids), generator=generator)[:examples]
     out, device = {n: torch.zeros_like(p) for n, p in chosen.items()}, next(iter(chosen.values())).device
-    asked = {n: p.requires_grad for n, p in own.items()}
+    flags = {n: p.requires_grad for n, p in own.items()}
     with temporary(model) as here, evaluating(model):
-        here.back(lambda: _ask(own, asked))
+        here.back(lambda: _ask(own, flags))
         _ask(own, {n: n in chosen for n in own})
-        for i in taken.tolist():
+        for i in sample.tolist():
             n = int(rows.lengths[i])
             at = rows.targets[i, :n].nonzero()[:, 0]
             logits = model(input_ids=rows.ids[i : i + 1, :n].to(device), use_cache=False).logits[0, at - 1].float()
@@ -94,7 +94,7 @@ def fisher(
             )
             for name, g in zip(chosen, gradients):
                 if g is not None:
-                    out[name] += g.square() / len(taken)
+                    out[name] += g.square() / len(sample)
     return out
 
 
@@ -103,14 +103,14 @@ def _ask(parameters: Mapping[str, Tensor], whether: Mapping[str, bool]) -> None:
         p.requires_grad_(whether[name])
 
 
-def copied(model: Any, names: Iterable[str]) -> dict[str, Tensor]:
+def weights_now(model: Any, names: Iterable[str]) -> dict[str, Tensor]:
     """Detached copies of named weights."""
     own = dict(model.named_parameters())
     return {n: own[n].detach().clone() for n in names}
 
 
 @torch.no_grad()
-def averaged(model: Any, towards: Mapping[str, Tensor], ratio: float) -> None:
+def move_towards(model: Any, towards: Mapping[str, Tensor], ratio: float) -> None:
     """Moves weights in place: ``(1 - ratio) * now + ratio * towards``."""
     for name, p in model.named_parameters():
         if name in towards:
@@ -129,8 +129,8 @@ def upper_layers(model: Any, share: float) -> tuple[Trains, list[str]]:
 
     a = anatomy(model)
     frozen_blocks = a.layers[: int(share * a.n_layers)]
-    held = {id(p) for block in frozen_blocks for p in block.parameters()} | {id(p) for p in a.embedding.parameters()}
-    early = [name for name, p in model.named_parameters() if id(p) in held]
+    frozen = {id(p) for block in frozen_blocks for p in block.parameters()} | {id(p) for p in a.embedding.parameters()}
+    early = [name for name, p in model.named_parameters() if id(p) in frozen]
     # learned positions also lie below every block
     early += [name for name, p in model.named_parameters() if name.split(".")[-2:-1] in (["wpe"], ["embed_positions"])]
     closed = set(early)

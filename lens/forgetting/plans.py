@@ -15,7 +15,7 @@ from ..training import Batch, Recipe, Rows, Term, order_of
 from .data import ForgettingError, Stage
 from .guide import Guide, HeadOutputs, inserted
 from .losses import divergence, gated, head_distance
-from .penalties import Trains, attention_weights, averaged, copied, fisher, squared_change, upper_layers
+from .penalties import Trains, attention_weights, fisher, move_towards, squared_change, upper_layers, weights_now
 from .teachers import Teacher
 
 
@@ -246,7 +246,7 @@ def progressive(setup: Setup, o: Mapping[str, Any]) -> Plan:
 
 def l2sp(setup: Setup, o: Mapping[str, Any]) -> Plan:
     """The squared distance from the stage's start as a penalty."""
-    anchor = copied(setup.model, setup.touched)
+    anchor = weights_now(setup.model, setup.touched)
     return Plan(
         setup.stage.rows, {"penalty": lambda model, batch, outputs: o["alpha"] / 2 * squared_change(model, anchor)}
     )
@@ -254,7 +254,7 @@ def l2sp(setup: Setup, o: Mapping[str, Any]) -> Plan:
 
 def ewc(setup: Setup, o: Mapping[str, Any]) -> Plan:
     """The same, each weight's share scaled by its Fisher information on old rows."""
-    anchor, old_rows = copied(setup.model, setup.touched), setup.require_old_rows()
+    anchor, old_rows = weights_now(setup.model, setup.touched), setup.require_old_rows()
     weights = fisher(setup.model, old_rows, setup.touched, kind=o["fisher"], examples=o["examples"], seed=setup.seed)
     largest = max(float(w.max()) for w in weights.values())
     return Plan(
@@ -286,8 +286,8 @@ def averaging(setup: Setup, o: Mapping[str, Any]) -> Plan:
         raise ForgettingError(
             f"to={o['to']!r}, ratio={o['ratio']}: expected 'first' or 'stage', and a ratio from 0 to 1."
         )
-    towards = copied(setup.model if o["to"] == "stage" or setup.number == 0 else setup.first(), setup.touched)
-    return Plan(setup.stage.rows, finish=lambda model: averaged(model, towards, o["ratio"]))
+    towards = weights_now(setup.model if o["to"] == "stage" or setup.number == 0 else setup.first(), setup.touched)
+    return Plan(setup.stage.rows, finish=lambda model: move_towards(model, towards, o["ratio"]))
 
 
 def replay(setup: Setup, o: Mapping[str, Any]) -> Plan:
@@ -295,7 +295,7 @@ def replay(setup: Setup, o: Mapping[str, Any]) -> Plan:
     own, share = setup.stage.rows, float(o["share"])
     if not 0 < share < 1:
         raise ForgettingError(f"share={share}: expected the share of old rows among all, between 0 and 1.")
-    pool = joined([setup.require_old_rows(), *(s.rows for s in setup.earlier if o["earlier"])])
+    pool = join_rows([setup.require_old_rows(), *(s.rows for s in setup.earlier if o["earlier"])])
     count = max(1, round(share / (1 - share) * len(own.ids)))
     generator, size = torch.Generator().manual_seed(setup.seed), len(pool.ids)
     pick = (
@@ -303,10 +303,10 @@ def replay(setup: Setup, o: Mapping[str, Any]) -> Plan:
         if count <= size
         else torch.randint(size, (count,), generator=generator)
     )
-    return Plan(joined([own, pool.take(pick)]), notes={"replayed_rows": count, "replay_pool": size})
+    return Plan(join_rows([own, pool.take(pick)]), notes={"replayed_rows": count, "replay_pool": size})
 
 
-def joined(parts: list[Rows]) -> Rows:
+def join_rows(parts: list[Rows]) -> Rows:
     """Rows under each other, padded to the longest."""
     width = max(p.ids.shape[1] for p in parts)
 

@@ -136,9 +136,11 @@ def _by_layer(vector: Any, layers: Sequence[int], d_model: int, name: str) -> li
         own = None if hasattr(vector, "at_site") else getattr(vector, "direction", vector)
     except Exception:  # an object may fail in any way
         raise ForgettingError(unfit(name, vector, _VECTOR)) from None
-    given = [vector.at_site(Site("resid_post", layer=l)) if own is None and vector is not None else own for l in layers]
-    given = [v.detach().float() if isinstance(v, Tensor) and v.is_floating_point() else v for v in given]
-    out = [torch.as_tensor(array(v, name, _VECTOR, ForgettingError, dtype=np.float64)).float() for v in given]
+    vectors = [
+        vector.at_site(Site("resid_post", layer=l)) if own is None and vector is not None else own for l in layers
+    ]
+    vectors = [v.detach().float() if isinstance(v, Tensor) and v.is_floating_point() else v for v in vectors]
+    out = [torch.as_tensor(array(v, name, _VECTOR, ForgettingError, dtype=np.float64)).float() for v in vectors]
     if bad := [v for v in out if v.ndim != 1 or len(v) != d_model]:
         raise ForgettingError(
             f"{name} has shape {tuple(bad[0].shape)}, this model d_model {d_model}; expected one vector of that width,"
@@ -169,11 +171,11 @@ def _right(model: Model, probe: Probe, shape: tuple[int, int, int], edit_of, pro
                 for s in range(strengths):
                     yield Cell((at, c, s), at, (edit_of((c, at, s), lengths[i] - 1),))
 
-    done: set[int] = set()
+    complete: set[int] = set()
 
     def told(values: Values, batch: Sequence[int], span: tuple[int, int]) -> None:
-        done.update(batch)
-        progress(len(done), len(lengths))
+        complete.update(batch)
+        progress(len(complete), len(lengths))
 
     grid = Sweep(
         model,
@@ -222,16 +224,16 @@ def recovered(result: xr.Dataset, before: Any = None, *, seed: Seed = 0) -> pd.D
         raise ForgettingError(
             f"before has shape {np.shape(before)}; expected one truth value for each of the {n} prompts."
         )
-    held: dict[str, list[np.ndarray]] = {}
+    outcomes: dict[str, list[np.ndarray]] = {}
     cells: dict[str, list[tuple[float, float, float]]] = {}
     for c, condition in enumerate(map(str, result.condition.values)):
         means = correct[c][..., half.select].mean(-1)
         l, s = np.unravel_index(int(means.argmax()), means.shape)
         name = next((label for label in RANDOM.values() if condition.removeprefix(f"{label} ").isdigit()), condition)
-        held.setdefault(name, []).append(correct[c, l, s][half.report])
+        outcomes.setdefault(name, []).append(correct[c, l, s][half.report])
         cells.setdefault(name, []).append((float(result.layer[l]), float(result.strength[s]), float(means[l, s])))
     rows = []
-    for condition, draws in held.items():
+    for condition, draws in outcomes.items():
         values, where = np.mean(draws, 0), cells[condition]
         apart = bootstrap(values - base[half.report], seed=seed, bounds=DIFFERENCE)
         layer, strength = where[0][:2] if len(draws) == 1 else (np.nan, np.nan)
@@ -252,7 +254,7 @@ def recovered(result: xr.Dataset, before: Any = None, *, seed: Seed = 0) -> pd.D
         if before is not None:
             lost = float(np.asarray(before, float)[half.report].mean() - base[half.report].mean())
             row |= {"lost": lost, "share": gain / lost if lost > 0 else np.nan}
-        control = held.get(RANDOM.get(condition, ""))
+        control = outcomes.get(RANDOM.get(condition, ""))
         if control is not None:
             over = bootstrap_comparison(
                 values, np.mean(control, 0), statistic="difference", seed=seed, bounds=DIFFERENCE

@@ -26,7 +26,7 @@ from ..stats.units import repeated
 from ..training import Recipe, Rows, Trained, train
 from .adapters import LoRA
 from .data import ForgettingError, Probe, Stage, accuracy, anatomy
-from .diary import Diary, held
+from .diary import Diary, hold
 from .guide import Guide
 from .methods import Method
 from .methods import method as method_of
@@ -101,7 +101,7 @@ def sequential(
     if isinstance(recipe, Recipe):
         recipe = [recipe] * len(stages)
     chosen, guides, watch = method_of(method), dict(guides or {}), dict(watch or {})
-    probes = _checked(stages, probes, recipe, chosen, guides, old_rows)
+    probes = every_probe(stages, probes, recipe, chosen, guides, old_rows)
     model = ModelLike().of(make_model(), "make_model()", ForgettingError)
     if hasattr(model, "original_model") or hasattr(model, "get_base_model"):
         raise ForgettingError(
@@ -128,15 +128,15 @@ def sequential(
         watch=sorted(watch),
         old_rows=None if old_rows is None else _digest(old_rows),
     )
-    seen = anatomy(model)
-    record = record_of(model, Plainly(model, seen.dtype, seen.device), "forgetting", call, seed=seed, store=folder)
-    with held(folder):
+    view = anatomy(model)
+    record = record_of(model, Plainly(model, view.dtype, view.device), "forgetting", call, seed=seed, store=folder)
+    with hold(folder):
         diary = Diary(
             folder,
             {"model": record["model"]["hash"], "state": record["model"]["state"], "seed": seed, "call": record["call"]},
             save_weights,
         )
-        run = _Run(
+        run = _Training(
             make_model,
             model,
             tuple(stages),
@@ -158,8 +158,8 @@ def sequential(
 
 
 @dataclass
-class _Run:
-    """The state of a sequence under way."""
+class _Training:
+    """A sequence under way: its model, and what was measured so far."""
 
     make_model: Callable[[], Any]
     model: Any
@@ -175,18 +175,18 @@ class _Run:
     memory_mb: float
     progress: bool | None
     stop: Callable[[], bool] | None
-    seen: dict[tuple[int, int], dict[str, np.ndarray]] = field(default_factory=dict)
+    measurements: dict[tuple[int, int], dict[str, np.ndarray]] = field(default_factory=dict)
     losses: list[pd.DataFrame] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
 
     def all(self, recipes: Seq[Recipe], steps: Seq[int]) -> tuple[str, str]:
         for number, (stage, recipe) in enumerate(zip(self.stages, recipes)):
-            done = self.diary.finished(number)
-            if done is not None:
+            stored = self.diary.finished(number)
+            if stored is not None:
                 self.diary.load_weights(number, self.model)
                 self.recall(number)
-                self.losses.append(done.losses)
-                self.notes.append(done.notes)
+                self.losses.append(stored.losses)
+                self.notes.append(stored.notes)
                 continue
             trained, notes = self.stage(number, recipe, steps)
             self.losses.append(trained.losses.assign(stage=stage.name))
@@ -203,8 +203,10 @@ class _Run:
     def recall(self, number: int) -> None:
         """What is known of a stage: where the one before it ended, and what was written down."""
         if number:
-            self.seen[number, 0] = self.seen[number - 1, max(s for j, s in self.seen if j == number - 1)]
-        self.seen |= {(number, step): m for step, m in self.diary.measurements(number).items()}
+            self.measurements[number, 0] = self.measurements[
+                number - 1, max(s for j, s in self.measurements if j == number - 1)
+            ]
+        self.measurements |= {(number, step): m for step, m in self.diary.measurements(number).items()}
 
     def stage(self, number: int, recipe: Recipe, steps: Seq[int]) -> tuple[Trained, dict[str, Any]]:
         stage = self.stages[number]
@@ -215,7 +217,7 @@ class _Run:
             else tuple(n for n, _ in self.model.named_parameters())
         )
         self.recall(number)
-        if (number, 0) not in self.seen:
+        if (number, 0) not in self.measurements:
             self.measure(number, 0, self.model)
         setup = Setup(
             self.model,
@@ -265,16 +267,16 @@ class _Run:
         """Every probe and watched array, kept and written down; returns the accuracies."""
         from .data import core
 
-        found: dict[str, np.ndarray] = {f"probe/{p.name}": accuracy(model, p) for p in self.probes}
+        values: dict[str, np.ndarray] = {f"probe/{p.name}": accuracy(model, p) for p in self.probes}
         with evaluating(model), torch.no_grad():
             for name, of in self.watch.items():
                 value = of(core(model))
-                found[f"watch/{name}"] = np.array(
+                values[f"watch/{name}"] = np.array(
                     value.detach().float().cpu().numpy() if isinstance(value, torch.Tensor) else value, dtype=np.float32
                 )  # a copy: weights go on changing
-        self.seen[number, step] = found
-        self.diary.note(number, step, found)
-        return {p.name: float(found[f"probe/{p.name}"].mean()) for p in self.probes}
+        self.measurements[number, step] = values
+        self.diary.note(number, step, values)
+        return {p.name: float(values[f"probe/{p.name}"].mean()) for p in self.probes}
 
     def finished(
         self, steps: Seq[int], recipes: Seq[Recipe], record: dict[str, Any], status: str, about: str
@@ -282,13 +284,13 @@ class _Run:
         longest = max(len(p.prompts) for p in self.probes)
         correct = np.full((len(self.stages), len(steps), len(self.probes), longest), np.nan, np.float32)
         watched: dict[str, np.ndarray] = {}
-        for (number, step), found in self.seen.items():
+        for (number, step), values in self.measurements.items():
             if step not in steps:
                 continue
             for k, p in enumerate(self.probes):
-                correct[number, steps.index(step), k, : len(p.prompts)] = found[f"probe/{p.name}"]
+                correct[number, steps.index(step), k, : len(p.prompts)] = values[f"probe/{p.name}"]
             for name in self.watch:
-                value = found[f"watch/{name}"]
+                value = values[f"watch/{name}"]
                 whole = watched.setdefault(
                     name, np.full((len(self.stages), len(steps), *value.shape), np.nan, np.float32)
                 )
@@ -338,7 +340,7 @@ class _Run:
         return Sequence(results.stamp(ds, record), self.model, watched, losses, status, about, self.notes)
 
 
-def _checked(stages, probes, recipes, chosen: Method, guides, old_rows) -> tuple[Probe, ...]:
+def every_probe(stages, probes, recipes, chosen: Method, guides, old_rows) -> tuple[Probe, ...]:
     if not stages:
         raise ForgettingError("stages=[]: give at least one lens.forgetting.Stage.")
     if len(recipes) != len(stages):

@@ -41,37 +41,37 @@ def summary(result: xr.Dataset, *, seed: Seed = 0, cluster: Any = "auto") -> xr.
     """
     check(result)
     start, end = at_start(result), at_end(result).isel(stage=-1)
-    moved = (end - start).transpose("probe", "prompt").values
+    changes = (end - start).transpose("probe", "prompt").values
     last = end.transpose("probe", "prompt").values
-    kinds = np.broadcast_to(result.kind.values[:, None], moved.shape)
-    known: dict[str, dict[str, Any]] = {}
+    kinds = np.broadcast_to(result.kind.values[:, None], changes.shape)
+    tests: dict[str, dict[str, Any]] = {}
 
     def tested(which: str) -> dict[str, Any]:
-        if which not in known:
-            there = ~np.isnan(last if which == NEW else moved) & (
+        if which not in tests:
+            there = ~np.isnan(last if which == NEW else changes) & (
                 (kinds != NEW) if which == GENERAL else kinds == which
             )
             units, note = clusters(*_labels(result, cluster, there), UNITS)
             n = int(there.sum()) if units is None else int(units.max()) + 1
-            about = None if which == NEW else _change(moved[there], kinds[there], units, n, seed)
-            known[which] = {"n": n, "units": note} | (about or {})
-        return known[which]
+            about = None if which == NEW else _change(changes[there], kinds[there], units, n, seed)
+            tests[which] = {"n": n, "units": note} | (about or {})
+        return tests[which]
 
     rows = []
     for metric, value in numbers(result, seed).items():
         kind, _, what = metric.rpartition(" ")
-        found = tested(GENERAL if metric in (GENERAL, GAP) else kind or NEW)
+        test = tested(GENERAL if metric in (GENERAL, GAP) else kind or NEW)
         rows.append(
-            {"metric": metric, "mean": value} | found | ({} if what == "change" else _nothing("of changes only"))
+            {"metric": metric, "mean": value} | test | ({} if what == "change" else _nothing("of changes only"))
         )
     names = ("mean", "low", "high", "interval_kind", "n", "p", "p_kind", "units")
-    made = xr.Dataset(
+    table = xr.Dataset(
         {name: ("metric", np.array([row[name] for row in rows])) for name in names},
         {"metric": [row["metric"] for row in rows]},
     )
     record = results.provenance(result) if results.ATTRIBUTE in result.attrs else {}
     about = {"kind": "forgetting summary", "of": record.get("kind"), "statistics": {"level": 0.95, "seed": seed}}
-    return results.stamp(made, record | about)
+    return results.stamp(table, record | about)
 
 
 def _nothing(why: str) -> dict[str, Any]:
@@ -92,11 +92,11 @@ def _change(values: np.ndarray, kinds: np.ndarray, units: np.ndarray | None, n: 
     weighted: np.ndarray = values * (len(values) / (len(names) * count))[which]
     if units is not None:
         weighted = np.bincount(units, weighted) * (n / len(values))
-    found, test = paired(weighted, seed, "change"), sign_flip(weighted, seed=seed)
+    interval, test = paired(weighted, seed, "change"), sign_flip(weighted, seed=seed)
     return {
-        "low": found["low"],
-        "high": found["high"],
-        "interval_kind": found["interval"],
+        "low": interval["low"],
+        "high": interval["high"],
+        "interval_kind": interval["interval"],
         "p": float(test),
         "p_kind": test.kind_if,
     }
@@ -110,16 +110,16 @@ def _labels(result: xr.Dataset, cluster: Any, there: np.ndarray) -> tuple[Any, i
         str(c): x for c, x in result.coords.items() if x.dims and set(x.dims) <= {"probe", "prompt"} and c != "prompt"
     }
     blank = xr.DataArray(np.zeros(there.shape), dims=("probe", "prompt"))
-    known = {
+    fields = {
         name: x.drop_vars(list(x.coords)).broadcast_like(blank).transpose("probe", "prompt").values[there].tolist()
         for name, x in over.items()
     }
     if cluster is None or isinstance(cluster, str):
-        return cluster, int(there.sum()), known
+        return cluster, int(there.sum()), fields
     labels = array(cluster, "cluster", "one label for each prompt of each probe", ForgettingError, kinds="biufUSO")
     if labels.shape != there.shape:
         raise StatisticsError(
             f"cluster has shape {labels.shape}; expected one label for each prompt of each probe {there.shape}, a"
-            f" coordinate ({', '.join(known)}), 'auto' or None."
+            f" coordinate ({', '.join(fields)}), 'auto' or None."
         )
-    return labels[there], int(there.sum()), known
+    return labels[there], int(there.sum()), fields

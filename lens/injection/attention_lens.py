@@ -288,8 +288,8 @@ def train_lenses(
     """
     if texts is None:
         texts, groups = lens_texts()
-    known = {n: options[n] for n in ("start", "memory_mb", "progress") if n in options}
-    data = collect(model, texts, layers, groups=groups, **known)
+    shared = {n: options[n] for n in ("start", "memory_mb", "progress") if n in options}
+    data = collect(model, texts, layers, groups=groups, **shared)
     bar = tqdm(data.z, desc="lenses", unit="layer", delay=2.0, leave=False, disable=hidden(options.get("progress")))
     return {layer: AttentionLens.train(model, data, layer, **options) for layer in bar}
 
@@ -314,7 +314,7 @@ def lens_reading(
 
     Raises: InjectionError: no lens, two of one layer, a lens of another model.
     """
-    given = []
+    chosen = []
     for one in (
         [lenses] if isinstance(lenses, AttentionLens) else lenses.values() if isinstance(lenses, Mapping) else lenses
     ):
@@ -322,16 +322,16 @@ def lens_reading(
             raise InjectionError(
                 f"lenses holds {shown(one)}, which is no AttentionLens; train some with train_lenses(model, layers)."
             )
-        given.append(one)
-    if not given:
+        chosen.append(one)
+    if not chosen:
         raise InjectionError("lenses holds no AttentionLens; train some with train_lenses(model, layers).")
-    of = sorted(x.layer for x in given)
+    of = sorted(x.layer for x in chosen)
     if len(set(of)) != len(of):
         raise InjectionError(f"lenses: layers {of} repeat; give one lens a layer.")
-    if other := [x for x in given if not same_weights(model, x.model_hash)]:
+    if other := [x for x in chosen if not same_weights(model, x.model_hash)]:
         raise InjectionError(f"lenses: {other[0]} belongs to a model with other weights; train it on this one.")
-    weights = {x.layer: lambda x=x: x.weight for x in sorted(given, key=lambda x: x.layer)}
-    fits = {str(x.layer): {n: v for n, v in x.report.items() if n != "validation"} for x in given}
+    weights = {x.layer: lambda x=x: x.weight for x in sorted(chosen, key=lambda x: x.layer)}
+    fits = {str(x.layer): {n: v for n, v in x.report.items() if n != "validation"} for x in chosen}
     return read_heads(
         model,
         items,

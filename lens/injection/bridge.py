@@ -207,12 +207,12 @@ def memory_tokens(model: Any, memory: str) -> list[tuple[int, ...]]:
 
     Raises: InjectionError for a memory that tokenises to nothing or is unknown to the tokenizer.
     """
-    found: list[tuple[int, ...]] = []
+    variants: list[tuple[int, ...]] = []
     for text in (memory.strip(), f" {memory.strip()}"):
         distinct = tuple(dict.fromkeys(token_ids(model, text)))
-        if distinct not in found:
-            found.append(distinct)
-    return found
+        if distinct not in variants:
+            variants.append(distinct)
+    return variants
 
 
 def partners(items: Sequence[Item], seed: int = 0) -> list[int | None]:

@@ -94,5 +94,5 @@ def _random_direction(memory: Memory, draw: np.random.Generator) -> Memory:
 
 def _word(words: Sequence[str], item: Item, draw: np.random.Generator) -> str:
     """A word that is part of neither the memory nor the answer."""
-    taken = f" {item.memory} {item.answer} ".lower()
-    return str(draw.choice([w for w in words if w.lower() not in taken]))
+    words_in_use = f" {item.memory} {item.answer} ".lower()
+    return str(draw.choice([w for w in words if w.lower() not in words_in_use]))

@@ -147,19 +147,19 @@ def summary(
         "mean_percent": "%",
     }
     coords = {d: ds[d] for d in dims}
-    made = xr.Dataset(
+    table = xr.Dataset(
         {k: (dims, np.asarray(v, dtype=np.float64), {"units": measured.get(k, "1")}) for k, v in out.items()},
         coords=coords,
     )
-    made["interval_kind"], made["n"] = (dims, np.broadcast_to(interval.kind, p.shape)), (dims, (~np.isnan(x)).sum(0))
+    table["interval_kind"], table["n"] = (dims, np.broadcast_to(interval.kind, p.shape)), (dims, (~np.isnan(x)).sum(0))
     kind = np.where(
         skewed(x.reshape(len(x), -1)).reshape(p.shape),
         SKEWED,
         f"{test.kind} {SYMMETRIC}" if test.guaranteed else test.kind,
     )
-    made["p_kind"] = (dims, np.where(np.isnan(p), "none: no values", kind))
-    made["units"] = ((), note)
-    known = results.provenance(ds)
+    table["p_kind"] = (dims, np.where(np.isnan(p), "none: no values", kind))
+    table["units"] = ((), note)
+    record = results.provenance(ds)
     call = {
         "of": of,
         "against": against,
@@ -172,7 +172,7 @@ def summary(
         "n_items": int(ds.sizes["item"]),
         "units": note,
     }
-    return results.stamp(made, known | {"kind": "injection summary", "call": known["call"] | {"summary": call}})
+    return results.stamp(table, record | {"kind": "injection summary", "call": record["call"] | {"summary": call}})
 
 
 @door(InjectionError)

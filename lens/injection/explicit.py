@@ -76,7 +76,7 @@ def from_explicit(
     others = partners(items, seed) if control else [None] * len(items)
     keep = (site,) if site in ("z", "mlp_out") else ()
     heads = list(range(decoder.n_heads)) if PATCHED[site] else [None]
-    held: dict[int, list[Tensor]] = {}
+    sources: dict[int, list[Tensor]] = {}
     single = np.full(len(items), np.nan)
 
     @torch.no_grad()
@@ -96,10 +96,10 @@ def from_explicit(
                 [source.get(site, l)[source.starts[row] + len(encoded[i].explicit_ids) - 1] for l in layers]
             )
 
-        held.clear()
+        sources.clear()
         row_of_control = {i: row for row, i in enumerate(controls, start=len(batch))}
         for row, i in enumerate(batch):
-            held[i] = [at_last(row, i), *([at_last(row_of_control[i], controls[i])] if i in controls else [])]
+            sources[i] = [at_last(row, i), *([at_last(row_of_control[i], controls[i])] if i in controls else [])]
             at = (
                 source.starts[row]
                 + len(encoded[i].explicit_ids)
@@ -112,7 +112,7 @@ def from_explicit(
 
     def cells(i: int, source: Runs, k: int) -> Iterator[Cell]:
         position = (len(encoded[i].ids) - 1,)
-        for condition, values in enumerate(held[i]):
+        for condition, values in enumerate(sources[i]):
             for at, layer in enumerate(layers):
                 for h, head in enumerate(heads):
                     value = values[at] if head is None else values[at, head]

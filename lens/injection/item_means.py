@@ -60,27 +60,27 @@ def over_items(
     if ds.sizes["item"] < 2:
         raise InjectionError("ds has one item; an interval over items needs at least two.")
     own, control = ds[variable], ds.get(f"{variable}_other")
-    kept = {c: ds[c] for c in ds.coords if not set(ds[c].dims) - set(own.dims) and "item" not in ds[c].dims}
-    made, options = (
-        xr.Dataset(coords=kept),
+    coords = {c: ds[c] for c in ds.coords if not set(ds[c].dims) - set(own.dims) and "item" not in ds[c].dims}
+    table, options = (
+        xr.Dataset(coords=coords),
         dict(level=level, resamples=resamples, flips=flips, method=method, seed=seed),
     )
     fields = {str(c): ds[c].values.tolist() for c in ds.coords if ds[c].dims == ("item",) and c != "item"}
     units, note = clusters(cluster, ds.sizes["item"], fields, UNITS, "items")
-    made.update(_tested(own, "mean", "", units, options))
+    table.update(_tested(own, "mean", "", units, options))
     if control is not None and control.notnull().any():
-        made.update(_tested(control, "mean", "_other", units, options))
-        made.update(_tested(own - control, "excess", "excess", units, options))
-    for name in made.data_vars:
+        table.update(_tested(control, "mean", "_other", units, options))
+        table.update(_tested(own - control, "excess", "excess", units, options))
+    for name in table.data_vars:
         if (
             str(name).startswith(("mean", "low", "high", "excess"))
             and "_p" not in str(name)
-            and made[name].dtype.kind == "f"
+            and table[name].dtype.kind == "f"
         ):
-            made[name].attrs["units"] = own.attrs.get("units", "")
-    made["units"] = ((), note)
+            table[name].attrs["units"] = own.attrs.get("units", "")
+    table["units"] = ((), note)
     return results.stamp(
-        made,
+        table,
         {
             **results.provenance(ds),
             "kind": "items summary",
@@ -92,9 +92,9 @@ def over_items(
 def _tested(x: xr.DataArray, mean: str, label: str, units: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     x = x.transpose("item", ...)
     out, _ = tested(np.asarray(x.values, float), units, **options)
-    named = {
+    rename = {
         "": lambda n: n,
         "_other": lambda n: f"{n}_other",
         "excess": lambda n: mean if n == "mean" else f"{mean}_{n}",
     }[label]
-    return {named(n): (x.dims[1:], v) for n, v in out.items()}
+    return {rename(n): (x.dims[1:], v) for n, v in out.items()}

@@ -199,11 +199,11 @@ def load_items(
             f" {len(records)} items; groups: {', '.join(sorted({r['group'] for r in records})) or 'none'}."
         )
     if limit is not None:
-        seen: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         turn = []
         for r in chosen:
-            turn.append(seen[r["group"]])
-            seen[r["group"]] += 1
+            turn.append(counts[r["group"]])
+            counts[r["group"]] += 1
         chosen = [chosen[i] for i in sorted(range(len(chosen)), key=turn.__getitem__)[:limit]]
     return [_item(path, r) for r in chosen]
 
@@ -286,7 +286,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
             trimmed.append(number)
         record: dict[str, str | None] = {name: value.strip() or None for name, value in values.items()}
         record["answer"] = f" {record['answer']}"
-        record["subject"] = _found(record["subject"], values["prompt"].strip())
+        record["subject"] = _as_written(record["subject"], values["prompt"].strip())
         if record["subject"] is None and values["subject"]:
             odd.append(number)
         records.append(record | {"id": f"{path.stem}:{number - 2}", "group": "", "split": SPLITS[number % 2]})
@@ -310,7 +310,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _found(subject: str | None, prompt: str) -> str | None:
+def _as_written(subject: str | None, prompt: str) -> str | None:
     """The subject as it stands in the prompt, whatever its capitals; None where it does not."""
     if not subject:
         return None

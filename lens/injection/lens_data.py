@@ -56,20 +56,20 @@ def lens_texts(
     Raises: InjectionError for unknown data or too small an ``n``.
     """
     rng = np.random.default_rng(seed)
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for name in data:
         if name == "multihop":
             for item in load_items("own"):
-                found |= {text: f"multihop {item.group}" for text in (item.prompt, item.explicit)}
+                labels |= {text: f"multihop {item.group}" for text in (item.prompt, item.explicit)}
         else:
             # a label is set, group, number of the template and subject: facts-country-capital-0-Greece
-            found |= {pair.clean: re.split(r"-\d+", pair.label)[0].replace("-", " ", 1) for pair in load_pairs(name)}
-    sources = list(found)
+            labels |= {pair.clean: re.split(r"-\d+", pair.label)[0].replace("-", " ", 1) for pair in load_pairs(name)}
+    sources = list(labels)
     texts: dict[str, str] = {}
     for i in rng.permutation(len(sources)):
         words = sources[i].split(" ")
         cut = len(words) if rng.random() < 0.5 or len(words) < 3 else int(rng.integers(2, len(words)))
-        texts.setdefault(" ".join(words[:cut]), found[sources[i]])
+        texts.setdefault(" ".join(words[:cut]), labels[sources[i]])
         if len(texts) == n:
             break
     return list(texts), list(texts.values())

@@ -84,8 +84,8 @@ class LensFit:
         written = (self.z.flatten(1) @ begin[0].flatten(0, 1)).square().mean().sqrt()
         sizes = begin[0].square().mean().sqrt(), _size(self.block, written)
         require_autograd(InjectionError, "training a lens")
-        moved = [torch.zeros_like(x, requires_grad=True) for x in begin]
-        optimiser = torch.optim.Adam(moved, lr=self.lr)
+        offsets = [torch.zeros_like(x, requires_grad=True) for x in begin]
+        optimiser = torch.optim.Adam(offsets, lr=self.lr)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / max(1, steps))
         order, queue = np.random.default_rng(seed), np.zeros(0, np.int64)
         best, looks = (0, float(self.kl(validation).mean()), begin), []
@@ -99,7 +99,7 @@ class LensFit:
             now, queue = torch.as_tensor(queue[:batch], device=self.z.device), queue[batch:]
             target = self.target(now)
             with torch.enable_grad():
-                weight, bias = (b + s * m for b, s, m in zip(begin, sizes, moved))
+                weight, bias = (b + s * m for b, s, m in zip(begin, sizes, offsets))
                 # the model's entropy does not depend on the lens: the cross entropy has the gradient of the KL
                 loss = -(target.exp() * self.logprobs(weight, bias, now)).sum(-1).mean()
             if not torch.isfinite(loss):
@@ -112,7 +112,7 @@ class LensFit:
             optimiser.step()
             schedule.step()
             if step % max(1, steps // _LOOKS) == 0 or step == steps:
-                self.weight, self.bias = (b + s * m.detach() for b, s, m in zip(begin, sizes, moved))
+                self.weight, self.bias = (b + s * m.detach() for b, s, m in zip(begin, sizes, offsets))
                 looks.append([step, float(self.kl(validation).mean())])
                 if looks[-1][1] < best[1]:
                     best = (step, looks[-1][1], (self.weight, self.bias))

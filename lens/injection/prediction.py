@@ -65,93 +65,93 @@ def predicts(
     Source: Spearman 1904; Fisher 1921 (z); Efron and Tibshirani 1993, chapter 6; Phipson and Smyth 2010.
     """
     if isinstance(maps, xr.DataArray):
-        named = {str(maps.name or "map"): maps}
+        by_name = {str(maps.name or "map"): maps}
     else:
-        named = {str(name): values for name, values in maps.items()}
+        by_name = {str(name): values for name, values in maps.items()}
     if isinstance(maps, xr.Dataset):
-        named = {n: m for n, m in named.items() if set(m.dims) in ({"item", "layer"}, {"item", "layer", "head"})}
-    if not named:
+        by_name = {n: m for n, m in by_name.items() if set(m.dims) in ({"item", "layer"}, {"item", "layer", "head"})}
+    if not by_name:
         raise InjectionError(
             f"maps is a {type(maps).__name__} without a map; expected DataArrays over (item, layer) or (item, layer,"
             " head)."
         )
     rows = [
         _predicted(*_matched(name, m, effect), name, over_heads, splits, resamples, permutations, level, seed)
-        for name, m in named.items()
+        for name, m in by_name.items()
     ]
-    ds = xr.Dataset({n: ("map", np.array([r[n] for r in rows])) for n in rows[0]}, {"map": list(named)})
+    ds = xr.Dataset({n: ("map", np.array([r[n] for r in rows])) for n in rows[0]}, {"map": list(by_name)})
     ds["p_holm"] = ("map", np.atleast_1d(stats.holm(ds.p.values)))
     ds["interval_kind"] = (
         "map",
         np.where(np.isfinite(ds.low.values), KIND, f"{NONE}: too few resamples have a correlation"),
     )
-    ds["p_kind"] = ("map", [f"monte carlo if {CELLS}"] * len(named))
+    ds["p_kind"] = ("map", [f"monte carlo if {CELLS}"] * len(by_name))
     call = dict(over_heads=over_heads, splits=splits, resamples=resamples, permutations=permutations, level=level)
     return results.stamp(ds, {"kind": "prediction", "call": call, "seed": seed})
 
 
-def _matched(name: str, made: Any, effect: xr.DataArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _matched(name: str, reading: Any, effect: xr.DataArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The map ``[item, layer, head]``, the effect ``[item, layer, head or 1]`` on the same items and layers, and the
     layers; incomplete layers and items are left out.
     """
-    for argument, x in ((f"maps[{name!r}]", made), ("effect", effect)):
+    for argument, x in ((f"maps[{name!r}]", reading), ("effect", effect)):
         if set(x.dims) not in ({"item", "layer"}, {"item", "layer", "head"}) or x.dtype.kind not in "fiub":
             raise InjectionError(
                 f"{argument} has axes {x.dims} and values of {x.dtype}; expected a DataArray of numbers over "
                 "(item, layer) or (item, layer, head): select one strength and condition."
             )
-    if "head" in effect.dims and "head" not in made.dims:
+    if "head" in effect.dims and "head" not in reading.dims:
         raise InjectionError(
             f"maps[{name!r}] has no head axis but effect has; take effect.mean('head'), or a map by head."
         )
-    if "label" in made.coords and "label" in effect.coords:
+    if "label" in reading.coords and "label" in effect.coords:
         at = {label: i for i, label in enumerate(effect.label.values)}
-        mine = [i for i, label in enumerate(made.label.values) if label in at]
-        if len(at) != effect.sizes["item"] or len(set(made.label.values)) != made.sizes["item"]:
+        mine = [i for i, label in enumerate(reading.label.values) if label in at]
+        if len(at) != effect.sizes["item"] or len(set(reading.label.values)) != reading.sizes["item"]:
             raise InjectionError(
                 f"maps[{name!r}] and effect: labels of items repeat, so they cannot be matched; give each item its own"
                 " label."
             )
-        made, effect = made.isel(item=mine), effect.isel(item=[at[made.label.values[i]] for i in mine])
-    elif made.sizes["item"] != effect.sizes["item"]:
+        reading, effect = reading.isel(item=mine), effect.isel(item=[at[reading.label.values[i]] for i in mine])
+    elif reading.sizes["item"] != effect.sizes["item"]:
         raise InjectionError(
-            f"maps[{name!r}] has {made.sizes['item']} items and effect {effect.sizes['item']}; give both of the same"
+            f"maps[{name!r}] has {reading.sizes['item']} items and effect {effect.sizes['item']}; give both of the same"
             " items, in one order."
         )
     layers = (
-        np.intersect1d(made.layer.values, effect.layer.values)
-        if "layer" in made.coords and "layer" in effect.coords
+        np.intersect1d(reading.layer.values, effect.layer.values)
+        if "layer" in reading.coords and "layer" in effect.coords
         else None
     )
-    if layers is None and made.sizes["layer"] != effect.sizes["layer"]:
+    if layers is None and reading.sizes["layer"] != effect.sizes["layer"]:
         raise InjectionError(
-            f"maps[{name!r}] has {made.sizes['layer']} layers and effect {effect.sizes['layer']}, without layer"
+            f"maps[{name!r}] has {reading.sizes['layer']} layers and effect {effect.sizes['layer']}, without layer"
             " coordinates; name the layers of both."
         )
     if layers is not None:
-        made, effect = made.sel(layer=layers), effect.sel(layer=layers)
-    if "head" in effect.dims and made.sizes["head"] != effect.sizes["head"]:
+        reading, effect = reading.sel(layer=layers), effect.sel(layer=layers)
+    if "head" in effect.dims and reading.sizes["head"] != effect.sizes["head"]:
         raise InjectionError(
-            f"maps[{name!r}] has {made.sizes['head']} heads and effect {effect.sizes['head']}; give both of the same"
+            f"maps[{name!r}] has {reading.sizes['head']} heads and effect {effect.sizes['head']}; give both of the same"
             " heads."
         )
     a, b = (
         np.asarray((x if "head" in x.dims else x.expand_dims("head")).transpose("item", "layer", "head").values, float)
-        for x in (made, effect)
+        for x in (reading, effect)
     )
-    kept = np.isfinite(a).any((0, 2)) & np.isfinite(b).any((0, 2))
-    whole = np.isfinite(a[:, kept]).all((1, 2)) & np.isfinite(b[:, kept]).all((1, 2))
-    if whole.sum() < 8 or kept.sum() * b.shape[2] < 4:
+    complete = np.isfinite(a).any((0, 2)) & np.isfinite(b).any((0, 2))
+    whole = np.isfinite(a[:, complete]).all((1, 2)) & np.isfinite(b[:, complete]).all((1, 2))
+    if whole.sum() < 8 or complete.sum() * b.shape[2] < 4:
         raise InjectionError(
-            f"maps[{name!r}] and effect share {int(whole.sum())} complete items and {int(kept.sum() * b.shape[2])}"
+            f"maps[{name!r}] and effect share {int(whole.sum())} complete items and {int(complete.sum() * b.shape[2])}"
             " cells; a split-half correlation needs at least 8 items and 4 cells."
         )
-    numbers = np.arange(len(kept)) if layers is None else layers
-    return a[np.ix_(whole, kept)], b[np.ix_(whole, kept)], numbers[kept]
+    numbers = np.arange(len(complete)) if layers is None else layers
+    return a[np.ix_(whole, complete)], b[np.ix_(whole, complete)], numbers[complete]
 
 
 def _predicted(
-    made: np.ndarray,
+    reading: np.ndarray,
     effect: np.ndarray,
     layers: np.ndarray,
     name: str,
@@ -175,7 +175,7 @@ def _predicted(
     chosen = np.zeros((splits, n), bool)
     for s in range(splits):
         chosen[s, stats.halves(n, seed=seed + s).select] = True
-    first, second = mean(made, chosen * 1.0), mean(effect, ~chosen * 1.0)
+    first, second = mean(reading, chosen * 1.0), mean(effect, ~chosen * 1.0)
     if not np.isfinite(first).all() or not np.isfinite(second).all():
         raise InjectionError(
             f"maps[{name!r}] or effect is the same in every cell; a rank correlation needs values that differ. Check"
@@ -196,15 +196,15 @@ def _predicted(
         rho, deep = along(first, second), along(depth, second)
         partial = part(rho, along(first, depth), deep)
         # the same bootstrap sample serves every split; its items stay on the side where the split has them
-        drawn, counted = np.zeros((resamples, 2)), np.zeros((resamples, 2))
+        resampled, counted = np.zeros((resamples, 2)), np.zeros((resamples, 2))
         weight = rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
         for side in chosen:
-            a, b = mean(made, weight * side), mean(effect, weight * ~side)
+            a, b = mean(reading, weight * side), mean(effect, weight * ~side)
             r = along(a, b)
             of_split = np.stack([r, part(r, along(a, depth), along(b, depth))], -1)
-            drawn, counted = drawn + np.nan_to_num(of_split), counted + np.isfinite(of_split)
+            resampled, counted = resampled + np.nan_to_num(of_split), counted + np.isfinite(of_split)
         # a resample without an item on one side of a split has no correlation there
-        drawn = drawn / counted
+        resampled = resampled / counted
         mean_partial = float(partial[np.isfinite(partial)].mean()) if np.isfinite(partial).any() else math.nan
     both = first.T @ second / splits
     order = np.stack([rng.permutation(both.shape[1]) for _ in range(permutations)])
@@ -214,7 +214,7 @@ def _predicted(
     def reach(orders):
         return np.abs(both[np.arange(len(both)), orders].sum(-1)) >= abs(rho.mean()) - 1e-10
 
-    limits = [_interval(d, e, level, both.shape[0], n) for d, e in zip(drawn.T, (rho.mean(), mean_partial))]
+    limits = [_interval(d, e, level, both.shape[0], n) for d, e in zip(resampled.T, (rho.mean(), mean_partial))]
     return {
         "rho": rho.mean(),
         "low": limits[0][0],
@@ -240,7 +240,7 @@ def _unit_ranks(x: np.ndarray) -> np.ndarray:
         return ranks / np.linalg.norm(ranks, axis=-1, keepdims=True)
 
 
-def _interval(drawn: np.ndarray, estimate: float, level: float, n_cells: int, n_items: int) -> tuple[float, float]:
+def _interval(resampled: np.ndarray, estimate: float, level: float, n_cells: int, n_items: int) -> tuple[float, float]:
     """Estimate +- Student's quantile x bootstrap standard error, on Fisher's z scale. Percentiles would not do: the
     means of resampled halves are noisier, which pulls their correlation to 0.
 
@@ -249,7 +249,7 @@ def _interval(drawn: np.ndarray, estimate: float, level: float, n_cells: int, n_
     sample's (the data's own noise is in every resample). By simulation 3 / 2 serves better than 4 / 3, under heavy
     tails too.
     """
-    if not np.isfinite(drawn).sum() > 0.5 * len(drawn) or not np.isfinite(estimate):
+    if not np.isfinite(resampled).sum() > 0.5 * len(resampled) or not np.isfinite(estimate):
         return math.nan, math.nan
     # half a step of the ranks short of 1, where z would be infinite
     limit = 1 - 6 / (n_cells * (n_cells**2 - 1))
@@ -261,6 +261,6 @@ def _interval(drawn: np.ndarray, estimate: float, level: float, n_cells: int, n_
     half = (
         special.stdtrit(h - 1, (1 + level) / 2)
         * math.sqrt(h / (h - 1) * 3 / 2)
-        * z(drawn[np.isfinite(drawn)]).std(ddof=1)
+        * z(resampled[np.isfinite(resampled)]).std(ddof=1)
     )
     return float(min(np.tanh(z(estimate) - half), estimate)), float(max(np.tanh(z(estimate) + half), estimate))

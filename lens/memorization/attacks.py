@@ -9,8 +9,8 @@ import xarray as xr
 
 from ..arguments import Count, HFModel, Portion, Seed, TokenRows, door
 from ..engine.sessions import of_one_model
-from .errors import MemorizationError, stamped, table
-from .extraction import judged
+from .errors import MemorizationError, stamp, table
+from .extraction import judge
 from .reading import Reader
 from .sequences import Sequences
 
@@ -103,30 +103,30 @@ def stretch(
     Source: Huang et al. 2024, Demystifying Verbatim Memorization in Large Language Models (position stress); Merullo et
         al. 2025, appendix (longest match, largest over variants).
     """
-    asked = variants(sequences, shifts=shifts, left=left, noise=noise, seed=seed)
+    prefixes = variants(sequences, shifts=shifts, left=left, noise=noise, seed=seed)
     for name, prompts in (paraphrases or {}).items():
         if len(prompts) != len(sequences) or min(map(len, prompts)) < 1:
             raise MemorizationError(
                 f"paraphrases[{name!r}] has {len(prompts)} prompts; expected one of at least one token for each of"
                 f" {len(sequences)} sequences."
             )
-        asked[str(name)] = ([np.asarray(p, np.int64) for p in prompts], 0)
+        prefixes[str(name)] = ([np.asarray(p, np.int64) for p in prompts], 0)
     reader, lines = Reader(model), []
     for name in paraphrases or {}:
-        reader.check(asked[str(name)][0], f"paraphrases[{name!r}]")
+        reader.check(prefixes[str(name)][0], f"paraphrases[{name!r}]")
     if left is not None:
         reader.check(list(table(left, "left")), "left")
     # variants that ask for equally much are recited together
-    for given in sorted({g for _, g in asked.values()}):
-        names = [n for n, (_, g) in asked.items() if g == given]
-        gold = np.concatenate([sequences.suffixes[:, given:]] * len(names))
-        values = judged(
-            gold, *reader.recite([p for n in names for p in asked[n][0]], gold, batch=batch, progress=progress)
+    for length in sorted({g for _, g in prefixes.values()}):
+        names = [n for n, (_, g) in prefixes.items() if g == length]
+        gold = np.concatenate([sequences.suffixes[:, length:]] * len(names))
+        values = judge(
+            gold, *reader.recite([p for n in names for p in prefixes[n][0]], gold, batch=batch, progress=progress)
         )
         for k, name in enumerate(names):
             at = slice(k * len(sequences), (k + 1) * len(sequences))
-            lines.append((name, sequences.suffix - given, {m: values[m][at] for m in MEASURES}))
-    lines.sort(key=lambda line: list(asked).index(line[0]))
+            lines.append((name, sequences.suffix - length, {m: values[m][at] for m in MEASURES}))
+    lines.sort(key=lambda line: list(prefixes).index(line[0]))
     values = {m: np.stack([line[2][m] for line in lines]) for m in MEASURES}
     ds = xr.Dataset(
         {
@@ -139,5 +139,5 @@ def stretch(
         },
         {"variant": [line[0] for line in lines], "sequence": np.arange(len(sequences)), **sequences.coords()},
     )
-    call = {"sequences": sequences.about(), "variants": list(asked), "paraphrases": list(paraphrases or {})}
-    return stamped(ds, model, reader.model, "prefix attacks", call, seed)
+    call = {"sequences": sequences.about(), "variants": list(prefixes), "paraphrases": list(paraphrases or {})}
+    return stamp(ds, model, reader.model, "prefix attacks", call, seed)

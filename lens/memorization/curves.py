@@ -17,13 +17,13 @@ from ..scoring.likelihood import plain
 from ..stats import binomial_test, holm, sign_flip
 from ..stats.units import unit_means
 from ..training import Recipe
-from .errors import Holds, MemorizationError, stamped, token_rows
+from .errors import Holds, MemorizationError, stamp, token_rows
 from .exposure import losses
 from .extraction import _extract
 from .probing import Parameters, curve, recitation, refuse_held, rows_of
 from .reading import Reader
 from .sequences import Sequences, disjoint, names_of
-from .tables import laid, over, units_of, with_mean
+from .tables import as_summary, over, units_of, with_mean
 
 #: what decides which of a pair was seen, and what a foil is then worth
 COIN = "a coin chose which of each pair was seen"
@@ -54,8 +54,8 @@ def recognition(
 
     Source: Orhan 2023, Recognition, recall, and retention of few-shot memories in large language models.
     """
-    named = {"foil": foils} if isinstance(foils, Sequences) else dict(foils)
-    for name, of in named.items():
+    kinds = {"foil": foils} if isinstance(foils, Sequences) else dict(foils)
+    for name, of in kinds.items():
         if len(of) != len(seen):
             raise MemorizationError(
                 f"foils {name!r} has {len(of)} sequences; expected one for each of the {len(seen)} seen, in their"
@@ -66,22 +66,22 @@ def recognition(
                 f"foils {name!r} overlap with the seen: {', '.join(same[:8])} equal their partners."
             )
     own = losses(model, seen, part, "seen")
-    other = np.stack([losses(model, of, part, "foils") for of in named.values()]) if named else np.empty((0, len(seen)))
+    other = np.stack([losses(model, of, part, "foils") for of in kinds.values()]) if kinds else np.empty((0, len(seen)))
     ds = xr.Dataset(
         {
             "recognised": (("foil", "sequence"), own < other),
             "foil_loss": (("foil", "sequence"), other),
             "loss": ("sequence", own),
-            "doubt": ("foil", np.array([told_apart(seen, of) for of in named.values()], dtype=str)),
+            "doubt": ("foil", np.array([told_apart(seen, of) for of in kinds.values()], dtype=str)),
         },
-        {"foil": list(named), "sequence": np.arange(len(seen)), **seen.coords()},
+        {"foil": list(kinds), "sequence": np.arange(len(seen)), **seen.coords()},
     )
-    return stamped(
+    return stamp(
         ds,
         model,
         plain(model),
         "recognition",
-        {"seen": seen.about(), "foils": {n: f.about() for n, f in named.items()}, "part": part},
+        {"seen": seen.about(), "foils": {n: f.about() for n, f in kinds.items()}, "part": part},
     )
 
 
@@ -139,7 +139,7 @@ def recognition_summary(
     sound = ~table.p_kind.str.startswith("approximate").to_numpy()
     table.insert(7, "holm", np.where(sound, holm(np.where(sound, table.p.to_numpy(), 1.0)), np.nan))
     table = with_mean(table, "recognised")
-    return laid(table, {"foil": table.pop("foil")}, result, level=level, seed=seed)
+    return as_summary(table, {"foil": table.pop("foil")}, result, level=level, seed=seed)
 
 
 def told_apart(seen: Sequences, foils: Sequences, level: float = 1e-3) -> str:
@@ -268,26 +268,27 @@ def retention(
             raise MemorizationError(unfit("texts", texts, "at least one row, each of at least 2 tokens"))
         Reader(model).check(clean, "texts")
 
-    def probe(made: Any) -> dict[str, np.ndarray]:
+    def probe(copy: Any) -> dict[str, np.ndarray]:
         values = {
             lead + name: value
             for lead, p in probes.items()
-            for name, value in p(made).items()
+            for name, value in p(copy).items()
             if not lead or name in ("strict", "nll")
         }
         if clean is not None:
             values["clean_loss"] = np.array(
-                [-read[0].mean() for read in Reader(made).read(clean, [len(t) - 1 for t in clean], progress=False)]
+                [-read[0].mean() for read in Reader(copy).read(clean, [len(t) - 1 for t in clean], progress=False)]
             )
         return values
 
-    found = curve(model, data, recipe, probe, at, parameters=parameters, folder=folder, progress=progress)
+    history = curve(model, data, recipe, probe, at, parameters=parameters, folder=folder, progress=progress)
     values = {
-        name: (("step", "text" if name == "clean_loss" else "sequence"), value) for name, value in found.values.items()
+        name: (("step", "text" if name == "clean_loss" else "sequence"), value)
+        for name, value in history.values.items()
     }
-    ds = xr.Dataset(values, {"step": found.steps, "sequence": np.arange(len(sequences)), **sequences.coords()}).assign(
-        status=found.trained.status
-    )
+    ds = xr.Dataset(
+        values, {"step": history.steps, "sequence": np.arange(len(sequences)), **sequences.coords()}
+    ).assign(status=history.trained.status)
     if foils is not None:
         ds["recognised"] = ds["nll"] < ds["foil_nll"]
     call = {
@@ -297,4 +298,4 @@ def retention(
         "foils": foils.about() if foils is not None else None,
         "at": ds.step.values.tolist(),
     }
-    return stamped(ds, model, plain(model), "retention", call, recipe.seed)
+    return stamp(ds, model, plain(model), "retention", call, recipe.seed)

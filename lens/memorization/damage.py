@@ -20,7 +20,7 @@ from ..stats.units import unit_means
 from .distances import ndcg
 from .errors import Holds, MemorizationError
 from .performance import performance
-from .tables import changed, interval, laid, over, units_of, with_mean, with_tests
+from .tables import as_summary, change_test, interval, over, units_of, with_mean, with_tests
 
 _PAIRED = ("nll", "copy_loss", "right", "answer_nll", "prefix_matching")
 
@@ -47,12 +47,12 @@ def edited(model: HFModel, edit: Any) -> Any:
     if hasattr(edit, "get_output_embeddings") or hasattr(edit, "original_model"):
         return contextlib.nullcontext(edit)
     if callable(edit):
-        made = edit(model)
-        if not hasattr(made, "__enter__"):
+        manager = edit(model)
+        if not hasattr(manager, "__enter__"):
             raise MemorizationError(
-                unfit("edit", edit, "a function that gives a context manager", f"it gave {shown(made)}")
+                unfit("edit", edit, "a function that gives a context manager", f"it gave {shown(manager)}")
             )
-        return Within(made, model)
+        return Within(manager, model)
     raise MemorizationError(
         f"edit is a {type(edit).__name__}; expected None, something with .applied(model), a context manager, a function"
         " that makes one, or another model."
@@ -189,20 +189,20 @@ def damage_summary(
         bounds: Bounds | None = DIFFERENCE,
     ) -> None:
         lines.append(_line(measure, was, now, unit, of, level, seed, bounds) | {"units": note})
-        tests.append(changed(np.asarray(now, float) - np.asarray(was, float), of, seed))
+        tests.append(change_test(np.asarray(now, float) - np.asarray(was, float), of, seed))
 
-    apart = changed(nll / tokens, None, seed)
+    apart = change_test(nll / tokens, None, seed)
     of_texts("clean loss", a, b, b - a, low, high, kind, apart)
     of_texts("perplexity", np.exp(a), np.exp(b), np.exp(b - a), np.exp(low), np.exp(high), kind, apart, "text (factor)")
-    found = over(result.ndcg.values, texts, level, seed, bounds=SHARE)
+    ndcg_mean = over(result.ndcg.values, texts, level, seed, bounds=SHARE)
     of_texts(
         "nDCG@10",
         1.0,
-        found.estimate,
-        found.estimate - 1,
-        found.low - 1,
-        found.high - 1,
-        str(found.kind),
+        ndcg_mean.estimate,
+        ndcg_mean.estimate - 1,
+        ndcg_mean.low - 1,
+        ndcg_mean.high - 1,
+        str(ndcg_mean.kind),
         "it cannot rise above 1",
     )
     if "copy_loss_after" in result:
@@ -252,7 +252,7 @@ def damage_summary(
             f"each of {len(half.report)} random sequences counts",
         )
     table = with_mean(with_tests(pd.DataFrame(lines), tests), "change")
-    return laid(table, {"measure": table.pop("measure")}, result, level=level, seed=seed)
+    return as_summary(table, {"measure": table.pop("measure")}, result, level=level, seed=seed)
 
 
 def _line(
@@ -267,15 +267,15 @@ def _line(
 ) -> dict[str, Any]:
     was, now = (np.asarray(v, float) if of is None else unit_means(v, of)[0] for v in (before, after))
     kind = "difference" if np.isin(np.concatenate([was, now]), (0.0, 1.0)).all() else "number"
-    found = interval(now - was, level, seed, kind, bounds)
+    change = interval(now - was, level, seed, kind, bounds)
     return {
         "measure": measure,
         "before": np.nanmean(was),
         "after": np.nanmean(now),
-        "change": found.estimate,
-        "low": found.low,
-        "high": found.high,
-        "interval_kind": str(found.kind),
-        "n": int(found.n),
+        "change": change.estimate,
+        "low": change.low,
+        "high": change.high,
+        "interval_kind": str(change.kind),
+        "n": int(change.n),
         "unit": unit,
     }

@@ -49,7 +49,7 @@ class Holds(Check):
         return value
 
 
-def stamped(
+def stamp(
     ds: xr.Dataset, model: Any, core: PreTrainedModel, kind: str, call: Mapping[str, Any], seed: int | None = None
 ) -> xr.Dataset:
     """The result with its record: the model as it is now (an edit in force is in its weight hash), the call and the

@@ -21,10 +21,10 @@ from ..scoring.scores import Scores
 from ..stats import PValue, auc, holm, permutation
 from ..stats.labels import MEMBER
 from ..stats.units import unit_means
-from .errors import Holds, MemorizationError, stamped
+from .errors import Holds, MemorizationError, stamp
 from .errors import counts as counts_of
 from .sequences import Sequences
-from .tables import grouped, of_groups, units_of, with_tests
+from .tables import group_means, of_groups, units_of, with_tests
 
 Part = Literal["suffix", "whole"]
 Exposure = Annotated[
@@ -89,7 +89,7 @@ def exposure(
         },
     )
     call = {"canaries": canaries.about(), "foils": foils.about(), "part": part, "within_kind": within_kind}
-    return stamped(ds, model, plain(model), "exposure", call)
+    return stamp(ds, model, plain(model), "exposure", call)
 
 
 @door(MemorizationError)
@@ -110,7 +110,7 @@ def exposure_summary(
     mean taken away) against the foils', permuted, by Welch's statistic, since a mean of several varies less than one
     foil. For several results p is `summary`'s.
     """
-    table, axes, ds = grouped(result, by, ("exposure", "null", "largest", "loss"), level, seed, cluster)
+    table, axes, ds = group_means(result, by, ("exposure", "null", "largest", "loss"), level, seed, cluster)
     if isinstance(result, xr.Dataset) and (by is None or isinstance(by, str)):
         table = with_tests(table, _beside_foils(table, result, by, level, seed, cluster))
     return of_groups(table, axes, ds, "exposure", level=level, seed=seed)
@@ -223,7 +223,7 @@ def by_duplicates(
         "level": level,
         "reference": reference is not None,
     }
-    return stamped(ds, model, plain(model), "membership by duplicates", call, seed)
+    return stamp(ds, model, plain(model), "membership by duplicates", call, seed)
 
 
 @door(MemorizationError)
@@ -262,19 +262,19 @@ def _cell(
     value: np.ndarray, counts: np.ndarray, count: int, kind: np.ndarray, resamples: int, seed: int, level: float
 ) -> dict[str, Any]:
     at = (counts == 0) | (counts == count)
-    found = auc(value[at], counts[at] > 0, groups=kind[at], resamples=resamples, seed=seed, level=level)
-    rate = found.tpr_at[0.01]
+    area = auc(value[at], counts[at] > 0, groups=kind[at], resamples=resamples, seed=seed, level=level)
+    rate = area.tpr_at[0.01]
     return {
-        "auc": found.auc,
-        "low": found.interval.low,
-        "high": found.interval.high,
+        "auc": area.auc,
+        "low": area.interval.low,
+        "high": area.interval.high,
         "tpr": rate.estimate,
         "tpr_low": rate.low,
         "tpr_high": rate.high,
-        "p": float(found.p),
-        "p_kind": found.p.kind,
-        "members": found.members,
-        "n": found.n,
+        "p": float(area.p),
+        "p_kind": area.p.kind,
+        "members": area.members,
+        "n": area.n,
     }
 
 

@@ -14,7 +14,7 @@ import xarray as xr
 from ..arguments import Count, Filled, Fraction, HFModel, Seed, Share, Size, TokenRows, door, unfit
 from ..engine.sessions import of_one_model
 from .distances import leading, levenshtein, rouge_l
-from .errors import Holds, MemorizationError, stamped, token_rows, whole
+from .errors import Holds, MemorizationError, stamp, token_rows, whole
 from .reading import Reader
 from .sequences import Sequences
 from .tables import summary
@@ -76,23 +76,23 @@ def _extract(
             " compared with."
         )
     gold = sequences.suffixes[:, :count]
-    values = judged(
+    values = judge(
         gold, *reader.recite(list(sequences.prefixes), gold, batch=whole(batch, "batch", 1), progress=progress)
     )
-    made = values.pop("generated")
+    written = values.pop("generated")
     ds = xr.Dataset(
         {
             **{name: ("sequence", value) for name, value in values.items()},
-            "generated": (("sequence", "token"), made),
+            "generated": (("sequence", "token"), written),
             "gold": (("sequence", "token"), gold),
         },
         {"sequence": np.arange(len(sequences)), **sequences.coords()},
     )
     ds["nll"].attrs["units"], ds["exact_prefix"].attrs["units"] = "nats per token", "tokens"
-    return stamped(ds, model, reader.model, kind, {"sequences": sequences.about(), "max_new": count, **(call or {})})
+    return stamp(ds, model, reader.model, kind, {"sequences": sequences.about(), "max_new": count, **(call or {})})
 
 
-def judged(gold: np.ndarray, generated: np.ndarray, logprob: np.ndarray, hits: np.ndarray) -> dict[str, np.ndarray]:
+def judge(gold: np.ndarray, generated: np.ndarray, logprob: np.ndarray, hits: np.ndarray) -> dict[str, np.ndarray]:
     """One value a sequence for each measure, from what `Reader.recite` gives."""
     size = gold.shape[1]
     distance, exact = levenshtein(generated, gold), leading(generated, gold)
@@ -180,27 +180,29 @@ def find_recited(
     reader.check([w[2] for w in windows], "rows")
     read = reader.read([w[2] for w in windows], [suffix] * len(windows), progress=progress)
     hits = np.array([(top[:, 0] == w[2][prefix:]).mean() for (_, top), w in zip(read, windows)])
-    taken: list[int] = []
+    choice: list[int] = []
     grams = [{tuple(w[2][a : a + 5].tolist()) for a in range(len(w[2]) - 4)} for w in windows]
     for i in np.flatnonzero(hits >= least).tolist():
-        if all(len(grams[i] & grams[j]) <= shared * len(grams[i] | grams[j]) for j in taken):
-            taken.append(i)
+        if all(len(grams[i] & grams[j]) <= shared * len(grams[i] | grams[j]) for j in choice):
+            choice.append(i)
     table = pd.DataFrame(
         {
             "row": [w[0] for w in windows],
             "at": [w[1] for w in windows],
             "hits": hits,
             "recited": hits >= least,
-            "taken": np.isin(np.arange(len(windows)), taken),
+            "taken": np.isin(np.arange(len(windows)), choice),
         }
     )
 
     def called(w):
         return f"{w[0] if names is None else names[w[0]]}:{w[1]}"
 
-    found = (
-        Sequences(np.stack([windows[i][2] for i in taken]), prefix, tuple(called(windows[i]) for i in taken), "natural")
-        if taken
+    recited = (
+        Sequences(
+            np.stack([windows[i][2] for i in choice]), prefix, tuple(called(windows[i]) for i in choice), "natural"
+        )
+        if choice
         else None
     )
-    return found, table
+    return recited, table

@@ -18,7 +18,7 @@ from ..engine.sessions import of_one_model
 from ..readout.heads import induction_scores
 from ..scoring.likelihood import plain
 from ..stats.units import repeated
-from .errors import MemorizationError, stamped, token_rows, whole
+from .errors import MemorizationError, stamp, token_rows, whole
 from .reading import Reader
 
 #: Most likely tokens kept at each place.
@@ -127,7 +127,7 @@ def performance(
         "repeats": repeats,
         "heads": "prefix_matching" in variables,
     }
-    return stamped(xr.Dataset(variables, coords), model, reader.model, "performance", call, seed)
+    return stamp(xr.Dataset(variables, coords), model, reader.model, "performance", call, seed)
 
 
 @door(MemorizationError)
@@ -152,10 +152,10 @@ def prefix_matching(
     pool = np.setdiff1d(pool, [] if start is None else [start])
     context = context or getattr(plain(model).config, "max_position_embeddings", None) or 101
     length = min(50, len(pool), (context - 1) // 2)
-    found = induction_scores(
+    scores = induction_scores(
         model, length=max(2, length), sequences=sequences, seed=seed, tokens=pool.tolist(), start=start
     )
-    return found.samples.sel(score="induction").values
+    return scores.samples.sel(score="induction").values
 
 
 def _start(rows: Sequence[np.ndarray]) -> int | None:

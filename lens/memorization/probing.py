@@ -17,7 +17,7 @@ from ..arguments import FilePath, tried, unfit
 from ..scoring.likelihood import plain
 from ..training import Recipe, Rows, Trained, train
 from .errors import MemorizationError
-from .extraction import judged
+from .extraction import judge
 from .reading import Reader
 from .sequences import Sequences, names_of
 
@@ -43,14 +43,14 @@ class Curve:
     model: nn.Module
 
 
-def copied(model: Any) -> nn.Module:
+def copy_of(model: Any) -> nn.Module:
     """A plain copy with weights of its own, an edit in force on the given model included, which nothing done to either
     changes in the other.
     """
-    made = copy.deepcopy(plain(model))
-    for name in [n for n in made.__dict__ if n.startswith("_mnemoscope")]:
-        del made.__dict__[name]
-    return made
+    clone = copy.deepcopy(plain(model))
+    for name in [n for n in clone.__dict__ if n.startswith("_mnemoscope")]:
+        del clone.__dict__[name]
+    return clone
 
 
 def rows_of(data: Any, name: str = "rows") -> Rows:
@@ -76,14 +76,14 @@ def refuse_held(sequences: Sequences, rows: Rows, name: str) -> None:
     MemorizationError.
     """
     text = "\n".join("|" + "|".join(map(str, row[: int(n)])) + "|" for row, n in zip(rows.ids.tolist(), rows.lengths))
-    found = [
+    names = [
         of
         for of, tail in zip(names_of(sequences), sequences.suffixes.tolist())
         if "|" + "|".join(map(str, tail)) + "|" in text
     ]
-    if found:
+    if names:
         raise MemorizationError(
-            f"{name} hold the suffix of {len(found)} of the sequences that are probed: {', '.join(found[:8])}; take"
+            f"{name} hold the suffix of {len(names)} of the sequences that are probed: {', '.join(names[:8])}; take"
             " those rows out."
         )
 
@@ -92,7 +92,7 @@ def recitation(sequences: Sequences, batch: int = 64) -> Callable[[Any], dict[st
     """A probe: model -> one value a sequence of each of `MEASURES`."""
 
     def probe(model: Any) -> dict[str, np.ndarray]:
-        values = judged(
+        values = judge(
             sequences.suffixes,
             *Reader(model).recite(list(sequences.prefixes), sequences.suffixes, batch=batch, progress=False),
         )
@@ -128,16 +128,16 @@ def curve(
         parameters: as for `lens.training.train`; None: all. folder: checkpoints; the same call goes on where it ended,
             with every value probed before.
     """
-    made = copied(model)
+    trainee = copy_of(model)
 
     def look(finished: int) -> dict[str, float]:
-        values = probe(made)
+        values = probe(trainee)
         return {f"{name}|{i}": float(v) for name, value in values.items() for i, v in enumerate(value)}
 
     steps = steps_of(at, recipe.steps)
     chosen = (lambda name: True) if parameters is None else parameters
     trained = train(
-        made,
+        trainee,
         rows,
         recipe,
         parameters=chosen,
@@ -147,7 +147,7 @@ def curve(
         progress=progress,
         stop=stop,
     )
-    made.requires_grad_(False)
+    trainee.requires_grad_(False)
     table = trained.evaluations
     columns: dict[str, list[str]] = {}
     for key in map(str, table.columns):
@@ -158,5 +158,5 @@ def curve(
         table["step"].to_numpy(),
         {name: v.astype(bool) if name.rpartition("_")[2] in _BOOL else v for name, v in values.items()},
         trained,
-        made,
+        trainee,
     )

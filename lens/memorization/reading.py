@@ -26,18 +26,18 @@ class Reader(Likelihood):
     def __init__(self, model: Any, k: int = 1):
         super().__init__(plain(model))
         self.k = k
-        self._kept: list[Tensor] = []
+        self._top_tokens: list[Tensor] = []
         config = getattr(self.model.config, "get_text_config", lambda: self.model.config)()
         self.context = getattr(config, "max_position_embeddings", None)
 
     def _read(self, logits, targets, out) -> None:
         super()._read(logits, targets, out)
-        self._kept.append(logits.topk(self.k).indices)
+        self._top_tokens.append(logits.topk(self.k).indices)
 
     def _batch(self, rows, start, first):
-        self._kept = []
+        self._top_tokens = []
         values = super()._batch(rows, start, first)
-        top = torch.cat(self._kept).cpu().numpy()
+        top = torch.cat(self._top_tokens).cpu().numpy()
         ends = np.cumsum([len(v[0]) for v in values])[:-1]
         return [(v[0], t) for v, t in zip(values, np.split(top, ends))]
 
@@ -113,7 +113,7 @@ class Reader(Likelihood):
         read = self.read(rows, [count] * len(rows), progress=progress)
         logprob, best = np.stack([r[0] for r in read]), np.stack([r[1][:, 0] for r in read])
         hits = best == gold
-        made, agreed = gold.copy(), np.cumprod(hits, 1).sum(1)
+        generated, agreed = gold.copy(), np.cumprod(hits, 1).sum(1)
         if self.lengths is not None:
             # read with its continuation, a prompt may have had other rotary frequencies than it has when it is written
             # on from
@@ -132,11 +132,11 @@ class Reader(Likelihood):
             disable=hidden(progress),
         ) as bar:
             for some in groups:
-                known = int(agreed[some].min())
-                ids = np.stack([rows[i][: len(prompts[i]) + known] for i in some])
-                made[some, known:] = self.write(ids, count - known)
+                shared = int(agreed[some].min())
+                ids = np.stack([rows[i][: len(prompts[i]) + shared] for i in some])
+                generated[some, shared:] = self.write(ids, count - shared)
                 bar.update(len(some))
-        return made, logprob, hits
+        return generated, logprob, hits
 
 
 def _chunks(items: list[int], size: int) -> Iterator[list[int]]:

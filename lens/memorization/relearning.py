@@ -23,10 +23,10 @@ from ..stats.samples import PValue
 from ..training import Recipe
 from .damage import edited
 from .distances import BOUNDS
-from .errors import Holds, MemorizationError, causal, stamped
+from .errors import Holds, MemorizationError, causal, stamp
 from .probing import MEASURES, Curve, Parameters, curve, recitation, refuse_held, rows_of
 from .sequences import Sequences, apart, disjoint
-from .tables import changed, laid, over, units_of, with_mean, with_tests
+from .tables import as_summary, change_test, over, units_of, with_mean, with_tests
 
 Measure = Literal["strict", "loose", "lev", "exact_prefix", "nll"]
 RECIPE = Recipe(steps=100, batch=8, learning_rate=1e-4, weight_decay=0.0, schedule="constant")
@@ -100,7 +100,7 @@ def relearning(
         raise MemorizationError(
             "original=True without edit: the unedited model is not known; give model unedited and the edit apart."
         )
-    probe, found = recitation(probed), {}
+    probe, curves = recitation(probed), {}
     with tqdm(
         total=len(kinds) * len(on), desc="relearning", unit="run", delay=2.0, leave=False, disable=hidden(progress)
     ) as bar:
@@ -109,7 +109,7 @@ def relearning(
             with edited(source, change) as now:
                 for name, data in on.items():
                     place = None if folder is None else Path(folder) / kind / str(name).replace("/", "_")
-                    found[kind, name] = curve(
+                    curves[kind, name] = curve(
                         now, rows_of(data), recipe, probe, at, parameters=parameters, folder=place, progress=False
                     )
                     bar.update()
@@ -122,23 +122,23 @@ def relearning(
         "batch": recipe.batch,
         "learning_rate": recipe.learning_rate,
     }
-    return stamped(
-        _assembled(found, kinds, list(on), target, probed), model, plain(model), "relearning", call, recipe.seed
+    return stamp(
+        _assembled(curves, kinds, list(on), target, probed), model, plain(model), "relearning", call, recipe.seed
     )
 
 
 def _assembled(
-    found: dict[tuple[str, str], Curve], kinds: list[str], names: list[str], target: Sequences, probed: Sequences
+    curves: dict[tuple[str, str], Curve], kinds: list[str], names: list[str], target: Sequences, probed: Sequences
 ) -> xr.Dataset:
-    steps = np.unique(np.concatenate([c.steps for c in found.values()]))
+    steps = np.unique(np.concatenate([c.steps for c in curves.values()]))
     dims, shape = ("model", "on", "step", "sequence"), (len(kinds), len(names), len(steps), len(probed))
     values = {m: np.full(shape, np.nan) for m in MEASURES}
-    for (kind, name), one in found.items():
+    for (kind, name), one in curves.items():
         at = np.searchsorted(steps, one.steps)
         for m in MEASURES:
             values[m][kinds.index(kind), names.index(name), at] = one.values[m]
     role = np.where(np.arange(len(probed)) < len(target), "target", "foil")
-    status = [[found[k, n].trained.status for n in names] for k in kinds]
+    status = [[curves[k, n].trained.status for n in names] for k in kinds]
     return xr.Dataset(
         {**{m: (dims, v) for m, v in values.items()}, "status": (("model", "on"), status)},
         {
@@ -193,30 +193,30 @@ def relearning_summary(
                         tests.append(NO_LOOK.removeprefix("none: "))
                     else:
                         of_units = values.astype(bool) if measure in ("strict", "loose") else values
-                        found = over(of_units, of, level, seed, bounds=BOUNDS[measure])
+                        interval = over(of_units, of, level, seed, bounds=BOUNDS[measure])
                         lines.append(
                             {
-                                measure: found.estimate,
-                                "low": found.low,
-                                "high": found.high,
-                                "interval_kind": str(found.kind),
-                                "n": int(found.n),
+                                measure: interval.estimate,
+                                "low": interval.low,
+                                "high": interval.high,
+                                "interval_kind": str(interval.kind),
+                                "n": int(interval.n),
                             }
                         )
                         tests.append(
                             "the first look, with which the others are compared"
                             if first is None
-                            else changed(values - first, of, seed)
+                            else change_test(values - first, of, seed)
                         )
                         first = values if first is None else first
     table = with_mean(with_tests(pd.DataFrame(lines), tests).assign(units=notes["sequence"]), measure)
-    return laid(table, {**axes, "step": result.step.values}, result, measure=measure, level=level, seed=seed)
+    return as_summary(table, {**axes, "step": result.step.values}, result, measure=measure, level=level, seed=seed)
 
 
 def _measured(result: xr.Dataset, measure: str) -> None:
     if measure not in result:
-        held = ", ".join(name for name in result.data_vars if name in MEASURES) or "none"
-        raise MemorizationError(unfit("measure", measure, f"a measure that the result holds: {held}"))
+        measures = ", ".join(name for name in result.data_vars if name in MEASURES) or "none"
+        raise MemorizationError(unfit("measure", measure, f"a measure that the result holds: {measures}"))
 
 
 @door(MemorizationError)

@@ -93,12 +93,12 @@ class Sequences:
             raise MemorizationError(
                 unfit("planted", planted, "something with ids and prefix, such as an organism's canaries")
             )
-        found = {
+        fields = {
             name: getattr(planted, name)
             for name in ("names", "kind", "duplicates")
             if getattr(planted, name, None) is not None
         }
-        return cls(planted.ids, planted.prefix, **{**found, **about})
+        return cls(planted.ids, planted.prefix, **{**fields, **about})
 
     @classmethod
     @door(MemorizationError)
@@ -182,9 +182,9 @@ class Sequences:
     @door(MemorizationError)
     def subset(self, index: Any) -> Sequences:
         """The sequences of these numbers, in this order, or those where a mask [n] is True."""
-        given, index = index, tried(np.asarray, index)
+        asked_for, index = index, tried(np.asarray, index)
         if index is None or (index.dtype.kind not in "biu" and index.size) or index.ndim > 1:
-            raise MemorizationError(unfit("index", given, "numbers of sequences, or a truth value for each"))
+            raise MemorizationError(unfit("index", asked_for, "numbers of sequences, or a truth value for each"))
         if index.dtype == bool and index.shape != (len(self),):
             raise MemorizationError(f"index is a mask of shape {index.shape}; expected ({len(self)},).")
         at = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64).reshape(-1)
@@ -218,13 +218,13 @@ class Sequences:
             rows.setdefault(row.tobytes(), []).append(i)
             for gram in _grams(row[self.prefix :], size):
                 grams.setdefault(gram, set()).add(i)
-        found, ours, theirs = [], names_of(self), names_of(other)
+        pairs, ours, theirs = [], names_of(self), names_of(other)
         for j, row in enumerate(other.ids):
             same = rows.get(row.tobytes(), [])
-            found += [Overlap(ours[i], theirs[j], "identical") for i in same]
+            pairs += [Overlap(ours[i], theirs[j], "identical") for i in same]
             shared = {i for gram in _grams(row[other.prefix :], size) for i in grams.get(gram, ())}
-            found += [Overlap(ours[i], theirs[j], f"{size} tokens of suffix") for i in sorted(shared - set(same))]
-        return found
+            pairs += [Overlap(ours[i], theirs[j], f"{size} tokens of suffix") for i in sorted(shared - set(same))]
+        return pairs
 
     @door(MemorizationError)
     def coords(self, dim: Name = "sequence") -> dict[str, Any]:
@@ -258,11 +258,13 @@ def disjoint(*sets: Sequences, ngram: Count = NGRAM, **named: Sequences) -> None
 def apart(every: Mapping[str, Sequences], ngram: int = NGRAM) -> None:
     """As `disjoint`, of sets by names that may be any text. Raises MemorizationError."""
     names = list(every)
-    found = [(a, b, o) for n, a in enumerate(names) for b in names[n + 1 :] for o in every[a].overlap(every[b], ngram)]
-    if found:
-        listed = [f"{o.first!r} of {a} and {o.second!r} of {b} ({o.shared})" for a, b, o in found]
+    overlaps = [
+        (a, b, o) for n, a in enumerate(names) for b in names[n + 1 :] for o in every[a].overlap(every[b], ngram)
+    ]
+    if overlaps:
+        listed = [f"{o.first!r} of {a} and {o.second!r} of {b} ({o.shared})" for a, b, o in overlaps]
         raise MemorizationError(
-            f"the sets overlap in {len(found)} pairs: {_list(listed)}. Take the shared sequences out of one of the"
+            f"the sets overlap in {len(overlaps)} pairs: {_list(listed)}. Take the shared sequences out of one of the"
             " sets."
         )
 

@@ -60,12 +60,12 @@ def summary(
 
     Raises: MemorizationError: no such coordinate or variable.
     """
-    table, axes, ds = grouped(result, by, variables, level, seed, cluster)
+    table, axes, ds = group_means(result, by, variables, level, seed, cluster)
     first = next((c.removesuffix("_low") for c in table.columns if c not in axes and c.endswith("_low")), None)
     return of_groups(table, axes, ds, first, level=level, seed=seed)
 
 
-def grouped(
+def group_means(
     result: Any, by: Any, variables: Sequence[str] | None, level: float, seed: int, cluster: Any
 ) -> tuple[pd.DataFrame, list[str], xr.Dataset]:
     """The table of `summary`, one line a group; the columns that say which group; the result, pooled."""
@@ -119,12 +119,12 @@ def grouped(
         of = None if units is None else units[at]
         line = dict(zip(keys.columns, label)) | {"n": len(at) if of is None else len(np.unique(of))}
         for variable in chosen:
-            found = over(ds[variable].values[at], of, level, seed, runs[at], bounds=BOUNDS.get(variable))
+            mean = over(ds[variable].values[at], of, level, seed, runs[at], bounds=BOUNDS.get(variable))
             line |= {
-                variable: found.estimate,
-                f"{variable}_low": found.low,
-                f"{variable}_high": found.high,
-                f"{variable}_interval_kind": str(found.kind),
+                variable: mean.estimate,
+                f"{variable}_low": mean.low,
+                f"{variable}_high": mean.high,
+                f"{variable}_interval_kind": str(mean.kind),
             }
         lines.append(line)
         inside = np.isin(np.arange(n), at)
@@ -141,13 +141,13 @@ def grouped(
 def of_groups(
     table: pd.DataFrame, by: Sequence[str], source: xr.Dataset, first: str | None, **statistics: Any
 ) -> xr.Dataset:
-    """A table of `grouped` as a Dataset over its groups, with what `mean` is of."""
+    """A table of `group_means` as a Dataset over its groups, with what `mean` is of."""
     axis, groups = (by[0] if len(by) == 1 else "group"), {b: table[b] for b in by if b in table}
     body = table.drop(columns=list(groups))
     if first is not None:
         body = with_mean(body, first, f"{first}_")
-    made = laid(body, {axis: groups.get(axis, np.arange(len(table)))}, source, **statistics)
-    return made.assign_coords({b: (axis, _column(labels)) for b, labels in groups.items() if b != axis})
+    summary = as_summary(body, {axis: groups.get(axis, np.arange(len(table)))}, source, **statistics)
+    return summary.assign_coords({b: (axis, _column(labels)) for b, labels in groups.items() if b != axis})
 
 
 def with_mean(table: pd.DataFrame, variable: str, prefix: str = "") -> pd.DataFrame:
@@ -159,7 +159,7 @@ def with_mean(table: pd.DataFrame, variable: str, prefix: str = "") -> pd.DataFr
     return pd.DataFrame(front | {str(c): table[c] for c in table.columns})
 
 
-def laid(
+def as_summary(
     table: pd.DataFrame,
     axes: Mapping[str, Any],
     source: xr.Dataset,
@@ -183,11 +183,11 @@ def laid(
         of = along.get(str(name), tuple(axes))
         values = _column(table[name]).reshape(shape)
         data[str(name)] = (of, values[tuple(slice(None) if a in of else 0 for a in axes)])
-    made = xr.Dataset(data, {axis: (axis, _column(labels)) for axis, labels in axes.items()})
+    summary = xr.Dataset(data, {axis: (axis, _column(labels)) for axis, labels in axes.items()})
     # a result that was put together by hand has no record
     record = results.provenance(source) if results.ATTRIBUTE in source.attrs else {}
     about = {"kind": "memorization summary", "of": record.get("kind"), "statistics": statistics}
-    return results.stamp(made, record | about)
+    return results.stamp(summary, record | about)
 
 
 def _column(values: Any) -> np.ndarray:
@@ -195,11 +195,11 @@ def _column(values: Any) -> np.ndarray:
     array = np.asarray(values)
     if array.dtype.kind != "O" and array.ndim == 1:
         return array
-    given = list(values)
-    if given and all(isinstance(v, str) for v in given):
-        return np.array(given, dtype=str)
-    array = np.empty(len(given), dtype=object)
-    array[:] = given
+    items = list(values)
+    if items and all(isinstance(v, str) for v in items):
+        return np.array(items, dtype=str)
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
     return array
 
 
@@ -226,28 +226,35 @@ def units_of(
     Raises: MemorizationError: an axis that is not there, labels for several axes, a coordinate that none has.
         StatisticsError: labels that do not fit.
     """
-    known = {axis: fields(ds, axis) for axis in axes}
+    fields_by_axis = {axis: fields(ds, axis) for axis in axes}
     if isinstance(cluster, Mapping):
         if unknown := [a for a in cluster if a not in axes]:
             raise MemorizationError(f"cluster has the axis {unknown[0]!r}; this result has {', '.join(axes)}.")
-        asked = {axis: cluster.get(axis, "auto") for axis in axes}
+        cluster_by_axis = {axis: cluster.get(axis, "auto") for axis in axes}
     elif cluster is None or isinstance(cluster, str):
-        if cluster not in (None, "auto") and not any(cluster in of for of in known.values()):
-            there = "; ".join(f"{what}: {', '.join(known[axis]) or 'none'}" for axis, what in axes.items())
+        if cluster not in (None, "auto") and not any(cluster in of for of in fields_by_axis.values()):
+            there = "; ".join(f"{what}: {', '.join(fields_by_axis[axis]) or 'none'}" for axis, what in axes.items())
             raise MemorizationError(
                 f"cluster={cluster!r} is no coordinate of this result ({there}). Give one of them, labels by axis, or"
                 " None."
             )
-        asked = {axis: cluster if cluster is None or cluster in known[axis] else "auto" for axis in axes}
+        cluster_by_axis = {
+            axis: cluster if cluster is None or cluster in fields_by_axis[axis] else "auto" for axis in axes
+        }
     elif len(axes) == 1:
-        asked = dict.fromkeys(axes, cluster)
+        cluster_by_axis = dict.fromkeys(axes, cluster)
     else:
         raise MemorizationError(
             f"cluster is a {type(cluster).__name__} of labels, and this result has several axes; say of which, as in"
             f" {{{next(iter(axes))!r}: labels}}."
         )
-    found = {axis: clusters(asked[axis], ds.sizes[axis], known[axis], UNITS, what) for axis, what in axes.items()}
-    return {axis: units for axis, (units, _) in found.items()}, {axis: note for axis, (_, note) in found.items()}
+    clustered = {
+        axis: clusters(cluster_by_axis[axis], ds.sizes[axis], fields_by_axis[axis], UNITS, what)
+        for axis, what in axes.items()
+    }
+    return {axis: units for axis, (units, _) in clustered.items()}, {
+        axis: note for axis, (_, note) in clustered.items()
+    }
 
 
 def _within(values: Any, runs: np.ndarray) -> Any:
@@ -314,7 +321,7 @@ def with_tests(table: pd.DataFrame, tests: Sequence[PValue | str]) -> pd.DataFra
     )
 
 
-def changed(differences: np.ndarray, units: np.ndarray | None = None, seed: int = 0) -> PValue | str:
+def change_test(differences: np.ndarray, units: np.ndarray | None = None, seed: int = 0) -> PValue | str:
     """Sign flips of paired differences, averaged over each unit; in words where none is there."""
     values = differences if units is None else unit_means(differences, units)[0]
     present = values[~np.isnan(values)]
@@ -342,12 +349,12 @@ def pool(runs: Sequence[Of] | Mapping[Any, Of]) -> xr.Dataset:
 
     The sequences of all runs count as independent units then; where runs share sequences, group by `run` and compare.
     """
-    named = dict(runs) if isinstance(runs, Mapping) else dict(enumerate(runs))
-    if not named:
+    by_run = dict(runs) if isinstance(runs, Mapping) else dict(enumerate(runs))
+    if not by_run:
         raise MemorizationError("runs is empty; give at least one result.")
     parts = [
         ds.assign_coords(run=("sequence", np.full(ds.sizes["sequence"], label))).drop_vars("sequence", errors="ignore")
-        for label, ds in named.items()
+        for label, ds in by_run.items()
     ]
     parts = with_duplicates(parts)
     shared = set.intersection(*(set(map(str, p.coords)) for p in parts))
@@ -360,7 +367,7 @@ def pool(runs: Sequence[Of] | Mapping[Any, Of]) -> xr.Dataset:
         join="outer",
         combine_attrs="drop",
     )
-    records = [results.provenance(ds) for ds in named.values()]
+    records = [results.provenance(ds) for ds in by_run.values()]
     return results.stamp(joined, {"kind": records[0]["kind"], "status": "complete", "runs": records})
 
 

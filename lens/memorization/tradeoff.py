@@ -22,7 +22,7 @@ from .errors import Holds, MemorizationError
 from .extraction import MEASURES, extract
 from .performance import performance
 from .sequences import Sequences, apart
-from .tables import changed, laid, over, units_of, with_duplicates, with_mean, with_tests
+from .tables import as_summary, change_test, over, units_of, with_duplicates, with_mean, with_tests
 
 #: What `tradeoff` gives.
 Tradeoff = Annotated[
@@ -57,10 +57,12 @@ def tradeoff(
 
     Raises: MemorizationError: no edits, sets that overlap.
     """
-    named = {"memorised": sets} if isinstance(sets, Sequences) else dict(sets)
-    if not edits or not named:
-        raise MemorizationError(f"edits has {len(edits)} and sets {len(named)} entries; expected at least one of each.")
-    apart(named)
+    by_name = {"memorised": sets} if isinstance(sets, Sequences) else dict(sets)
+    if not edits or not by_name:
+        raise MemorizationError(
+            f"edits has {len(edits)} and sets {len(by_name)} entries; expected at least one of each."
+        )
+    apart(by_name)
     base = performance(model, texts, tasks, progress=False, **options) if before is None else before
     lines = []
     with tqdm(
@@ -70,7 +72,7 @@ def tradeoff(
             with edited(model, edit) as now:
                 parts = [
                     extract(now, of, progress=False).assign_coords(set=("sequence", np.full(len(of), name)))
-                    for name, of in named.items()
+                    for name, of in by_name.items()
                 ]
                 after = base if label == "unedited" else performance(now, texts, tasks, progress=False, **options)
             lines.append(_line(parts, compared(base, after)))
@@ -85,7 +87,7 @@ def tradeoff(
     record = results.provenance(base)
     call = {
         "edits": list(map(str, edits)),
-        "sets": {name: of.about() for name, of in named.items()},
+        "sets": {name: of.about() for name, of in by_name.items()},
         "performance": record["call"],
     }
     return results.stamp(ds, record | {"kind": "trade-off", "call": call})
@@ -108,9 +110,9 @@ def _line(parts: list[xr.Dataset], cost: xr.Dataset) -> xr.Dataset:
         join="override",
         combine_attrs="drop",
     )
-    kept = {"nll_after": "nll_text", "ndcg": "ndcg", "copy_loss_after": "copy_loss", "right_after": "right"}
-    named = cost[[v for v in kept if v in cost]].rename({k: v for k, v in kept.items() if k != v and k in cost})
-    return xr.merge([own, named], combine_attrs="drop", join="outer", compat="override")
+    columns = {"nll_after": "nll_text", "ndcg": "ndcg", "copy_loss_after": "copy_loss", "right_after": "right"}
+    costs = cost[[v for v in columns if v in cost]].rename({k: v for k, v in columns.items() if k != v and k in cost})
+    return xr.merge([own, costs], combine_attrs="drop", join="outer", compat="override")
 
 
 @door(MemorizationError)
@@ -151,12 +153,12 @@ def tradeoff_summary(result: Tradeoff, *, level: Share = 0.95, seed: Seed = 0, c
             of = None if units["sequence"] is None else units["sequence"][at]
             line: dict[str, Any] = {"n": len(at) if of is None else len(np.unique(of))}
             for measure in MEASURES[:4]:
-                found = over(now[measure].values[at], of, level, seed, bounds=BOUNDS[measure])
+                mean = over(now[measure].values[at], of, level, seed, bounds=BOUNDS[measure])
                 line |= {
-                    measure: found.estimate,
-                    f"{measure}_low": found.low,
-                    f"{measure}_high": found.high,
-                    f"{measure}_interval_kind": str(found.kind),
+                    measure: mean.estimate,
+                    f"{measure}_low": mean.low,
+                    f"{measure}_high": mean.high,
+                    f"{measure}_interval_kind": str(mean.kind),
                 }
             line |= {
                 "clean_loss": float(now.clean_loss),
@@ -168,14 +170,14 @@ def tradeoff_summary(result: Tradeoff, *, level: Share = 0.95, seed: Seed = 0, c
                 "ndcg": float(now.ndcg.mean()),
             }
             lines.append(line)
-            moved = now.strict.values[at].astype(float) - base.strict.values[at]
-            tests.append("the others are compared with it" if e == 0 else changed(moved, of, seed))
+            changes = now.strict.values[at].astype(float) - base.strict.values[at]
+            tests.append("the others are compared with it" if e == 0 else change_test(changes, of, seed))
     table = with_mean(
         with_tests(pd.DataFrame(lines), tests).assign(units="; ".join(notes.values())), "strict", "strict_"
     )
     paid = [c for c in table.columns if c in ("clean_loss", "perplexity", "ndcg") or c.startswith("rise")]
     axes = {"edit": list(map(str, result.edit.values)), "set": names}
-    return laid(table, axes, result, dict.fromkeys(paid, ("edit",)), level=level, seed=seed)
+    return as_summary(table, axes, result, dict.fromkeys(paid, ("edit",)), level=level, seed=seed)
 
 
 #: What of it is read where methods are compared at one clean loss.
@@ -213,11 +215,11 @@ def matched(
     Raises: MemorizationError: a set or measure that is not there.
     """
     lines = []
-    for method, given in curves.items():
-        parts = [_curve(ds, measure, among) for ds in ([given] if isinstance(given, xr.Dataset) else given)]
+    for method, curve in curves.items():
+        parts = [_curve(ds, measure, among) for ds in ([curve] if isinstance(curve, xr.Dataset) else curve)]
         read = [_at_rise(v, loss, rise, measure) for v, loss in parts]
         truth = measure in ("strict", "loose") and all(np.isin(r, (0.0, 1.0)).all() for r in read)
-        found = nested(
+        interval = nested(
             np.concatenate(read),
             np.repeat(np.arange(len(read)), [len(r) for r in read]),
             level=level,
@@ -230,9 +232,9 @@ def matched(
             {
                 "method": method,
                 measure: float(np.mean(runs)),
-                "low": found.low,
-                "high": found.high,
-                "interval_kind": str(found.kind),
+                "low": interval.low,
+                "high": interval.high,
+                "interval_kind": str(interval.kind),
                 "runs": runs,
                 "reached": all(loss.max() >= rise - 1e-12 for _, loss in parts),
                 "n": sum(map(len, read)),

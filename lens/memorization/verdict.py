@@ -87,9 +87,9 @@ def is_it_gone(
             "target: the unedited model recites none of it, so there is nothing to hide or erase; choose sequences that"
             " it recites (see extract)."
         )
-    known = before[measure].values
-    target, before = target.subset(known), before.isel(sequence=np.flatnonzero(known))
-    paraphrases = {name: [p for p, k in zip(of, known) if k] for name, of in (paraphrases or {}).items()}
+    recited = before[measure].values
+    target, before = target.subset(recited), before.isel(sequence=np.flatnonzero(recited))
+    paraphrases = {name: [p for p, k in zip(of, recited) if k] for name, of in (paraphrases or {}).items()}
     options = {"noise": noise, "seed": seed, "progress": progress}
     with edited(model, edit) as now:
         after = extract(now, target, progress=progress)
@@ -147,5 +147,5 @@ def is_it_gone(
             )
         if twin is not None:
             details["savings"] = savings(trained, measure=measure, seed=seed)
-    found = verdict(before[measure].values, after[measure].values, attacks, margin=margin, seed=seed)
-    return replace(found, details=details)
+    outcome = verdict(before[measure].values, after[measure].values, attacks, margin=margin, seed=seed)
+    return replace(outcome, details=details)

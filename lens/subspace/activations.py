@@ -28,7 +28,7 @@ from ..models.hash import same_record
 from ..progress import hidden
 from .data import Tokens, chosen, fitting, running, tokens_of
 from .errors import SubspaceError
-from .sums import LINES, File, Sums, lines_of
+from .sums import LINES, Sums, SumsFile, lines_of
 
 
 @door(SubspaceError)
@@ -243,7 +243,7 @@ def statistics(
     core = model if run is not None else running(model)
     if not isinstance(getattr(core, "original_model", core), torch.nn.Module):
         raise SubspaceError(unfit("model", model, "a torch.nn.Module"))
-    found = chosen(core, layers)
+    linears = chosen(core, layers)
     items: Any
     forward: Callable[[Any], Any]
     if run is None:
@@ -261,20 +261,26 @@ def statistics(
     options = dict(batch=batch, part=part, skip=skip, second_moment=second_moment, each=each, absolute=absolute)
     digest = weight_hash(model)
     saved = (
-        File(folder, {"model": digest, "layers": list(found), "data": identity, "items": len(items), **options})
+        SumsFile(folder, {"model": digest, "layers": list(linears), "data": identity, "items": len(items), **options})
         if folder is not None
         else None
     )
     sums = Sums(digest, second_moment, each, absolute)
-    done = saved.read(sums) if saved is not None else 0
+    count = saved.read(sums) if saved is not None else 0
     bar = tqdm(
-        total=len(items), initial=done, desc="statistics", unit="item", delay=2.0, leave=False, disable=hidden(progress)
+        total=len(items),
+        initial=count,
+        desc="statistics",
+        unit="item",
+        delay=2.0,
+        leave=False,
+        disable=hidden(progress),
     )
-    with bar, torch.no_grad(), inputs_of(core, found, sums.see):
+    with bar, torch.no_grad(), inputs_of(core, linears, sums.see):
         try:
-            for start in range(done, len(items), batch):
+            for start in range(count, len(items), batch):
                 if says_stop(stop):
-                    raise Stopped(f"statistics stopped after {done} of {len(items)} items")
+                    raise Stopped(f"statistics stopped after {count} of {len(items)} items")
                 some: Any
                 if isinstance(items, Tokens):
                     some = items.take(range(start, min(start + batch, len(items))))
@@ -283,18 +289,18 @@ def statistics(
                     some = items[start : start + batch]
                     sums.begin(len(some), None, owner(some) if owner is not None else range(len(some)))
                 forward(some)
-                sums.end(found)
-                done = start + len(some)
+                sums.end(linears)
+                count = start + len(some)
                 bar.update(len(some))
-                if saved is not None and done < len(items):
-                    saved.write(sums, done)
+                if saved is not None and count < len(items):
+                    saved.write(sums, count)
         except BaseException:
-            if saved is not None and done:
-                saved.write(sums, done, now=True)
+            if saved is not None and count:
+                saved.write(sums, count, now=True)
             raise
     if saved is not None:
-        saved.write(sums, done, now=True)
-    return Stats(**sums.fields(done))
+        saved.write(sums, count, now=True)
+    return Stats(**sums.fields(count))
 
 
 def _reader(core: Any, tokens: Tokens) -> Callable[[Tokens], Any]:

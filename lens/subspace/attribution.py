@@ -88,8 +88,8 @@ class _Masked:
     sequence where a trial shows that the model cannot fork there.
     """
 
-    def __init__(self, core: nn.Module, found: Mapping[str, Linear]):
-        self.core, self.found = core, found
+    def __init__(self, core: nn.Module, layers: Mapping[str, Linear]):
+        self.core, self.linears = core, layers
         self._forks: dict[tuple[str, ...], bool] = {}
 
     def losses(self, one: Tokens, masks: Mapping[str, Float[Tensor, "line 1 d_in"]]) -> Float[Tensor, " line"]:
@@ -99,12 +99,12 @@ class _Masked:
         return self._forked(one, masks) if self._forks[path] else self._copied(one, masks)
 
     def _forked(self, one: Tokens, masks: Mapping[str, Tensor]) -> Tensor:
-        with multiplied(self.found, masks):
+        with multiplied(self.linears, masks):
             return losses(self.core, one)
 
     def _copied(self, one: Tokens, masks: Mapping[str, Tensor]) -> Tensor:
         count = max(map(len, masks.values()))
-        with multiplied(self.found, masks, copies=(count, one.ids.shape[1])):
+        with multiplied(self.linears, masks, copies=(count, one.ids.shape[1])):
             return losses(self.core, one.take([0] * count))
 
     @torch.no_grad()
@@ -112,7 +112,7 @@ class _Masked:
         """Whether two forked runs have the losses of two copies."""
         generator = torch.Generator().manual_seed(0)
         masks = {
-            name: torch.rand(2, 1, self.found[name].d_in, generator=generator).to(_device(self.core)) for name in path
+            name: torch.rand(2, 1, self.linears[name].d_in, generator=generator).to(_device(self.core)) for name in path
         }
         try:
             forked = self._forked(one, masks)
@@ -121,7 +121,7 @@ class _Masked:
                 raise
             return False
         copied = self._copied(one, masks)
-        close = 1e-4 if self.found[path[0]].weight.dtype in (torch.float32, torch.float64) else 5e-2
+        close = 1e-4 if self.linears[path[0]].weight.dtype in (torch.float32, torch.float64) else 5e-2
         return forked.shape == copied.shape and bool(((forked - copied).abs() <= close * (1 + copied.abs())).all())
 
 
@@ -159,21 +159,21 @@ def integrated_gradients(
     """
     require_autograd(SubspaceError, "method='integrated_gradients'")
     core = predicting(model)
-    tokens, found = fitting(core, reciting(sequences, "sequences", prefix), "sequences"), output_layers(core, layers)
+    tokens, linears = fitting(core, reciting(sequences, "sequences", prefix), "sequences"), output_layers(core, layers)
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     alpha, weight = torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2)
-    total = {name: torch.zeros(linear.d_in, dtype=torch.float64) for name, linear in found.items()}
-    paths = [list(found)] if together else [[name] for name in found]
-    runs = _Masked(core, found)
+    total = {name: torch.zeros(linear.d_in, dtype=torch.float64) for name, linear in linears.items()}
+    paths = [list(linears)] if together else [[name] for name in linears]
+    runs = _Masked(core, linears)
     gap = change_in_all = 0.0
-    known: set[str] = set()
+    names: set[str] = set()
     with _bar(len(tokens) * len(paths), "integrated gradients", progress) as bar:
         for i in range(len(tokens)):
             one = tokens.take([i])
             with torch.no_grad():
                 top = -float(losses(core, one)[0])
-            here = reached(core, found, one)
-            known |= here
+            here = reached(core, linears, one)
+            names |= here
             for path in paths:
                 _ask(stop, "integrated gradients", bar)
                 if not here & set(path):
@@ -185,7 +185,7 @@ def integrated_gradients(
                         runs, path, one, alpha[k : k + rows], weight[k : k + rows]
                     ).items():
                         change[name] += gradient
-                with torch.no_grad(), multiplied(found, dict.fromkeys(path, torch.zeros((), device=_device(core)))):
+                with torch.no_grad(), multiplied(linears, dict.fromkeys(path, torch.zeros((), device=_device(core)))):
                     bottom = -float(losses(core, one)[0])
                 summed = float(sum(value.sum() for value in change.values()))
                 gap, change_in_all = gap + abs(summed - (top - bottom)), change_in_all + abs(top - bottom)
@@ -199,8 +199,8 @@ def integrated_gradients(
             " where a norm follows the layers."
         )
     return neuron_scores(
-        found,
-        {name: value / len(tokens) for name, value in total.items() if name in known or bool(value.any())},
+        linears,
+        {name: value / len(tokens) for name, value in total.items() if name in names or bool(value.any())},
         "integrated gradients",
         weight_hash(model),
         about={"steps": steps, "together": together, "gap": gap, "sequences": len(tokens)},
@@ -214,7 +214,10 @@ def _gradients(
     device = _device(runs.core)
     masks = {
         name: (
-            alpha.to(device, torch.float32)[:, None, None].expand(-1, 1, runs.found[name].d_in).clone().requires_grad_()
+            alpha.to(device, torch.float32)[:, None, None]
+            .expand(-1, 1, runs.linears[name].d_in)
+            .clone()
+            .requires_grad_()
         )
         for name in path
     }
@@ -255,32 +258,32 @@ def zero_out(
     """
     core = predicting(model)
     tokens = fitting(core, reciting(sequences, "sequences", prefix), "sequences")
-    found, device = output_layers(core, layers), _device(core)
-    asked = candidates or {}
-    few = {n: l for n, l in found.items() if not l.stack or len(asked.get(n, ()))} if layers is None else found
-    found, left = few or found, len(found) - len(few or found)
+    linears, device = output_layers(core, layers), _device(core)
+    choice = candidates or {}
+    few = {n: l for n, l in linears.items() if not l.stack or len(choice.get(n, ()))} if layers is None else linears
+    linears, left = few or linears, len(linears) - len(few or linears)
     looked = {
         name: np.arange(l.d_in) if candidates is None else np.unique(np.asarray(candidates.get(name, ()), np.int64))
-        for name, l in found.items()
+        for name, l in linears.items()
     }
     for name, some in looked.items():
-        if len(some) and not 0 <= some[0] <= some[-1] < found[name].d_in:
+        if len(some) and not 0 <= some[0] <= some[-1] < linears[name].d_in:
             raise SubspaceError(
                 f"candidates[{name!r}] holds {some[0] if some[0] < 0 else some[-1]}; the layer has neurons 0 to"
-                f" {found[name].d_in - 1}."
+                f" {linears[name].d_in - 1}."
             )
     if not sum(map(len, looked.values())):
-        raise SubspaceError(f"candidates names no neuron of {', '.join(list(found)[:3])}; give at least one.")
-    out = {name: torch.full((l.d_in,), -torch.inf, dtype=torch.float64) for name, l in found.items()}
+        raise SubspaceError(f"candidates names no neuron of {', '.join(list(linears)[:3])}; give at least one.")
+    out = {name: torch.full((l.d_in,), -torch.inf, dtype=torch.float64) for name, l in linears.items()}
     for name, some in looked.items():
         out[name][torch.from_numpy(some)] = 0.0
-    runs, known = _Masked(core, found), set()
+    runs, names = _Masked(core, linears), set()
     with _bar(len(tokens) * sum(map(len, looked.values())), "zero-out", progress) as bar:
         for i in range(len(tokens)):
             one = tokens.take([i])
             base = losses(core, one)[0].cpu().double()
-            here = reached(core, found, one)
-            known |= here
+            here = reached(core, linears, one)
+            names |= here
             for name, some in looked.items():
                 if name not in here:
                     bar.update(len(some))  # an expert that does not run changes nothing
@@ -288,13 +291,13 @@ def zero_out(
                 for k in range(0, len(some), rows):
                     _ask(stop, "zero-out", bar)
                     part = torch.from_numpy(some[k : k + rows])
-                    mask = torch.ones(len(part), 1, found[name].d_in, device=device)
+                    mask = torch.ones(len(part), 1, linears[name].d_in, device=device)
                     mask[torch.arange(len(part)), 0, part] = 0
                     out[name][part] += (runs.losses(one, {name: mask}).cpu().double() - base) / len(tokens)
                     bar.update(len(part))
-    out = {name: value for name, value in out.items() if name in known}
+    out = {name: value for name, value in out.items() if name in names}
     left_out = {"left_out": left} if left else {}
-    return neuron_scores(found, out, "zero-out", weight_hash(model), about={"sequences": len(tokens)} | left_out)
+    return neuron_scores(linears, out, "zero-out", weight_hash(model), about={"sequences": len(tokens)} | left_out)
 
 
 def _device(core: nn.Module) -> torch.device:

@@ -90,15 +90,15 @@ def subnet(
     Raises: SubspaceError: overlapping sets (they are listed), settings out of range. Stopped.
     """
     core, bad, good = _sets(model, memorised, clean, prefix)
-    found, generator = chosen(core, layers), torch.Generator().manual_seed(int(seed))
-    bound = {name: 1 / math.sqrt(l.d_in) for name, l in found.items()}
+    linears, generator = chosen(core, layers), torch.Generator().manual_seed(int(seed))
+    bound = {name: 1 / math.sqrt(l.d_in) for name, l in linears.items()}
     scores = {
         n: ((torch.rand(l.d_out, l.d_in, generator=generator) * 2 - 1) * bound[n]).to(l.weight.device)
-        for n, l in found.items()
+        for n, l in linears.items()
     }
     optimiser, call = (
         torch.optim.SGD(scores.values(), lr=rate, momentum=momentum, weight_decay=weight_decay),
-        with_weights(core, found),
+        with_weights(core, linears),
     )
     share = (
         1.0
@@ -111,12 +111,16 @@ def subnet(
     )
     goods = _batches(good, batch, steps, seed + 1, "", False, None) if good is not None else None
     for some, _ in _batches(bad, batch, steps, seed, "subnet" if good is None else "balanced subnet", progress, stop):
-        kept = {n: (l.weight.detach() * _kept(scores[n], ratio)).requires_grad_() for n, l in found.items()}
+        remaining = {
+            n: (l.weight.detach() * _above_quantile(scores[n], ratio)).requires_grad_() for n, l in linears.items()
+        }
         with torch.enable_grad():
-            worse = losses(core, some, call=call(kept)).mean()
-            better = losses(core, next(goods)[0], call=call(kept)).mean() if goods is not None else worse.new_zeros(())
-            gradients = torch.autograd.grad((1 - share) * better - share * worse, list(kept.values()))
-        for (n, l), g in zip(found.items(), gradients):
+            worse = losses(core, some, call=call(remaining)).mean()
+            better = (
+                losses(core, next(goods)[0], call=call(remaining)).mean() if goods is not None else worse.new_zeros(())
+            )
+            gradients = torch.autograd.grad((1 - share) * better - share * worse, list(remaining.values()))
+        for (n, l), g in zip(linears.items(), gradients):
             scores[n].grad = g * l.weight.detach() * scores[n].sign()
         optimiser.step()
     about = {
@@ -129,13 +133,13 @@ def subnet(
     }
     if good is not None:
         about["clean_loss"] = float(better.detach())
-    known = reached(core, found, bad) | (set() if good is None else reached(core, found, good))
-    values = {n: -s.detach().abs().cpu() for n, s in scores.items() if n in known}
+    names = reached(core, linears, bad) | (set() if good is None else reached(core, linears, good))
+    values = {n: -s.detach().abs().cpu() for n, s in scores.items() if n in names}
     method = "subnet" if good is None else "balanced subnet"
-    return weight_scores(found, values, method, weight_hash(model), per="layer", about=about)
+    return weight_scores(linears, values, method, weight_hash(model), per="layer", about=about)
 
 
-def _kept(score: Tensor, ratio: float) -> Tensor:
+def _above_quantile(score: Tensor, ratio: float) -> Tensor:
     """1 where |s| is above its quantile, over one layer."""
     size = score.abs()
     # the rule of Scores.mask, so that the trained mask is the one that is given
@@ -170,9 +174,11 @@ def gradient_ascent(
     Raises: SubspaceError: overlapping sets (they are listed), a loss that is no longer finite. Stopped.
     """
     core, bad, good = _sets(model, memorised, clean, prefix)
-    found = chosen(core, layers)
-    new = {n: l.weight.detach().clone(memory_format=torch.contiguous_format).requires_grad_() for n, l in found.items()}
-    optimiser, call, path = torch.optim.Adam(new.values(), lr=rate), with_weights(core, found), []
+    linears = chosen(core, layers)
+    new = {
+        n: l.weight.detach().clone(memory_format=torch.contiguous_format).requires_grad_() for n, l in linears.items()
+    }
+    optimiser, call, path = torch.optim.Adam(new.values(), lr=rate), with_weights(core, linears), []
     goods = _batches(good, batch, steps, seed + 1, "", False, None) if good is not None else None
     for some, _ in _batches(bad, batch, steps, seed, "gradient ascent", progress, stop):
         with torch.enable_grad():
@@ -199,7 +205,7 @@ def gradient_ascent(
         "clean_weight": clean_weight,
         "seed": seed,
         "path": path,
-    } | feed_forward(found)
+    } | feed_forward(linears)
     return Replacement({n: w.detach() for n, w in new.items()}, weight_hash(model), about)
 
 

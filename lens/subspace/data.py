@@ -92,31 +92,31 @@ def tokens_of(data: Any, argument: Name, prefix: Count | None = None) -> Tokens:
     prefix = int(prefix if prefix is not None else own if own is not None else 1)
     try:
         if isinstance(ids, (Tensor, np.ndarray)) and ids.ndim == 2:
-            made = torch.as_tensor(np.asarray(ids.cpu() if isinstance(ids, Tensor) else ids))
+            table = torch.as_tensor(np.asarray(ids.cpu() if isinstance(ids, Tensor) else ids))
             lengths = (
-                torch.full((len(made),), made.shape[1]) if lengths is None else torch.as_tensor(lengths).cpu().long()
+                torch.full((len(table),), table.shape[1]) if lengths is None else torch.as_tensor(lengths).cpu().long()
             )
         else:
             rows = [np.asarray(row.cpu() if isinstance(row, Tensor) else row) for row in ids]
             lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
             kind = np.result_type(*full) if (full := [row for row in rows if len(row)]) else np.int64
-            made = torch.zeros(
+            table = torch.zeros(
                 len(rows),
                 max(map(len, rows), default=0),
                 dtype=torch.int64 if np.issubdtype(kind, np.integer) else torch.float64,
             )
-            for line, row in zip(made, rows):
+            for line, row in zip(table, rows):
                 line[: len(row)] = torch.as_tensor(row)
     except (TypeError, ValueError) as error:
         raise SubspaceError(
             f"{argument} is a {type(data).__name__} that holds no rows of token ids ({error}); give a tensor [n,"
             " length] or a list of rows of ids."
         ) from None
-    if made.dtype.is_floating_point or made.dtype == torch.bool:
+    if table.dtype.is_floating_point or table.dtype == torch.bool:
         raise SubspaceError(
-            f"{argument} holds {made.dtype} values; expected token ids, whole numbers: tokenise texts first."
+            f"{argument} holds {table.dtype} values; expected token ids, whole numbers: tokenise texts first."
         )
-    return _checked(Tokens(made.long(), lengths, prefix), argument)
+    return _checked(Tokens(table.long(), lengths, prefix), argument)
 
 
 def _checked(tokens: Tokens, argument: str) -> Tokens:
@@ -155,11 +155,11 @@ def refuse_overlap(
 
     Raises: SubspaceError, with a list of the pairs of rows.
     """
-    if found := overlaps(a, b, run=run):
-        listed = ", ".join(f"{names[0]}[{i}] with {names[1]}[{j}] ({n} tokens)" for i, j, n in found[:LISTED])
-        more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+    if pairs := overlaps(a, b, run=run):
+        listed = ", ".join(f"{names[0]}[{i}] with {names[1]}[{j}] ({n} tokens)" for i, j, n in pairs[:LISTED])
+        more = f" and {len(pairs) - LISTED} more" if len(pairs) > LISTED else ""
         raise SubspaceError(
-            f"{names[0]} and {names[1]} overlap in {len(found)} pairs of rows: {listed}{more}. A set cannot be its own"
+            f"{names[0]} and {names[1]} overlap in {len(pairs)} pairs of rows: {listed}{more}. A set cannot be its own"
             " control: take these rows out of one of them."
         )
 
@@ -169,13 +169,13 @@ def overlaps(a: Tokens, b: Tokens, *, run: Count | None = None) -> list[tuple[in
     """Pairs (row of a, row of b, tokens) that are equal or share a run of at least so many tokens."""
     rows, others = a.rows(), b.rows()
     length = run if run is not None else max(SHORTEST_RUN, min(int(a.lengths.min()), int(b.lengths.min())) // 2)
-    seen: dict[bytes, set[int]] = {}
+    rows_by_gram: dict[bytes, set[int]] = {}
     for i, row in enumerate(rows):
         for gram in _grams(row, length):
-            seen.setdefault(gram, set()).add(i)
+            rows_by_gram.setdefault(gram, set()).add(i)
     out = []
     for j, row in enumerate(others):
-        for i in sorted({i for gram in _grams(row, length) for i in seen.get(gram, ())}):
+        for i in sorted({i for gram in _grams(row, length) for i in rows_by_gram.get(gram, ())}):
             out.append((i, j, length if not np.array_equal(rows[i], row) else len(row)))
     return sorted(out)
 

@@ -87,13 +87,13 @@ class Subspace:
                 f"model: the subspace is of weights {self.model[:8]}, this model's are {weight_hash(model)[:8]};"
                 " compute it with this model."
             )
-        new, taken = {}, {}
+        new, counts = {}, {}
         least = -math.inf if above is None else above
         for name, linear in chosen(model, tuple(self.sources)).items():
-            taken[name] = int((self.values[self.sources[name]] > least).sum()) if k is None else k
-            if taken[name]:
+            counts[name] = int((self.values[self.sources[name]] > least).sum()) if k is None else k
+            if counts[name]:
                 weight = linear.weight.detach()
-                new[name] = (weight.double().cpu() @ self.projector(name, taken[name], projection)).to(weight)
+                new[name] = (weight.double().cpu() @ self.projector(name, counts[name], projection)).to(weight)
         if not new:
             raise SubspaceError(
                 f"above={above}: no filter of any layer has so large a ratio (the largest is"
@@ -107,7 +107,7 @@ class Subspace:
                 "projection": projection,
                 "k": k,
                 "above": above,
-                "taken": taken,
+                "taken": counts,
                 **self.about,
             },
         )

@@ -59,21 +59,21 @@ def slimming(
 
     Raises: SubspaceError: no token after a prefix, settings out of range. Stopped.
     """
-    core, tokens, found = _start(model, sequences, layers, prefix)
-    masks = {name: torch.ones(l.d_in, device=l.weight.device).requires_grad_() for name, l in found.items()}
+    core, tokens, linears = _start(model, sequences, layers, prefix)
+    masks = {name: torch.ones(l.d_in, device=l.weight.device).requires_grad_() for name, l in linears.items()}
     optimiser, size = torch.optim.Adam(masks.values(), lr=rate), sum(map(len, masks.values()))
-    held = {name: torch.zeros_like(m) for name, m in masks.items()}
+    momentum = {name: torch.zeros_like(m) for name, m in masks.items()}
     for some, _ in _batches(tokens, batch, steps, seed, "slimming", progress, stop):
-        with torch.enable_grad(), multiplied(found, masks):
+        with torch.enable_grad(), multiplied(linears, masks):
             loss = losses(core, some).mean()
             whole = loss + weight * sum(m.sum() for m in masks.values()) / size
         _descend(optimiser, masks, whole)
         with torch.no_grad():
             for name, m in masks.items():
-                held[name] += m.clamp_(0, 1) / steps
+                momentum[name] += m.clamp_(0, 1) / steps
     return neuron_scores(
-        found,
-        {n: (masks[n].detach() + 1e-6 * held[n]).cpu() for n in reached(core, found, tokens)},
+        linears,
+        {n: (masks[n].detach() + 1e-6 * momentum[n]).cpu() for n in reached(core, linears, tokens)},
         "slimming",
         weight_hash(model),
         about={"weight": weight, "steps": steps, "rate": rate, "seed": seed, "loss": float(loss.detach())},
@@ -107,23 +107,24 @@ def hard_concrete(
 
     Source: Louizos et al. 2018, equations 10 to 12.
     """
-    core, tokens, found = _start(model, sequences, layers, prefix)
+    core, tokens, linears = _start(model, sequences, layers, prefix)
     log_a = {
-        name: torch.full((l.d_in,), float(start), device=l.weight.device).requires_grad_() for name, l in found.items()
+        name: torch.full((l.d_in,), float(start), device=l.weight.device).requires_grad_()
+        for name, l in linears.items()
     }
     optimiser, size = torch.optim.Adam(log_a.values(), lr=rate), sum(map(len, log_a.values()))
     for some, generator in _batches(tokens, batch, steps, seed, "hard concrete", progress, stop):
         with torch.enable_grad():
             gates = {name: gate(a, torch.rand(a.shape, generator=generator).to(a)) for name, a in log_a.items()}
-            with multiplied(found, gates):
+            with multiplied(linears, gates):
                 loss = losses(core, some).mean()
             gates_open = (torch.sigmoid(a - BETA * math.log(-LOW / HIGH)).sum() for a in log_a.values())
             open_share = sum(gates_open, start=loss.new_zeros(())) / size
             whole = loss + weight * open_share
         _descend(optimiser, log_a, whole)
     return neuron_scores(
-        found,
-        {n: log_a[n].detach().cpu() for n in reached(core, found, tokens)},
+        linears,
+        {n: log_a[n].detach().cpu() for n in reached(core, linears, tokens)},
         "hard concrete",
         weight_hash(model),
         about={

@@ -88,11 +88,11 @@ def score(
             else scores.random(model, layers, seed=seed, **options)
         )
     if method in OF_STATISTICS:
-        found = output_layers(model, layers) if method in OF_NEURONS else layers
+        targets = output_layers(model, layers) if method in OF_NEURONS else layers
 
         def count(some):
             return statistics(
-                model, found, some, folder, batch=batch, part=part, absolute=method == "activation", progress=progress
+                model, targets, some, folder, batch=batch, part=part, absolute=method == "activation", progress=progress
             )
 
         stats = count(mem)

@@ -235,13 +235,13 @@ class Mask:
         if not isinstance(other, Mask):
             return NotImplemented
         self._fits(other)
-        made = {name: how(index, other.layers[name]) for name, index in self.layers.items()}
+        layers = {name: how(index, other.layers[name]) for name, index in self.layers.items()}
         # of a union nothing is known where neither mask knows it, of the others where one does not
         mine, theirs = set(self.unreached), set(other.unreached)
         none = mine & theirs if word == "union" else mine | theirs
         both = {"unreached": [name for name in self.shapes if name in none]} if mine | theirs else {}
         return Mask(
-            made,
+            layers,
             self.shapes,
             self.model or other.model,
             {"method": word, "of": [dict(self.about), dict(other.about)]} | self._noted() | both,
@@ -336,7 +336,7 @@ class Mask:
 
 
 def prepared_checked(
-    model: Any, new: Mapping[str, Tensor], found_on: str, what: str, how: Mapping[str, Hashable] | None = None
+    model: Any, new: Mapping[str, Tensor], weights: str, what: str, how: Mapping[str, Hashable] | None = None
 ) -> Undo:
     """`prepared_weights`, refused on weights other than those that the edit was found on; an edit in force elsewhere is
     not taken for other weights.
@@ -344,9 +344,9 @@ def prepared_checked(
     core = getattr(model, "original_model", model)
     parameters = Tree.of(core).parameters()
     in_force = any(getattr(p, EDITED, False) for p in parameters.everywhere())
-    if found_on and not in_force and not same_in(core, parameters, found_on):
+    if weights and not in_force and not same_in(core, parameters, weights):
         raise SubspaceError(
-            f"the {what} was found on weights {found_on[:8]}, this model's are {weight_hash(model)[:8]}: it is a {what}"
+            f"the {what} was found on weights {weights[:8]}, this model's are {weight_hash(model)[:8]}: it is a {what}"
             " of another model. Locate it anew, or pass strict=False to carry it over on purpose."
         )
     return prepared_weights(model, new, what, how)

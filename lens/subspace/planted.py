@@ -94,28 +94,28 @@ def inject(
     require_autograd(SubspaceError, "planting a sequence")
     core = copy.deepcopy(predicting(model))
     fitting(core, tokens, "sequence_ids")
-    found = output_layers(core, layers)
-    runs = reached(core, found, tokens)
-    found = {name: linear for name, linear in found.items() if name in runs}
-    sizes = [l.d_in for l in found.values()]
-    drawn = np.random.default_rng(seed).choice(sum(sizes), max(1, round(share * sum(sizes))), replace=False)
+    linears = output_layers(core, layers)
+    runs = reached(core, linears, tokens)
+    linears = {name: linear for name, linear in linears.items() if name in runs}
+    sizes = [l.d_in for l in linears.values()]
+    chosen = np.random.default_rng(seed).choice(sum(sizes), max(1, round(share * sum(sizes))), replace=False)
     starts = np.cumsum([0, *sizes])
-    neurons = {n: np.sort(drawn[(drawn >= a) & (drawn < b)] - a) for n, a, b in zip(found, starts, starts[1:])}
+    neurons = {n: np.sort(chosen[(chosen >= a) & (chosen < b)] - a) for n, a, b in zip(linears, starts, starts[1:])}
     with torch.no_grad():
         before = loss = float(losses(core, tokens)[0])
-    index = {n: torch.from_numpy(some).to(found[n].weight.device) for n, some in neurons.items() if len(some)}
-    columns = {n: found[n].weight.detach()[:, at].clone().requires_grad_() for n, at in index.items()}
-    optimiser, call = torch.optim.Adam(columns.values(), lr=rate), with_weights(core, found)
-    taken = 0
-    for taken, (some, _) in enumerate(_batches(tokens, 1, steps + 1, seed, "injection", progress, stop)):
+    index = {n: torch.from_numpy(some).to(linears[n].weight.device) for n, some in neurons.items() if len(some)}
+    columns = {n: linears[n].weight.detach()[:, at].clone().requires_grad_() for n, at in index.items()}
+    optimiser, call = torch.optim.Adam(columns.values(), lr=rate), with_weights(core, linears)
+    step = 0
+    for step, (some, _) in enumerate(_batches(tokens, 1, steps + 1, seed, "injection", progress, stop)):
         with torch.enable_grad():
             value = losses(
                 core,
                 some,
-                call=call({n: found[n].weight.detach().index_copy(1, index[n], c) for n, c in columns.items()}),
+                call=call({n: linears[n].weight.detach().index_copy(1, index[n], c) for n, c in columns.items()}),
             )[0]
         loss = float(value.detach())
-        if loss < threshold or taken == steps:
+        if loss < threshold or step == steps:
             break
         for column, g in zip(columns.values(), torch.autograd.grad(value, list(columns.values()))):
             column.grad = g
@@ -123,12 +123,12 @@ def inject(
     if not loss < threshold:
         raise SubspaceError(
             f"after {steps} steps the sequence's loss is {loss:.3g} (from {before:.3g}), not below"
-            f" threshold={threshold}, in {len(drawn)} neurons; raise share or steps, or change the rate."
+            f" threshold={threshold}, in {len(chosen)} neurons; raise share or steps, or change the rate."
         )
     with torch.no_grad():
         for n, c in columns.items():
-            found[n].weight[:, index[n]] = c
-    return Planted(core, neurons, tokens, loss, before, taken)
+            linears[n].weight[:, index[n]] = c
+    return Planted(core, neurons, tokens, loss, before, step)
 
 
 @door(SubspaceError)

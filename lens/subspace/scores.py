@@ -115,38 +115,38 @@ class Scores:
                 f"per={per!r} is not known for {self.kind} scores; expected one of"
                 f" {', '.join(PER[self.kind == 'neuron' :])}."
             )
-        known = self.known()
-        if not known:
+        scores = self.known()
+        if not scores:
             raise SubspaceError(
                 f"values: no token was sent to any of the {len(self.values)} experts' layers, so that nothing is known"
                 " of their weights; give more text, or other layers."
             )
-        for name, value in known.items():
+        for name, value in scores.items():
             if bad := int(torch.isnan(value).sum()):
                 raise SubspaceError(
                     f"values: {bad} scores of {name} are NaN: its weights are, or what goes into it (the NaN of one"
                     " layer or expert reaches all later ones). Find it in the model's parameters, or leave the layer"
                     " out."
                 )
-        taken = {name: torch.zeros_like(value, dtype=torch.bool).cpu() for name, value in self.values.items()}
+        members = {name: torch.zeros_like(value, dtype=torch.bool).cpu() for name, value in self.values.items()}
         if per == "model":
-            flat = torch.cat([value.reshape(-1).cpu() for value in known.values()])
+            flat = torch.cat([value.reshape(-1).cpu() for value in scores.values()])
             parts = _top(flat[None], self._count(sparsity, len(flat), "scores"), largest)[0].split(
-                [value.numel() for value in known.values()]
+                [value.numel() for value in scores.values()]
             )
-            taken |= {name: part.view(value.shape) for (name, value), part in zip(known.items(), parts)}
+            members |= {name: part.view(value.shape) for (name, value), part in zip(scores.items(), parts)}
         else:
-            for name, value in known.items():
+            for name, value in scores.items():
                 rows = value if per == "row" else value.reshape(1, -1)
                 count = self._count(
                     sparsity, rows.shape[1], f"weights a row of {name}" if per == "row" else f"scores of {name}"
                 )
-                taken[name] = _top(rows, count, largest).view(value.shape).cpu()
+                members[name] = _top(rows, count, largest).view(value.shape).cpu()
         for name, value in self.values.items():
             if self.allowed is not None:
-                taken[name] &= self.allowed[name].cpu()
+                members[name] &= self.allowed[name].cpu()
             if self.positive:
-                taken[name] &= value.cpu() > 0
+                members[name] &= value.cpu() > 0
         about = {
             "method": self.method,
             "sparsity": float(sparsity),
@@ -155,9 +155,9 @@ class Scores:
             **self.about,
         }
         if self.kind == "weight":
-            return Mask.of(taken, self.model, about)
+            return Mask.of(members, self.model, about)
         return Mask.of_columns(
-            {name: value.nonzero()[:, 0].tolist() for name, value in taken.items()}, self.shapes, self.model, about
+            {name: value.nonzero()[:, 0].tolist() for name, value in members.items()}, self.shapes, self.model, about
         )
 
     def known(self) -> dict[str, Tensor]:
@@ -184,10 +184,10 @@ def _top(rows: Float[Tensor, "row n"], count: int, largest: bool) -> Bool[Tensor
 @door(SubspaceError)
 def magnitude(model: HFModel, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp") -> Scores:
     """|W|: the baseline that looks at no data."""
-    found = chosen(model, layers)
+    linears = chosen(model, layers)
     return weight_scores(
-        found,
-        {name: linear.weight.detach().abs() for name, linear in found.items()},
+        linears,
+        {name: linear.weight.detach().abs() for name, linear in linears.items()},
         "magnitude",
         weight_hash(model),
         per="layer",
@@ -197,9 +197,9 @@ def magnitude(model: HFModel, layers: str | Sequence[str] | Mapping[str, Linear]
 @door(SubspaceError)
 def random(model: HFModel, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp", *, seed: Seed = 0) -> Scores:
     """Uniform noise: the control of equal density."""
-    found, generator = chosen(model, layers), torch.Generator().manual_seed(int(seed))
-    values = {name: torch.rand(linear.d_out, linear.d_in, generator=generator) for name, linear in found.items()}
-    return weight_scores(found, values, "random", weight_hash(model), about={"seed": int(seed)})
+    linears, generator = chosen(model, layers), torch.Generator().manual_seed(int(seed))
+    values = {name: torch.rand(linear.d_out, linear.d_in, generator=generator) for name, linear in linears.items()}
+    return weight_scores(linears, values, "random", weight_hash(model), about={"seed": int(seed)})
 
 
 @door(SubspaceError)
@@ -209,9 +209,9 @@ def wanda(model: HFModel, stats: Stats) -> Scores:
 
     Source: Sun et al. 2024, A Simple and Effective Pruning Approach for Large Language Models.
     """
-    found = _of(model, stats)
-    values = {name: _times(found[name], stats.norm(name)) for name in _reached(found, stats)}
-    return weight_scores(found, values, "wanda", stats.model)
+    linears = _of(model, stats)
+    values = {name: _times(linears[name], stats.norm(name)) for name in _reached(linears, stats)}
+    return weight_scores(linears, values, "wanda", stats.model)
 
 
 @door(SubspaceError)
@@ -225,13 +225,13 @@ def contrast(model: HFModel, mem: Stats, ref: Stats) -> Scores:
     Source: Chavhan et al. 2024, code.
     """
     same_layers(mem, ref)
-    found = _of(model, mem)
-    allowed = {name: torch.zeros(linear.d_in, dtype=torch.bool) for name, linear in found.items()}
+    linears = _of(model, mem)
+    allowed = {name: torch.zeros(linear.d_in, dtype=torch.bool) for name, linear in linears.items()}
     values = {}
-    for name in _reached(found, mem, ref):
+    for name in _reached(linears, mem, ref):
         allowed[name] = mem.mean(name, "unit") > ref.mean(name, "unit")
-        values[name] = _times(found[name], mem.norm(name, "unit"))
-    return weight_scores(found, values, "contrast", mem.model, allowed=allowed)
+        values[name] = _times(linears[name], mem.norm(name, "unit"))
+    return weight_scores(linears, values, "contrast", mem.model, allowed=allowed)
 
 
 @door(SubspaceError)
@@ -246,11 +246,11 @@ def corrected(model: HFModel, mem: Stats, ref: Stats, *, margin: NonNegative = 3
     Raises: SubspaceError: fewer than two items on a side; of an expert, its scores are NaN then.
     """
     same_layers(mem, ref)
-    found, values = _of(model, mem), {}
-    for name in _reached(found, mem, ref, items=2):
+    linears, values = _of(model, mem), {}
+    for name in _reached(linears, mem, ref, items=2):
         difference, error = _difference(mem, ref, name)
-        values[name] = _times(found[name], (difference - margin * error).clamp_min(0).sqrt())
-    return weight_scores(found, values, "corrected", mem.model, positive=True, about={"margin": float(margin)})
+        values[name] = _times(linears[name], (difference - margin * error).clamp_min(0).sqrt())
+    return weight_scores(linears, values, "corrected", mem.model, positive=True, about={"margin": float(margin)})
 
 
 @door(SubspaceError)
@@ -276,30 +276,30 @@ def activation(model: HFModel, stats: Stats) -> Scores:
 
     Source: Chang, Thomason and Jia 2024, "Activations".
     """
-    found = _of(model, stats)
+    linears = _of(model, stats)
     values = {
-        name: stats.mean(name, "absolute").to(found[name].weight) * found[name].weight.detach().norm(dim=0)
-        for name in _reached(found, stats)
+        name: stats.mean(name, "absolute").to(linears[name].weight) * linears[name].weight.detach().norm(dim=0)
+        for name in _reached(linears, stats)
     }
-    return neuron_scores(found, values, "activation", stats.model)
+    return neuron_scores(linears, values, "activation", stats.model)
 
 
 def neuron_scores(
-    found: Mapping[str, Linear], values: Mapping[str, Tensor], method: str, model: str, **rest: Any
+    linears: Mapping[str, Linear], values: Mapping[str, Tensor], method: str, model: str, **rest: Any
 ) -> Scores:
     """Scores of neurons, of which a mask takes the share of all neurons."""
-    return _scores(found, values, "neuron", method, model, **({"per": "model"} | rest))
+    return _scores(linears, values, "neuron", method, model, **({"per": "model"} | rest))
 
 
 def weight_scores(
-    found: Mapping[str, Linear], values: Mapping[str, Tensor], method: str, model: str, **rest: Any
+    linears: Mapping[str, Linear], values: Mapping[str, Tensor], method: str, model: str, **rest: Any
 ) -> Scores:
     """Scores of weights, of which a mask takes the share of each row."""
-    return _scores(found, values, "weight", method, model, **({"per": "row"} | rest))
+    return _scores(linears, values, "weight", method, model, **({"per": "row"} | rest))
 
 
 def _scores(
-    found: Mapping[str, Linear],
+    linears: Mapping[str, Linear],
     values: Mapping[str, Tensor],
     kind: Literal["weight", "neuron"],
     method: str,
@@ -311,11 +311,11 @@ def _scores(
     """Scores of layers, which note how many feed-forward weights there are where the layers are but a part of them, and
     of which layers there are no values: experts that no token was sent to.
     """
-    shapes = {name: (l.d_out, l.d_in) for name, l in found.items()}
-    none = [name for name in found if name not in values]
+    shapes = {name: (l.d_out, l.d_in) for name, l in linears.items()}
+    none = [name for name in linears if name not in values]
     if none:
         warn(
-            f"{method}: too few tokens were sent to {len(none)} of {len(found)} layers for a score ({none[0]}"
+            f"{method}: too few tokens were sent to {len(none)} of {len(linears)} layers for a score ({none[0]}"
             f"{', ...' if len(none) > 1 else ''}): their scores are NaN, and no mask takes their weights. Give more"
             " text, or leave them out."
         )
@@ -323,7 +323,7 @@ def _scores(
         name: values[name] if name in values else torch.full(shape[kind == "neuron" :], torch.nan)
         for name, shape in shapes.items()
     }
-    noted = feed_forward(found) | ({UNREACHED: none} if none else {})
+    noted = feed_forward(linears) | ({UNREACHED: none} if none else {})
     return Scores(every, kind, method, shapes, model, about={**(about or {}), **noted}, **rest)
 
 

@@ -142,9 +142,9 @@ class Sums:
         """Whether this is the tensor that the layer before was given, unchanged: its sums are then kept once."""
         if self.last is None or self.last[0] == name:
             return False
-        kept, last, version = self.last
+        entry, last, version = self.last
         same = (x.data_ptr(), x.shape, x.stride(), x._version) == (last.data_ptr(), last.shape, last.stride(), version)
-        return same and self.source.setdefault(name, kept) == kept
+        return same and self.source.setdefault(name, entry) == entry
 
     def _counted(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Weights [elements, rows] of an input of this shape, and the rows that count for each item."""
@@ -236,7 +236,7 @@ def lines_of(each: Float[Tensor, "item kind d_in"], rows: Float[Tensor, " item"]
     return torch.stack(lines + ([each[:, 2].sum(0)] if each.shape[1] > 2 else []))
 
 
-class File:
+class SumsFile:
     """What was counted so far, on disk: one file a computation, replaced whole."""
 
     def __init__(self, folder: str | os.PathLike, identity: dict[str, Any]):
@@ -255,11 +255,11 @@ class File:
         text = json.dumps({"schema": 1, **identity}, sort_keys=True)
         return text, folder / f"statistics-{hashlib.sha256(text.encode()).hexdigest()[:24]}.safetensors"
 
-    def write(self, sums: Sums, done: int, now: bool = False) -> None:
+    def write(self, sums: Sums, count: int, now: bool = False) -> None:
         """Writes the sums after batch `done`, where it is time for it."""
         # a large state is written less often: at most a twentieth of the time goes into it
         if (
-            done == self.done
+            count == self.done
             or not sums.whole
             or (not now and time.monotonic() - self.written < max(SAVE_EVERY, 20 * self.cost))
         ):
@@ -272,13 +272,13 @@ class File:
             tensors |= {f"{kind}/{k}": torch.cat(v) for k, v in getattr(sums, kind).items()}
         about = {
             "identity": self.identity,
-            "done": str(done),
+            "done": str(count),
             "source": json.dumps(sums.source),
             "rows": json.dumps(sums.rows),
             "reached": json.dumps(sums.reached),
         }
         files.write_tensors(self.path, tensors, about)
-        self.written, self.cost, self.done = time.monotonic(), time.monotonic() - began, done
+        self.written, self.cost, self.done = time.monotonic(), time.monotonic() - began, count
 
     def read(self, sums: Sums) -> int:
         """Put what is there into `sums`; how many items it covers. A file that cannot be read is set aside."""
@@ -296,7 +296,7 @@ class File:
                         getattr(sums, kind)[layer] = [value]
                     else:
                         getattr(sums, kind)[layer] = value
-            sums.source, sums.rows, sums.reached, done = (
+            sums.source, sums.rows, sums.reached, count = (
                 reading.value(about["source"], dict),
                 reading.value(about["rows"], dict),
                 reading.value(about.get("reached", "{}"), dict),
@@ -309,5 +309,5 @@ class File:
             for value in (sums.source, sums.sums, sums.rows, sums.reached, sums.moment, sums.each, sums.each_rows):
                 value.clear()
             return 0
-        self.done = done
-        return done
+        self.done = count
+        return count

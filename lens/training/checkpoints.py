@@ -18,10 +18,11 @@ from ..models.hash import older
 from ..notices import warn
 from .recipe import TrainingError
 
-KEPT = 2
+#: Checkpoints that stay; older ones are dropped.
+MOST = 2
 
 
-class Run(Protocol):
+class Resumable(Protocol):
     """A training under way, as far as a checkpoint holds it."""
 
     losses: list[Any]
@@ -52,7 +53,7 @@ class Checkpoints:
         self.identity: dict[str, Any] = {}
         self.resumed: int | None = None
 
-    def held(self) -> AbstractContextManager[None]:
+    def hold(self) -> AbstractContextManager[None]:
         """Hold the folder for this run. Raises TrainingError: it is a file; lens.locks.Busy: another run is at work in
         it.
         """
@@ -60,11 +61,11 @@ class Checkpoints:
             raise TrainingError(f"folder={str(self.folder)!r} is a file; give a folder")
         return locks.at_work(self.folder, "a training")
 
-    def found(self) -> list[Path]:
+    def places(self) -> list[Path]:
         """Finished checkpoints, the oldest first."""
         return sorted(path for path in self.folder.glob("step-*") if (path / "state.json").is_file())
 
-    def save(self, run: Run, finished: int) -> bool:
+    def save(self, run: Resumable, finished: int) -> bool:
         """Write the state after `finished` steps, unless the run was resumed from there, and drop all but the last two;
         False, with nothing written, where a weight is not finite.
         """
@@ -93,7 +94,7 @@ class Checkpoints:
                 )
                 save_file(moments, stage / "optimizer.safetensors")
                 (stage / "state.json").write_text(json.dumps(state), encoding="utf-8")
-        for old in self.found()[:-KEPT]:
+        for old in self.places()[:-MOST]:
             files.discard(old)
         return True
 
@@ -101,7 +102,7 @@ class Checkpoints:
         """Drop the checkpoint after `finished` steps."""
         files.discard(self.folder / f"step-{finished:08d}")
 
-    def resume(self, run: Run, identity: dict[str, Any]) -> int:
+    def resume(self, run: Resumable, identity: dict[str, Any]) -> int:
         """Put the newest checkpoint that can be read and is finite into `run` and return how many steps are finished
         (0: none was there).
         """
@@ -109,12 +110,12 @@ class Checkpoints:
         if self.folder.exists():
             for stale in (*self.folder.glob(".step-*.part"), *self.folder.glob(".stage-*")):
                 files.discard(stale)  # of a run that ended on the way: the folder is held by this one
-        found = self.found()
-        if self.folder.exists() and not found and any(path.name != locks.NAME for path in self.folder.iterdir()):
+        places = self.places()
+        if self.folder.exists() and not places and any(path.name != locks.NAME for path in self.folder.iterdir()):
             raise TrainingError(
                 f"folder={str(self.folder)!r} is not empty and holds no checkpoint; give a new folder or an empty one"
             )
-        for place in reversed(found):
+        for place in reversed(places):
             try:
                 self.resumed = self._load(run, place)
                 return self.resumed
@@ -122,21 +123,21 @@ class Checkpoints:
                 if isinstance(error, TrainingError):
                     raise
                 warn(f"the checkpoint {place} cannot be used ({error}); the one before it is tried")
-        if found:
+        if places:
             raise TrainingError(
                 f"folder={str(self.folder)!r}: no checkpoint in it can be used; remove the folder to start anew"
             )
         return 0
 
-    def _load(self, run: Run, place: Path) -> int:
+    def _load(self, run: Resumable, place: Path) -> int:
         from safetensors.torch import load_file
 
         state = reading.json_file(place / "state.json", ValueError)
         for key in {**state["identity"], **self.identity}:
-            kept, value = state["identity"].get(key), self.identity.get(key)
-            if kept != value and kept != older(value):
+            stored, value = state["identity"].get(key), self.identity.get(key)
+            if stored != value and stored != older(value):
                 raise TrainingError(
-                    f"folder={str(self.folder)!r} holds a run with another {key}: {_short(kept)},"
+                    f"folder={str(self.folder)!r} holds a run with another {key}: {_short(stored)},"
                     f" and this call has {_short(value)}; give another folder, or remove this one to start anew"
                 )
         weights, moments = load_file(place / "weights.safetensors"), load_file(place / "optimizer.safetensors")

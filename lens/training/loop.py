@@ -133,7 +133,7 @@ def train(
         if isinstance(rows, Rows):
             fitting(core, rows)
     chosen = parameters_to_train(model, parameters)
-    run = _Run(
+    run = _Training(
         model, rows, recipe, terms, chosen, base_weight, around, after_step, evaluate, frozenset(evaluate_at), objective
     )
     with torch.enable_grad():  # also where the caller has switched gradients off around itself
@@ -148,7 +148,7 @@ def _number(what: str, value: Any) -> Tensor:
 
 
 @dataclass(eq=False)
-class _Run:
+class _Training:
     model: torch.nn.Module
     rows: Rows | Sampler
     recipe: Recipe
@@ -194,7 +194,7 @@ class _Run:
         return Batch(index, ids, targets, lengths, step, self.recipe.steps)
 
     def go(self, checkpoints: Checkpoints | None, progress: bool | None, stop) -> Trained:
-        began, asked, mode, step, status = (
+        began, flags, mode, step, status = (
             time.monotonic(),
             {id(v): v.requires_grad for v in self.model.parameters()},
             self.model.training,
@@ -203,10 +203,10 @@ class _Run:
         )
         finished = 0
         with contextlib.ExitStack() as stack:
-            stack.callback(self._leave, asked, mode)
+            stack.callback(self._leave, flags, mode)
             stack.enter_context(torch.random.fork_rng())
             if checkpoints is not None:
-                stack.enter_context(checkpoints.held())
+                stack.enter_context(checkpoints.hold())
                 finished = checkpoints.resume(self, self.identity())
             chosen = {id(value) for value in self.chosen.values()}
             for value in self.model.parameters():
@@ -330,12 +330,12 @@ class _Run:
         self.model.eval()
         try:
             with torch.no_grad(), torch.random.fork_rng():
-                found = self.evaluate(finished)
-                if not isinstance(found, Mapping):
+                numbers = self.evaluate(finished)
+                if not isinstance(numbers, Mapping):
                     raise TrainingError(
-                        f"evaluate(finished={finished}) gave {shown(found)}; expected a dictionary: name -> number"
+                        f"evaluate(finished={finished}) gave {shown(numbers)}; expected a dictionary: name -> number"
                     )
-                self.evaluations.append({"step": finished, **found})
+                self.evaluations.append({"step": finished, **numbers})
         finally:
             self.model.train()
 
@@ -352,9 +352,9 @@ class _Run:
         for name, value in self.chosen.items():
             value.copy_(good[1][name])
 
-    def _leave(self, asked: dict[int, bool], mode: bool) -> None:
+    def _leave(self, flags: dict[int, bool], mode: bool) -> None:
         for value in self.model.parameters():
-            value.requires_grad_(asked[id(value)])
+            value.requires_grad_(flags[id(value)])
             value.grad = None
         self.model.train(mode)
 

@@ -24,28 +24,28 @@ def _listed(parameters: Iterable[Any]) -> Iterator[Any]:
 
 def parameters_to_train(model: torch.nn.Module, parameters) -> dict[str, torch.nn.Parameter]:
     """The parameters to train by name; a tied one once."""
-    named = dict(model.named_parameters())
+    every = dict(model.named_parameters())
     if parameters is None:
-        chosen = {name: value for name, value in named.items() if value.requires_grad}
+        chosen = {name: value for name, value in every.items() if value.requires_grad}
         if not chosen:
             raise TrainingError(
                 "no parameter of the model asks for gradients (models from lens.load do not); give parameters, e.g."
                 " parameters=lambda name: True"
             )
     elif callable(parameters):
-        chosen = {name: value for name, value in named.items() if truth(parameters(name), "parameters", TrainingError)}
+        chosen = {name: value for name, value in every.items() if truth(parameters(name), "parameters", TrainingError)}
     else:
-        names, chosen = {id(value): name for name, value in named.items()}, {}
+        names, chosen = {id(value): name for name, value in every.items()}, {}
         for entry in _listed(parameters):
             name = names.get(id(entry), repr(tuple(entry.shape))) if isinstance(entry, Tensor) else entry
-            if not isinstance(name, str) or name not in named:
+            if not isinstance(name, str) or name not in every:
                 raise TrainingError(
                     f"parameters has {name if isinstance(name, str) else shown(name)}, which the model has not; its"
-                    f" parameters are e.g. {', '.join(list(named)[:3])}"
+                    f" parameters are e.g. {', '.join(list(every)[:3])}"
                 )
-            chosen[name] = named[name]
+            chosen[name] = every[name]
     if not chosen:
         raise TrainingError(
-            f"parameters chooses none of the model's {len(named)} parameters; e.g. {next(iter(named), 'none')}"
+            f"parameters chooses none of the model's {len(every)} parameters; e.g. {next(iter(every), 'none')}"
         )
     return chosen

@@ -75,8 +75,8 @@ def estimate(
                 if says_stop(stop):
                     return values
                 last = _LastToken(decoder, runs, k, prompts[i].answer_ids[0], metric)
-                values.base[i], found = last.logprob(), last.estimate(z, method, steps)
-                values.value[i] = found.float().cpu().numpy()
+                values.base[i], estimates = last.logprob(), last.estimate(z, method, steps)
+                values.value[i] = estimates.float().cpu().numpy()
                 bar.update(1)
             values.seconds = time.perf_counter() - began
             if on_part is not None:
@@ -140,13 +140,13 @@ class _LastToken:
         """The gradient at every layer's z; with several rows, in row ``d`` nothing flows back through the output of
         layer ``d``.
         """
-        seen: list[Tensor] = []
+        activations: list[Tensor] = []
         drop = rows > 1
 
         def tap(layer: int, site: str, t: Tensor) -> Tensor:
             if site == "z":
                 t = t.clone() if t.requires_grad else t.detach().clone().requires_grad_()
-                seen.append(t)
+                activations.append(t)
             elif drop and site in ("attn_out", "mixer", "mlp_out") and t.requires_grad:
                 flows = torch.ones(rows, 1, dtype=torch.bool, device=t.device)
                 flows[layer] = False
@@ -154,8 +154,8 @@ class _LastToken:
             return t
 
         resid = self.rows.whole(rows, tap)
-        grads = torch.autograd.grad(self._finish(resid), seen, allow_unused=True)
-        return torch.stack([torch.zeros_like(t) if g is None else g for g, t in zip(grads, seen)])
+        grads = torch.autograd.grad(self._finish(resid), activations, allow_unused=True)
+        return torch.stack([torch.zeros_like(t) if g is None else g for g, t in zip(grads, activations)])
 
     def _along(self, layers: range, means: Tensor, steps: int) -> Float[Tensor, "layer head d_head"]:
         """For each of these (numbers among the layers with heads), the mean gradient at its z over the midpoints of
@@ -163,6 +163,6 @@ class _LastToken:
         """
         share = (torch.arange(steps, device=means.device, dtype=means.dtype) + 0.5)[:, None, None] / steps
         way = {self.layers[i]: self.z[i] + share * (means[i] - self.z[i]) for i in layers}
-        moved = {l: x.detach().requires_grad_() for l, x in way.items()}
-        resid = self.rows.joining(moved)
-        return torch.stack(torch.autograd.grad(self._finish(resid), list(moved.values()))).mean(1)
+        points = {l: x.detach().requires_grad_() for l, x in way.items()}
+        resid = self.rows.joining(points)
+        return torch.stack(torch.autograd.grad(self._finish(resid), list(points.values()))).mean(1)

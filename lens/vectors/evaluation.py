@@ -60,7 +60,7 @@ _UNITS = {
 }
 
 
-def _named(scores: np.ndarray) -> dict[str, np.ndarray]:
+def _variables(scores: np.ndarray) -> dict[str, np.ndarray]:
     """The variables of a result from the shared scores, `[..., score]`; NaN where not yet computed."""
     of = {name: scores[..., k] for k, name in enumerate(SCORES)}
     first = np.where(np.isnan(of["rank"]), np.nan, of["rank"] == 0)
@@ -132,7 +132,7 @@ def evaluate(
     Source: Todd et al. 2024 (one layer, strength 1, first token); distributed insertion: ours.
     """
     task, decoder = as_task(task), Model.of(model)
-    named = _vectors(vectors, decoder, distributed, seed)
+    by_name = _vectors(vectors, decoder, distributed, seed)
     strengths, conditions = different_numbers(strengths, "strengths", VectorError), _conditions(conditions)
     position = "all_new" if position == "new" else position
     layers = (
@@ -156,13 +156,13 @@ def evaluate(
     )
     # item by item, so that a batch of the sweep holds whole items
     flat = [p for of_item in zip(*prompts) for p in of_item]
-    items, kinds, names = len(prompts[0]), len(conditions), list(named)
+    items, kinds, names = len(prompts[0]), len(conditions), list(by_name)
     shape = (len(layers), len(strengths), len(names))
 
     def cells(i: int, source: Any, number: int) -> Iterator[Cell]:
         at = _places(flat[i], position)
         for li, layer in enumerate(layers):
-            for vi, vector in enumerate(named.values()):
+            for vi, vector in enumerate(by_name.values()):
                 for si, strength in enumerate(strengths):
                     yield Cell((li, si, vi), li, _edits(vector, layer, at, strength))
 
@@ -179,12 +179,12 @@ def evaluate(
         only_known=only_known,
         start=start,
         task=task.name,
-        vectors={k: _described(v) for k, v in named.items()},
+        vectors={k: _description(v) for k, v in by_name.items()},
         prompts=[_prompt_record(p) for p in flat],
     )
     record = record_of(model, decoder, "vector evaluation", call, seed=seed, store=store)
     coords = _coords(prompts[0], conditions, names, layers, strengths)
-    norms = np.array([[_norm(v, layer) for layer in layers] for v in named.values()], np.float32)
+    norms = np.array([[_norm(v, layer) for layer in layers] for v in by_name.values()], np.float32)
 
     def labelled(values: Values) -> results.Result:
         scores, base = (
@@ -192,11 +192,11 @@ def evaluate(
             values.base.reshape(items, kinds, -1),
         )
         of: dict[str, Any] = {
-            name: (AXES, v.astype(np.float32), {"units": _UNITS[name]}) for name, v in _named(scores).items()
+            name: (AXES, v.astype(np.float32), {"units": _UNITS[name]}) for name, v in _variables(scores).items()
         }
         of |= {
             f"base_{name}": (("item", "condition"), v.astype(np.float32), {"units": _UNITS[name]})
-            for name, v in _named(base).items()
+            for name, v in _variables(base).items()
         }
         of["norm"] = (("vector", "layer"), norms, {"units": "residual stream"})
         return results.stamp(
@@ -204,7 +204,7 @@ def evaluate(
         )
 
     def held(ds: xr.Dataset, values: Values) -> None:
-        values.value[...], values.base[...] = _held(ds, values)
+        values.value[...], values.base[...] = _stored_scores(ds, values)
 
     grid = Sweep(
         decoder,
@@ -235,27 +235,27 @@ def evaluate(
     )
 
 
-def _held(held: xr.Dataset, values: Values) -> tuple[np.ndarray, np.ndarray]:
+def _stored_scores(stored: xr.Dataset, values: Values) -> tuple[np.ndarray, np.ndarray]:
     """What a store holds: the edited runs' scores and the unedited ones'."""
     source, axes = {"exact": "correct", "first": "first_logprob"}, ("item", "condition", "layer", "strength", "vector")
 
     def read(lead, dims):
-        return np.stack([held[lead + source.get(name, name)].transpose(*dims).values for name in SCORES], -1)
+        return np.stack([stored[lead + source.get(name, name)].transpose(*dims).values for name in SCORES], -1)
 
     return read("", axes).reshape(values.value.shape), read("base_", axes[:2]).reshape(values.base.shape)
 
 
 def _vectors(vectors: Any, decoder: Model, distributed: bool, seed: int) -> dict[str, Vector | LayerVectors]:
     if isinstance(vectors, (Vector, LayerVectors)):
-        named = {vectors.name: vectors, "random": random_like(vectors, seed)}
+        by_name = {vectors.name: vectors, "random": random_like(vectors, seed)}
     elif vectors:
-        named = dict(vectors)
+        by_name = dict(vectors)
     else:
         raise VectorError(
             f"vectors={vectors!r} holds none; expected a Vector, LayerVectors, or a dictionary of them by name."
         )
-    require_width(decoder, *named.values())
-    for name, v in named.items():
+    require_width(decoder, *by_name.values())
+    for name, v in by_name.items():
         if distributed and not (isinstance(v, Vector) and v.heads):
             raise VectorError(
                 f"distributed=True: vector {name!r} has no parts by head; use one from extract (sums of vectors with"
@@ -266,7 +266,7 @@ def _vectors(vectors: Any, decoder: Model, distributed: bool, seed: int) -> dict
                 f"distributed=True: vector {name!r} has a head at layer {max(l for l, _ in v.heads)}, this model has"
                 f" layers 0 to {decoder.n_layers - 1}."
             )
-    return named
+    return by_name
 
 
 def _conditions(conditions: Any) -> list[Kind]:
@@ -307,13 +307,13 @@ def _prompts(
         if "icl" in conditions
         else build(model, task, "icl", **options | {"instruction": None})
     )
-    known = answered(model, icl)
-    if not known.any():
+    right = answered(model, icl)
+    if not right.any():
         raise VectorError(
-            f"only_known=True: the model answers none of the {len(known)} items with {options['shots']} demonstrations;"
+            f"only_known=True: the model answers none of the {len(right)} items with {options['shots']} demonstrations;"
             " use only_known=False or another task."
         )
-    return [[p for p, k in zip(of, known) if k] for of in prompts]
+    return [[p for p, k in zip(of, right) if k] for of in prompts]
 
 
 def _places(prompt: TaskPrompt, position: str) -> tuple[int, ...]:
@@ -338,7 +338,7 @@ def _norm(vector: Vector | LayerVectors, layer: int) -> float:
     return vector.norm if isinstance(vector, Vector) else float(vector.norm[layer])
 
 
-def _described(vector: Vector | LayerVectors) -> dict[str, Any]:
+def _description(vector: Vector | LayerVectors) -> dict[str, Any]:
     """A vector for a record: where it is from, and a digest that tells it from another."""
     values = vector.direction if isinstance(vector, Vector) else vector.vectors
     return {

@@ -138,7 +138,7 @@ def extract(
             f"{ds.sizes['prompt']} prompts of {of}" for of, ds in several.items()
         )
     else:
-        heads = _named(heads, decoder)
+        heads = _indices_of(heads, decoder)
         about["heads"] = f"{len(heads)} given"
     parts = head_parts(model, means.fits(decoder).z, heads)
     return Vector(parts.sum(0), parts, tuple(heads), name or task.name, weight_hash(model), means.source, about)
@@ -149,7 +149,7 @@ def _heads_of(decoder: Model) -> list[tuple[int, int]]:
     return [(l, h) for l in decoder.attention_layers for h in range(decoder.n_heads)]
 
 
-def _named(heads: Any, decoder: Model) -> tuple[tuple[int, int], ...]:
+def _indices_of(heads: Any, decoder: Model) -> tuple[tuple[int, int], ...]:
     try:
         chosen = [(indices(l, decoder.n_layers, "layer")[0], indices(h, decoder.n_heads, "head")[0]) for l, h in heads]
     except TypeError:

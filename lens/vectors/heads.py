@@ -56,7 +56,7 @@ def summary(
     units, note = clusters(cluster, len(x), known, ("x", *UNITS))
     whole = np.isfinite(x).all(0)
     unit = effects["effect"].attrs.get("units", "")
-    found, about = tested(
+    estimates, about = tested(
         np.where(whole, x, np.nan),
         units,
         level=level,
@@ -66,13 +66,13 @@ def summary(
         seed=seed,
         bounds=effect_bounds(unit),
     )
-    found["n"] = np.where(whole, found["n"], np.isfinite(x).sum(0))
+    estimates["n"] = np.where(whole, estimates["n"], np.isfinite(x).sum(0))
     rank = np.full(whole.shape, np.nan)
-    rank[whole] = np.argsort(np.argsort(-found["mean"][whole], kind="stable"), kind="stable")
+    rank[whole] = np.argsort(np.argsort(-estimates["mean"][whole], kind="stable"), kind="stable")
     ds = xr.Dataset(
         {
             name: (("layer", "head"), v, {"units": unit} if name in ("mean", "low", "high") else {})
-            for name, v in (found | {"rank": rank}).items()
+            for name, v in (estimates | {"rank": rank}).items()
         },
         coords={"layer": effects["layer"].values, "head": effects["head"].values},
     )

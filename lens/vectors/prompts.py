@@ -127,16 +127,16 @@ def build(
     encode = _encoder(model, template, start)
     return [
         encode(task, task.pairs[q], *_demos(task, pool, q, shown, kind, draw), kind, instruction, s)
-        for q, s in _drawn(asked, n, draw)
+        for q, s in _sample(asked, n, draw)
     ]
 
 
-def _drawn(asked: list, n: int | None, draw: np.random.Generator) -> list:
+def _sample(pool: list, n: int | None, draw: np.random.Generator) -> list:
     """`n` of the questions, each as often as the others; all, in their order, where None."""
     if n is None:
-        return asked
-    rounds = [draw.permutation(len(asked)) for _ in range(-(-n // len(asked)))]
-    return [asked[i] for i in np.concatenate(rounds)[:n]]
+        return pool
+    rounds = [draw.permutation(len(pool)) for _ in range(-(-n // len(pool)))]
+    return [pool[i] for i in np.concatenate(rounds)[:n]]
 
 
 def _demos(

@@ -51,7 +51,7 @@ def choose(
                 f"over={over!r} leaves out {axis}, of which the result has {result.sizes[axis]}; select one with"
                 f" result.isel({axis}=[0]), or choose over it too."
             )
-    call, found = results.provenance(result)["call"], {}
+    call, cells = results.provenance(result)["call"], {}
     for name in result["vector"].values:
         own = result.sel(vector=name)
         accuracy, logprob = (
@@ -63,7 +63,7 @@ def choose(
             )
         best = np.argwhere(accuracy == np.nanmax(accuracy))
         li, si = best[int(np.nanargmax([logprob[tuple(b)] for b in best]))]
-        found[str(name)] = {
+        cells[str(name)] = {
             "layer": int(result["layer"].values[li]),
             "strength": float(result["strength"].values[si]),
             "accuracy": float(accuracy[li, si]),
@@ -72,7 +72,7 @@ def choose(
             "split": call.get("split"),
             "metric": metric,
         }
-    return found
+    return cells
 
 
 @door(VectorError)
@@ -157,12 +157,12 @@ def report(
                 )
             )
             if with_control:
-                held = None if other is None else other[metric].sel(at).values.astype(float)
-                row |= {"control": np.nan if held is None else held.mean()}
+                other_values = None if other is None else other[metric].sel(at).values.astype(float)
+                row |= {"control": np.nan if other_values is None else other_values.mean()}
                 row |= dict(
                     zip(
                         ("over_control", "over_control_low", "over_control_high", "p_control"),
-                        (np.nan,) * 4 if held is None else _paired(values, held, level, seed)[:4],
+                        (np.nan,) * 4 if other_values is None else _paired(values, other_values, level, seed)[:4],
                     )
                 )
             rows.append(row)

@@ -96,12 +96,12 @@ def _read(model: Any, decoder: Model, texts: Sequence[str], name: str, position:
 def _reliability(positive: Tensor, negative: Tensor, splits: int, seed: int) -> Tensor:
     if min(len(positive), len(negative)) < 2:
         return torch.full((positive.shape[1],), float("nan"))
-    draw, found = np.random.default_rng(seed), []
+    draw, cosines = np.random.default_rng(seed), []
     for _ in range(int(splits)):
         halves = []
         for values in (positive, negative):
             order = torch.as_tensor(draw.permutation(len(values)))
             halves.append((values[order[: len(values) // 2]].mean(0), values[order[len(values) // 2 :]].mean(0)))
         first, second = (halves[0][k] - halves[1][k] for k in (0, 1))
-        found.append(torch.cosine_similarity(first, second, dim=-1))
-    return torch.stack(found).mean(0)
+        cosines.append(torch.cosine_similarity(first, second, dim=-1))
+    return torch.stack(cosines).mean(0)

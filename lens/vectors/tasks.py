@@ -56,7 +56,7 @@ class Task:
     def __post_init__(self) -> None:
         if not self.name.strip():
             raise VectorError(unfit("name", self.name, "text that is more than spaces"))
-        object.__setattr__(self, "pairs", _checked(self.name, self.pairs))
+        object.__setattr__(self, "pairs", _pairs(self.name, self.pairs))
         object.__setattr__(self, "texts", _texts(self.texts))
         if self.instruction is not None and not self.instruction.strip():
             raise VectorError(
@@ -106,7 +106,7 @@ class Task:
 
         Source: Todd et al. 2024's code (70 % train; of the rest 30 % valid and 70 % test).
         """
-        pairs = _checked(name, pairs)
+        pairs = _pairs(name, pairs)
         shares = tuple(float(s) for s in shares)
         if len(shares) != 3 or not 0.999 < sum(shares) < 1.001:
             raise VectorError(f"shares={shares!r}: expected three shares, of train, valid and test, that add up to 1.")
@@ -148,7 +148,7 @@ class Task:
         Where there are any, the first token alone does not tell those outputs apart: read the scores of whole answers.
         """
         template, tokenizer = as_template(template), tokenizer_of(model)
-        found: dict[int, list[str]] = {}
+        by_token: dict[int, list[str]] = {}
         text = template.text((), self.pairs[0][0])
         ids = tokenize(tokenizer, text)
         for y in dict.fromkeys(y for _, y in self.pairs):
@@ -156,16 +156,16 @@ class Task:
                 first = continuation(tokenizer, text, ids, template.lead + y, "answer", "prompt")[0]
             except PromptError as error:
                 raise VectorError(f"task {self.name!r}, output {y!r}: {error}") from None
-            found.setdefault(first, []).append(y)
-        return {token: ys for token, ys in found.items() if len(ys) > 1}
+            by_token.setdefault(first, []).append(y)
+        return {token: ys for token, ys in by_token.items() if len(ys) > 1}
 
 
 def _texts(texts: str | Sequence[str]) -> tuple[str, ...]:
     return (texts,) if isinstance(texts, str) else tuple(texts)
 
 
-def _checked(name: str, pairs: Any) -> tuple[tuple[str, str], ...]:
-    made: list[tuple[str, str]] = []
+def _pairs(name: str, pairs: Any) -> tuple[tuple[str, str], ...]:
+    rows: list[tuple[str, str]] = []
     seen: dict[str, str] = {}
     for number, pair in enumerate(pairs):
         if not is_sequence(pair) or len(pair) != 2:
@@ -186,11 +186,11 @@ def _checked(name: str, pairs: Any) -> tuple[tuple[str, str], ...]:
             raise VectorError(
                 f"task {name!r}: the input {x!r} has two outputs, {seen[x]!r} and {y!r}; keep one of them."
             )
-        made.append((x, y))
-    made = list(dict.fromkeys(made))
-    if not made:
+        rows.append((x, y))
+    rows = list(dict.fromkeys(rows))
+    if not rows:
         raise VectorError(f"task {name!r}: pairs=[] holds none; give at least one (input, output).")
-    return tuple(made)
+    return tuple(rows)
 
 
 def task_names() -> list[str]:

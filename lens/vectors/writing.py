@@ -63,14 +63,14 @@ def written(
     Source: Todd et al. 2024 (natural text: the answer within five generated tokens).
     """
     task, decoder = as_task(task), Model.of(model)
-    named = _turns(vectors, decoder)
+    turns_by_name = _turns(vectors, decoder)
     at = indices(layer, decoder.n_layers, "layer")[0]
     strength = float(strength)
     prompts = build(model, task, "text", n=n, split=split, seed=seed, start=start)
-    texts, base = np.full((len(prompts), len(named)), "", dtype=object), np.full(len(prompts), "", dtype=object)
+    texts, base = np.full((len(prompts), len(turns_by_name)), "", dtype=object), np.full(len(prompts), "", dtype=object)
     success, alone = np.full(texts.shape, np.nan, np.float32), np.full(len(prompts), np.nan, np.float32)
     bar = tqdm(
-        total=len(prompts) * (1 + len(named)),
+        total=len(prompts) * (1 + len(turns_by_name)),
         desc="texts",
         unit="text",
         delay=2.0,
@@ -80,7 +80,7 @@ def written(
     complete = False
     try:
         for i, prompt in enumerate(prompts):
-            for j, turns in enumerate([(None,), *named.values()]):
+            for j, turns in enumerate([(None,), *turns_by_name.values()]):
                 text = generate(
                     model,
                     prompt,
@@ -114,14 +114,14 @@ def written(
         n=n,
         position=position,
         start=start,
-        vectors={k: [v.name for v in turns] for k, turns in named.items()},
+        vectors={k: [v.name for v in turns] for k, turns in turns_by_name.items()},
         prompts=[p.text for p in prompts],
     )
     ds = xr.Dataset(
         {"success": (("item", "vector"), success, {"units": "1"}), "base_success": ("item", alone, {"units": "1"})},
         {
             "item": range(len(prompts)),
-            "vector": list(named),
+            "vector": list(turns_by_name),
             "x": ("item", [p.x for p in prompts]),
             "y": ("item", [p.y for p in prompts]),
             "text": (("item", "vector"), texts.astype(str)),
@@ -135,15 +135,15 @@ def written(
 
 def _turns(vectors: Any, decoder: Model) -> dict[str, tuple[Given, ...]]:
     """The vectors of each name, in turn."""
-    given = {vectors.name: vectors} if isinstance(vectors, Given) else vectors
-    if not given:
+    by_name = {vectors.name: vectors} if isinstance(vectors, Given) else vectors
+    if not by_name:
         raise VectorError(
             f"vectors={vectors!r} holds none; expected a Vector, LayerVectors, or a dictionary of them (or of lists of"
             " them) by name."
         )
-    named = {k: (v,) if isinstance(v, Given) else tuple(v) for k, v in given.items()}
-    for name, turns in named.items():
+    turns_by_name = {k: (v,) if isinstance(v, Given) else tuple(v) for k, v in by_name.items()}
+    for name, turns in turns_by_name.items():
         if not turns:
             raise VectorError(f"vectors[{name!r}]=[] holds none; give at least one.")
         require_width(decoder, *turns)
-    return named
+    return turns_by_name

@@ -129,15 +129,17 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch, cut):
         with pytest.raises(Stopped):
             statistics(model, "mlp", list(IDS), tmp_path, run=runner(), stop=lambda: next(asked), **options)
     else:
-        write = sums.File.write
+        write = sums.SumsFile.write
         monkeypatch.setattr(sums, "SAVE_EVERY", 0.0)
         if cut == "killed":  # no last words: only what was written on the way is there
-            monkeypatch.setattr(sums.File, "write", lambda self, *args, now=False: None if now else write(self, *args))
+            monkeypatch.setattr(
+                sums.SumsFile, "write", lambda self, *args, now=False: None if now else write(self, *args)
+            )
         handle = model.model.layers[2].mlp.act_fn.register_forward_pre_hook(cut_here)
         with pytest.raises(KeyboardInterrupt):
             statistics(model, "mlp", list(IDS), tmp_path, run=runner(3), **options)
         handle.remove()
-        monkeypatch.setattr(sums.File, "write", write)
+        monkeypatch.setattr(sums.SumsFile, "write", write)
     assert not any(module._forward_pre_hooks for module in model.modules()), "a hook was left behind"
     again, stored = runner(), runner()
     assert same(whole, statistics(model, "mlp", list(IDS), tmp_path, run=again, **options))

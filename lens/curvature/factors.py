@@ -268,6 +268,6 @@ def require_model(model: Any, weights: str, what: str) -> None:
     """Raises: CurvatureError: `made` is the hash of other weights than the model's."""
     if not same_weights(model, weights):
         raise CurvatureError(
-            f"{what} belongs to weights {weights[:12]}, this model's are {weight_hash(model)[:12]}; compute it with this"
-            " model, or leave the edit that is in force on it."
+            f"{what} belongs to weights {weights[:12]}, this model's are {weight_hash(model)[:12]}; compute it with"
+            " this model, or leave the edit that is in force on it."
         )

@@ -64,8 +64,8 @@ class Diary:
                 )
             if record["fingerprint"] != mark and record["fingerprint"] != fingerprint(older(what)):
                 raise ForgettingError(
-                    f"folder={str(self.folder)!r} holds another experiment ({_difference(record['what'], what)}); give an"
-                    " empty folder, or the same call."
+                    f"folder={str(self.folder)!r} holds another experiment ({_difference(record['what'], what)}); give"
+                    " an empty folder, or the same call."
                 )
         else:
             if self.folder.exists() and any(

@@ -260,6 +260,7 @@ def compare(
             )
             apart = ours - theirs
             interval = over_seeds(apart)
+            floor = min(1.0, 2.0 ** (1 - interval.n))
             rows.append(
                 {
                     "method": name,
@@ -272,11 +273,7 @@ def compare(
                     "n": interval.n,
                     "interval": f"95 % {interval.method}" if interval.n > 1 else "none: fewer than two values",
                     "differences": tuple(map(float, apart)),
-                    "note": (
-                        f"{signs(apart)}; an exact sign flip cannot go below p = {min(1.0, 2.0 ** (1 - interval.n)):.3g}"
-                        if interval.n
-                        else ""
-                    ),
+                    "note": f"{signs(apart)}; an exact sign flip cannot go below p = {floor:.3g}" if interval.n else "",
                 }
             )
     return pd.DataFrame(rows)

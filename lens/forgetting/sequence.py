@@ -101,7 +101,7 @@ def sequential(
     if isinstance(recipe, Recipe):
         recipe = [recipe] * len(stages)
     chosen, guides, watch = method_of(method), dict(guides or {}), dict(watch or {})
-    probes = every_probe(stages, probes, recipe, chosen, guides, old_rows)
+    probes = _every_probe(stages, probes, recipe, chosen, guides, old_rows)
     model = ModelLike().of(make_model(), "make_model()", ForgettingError)
     if hasattr(model, "original_model") or hasattr(model, "get_base_model"):
         raise ForgettingError(
@@ -340,7 +340,8 @@ class _Training:
         return Sequence(results.stamp(ds, record), self.model, watched, losses, status, about, self.notes)
 
 
-def every_probe(stages, probes, recipes, chosen: Method, guides, old_rows) -> tuple[Probe, ...]:
+def _every_probe(stages, probes, recipes, chosen: Method, guides, old_rows) -> tuple[Probe, ...]:
+    """The probes, and those of the stages' own prompts. Raises: ForgettingError: what a sequence cannot be run with."""
     if not stages:
         raise ForgettingError("stages=[]: give at least one lens.forgetting.Stage.")
     if len(recipes) != len(stages):

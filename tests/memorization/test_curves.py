@@ -11,7 +11,7 @@ from scipy import stats
 
 from lens import memorization
 from lens.memorization import Attack, MemorizationError, Sequences
-from lens.memorization.probing import copied, curve, recitation, rows_of
+from lens.memorization.probing import copy_of, curve, recitation, rows_of
 from lens.results import dataset as results
 from lens.stats.crossings import reached
 from lens.stats.samples import StatisticsError
@@ -237,7 +237,7 @@ def test_a_copy_holds_the_edit_and_nothing_that_was_remembered():
     memorization.prefix_matching(model, clean())
     with memorization.edited(model, Fade(0.5)):
         inside = weights(model)
-        made = copied(model)
+        made = copy_of(model)
     assert torch.equal(weights(made), inside) and not torch.equal(weights(model), inside)
     assert not [n for n in made.__dict__ if n.startswith("_mnemoscope")]
     with memorization.edited(made, Fade(0.5)):  # no mark of the edit came along

@@ -20,9 +20,10 @@ from .errors import MemorizationError
 from .exposure import by_duplicates, exposure, exposure_summary, losses, membership_scores
 from .extraction import extract, extraction_summary, find_recited
 from .performance import performance, prefix_matching
+from .pooling import pool
 from .relearning import relearning, relearning_summary, savings
 from .sequences import Overlap, Sequences, disjoint
-from .tables import pool, summary
+from .tables import summary
 from .tradeoff import matched, tradeoff, tradeoff_summary
 from .verdict import Attack, Verdict, is_it_gone, verdict
 

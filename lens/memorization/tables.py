@@ -1,4 +1,4 @@
-"""Summaries of per-unit values: for each group n, estimate and interval; and results of several runs put together."""
+"""Summaries of per-unit values: for each group n, estimate and interval."""
 
 from __future__ import annotations
 
@@ -17,14 +17,11 @@ from ..stats.effects import UNITS, clusters
 from ..stats.samples import Interval, PValue
 from ..stats.units import joined, nested, unit_means
 from .distances import BOUNDS
-from .errors import Holds, MemorizationError, labels
+from .errors import MemorizationError, labels
+from .pooling import Of, pool
 
 #: on what the p of groups rests
 DRAWN = "the groups were drawn at random"
-
-
-#: Results with values of sequences.
-Of = Annotated[Any, Holds("this family", ())]
 
 
 @door(MemorizationError)
@@ -341,44 +338,6 @@ def interval(
         mean = float(present.mean()) if len(present) else np.nan
         return Interval(mean, np.nan, np.nan, level, len(present), "none: fewer than two values")
     return mean_interval(present, level=level, seed=seed, values=of, bounds=bounds)
-
-
-@door(MemorizationError)
-def pool(runs: Sequence[Of] | Mapping[Any, Of]) -> xr.Dataset:
-    """Results of several runs (training seeds, say) as one, along `sequence`, with the coordinate `run`.
-
-    The sequences of all runs count as independent units then; where runs share sequences, group by `run` and compare.
-    """
-    by_run = dict(runs) if isinstance(runs, Mapping) else dict(enumerate(runs))
-    if not by_run:
-        raise MemorizationError("runs is empty; give at least one result.")
-    parts = [
-        ds.assign_coords(run=("sequence", np.full(ds.sizes["sequence"], label))).drop_vars("sequence", errors="ignore")
-        for label, ds in by_run.items()
-    ]
-    parts = with_duplicates(parts)
-    shared = set.intersection(*(set(map(str, p.coords)) for p in parts))
-    joined = xr.concat(
-        [p.drop_vars([c for c in p.coords if c not in shared]) for p in parts],
-        "sequence",
-        data_vars="minimal",
-        coords="minimal",
-        compat="override",
-        join="outer",
-        combine_attrs="drop",
-    )
-    records = [results.provenance(ds) for ds in by_run.values()]
-    return results.stamp(joined, {"kind": records[0]["kind"], "status": "complete", "runs": records})
-
-
-def with_duplicates(parts: Sequence[xr.Dataset]) -> list[xr.Dataset]:
-    """Results along `sequence` that all have the coordinate `duplicate` where one has it, so that it is not lost where
-    they are put together.
-    """
-    if not any("duplicate" in p.coords for p in parts):
-        return list(parts)
-    own = [("sequence", [f"{i}.{k}" for k in range(p.sizes["sequence"])]) for i, p in enumerate(parts)]
-    return [p if "duplicate" in p.coords else p.assign_coords(duplicate=of) for p, of in zip(parts, own)]
 
 
 def over_units(

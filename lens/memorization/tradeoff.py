@@ -21,8 +21,9 @@ from .distances import BOUNDS
 from .errors import Holds, MemorizationError
 from .extraction import MEASURES, extract
 from .performance import performance
+from .pooling import with_duplicates
 from .sequences import Sequences, apart
-from .tables import as_summary, change_test, over, units_of, with_duplicates, with_mean, with_tests
+from .tables import as_summary, change_test, over, units_of, with_mean, with_tests
 
 #: What `tradeoff` gives.
 Tradeoff = Annotated[

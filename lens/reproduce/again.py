@@ -22,21 +22,21 @@ def again(folder: Path, say: Callable[[str], None] = lambda line: None) -> list[
 
     Returns the runs' folders.
     """
-    done = []
+    folders = []
     for file in sorted(folder.rglob(RECORD)):
         record = reading.json_file(file, ResultError)
         if record.get("reproduction") not in REPRODUCTIONS:
             continue
-        made = reproduction(record["reproduction"]).load(file.parent)
-        tables = {"table": made.table}
+        result = reproduction(record["reproduction"]).load(file.parent)
+        tables = {"table": result.table}
         for name in ("chosen", "survival"):
-            if (file.parent / f"{name}.csv").is_file() and getattr(made, name, None) is not None:
-                tables[name] = getattr(made, name)
+            if (file.parent / f"{name}.csv").is_file() and getattr(result, name, None) is not None:
+                tables[name] = getattr(result, name)
         files.write_all({file.parent / f"{name}.csv": table.to_csv(index=False) for name, table in tables.items()})
-        files.write_json(file, record | {"numbers": finite(made.numbers)}, default=float)
-        say(f"{file.parent}: {len(made.table)} rows")
-        done.append(file.parent)
-    return done
+        files.write_json(file, record | {"numbers": finite(result.numbers)}, default=float)
+        say(f"{file.parent}: {len(result.table)} rows")
+        folders.append(file.parent)
+    return folders
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -131,7 +131,7 @@ def effect(numbers: Mapping[str, Any], name: str) -> list[Effect]:
     if one:
         within = numbers.get(group) or {}
         return [
-            found._replace(name=str(key)) for key in within if one in ("*", key) for found in effect(within, str(key))
+            each._replace(name=str(key)) for key in within if one in ("*", key) for each in effect(within, str(key))
         ]
     value = numbers.get(name)
     if isinstance(value, Mapping):

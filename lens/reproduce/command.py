@@ -78,7 +78,7 @@ def one(arguments: argparse.Namespace) -> Any:
     name = arguments.model or study.model or "smollm2"
     words = [name.rsplit(":", 1)[-1].strip("/").rsplit("/", 1)[-1]] * (name != "smollm2")
     out = arguments.out or Path("build") / study.name / "-".join([*words, Path(arguments.data).stem, arguments.preset])
-    made = study.run(
+    result = study.run(
         lens.load(name, device=arguments.device) if study.model else None,
         data=arguments.data,
         preset=arguments.preset,
@@ -88,13 +88,13 @@ def one(arguments: argparse.Namespace) -> Any:
         say=lambda line: print(line, flush=True),
         **({} if arguments.models is None else {"models": arguments.models}),
     )
-    for row in made.table.to_dict("records"):
+    for row in result.table.to_dict("records"):
         print(
             f"\n{row['claim']}\n  paper:   {row['paper']}\n  here:    {row['here']}\n  n:       {row['n']}\n  looks:  "
             f" {row['multiplicity']}\n  verdict: {row['verdict']}"
         )
-    print(f"\nresults and {len(made.figures)} figures: {out.absolute()}")
-    return made
+    print(f"\nresults and {len(result.figures)} figures: {out.absolute()}")
+    return result
 
 
 def every(arguments: argparse.Namespace) -> int:
@@ -130,7 +130,7 @@ def every(arguments: argparse.Namespace) -> int:
         f"\n{len(parts)} studies in {(time.monotonic() - began) / 60:.1f} minutes; {flagged} numbers outside the"
         f" intervals of stored runs ({compared} studies have one of this configuration); report: {where.absolute()}"
     )
-    return int(any(part.made is None for part in parts))
+    return int(any(part.result is None for part in parts))
 
 
 def _apart(study: Study, folder: Path, arguments: argparse.Namespace) -> str:
@@ -161,10 +161,10 @@ def _part(study: Study, folder: Path, said: str) -> Part:
     if said:
         return Part(study, None, {}, said)
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    made, there = study.load(folder), stored.same(study.name, record)
-    named = [name for _, names, *_ in made.table.attrs["claims"] for name in names]
+    result, there = study.load(folder), stored.same(study.name, record)
+    named = [name for _, names, *_ in result.table.attrs["claims"] for name in names]
     flags = None if there is None else stored.outside(record["numbers"], there.record["numbers"], named)
-    return Part(study, made, record, flags=flags)
+    return Part(study, result, record, flags=flags)
 
 
 def listed(names: Sequence[str] = REPRODUCTIONS) -> str:
@@ -184,13 +184,13 @@ def listed(names: Sequence[str] = REPRODUCTIONS) -> str:
                 memory = f", {cost['peak_mb']:.0f} MiB" if cost.get("peak_mb") else ""
                 costs.setdefault(one.preset, f"{cost['seconds'] / 60:.1f} min{memory} on {cost['cores']} cores")
         presets = [f"{preset} ({costs.get(preset, 'not measured')})" for preset in study.presets]
-        kept = [f"{one.folder.name} ({one.preset})" for one in there]
+        stored_runs = [f"{one.folder.name} ({one.preset})" for one in there]
         lines += [
             f"{name}: {study.question}",
             f"  paper    {study.paper}",
             f"  models   {study.models}",
             f"  presets  {'; '.join(presets)}",
-            f"  stored   {'; '.join(kept) or 'nothing'}",
+            f"  stored   {'; '.join(stored_runs) or 'nothing'}",
             "",
         ]
     return "\n".join(lines).rstrip()

@@ -168,11 +168,11 @@ class Steps:
         if path is not None and path.is_file():
             ds = open_result(path)
         else:
-            made = make()
-            record = results.provenance(made)
+            whole = make()
+            record = results.provenance(whole)
             if record["status"] != "complete":
                 raise KeyboardInterrupt(f"stopped in {name}; run the same command again to go on")
-            ds = results.stamp(light(made), record)
+            ds = results.stamp(light(whole), record)
             if path is not None:
                 # a second process that runs the same in this folder writes equal steps; whoever is later replaces them
                 # by equal ones
@@ -273,16 +273,16 @@ def read_parquet(file: Path) -> pd.DataFrame:
 
 def _read_config(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        config = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ResultError(
             f"out: {file} cannot be read ({type(error).__name__}: {error}); choose another folder, or remove that one."
         ) from None
-    if not isinstance(found, dict):
+    if not isinstance(config, dict):
         raise ResultError(
-            f"out: {file} holds {_short(found)}, not a configuration; choose another folder, or remove that one."
+            f"out: {file} holds {_short(config)}, not a configuration; choose another folder, or remove that one."
         )
-    return found
+    return config
 
 
 def _short(value: Any, limit: int = 60) -> str:

@@ -85,13 +85,13 @@ def sizes(
             continue
         began = time.perf_counter()
         rng = np.random.default_rng([seed, *null.text.encode()])
-        found: dict[str, list[float]] = {}
+        by_name: dict[str, list[float]] = {}
         for one in rng.integers(2**31, size=draws).tolist():
             for name, p in _asked(null, rng, one).items():
-                found.setdefault(name, []).append(p)
-        for name, ps in found.items():
+                by_name.setdefault(name, []).append(p)
+        for name, ps in by_name.items():
             lines += [_line(name, null.text, np.array(ps), draws, nominal) for nominal in NOMINAL]
-        say(f"{null.text}: {', '.join(found)}; {time.perf_counter() - began:.0f} s")
+        say(f"{null.text}: {', '.join(by_name)}; {time.perf_counter() - began:.0f} s")
     return pd.DataFrame(lines)
 
 
@@ -115,12 +115,12 @@ def _asked(null: Null, rng: np.random.Generator, seed: int) -> dict[str, float]:
     `_line` counts as 1).
     """
     try:
-        found = null.ask(rng, seed)
+        result = null.ask(rng, seed)
     except (StatisticsError, ProvenanceError) as error:
         if not str(error).startswith("refused"):
             raise
         return {}
-    return {name: float(p) if not isinstance(p, PValue) or p.guaranteed else 1.0 for name, p in found.items()}
+    return {name: float(p) if not isinstance(p, PValue) or p.guaranteed else 1.0 for name, p in result.items()}
 
 
 def _line(name: str, null: str, p: np.ndarray, draws: int, nominal: float) -> dict[str, Any]:
@@ -334,9 +334,9 @@ def _recognition(rng, seed):
     return {"recognition_summary": float(table.p[0])}
 
 
-def _parts(name: str, found: QueryResult) -> dict[str, PValue]:
+def _parts(name: str, of: QueryResult) -> dict[str, PValue]:
     """Every p-value of a result that may be called guaranteed."""
-    parts = {"permutation": found.p_permutation, "key bound": found.p_key, "e-value": found.p_e, "combined": found.p}
+    parts = {"permutation": of.p_permutation, "key bound": of.p_key, "e-value": of.p_e, "combined": of.p}
     return {f"{name}, {part}": p for part, p in parts.items() if p is not None}
 
 
@@ -352,10 +352,10 @@ def main(arguments: Iterable[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the data sets, not chosen by its result (default: 0)")
     parser.add_argument("--only", default="", help="nulls whose text holds this")
     parser.add_argument("--out", help="write the table as .csv")
-    given = parser.parse_args(None if arguments is None else list(arguments))
-    table = sizes(given.draws, given.seed, given.only, lambda line: print(line, flush=True))
-    if given.out:
-        files.write(given.out, table.to_csv(index=False))
+    options = parser.parse_args(None if arguments is None else list(arguments))
+    table = sizes(options.draws, options.seed, options.only, lambda line: print(line, flush=True))
+    if options.out:
+        files.write(options.out, table.to_csv(index=False))
     print(table.to_string(index=False, float_format="{:.4g}".format))
     print(json.dumps(figure(table)))
     return 0

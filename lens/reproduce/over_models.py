@@ -38,28 +38,28 @@ def each(values: Any, digits: int = 2) -> str:
     return ", ".join(f"{float(v):.{digits}f}" for v in values)
 
 
-def over(found: Interval | None, digits: int = 2) -> str:
+def over(interval: Interval | None, digits: int = 2) -> str:
     """A difference over models with its sign and interval."""
-    if found is None:
+    if interval is None:
         return "not measured"
     return (
-        shown(found, digits, sign=True)
-        if np.isfinite(found.low)
-        else f"{found.estimate:+.{digits}f} (one model, no interval)"
+        shown(interval, digits, sign=True)
+        if np.isfinite(interval.low)
+        else f"{interval.estimate:+.{digits}f} (one model, no interval)"
     )
 
 
-def judged(found: Interval | None, instead: str = "", part: bool = False) -> str:
+def judged(interval: Interval | None, instead: str = "", part: bool = False) -> str:
     """Holds where the interval is above 0, fails where it is below; one model, or models without any spread, have no
     interval and are not judged.
     """
-    if found is None:
+    if interval is None:
         return "not measured"
-    if not np.isfinite(found.low):
+    if not np.isfinite(interval.low):
         return "not judged: one model"
-    if found.high - found.low < 1e-9:
+    if interval.high - interval.low < 1e-9:
         return "not judged: the models agree to the last caption, which gives no interval"
-    return verdict(found.low > 0, found.high < 0, instead, part)
+    return verdict(interval.low > 0, interval.high < 0, instead, part)
 
 
 def holm_over_models(differences: Sequence[Any]) -> np.ndarray:
@@ -89,7 +89,7 @@ def words(said: Sequence[str], unit: str = "run") -> str:
     )
 
 
-def keep(numbers: dict, name: str, found: Interval | None) -> None:
+def keep(numbers: dict, name: str, of: Interval | None) -> None:
     """The estimate and its bounds under a name, where there is one."""
-    if found is not None:
-        numbers |= {name: float(found.estimate), f"{name}_low": float(found.low), f"{name}_high": float(found.high)}
+    if of is not None:
+        numbers |= {name: float(of.estimate), f"{name}_low": float(of.low), f"{name}_high": float(of.high)}

@@ -119,8 +119,8 @@ class Cost:
     def read(cls, folder: Path) -> Cost:
         """The cost of a run's folder; nothing where none is written or it is damaged."""
         try:
-            found = reading.json_file(folder / "cost.json", ReproduceError)
-            return cls(float(found["seconds"]), found["peak_mb"], found["cores"])
+            cost = reading.json_file(folder / "cost.json", ReproduceError)
+            return cls(float(cost["seconds"]), cost["peak_mb"], cost["cores"])
         except (ReproduceError, OSError, KeyError, TypeError, ValueError):
             return cls()
 

@@ -79,17 +79,17 @@ class Verdicts:
     claim.
     """
 
-    def __init__(self, study: Study, made: Reproduction):
-        named = made.table.attrs.get("claims") or [[] for _ in range(len(made.table))]
-        self.study, self.table = study, made.table
+    def __init__(self, study: Study, result: Reproduction):
+        named = result.table.attrs.get("claims") or [[] for _ in range(len(result.table))]
+        self.study, self.table = study, result.table
         self.rows = [
             Judged(
                 cells,
                 study.claims[about[0]] if about else None,
-                [found for name in (about[1] if about else ()) for found in effect(made.numbers, name)],
+                [one for name in (about[1] if about else ()) for one in effect(result.numbers, name)],
                 about[2] if len(about) > 2 else 0.0,
             )
-            for (_, cells), about in zip(made.table.iterrows(), named)
+            for (_, cells), about in zip(result.table.iterrows(), named)
         ]
         self.frame = pd.DataFrame(
             [
@@ -171,7 +171,7 @@ class Part:
     """
 
     study: Study
-    made: Reproduction | None
+    result: Reproduction | None
     record: dict[str, Any]
     said: str = ""
     flags: pd.DataFrame | None = None
@@ -201,26 +201,26 @@ def page(parts: Sequence[Part], path: Path, title: str) -> Path:
 
 
 def _counts(part: Part) -> str:
-    if part.made is None:
+    if part.result is None:
         return "<b class=fails>did not run</b>"
-    kinds = pd.Series([kind(word) for word in part.made.table.verdict])
+    kinds = pd.Series([kind(word) for word in part.result.table.verdict])
     counts = {name: int((kinds == name).sum()) for name in _SIGNS}
     return " ".join(f"<span class={k}>{_SIGNS[k][0]} {count}</span>" for k, count in counts.items() if count)
 
 
 def _section(part: Part) -> str:
-    study, made = part.study, part.made
+    study, result = part.study, part.result
     head = (
         f'<section id="{study.name}"><h2>{study.name}</h2><p>{html.escape(study.question)}'
         f" <i>{html.escape(study.paper)}.</i></p>"
     )
-    if made is None:
+    if result is None:
         return f"{head}<p class=fails>It did not run: {html.escape(part.said)}</p></section>"
-    verdicts = Verdicts(study, made)
+    verdicts = Verdicts(study, result)
     pictures = "".join(
         f"<figure>{_picture(file.read_bytes(), file.stem)}<figcaption>{html.escape(file.stem.replace('_', ' '))}"
         "</figcaption></figure>"
-        for file in made.figures
+        for file in result.figures
     )
     cost = part.record.get("cost") or {}
     about = {
@@ -228,7 +228,7 @@ def _section(part: Part) -> str:
         "preset": part.record.get("preset") or "not noted",
         "took": f"{cost['seconds'] / 60:.1f} minutes, {cost['peak_mb'] or 0:.0f} MiB" if cost.get("seconds") else "",
         "model asked": (part.record.get("model") or {}).get("name", "the study's own"),
-        "fingerprint": made.fingerprint[:16],
+        "fingerprint": result.fingerprint[:16],
         "versions": ", ".join(f"{k} {v}" for k, v in (part.record.get("versions") or {}).items()),
     }
     return (

@@ -71,7 +71,7 @@ def outside(numbers: Mapping[str, Any], stored: Mapping[str, Any], effects: Iter
     ]
     lines = []
     for name in dict.fromkeys([*effects, *bounded]):
-        here = {found.name: found.estimate for found in effect(numbers, name)}
+        here = {each.name: each.estimate for each in effect(numbers, name)}
         for there in effect(stored, name):
             value = here.get(there.name)
             if value is not None and not there.low - 1e-12 <= value <= there.high + 1e-12:

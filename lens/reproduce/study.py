@@ -203,22 +203,22 @@ class Study:
             say,
         )
         with _measured(folder):
-            made = self.measure(asked, **options)
-            if made.config is not None and not made.fingerprint:
-                made.fingerprint = results.fingerprint({"kind": "reproduction", **made.config})
+            result = self.measure(asked, **options)
+            if result.config is not None and not result.fingerprint:
+                result.fingerprint = results.fingerprint({"kind": "reproduction", **result.config})
             if folder is not None:
-                made.figures = self.draw(made, folder / "figures")
+                result.figures = self.draw(result, folder / "figures")
         if folder is not None:
-            self._write(made, folder, named)
-        return made
+            self._write(result, folder, named)
+        return result
 
-    def _write(self, made: Any, folder: Path, preset: str | None) -> None:
+    def _write(self, result: Any, folder: Path, preset: str | None) -> None:
         if self._keep is not None:
-            self._keep(made, folder)
-        files.write(folder / "table.csv", made.table.to_csv(index=False), parents=True)
-        if made.config is not None:
-            more = {"preset": preset, "cost": asdict(Cost.read(folder)), **made.more}
-            write_record(folder, self.name, made.fingerprint, made.config, made.numbers, made.provenance, more)
+            self._keep(result, folder)
+        files.write(folder / "table.csv", result.table.to_csv(index=False), parents=True)
+        if result.config is not None:
+            more = {"preset": preset, "cost": asdict(Cost.read(folder)), **result.more}
+            write_record(folder, self.name, result.fingerprint, result.config, result.numbers, result.provenance, more)
 
     def _load(self, folder: FilePath, *, model: HFModel | None = None, seed: Seed | None = None) -> Any:
         """A run that was written before, its tables and verdicts computed anew from what is stored.
@@ -239,35 +239,35 @@ class Study:
                 " folder."
             )
         try:
-            made = self._read(folder, record, config.get("seed", 0) if seed is None else seed)
+            result = self._read(folder, record, config.get("seed", 0) if seed is None else seed)
         except (KeyError, FileNotFoundError) as error:
             what = error.filename if isinstance(error, FileNotFoundError) else error
             raise refused(self._unread, folder, self.name, f"what is stored does not fit its record: {what}") from error
-        made.fingerprint, made.config = record["fingerprint"], config
-        made.figures = made.figures or sorted((folder / "figures").glob("*.png"))
-        return made
+        result.fingerprint, result.config = record["fingerprint"], config
+        result.figures = result.figures or sorted((folder / "figures").glob("*.png"))
+        return result
 
-    def figures(self, made: Any) -> Mapping[str, Drawing]:
+    def figures(self, result: Any) -> Mapping[str, Drawing]:
         """The figures that a run has tables for, by name: each a function of the path of a PNG file, or None."""
-        return self._figures(made)
+        return self._figures(result)
 
-    def _figure(self, made: Any, name: Name, path: FilePath | None = None) -> Any:
+    def _figure(self, result: Any, name: Name, path: FilePath | None = None) -> Any:
         """One figure of a run by its name, and its file where a path is given.
 
         Raises: the study's error: an unknown name, or a figure whose tables the run does not have.
         """
-        there = self.figures(made)
+        there = self.figures(result)
         if name not in there:
             raise self.error(
                 f"figure: {name!r} is not one of those that this run has tables for: {', '.join(there) or 'none'}."
             )
         return there[name](path)
 
-    def draw(self, made: Any, folder: Path) -> list[Path]:
+    def draw(self, result: Any, folder: Path) -> list[Path]:
         """Every figure of a run, as `<name>.png` in a folder."""
         files.make_folder(folder)
         drawn = []
-        for name, drawing in self.figures(made).items():
+        for name, drawing in self.figures(result).items():
             drawing(folder / f"{name}.png")
             drawn.append(folder / f"{name}.png")
         return drawn

@@ -92,10 +92,10 @@ def _model(
             continue
         effects = {s: vectors.head_effects(model, task, means=m, trials=trials, **how) for s, m in means.items()}
         sets = {s: vectors.top_heads(ds, k) for s, ds in effects.items()}
-        made = {s: vectors.extract(model, task, heads=sets[s], means=m, name=s) for s, m in means.items()}
+        own = {s: vectors.extract(model, task, heads=sets[s], means=m, name=s) for s, m in means.items()}
         both = vectors.overlap(*sets.values(), heads=heads)
-        compared = made | {
-            f"{RANDOM} {d + 1}": vectors.random_like(made[INSTRUCTION], 1000 * seed + d) for d in range(draws)
+        compared = own | {
+            f"{RANDOM} {d + 1}": vectors.random_like(own[INSTRUCTION], 1000 * seed + d) for d in range(draws)
         }
         grid = {}
         for split in ("valid", "test"):
@@ -104,7 +104,7 @@ def _model(
         row |= {
             "shared": both["shared"],
             "chance": both["expected"],
-            "cosine": made[DEMONSTRATIONS].cosine(made[INSTRUCTION]),
+            "cosine": own[DEMONSTRATIONS].cosine(own[INSTRUCTION]),
             "n": grid["test"].sizes["item"],
             "no vector": float(grid["test"].base_correct.mean()),
         }
@@ -134,30 +134,30 @@ def wider(tasks: Interval, models: Interval) -> Interval:
 
 
 def _table(units: pd.DataFrame, k: int) -> pd.DataFrame:
-    done = units.dropna(subset="shared")
+    both = units.dropna(subset="shared")
 
     def over(values):
-        return wider(*(over_tasks(values.groupby(key, sort=False).mean()) for key in (done.task, done.seed)))
+        return wider(*(over_tasks(values.groupby(key, sort=False).mean()) for key in (both.task, both.seed)))
 
     shared, alike, gap, gain = (
         over(v)
-        for v in (done.shared, done.cosine, done[INSTRUCTION] - done[DEMONSTRATIONS], done[INSTRUCTION] - done[RANDOM])
+        for v in (both.shared, both.cosine, both[INSTRUCTION] - both[DEMONSTRATIONS], both[INSTRUCTION] - both[RANDOM])
     )
-    models = done.seed.nunique()
+    models = both.seed.nunique()
     n = (
-        f"{done.task.nunique()} tasks, {models} model{'s' * (models > 1)}, {int(done.n.sum())} questions; left out:"
-        f" {len(units) - len(done)} of {len(units)} tasks x models"
+        f"{both.task.nunique()} tasks, {models} model{'s' * (models > 1)}, {int(both.n.sum())} questions; left out:"
+        f" {len(units) - len(both)} of {len(units)} tasks x models"
     )
 
     def mean(column):
-        return done.groupby("task", sort=False)[column].mean().mean()
+        return both.groupby("task", sort=False)[column].mean().mean()
 
     return table_of(
         [
             (
                 "Instruction text calls on other heads than demonstrations do (Davidson 2025)",
                 "not measured in the paper",
-                f"{shown(shared, 1)} of {k} heads shared (chance {done.chance.mean():.1f}); cosine of the vectors"
+                f"{shown(shared, 1)} of {k} heads shared (chance {both.chance.mean():.1f}); cosine of the vectors"
                 f" {shown(alike)}",
                 n,
                 half_shared(shared, k),

@@ -59,13 +59,13 @@ def start(bench: Bench) -> xr.Dataset:
             warnings.filterwarnings("ignore", message="the model answers none")
             effects = {t.name: effects_of(bench, reader, t) for t in course.old}
             heads = vectors.universal(effects, plan.heads)
-            made = {t.name: vector_of(bench, reader, t, heads) for t in (*course.old, *course.new)}
+            directions = {t.name: vector_of(bench, reader, t, heads) for t in (*course.old, *course.new)}
         swept, bare = [], []
         for t in course.old:
             ds = vectors.evaluate(
                 reader,
                 t,
-                {"vector": made[t.name]},
+                {"vector": directions[t.name]},
                 layers=bench.layers,
                 split="valid",
                 n=min(16, len(t.valid)),
@@ -82,14 +82,14 @@ def start(bench: Bench) -> xr.Dataset:
                     np.stack([e.effect.mean("prompt").values for e in effects.values()]),
                 ),
                 "heads": (("place", "which"), np.array(heads)),
-                "vector": (("task", "d_model"), np.stack([v.direction.numpy() for v in made.values()])),
+                "vector": (("task", "d_model"), np.stack([v.direction.numpy() for v in directions.values()])),
                 "swept": (("old", "at"), np.stack(swept)),
                 "bare": ("old", bare),
                 "guide_layer": bench.layers[int(np.mean(swept, 0).argmax())],
             },
             coords={
                 "old": [t.name for t in course.old],
-                "task": list(made),
+                "task": list(directions),
                 "layer": grid.layer.values,
                 "head": grid["head"].values,
                 "at": bench.layers,
@@ -160,7 +160,7 @@ def sequence(bench: Bench, label: str) -> xr.Dataset:
             {"similarity": similarities(bench, heads)} if label in plan.watched else {}
         )
         folder = None if bench.steps.folder is None else bench.steps.folder / "training" / f"seed-{course.seed}" / label
-        made = forgetting.sequential(
+        run = forgetting.sequential(
             course.make_model,
             course.stages,
             course.probes,
@@ -175,20 +175,20 @@ def sequence(bench: Bench, label: str) -> xr.Dataset:
             seed=course.seed,
             progress=bench.progress,
         )
-        if made.status != "complete":
-            if made.status == "stopped":
+        if run.status != "complete":
+            if run.status == "stopped":
                 raise KeyboardInterrupt(f"stopped in {label}; run the same command again to go on")
-            raise ForgettingError(f"method {label!r}: {made.about}.")
-        made.model.tokenizer = course.reader.tokenizer
+            raise ForgettingError(f"method {label!r}: {run.about}.")
+        run.model.tokenizer = course.reader.tokenizer
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="the model answers none")
-            ds = _gathered(bench, label, made, begun, heads)
-        record = results.provenance(made.result) | {
+            ds = _gathered(bench, label, run, begun, heads)
+        record = results.provenance(run.result) | {
             "status": "complete",
             "label": label,
             "title": TITLES[label],
             "seconds": round(time.perf_counter() - began, 2),
-            "notes": made.notes,
+            "notes": run.notes,
         }
         return results.stamp(ds, record)
 
@@ -198,35 +198,35 @@ def sequence(bench: Bench, label: str) -> xr.Dataset:
     return ds
 
 
-def _gathered(bench: Bench, label: str, made: Any, begun: xr.Dataset, heads: Any) -> xr.Dataset:
+def _gathered(bench: Bench, label: str, run: Any, begun: xr.Dataset, heads: Any) -> xr.Dataset:
     course, plan, names = bench.course, bench.plan, [t.name for t in bench.course.old]
-    held = made.result.drop_attrs()
-    parts = drift_of(course.reader, made.model)
-    longest = int(made.losses.groupby("stage").size().max())
+    held = run.result.drop_attrs()
+    parts = drift_of(course.reader, run.model)
+    longest = int(run.losses.groupby("stage").size().max())
     loss = np.full((len(course.stages), longest), np.nan)
     for i, s in enumerate(course.stages):
-        of = made.losses[made.losses.stage == s.name].lm.values
+        of = run.losses[run.losses.stage == s.name].lm.values
         loss[i, : len(of)] = of
     ds = held.assign(correct=held.correct.where(held.correct.notnull(), _MISSING).astype("int8"))
     ds = ds.assign(
-        distance=(("stage", "step", "part"), made.watched["distance"]),
+        distance=(("stage", "step", "part"), run.watched["distance"]),
         loss=(("stage", "trained"), loss),
         drift=("group", [v[0] for v in parts.values()]),
     )
     ds = ds.assign_coords(part=list(DISTANCES), group=list(parts), old=names)
     if "old_rows" in forgetting.METHODS[VARIANTS[label][0]].needs:
         ds = ds.assign(seen=("probe", [str(p) in course.seen for p in ds.probe.values]))
-    if "similarity" in made.watched:
-        ds = ds.assign(similarity=(("stage", "step", "reading", "old"), made.watched["similarity"])).assign_coords(
+    if "similarity" in run.watched:
+        ds = ds.assign(similarity=(("stage", "step", "reading", "old"), run.watched["similarity"])).assign_coords(
             reading=list(READINGS)
         )
     if label in plan.effects:
-        after = [effects_of(bench, made.model, t).effect.mean("prompt").values for t in course.old]
+        after = [effects_of(bench, run.model, t).effect.mean("prompt").values for t in course.old]
         ds = ds.assign(effect_after=(("old", "layer", "head"), np.stack(after))).assign_coords(
             layer=begun.layer.values, head=begun["head"].values
         )
     if label in plan.recover:
-        ds = ds.merge(put_back(bench, made.model, begun, heads))
+        ds = ds.merge(put_back(bench, run.model, begun, heads))
     return ds
 
 
@@ -284,7 +284,7 @@ def cost(bench: Bench, begun: xr.Dataset) -> xr.Dataset:
 
     def make() -> xr.Dataset:
         course, stage = bench.course, bench.course.stages[0]
-        found = forgetting.step_cost(
+        step = forgetting.step_cost(
             course.make_model(),
             stage.rows,
             "guided",
@@ -295,7 +295,7 @@ def cost(bench: Bench, begun: xr.Dataset) -> xr.Dataset:
             repeats=4,
         )
         return bench.stamped(
-            xr.Dataset({"plain": found["plain"], "guided": found["method"], "ratios": ("repeat", found["ratios"])}),
+            xr.Dataset({"plain": step["plain"], "guided": step["method"], "ratios": ("repeat", step["ratios"])}),
             "training cost",
             batch=bench.plan.batch,
         )

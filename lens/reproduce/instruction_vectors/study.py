@@ -180,7 +180,7 @@ def measure(asked: Asked, *, memory_mb: Positive = 500) -> Reproduction:
     if asked.limit is not None:
         course = course_of(model, plan, seed)
         plan = replace(plan, old=tuple(t.name for t in course.old[: asked.limit]))
-    kept = Steps(asked.folder, {"preset": steps.config_of(plan), "model": weight_hash(model)})
+    store = Steps(asked.folder, {"preset": steps.config_of(plan), "model": weight_hash(model)})
     starts, parts, cost = {}, {}, None
     with warnings.catch_warnings():
         warnings.filterwarnings(
@@ -188,7 +188,7 @@ def measure(asked: Asked, *, memory_mb: Positive = 500) -> Reproduction:
         )  # a new task before its training; the record says so
         sequences = sum(len(plan.of_seed(number)) for number in range(plan.seeds))
         for number, s in enumerate(range(seed, seed + plan.seeds)):
-            bench = Bench(course_of(model, plan, s), plan, kept, asked.progress, memory_mb, say)
+            bench = Bench(course_of(model, plan, s), plan, store, asked.progress, memory_mb, say)
             say(
                 f"seed {s}: {len(bench.course.old)} old tasks, {len(bench.course.stages)} new ones"
                 f" ({', '.join(t.name for t in bench.course.new)}), {len(plan.of_seed(number))} methods"
@@ -208,15 +208,15 @@ def measure(asked: Asked, *, memory_mb: Positive = 500) -> Reproduction:
                     f"  {TITLES[label]}: {verdicts.one_line(parts[s, label])}"
                     f" ({results.provenance(parts[s, label])['seconds']:.0f} s)"
                 )
-    made = _gathered(starts, parts, cost, seed)
-    made.config = kept.config | {
+    result = _judged(starts, parts, cost, seed)
+    result.config = store.config | {
         "seeds": plan.seeds,
         "methods": list(plan.methods),
         "once": list(plan.once),
         "seed": seed,
     }
-    made.provenance = results.provenance(starts[seed])
-    return made
+    result.provenance = results.provenance(starts[seed])
+    return result
 
 
 def read(folder: Path, record: Mapping[str, Any], seed: int) -> Reproduction:
@@ -230,10 +230,10 @@ def read(folder: Path, record: Mapping[str, Any], seed: int) -> Reproduction:
 
     parts = {(s, m): steps.whole(open_result(folder / f"seed-{s}" / f"{m}.nc")) for s in seeds for m in of_seed(s)}
     file = folder / f"seed-{config['seed']}" / "cost.nc"
-    return _gathered(starts, parts, open_result(file) if file.is_file() else None, seed)
+    return _judged(starts, parts, open_result(file) if file.is_file() else None, seed)
 
 
-def _gathered(starts: dict, parts: dict, cost: xr.Dataset | None, seed: int) -> Reproduction:
+def _judged(starts: dict, parts: dict, cost: xr.Dataset | None, seed: int) -> Reproduction:
     units = frames.units(starts, parts)
     tables = {
         "methods": frames.methods(units, parts, seed),
@@ -265,7 +265,7 @@ def gates(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """
     rows = []
     for model, table in tables.items():
-        found = table[table.claim.str.match(r"G\d+\.")]
+        gated = table[table.claim.str.match(r"G\d+\.")]
         rows += [
             {
                 "gate": r.claim.split(".")[0],
@@ -276,34 +276,34 @@ def gates(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 "multiplicity": r.multiplicity,
                 "verdict": r.verdict,
             }
-            for r in found.itertuples()
+            for r in gated.itertuples()
         ]
     frame = pd.DataFrame(rows, columns=["gate", "model", "claim", "here", "n", "multiplicity", "verdict"])
     return frame.sort_values("gate", key=lambda g: g.str[1:].astype(int), kind="stable").set_index(["gate", "model"])
 
 
-def figures(made: Reproduction) -> Mapping[str, Drawing]:
+def figures(result: Reproduction) -> Mapping[str, Drawing]:
     """The figures that a run has tables for."""
     from . import figures as plots
 
-    title, order = made.title, ("plain", "guided", "heads_only", "kl_start", "averaging", "replay")
-    some = [m for m in order if m in set(made.curves.method)]
+    title, order = result.title, ("plain", "guided", "heads_only", "kl_start", "averaging", "replay")
+    some = [m for m in order if m in set(result.curves.method)]
     drawn: dict[str, Drawing] = {
-        "methods": lambda path: plots.method_plot(made.methods, path, names=TITLES, title=title),
-        "tradeoff": lambda path: plots.tradeoff_plot(made.methods, path, names=TITLES, title=title),
-        "curves": lambda path: plots.curve_plot(made.curves, path, methods=some, names=TITLES, title=title),
-        "drift": lambda path: plots.drift_plot(made.drift, path, names=TITLES, title=title),
+        "methods": lambda path: plots.method_plot(result.methods, path, names=TITLES, title=title),
+        "tradeoff": lambda path: plots.tradeoff_plot(result.methods, path, names=TITLES, title=title),
+        "curves": lambda path: plots.curve_plot(result.curves, path, methods=some, names=TITLES, title=title),
+        "drift": lambda path: plots.drift_plot(result.drift, path, names=TITLES, title=title),
     }
-    if not made.points.empty:
+    if not result.points.empty:
         drawn["similarity"] = lambda path: plots.forgetting_scatter(
-            made.points[made.points.method == "plain"], path, title=f"{title}: plain fine-tuning"
+            result.points[result.points.method == "plain"], path, title=f"{title}: plain fine-tuning"
         )
-    if not made.recovery.empty:
+    if not result.recovery.empty:
         drawn["recovery"] = lambda path: plots.recovery_bars(
-            made.recovery[made.recovery.method == "plain"], path, title=f"{title}: after plain fine-tuning"
+            result.recovery[result.recovery.method == "plain"], path, title=f"{title}: after plain fine-tuning"
         )
-    if not made.sets.empty:
-        drawn["heads"] = lambda path: plots.set_plot(made.sets, path, names=TITLES, title=title)
+    if not result.sets.empty:
+        drawn["heads"] = lambda path: plots.set_plot(result.sets, path, names=TITLES, title=title)
     return drawn
 
 

@@ -166,7 +166,7 @@ def curves(parts: Parts) -> pd.DataFrame:
     """
     rows = []
     for (seed, method), ds in parts.items():
-        done = 0
+        trained = 0
         for i, stage in enumerate(map(str, ds.stage.values)):
             for step in ds.step.values[ds.step.values <= int(ds.last_step[i])]:
                 for kind in dict.fromkeys(map(str, ds.kind.values)):
@@ -180,11 +180,11 @@ def curves(parts: Parts) -> pd.DataFrame:
                                 "kind": kind,
                                 "stage": stage,
                                 "step": int(step),
-                                "at": done + int(step),
+                                "at": trained + int(step),
                                 "accuracy": value,
                             }
                         )
-            done += int(ds.last_step[i])
+            trained += int(ds.last_step[i])
     return pd.DataFrame(rows)
 
 
@@ -196,7 +196,7 @@ def points(parts: Parts) -> pd.DataFrame:
     for (seed, method), ds in parts.items():
         if "similarity" not in ds:
             continue
-        done = 0
+        trained = 0
         for i, stage in enumerate(map(str, ds.stage.values)):
             for step in ds.step.values[ds.step.values <= int(ds.last_step[i])]:
                 at = ds.sel(stage=stage, step=step)
@@ -211,13 +211,13 @@ def points(parts: Parts) -> pd.DataFrame:
                             "method": method,
                             "task": task,
                             "stage": stage,
-                            "at": done + int(step),
+                            "at": trained + int(step),
                             "accuracy": float(at.accuracy.sel(probe=task)),
                             "distance": float(at.distance.sel(part="distance")),
                         }
                         | {r: float(at.similarity.sel(reading=r, old=task)) for r in READINGS}
                     )
-            done += int(ds.last_step[i])
+            trained += int(ds.last_step[i])
     return pd.DataFrame(rows)
 
 
@@ -270,13 +270,13 @@ def recovery(parts: Parts, seed: int = 0) -> pd.DataFrame:
             base = ds.bare_after.sel(old=task).dropna("item")
             if grid.sizes["item"] < 4:
                 continue
-            made = xr.Dataset(
+            grids = xr.Dataset(
                 {
                     "correct": grid.rename(at="layer", item="prompt").drop_vars("old"),
                     "base": base.rename(item="prompt").drop_vars("old"),
                 }
             )
-            table = forgetting.recovered(made, before.sel(probe=task).dropna("prompt").values, seed=seed)
+            table = forgetting.recovered(grids, before.sel(probe=task).dropna("prompt").values, seed=seed)
             rows.append(table.assign(seed=own, method=method, task=task))
     return (
         pd.concat(rows, ignore_index=True)

@@ -325,23 +325,23 @@ def _sentences(model: Any, relation: str, text: str) -> list[tuple[list[int], tu
     warning.
     """
     tokenizer, first = tokenizer_of(model), start_token(model, Model.of(model), "auto")
-    made, left, lead = [], [], [] if first is None else [first]
+    facts, left, lead = [], [], [] if first is None else [first]
     for fact in RELATIONS[relation][1].split(";"):
         s, y = (part.strip() for part in fact.split(":"))
         prompt = text.replace("{s}", s)
         ids = tokenize(tokenizer, prompt)
         try:
-            made.append(([*lead, *ids], tuple(continuation(tokenizer, prompt, ids, f" {y}", "answer", "prompt"))))
+            facts.append(([*lead, *ids], tuple(continuation(tokenizer, prompt, ids, f" {y}", "answer", "prompt"))))
         except ValueError:
             left.append(s)
     if left:
         warn(
-            f"facts {relation!r}: {len(left)} of {len(left) + len(made)} are left out, since their answers merge with"
+            f"facts {relation!r}: {len(left)} of {len(left) + len(facts)} are left out, since their answers merge with"
             " the prompt in this vocabulary."
         )
-    if not made:
+    if not facts:
         raise VectorError(
             f"facts {relation!r}: this model's vocabulary reads none of them; give a model of the organisms `symbols`,"
             " or one that speaks English."
         )
-    return made
+    return facts

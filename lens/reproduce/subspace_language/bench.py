@@ -144,8 +144,8 @@ class Bench:
 
 
 def _of(scores: Any, doses: Sequence[float]) -> dict[float, Any]:
-    made = {dose: scores.mask(dose) for dose in doses}
-    return {dose: mask for dose, mask in made.items() if mask.count}
+    masks = {dose: scores.mask(dose) for dose in doses}
+    return {dose: mask for dose, mask in masks.items() if mask.count}
 
 
 def _contrast(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
@@ -250,8 +250,8 @@ def _eigen(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: S
         bench.stats(x, setting["layers"], "all", second_moment=True)
         for x in (of, mem.Sequences(bench.clean, 1) if setting["against"] == "clean" else bench.reference)
     ]
-    found = bench.kept(("eigen", of.sha256, *setting.items()), lambda: subspace.generalised(*stats, eps=setting["eps"]))
-    return {dose: found.edit(bench.model, int(dose), projection=setting["projection"]) for dose in doses}
+    space = bench.kept(("eigen", of.sha256, *setting.items()), lambda: subspace.generalised(*stats, eps=setting["eps"]))
+    return {dose: space.edit(bench.model, int(dose), projection=setting["projection"]) for dose in doses}
 
 
 _SITES = ({"layers": SECOND, "part": "all"}, {"layers": SECOND, "part": "suffix"}, {"layers": ALL, "part": "suffix"})

@@ -49,10 +49,10 @@ def planted(bench: Bench, count: int) -> pd.DataFrame:
     for i in range(count):
         kind = ("code", "plausible")[i % 2]
         one = bench.unseen(kind, count, "injected").subset([i])
-        made = subspace.inject(bench.model, one, seed=100 * bench.seed + i, rate=0.03, steps=800, progress=False)
-        there = Bench(bench.seed, Trio(made.model, None, bench.corpus), hurry=bench.hurry)
+        injection = subspace.inject(bench.model, one, seed=100 * bench.seed + i, rate=0.03, steps=800, progress=False)
+        there = Bench(bench.seed, Trio(injection.model, None, bench.corpus), hurry=bench.hurry)
         for name in LOCATORS:
-            found = subspace.recall_at_k(located(there, one, name), made, AT)
+            recall = subspace.recall_at_k(located(there, one, name), injection, AT)
             for k, share in enumerate(AT):
                 lines.append(
                     {
@@ -60,13 +60,13 @@ def planted(bench: Bench, count: int) -> pd.DataFrame:
                         "kind": kind,
                         "locator": name,
                         "k": share,
-                        "hits": round(float(found.recall[k]) * int(found.n)),
-                        "n": int(found.n),
-                        "chance": float(found.chance[k]),
-                        "p": float(found.p[k]),
-                        "before": made.before,
-                        "loss": made.loss,
-                        "steps": made.steps,
+                        "hits": round(float(recall.recall[k]) * int(recall.n)),
+                        "n": int(recall.n),
+                        "chance": float(recall.chance[k]),
+                        "p": float(recall.p[k]),
+                        "before": injection.before,
+                        "loss": injection.loss,
+                        "steps": injection.steps,
                     }
                 )
     return pd.DataFrame(lines).assign(seed=bench.seed)
@@ -141,7 +141,7 @@ def gone(
     edit = None if dose is None else edit_at(bench, bench.val, name, setting, dose)
     if edit is None:
         return pd.DataFrame(), pd.DataFrame()
-    found = mem.is_it_gone(
+    result = mem.is_it_gone(
         bench.model,
         edit,
         target,
@@ -159,13 +159,13 @@ def gone(
     about = {
         "method": name,
         "dose": dose,
-        "word": found.word,
-        "by": ", ".join(found.by),
-        "recited_before": found.recited[0],
-        "recited_after": found.recited[1],
+        "word": result.word,
+        "by": ", ".join(result.by),
+        "recited_before": result.recited[0],
+        "recited_after": result.recited[1],
     }
-    saved, lines = found.details["savings"].set_index("on"), []
-    for line in (found.table if len(found.table) else pd.DataFrame([{"attack": "none"}])).to_dict("records"):
+    saved, lines = result.details["savings"].set_index("on"), []
+    for line in (result.table if len(result.table) else pd.DataFrame([{"attack": "none"}])).to_dict("records"):
         arm = str(line["attack"]).removeprefix("training on ")
         lines.append(
             about
@@ -176,7 +176,7 @@ def gone(
                 else {}
             )
         )
-    strict = found.details["relearning"].strict
+    strict = result.details["relearning"].strict
     along = [
         {
             "method": name,
@@ -221,10 +221,10 @@ def costs(
             "memorised": edit,
             **({"random rows": subspace.random_like(edit, bench.seed)} if name in MASKS and name != "random" else {}),
         }.items():
-            found = mem.damage_summary(
+            damage = mem.damage_summary(
                 mem.damage(bench.model, one, rows, asked, before=before, **options), seed=bench.seed
             )
-            table = found.drop_vars("mean").to_dataframe().reset_index()
+            table = damage.drop_vars("mean").to_dataframe().reset_index()
             with mem.edited(bench.model, one) as now:
                 strict = mem.extract(now, bench.val, progress=False).strict.values
             lines.append(

@@ -118,49 +118,49 @@ def demonstration(
     Returns lines by method and dose: strict and loose recitation of the passages, mean loss of well-known text (nats a
     token), density. A demonstration: one copy, eight passages, memory in known layers.
     """
-    made, tokenizer = copy.deepcopy(plain(model)), tokenizer_of(model)
+    clone, tokenizer = copy.deepcopy(plain(model)), tokenizer_of(model)
     rows = [[0, *tokenize(tokenizer, text)] for text in PASSAGES]
     size = min(map(len, rows))
     sequences = mem.Sequences(np.array([row[:size] for row in rows]), 1 + GIVEN, kind="planted")
     patterns = [f"model.layers.{block}.mlp.*" for block in BLOCKS]
-    names = {f"{name}.weight" for name in linears(made, patterns)}
+    names = {f"{name}.weight" for name in linears(clone, patterns)}
 
     def weights(name):
         return name in names
 
     train(
-        made,
+        clone,
         rows_of(sequences),
         Recipe(steps=steps, batch=len(rows), learning_rate=4e-4, weight_decay=0.0, schedule="constant", seed=seed),
         parameters=weights,
         progress=False,
     )
-    made.eval().requires_grad_(False)
+    clone.eval().requires_grad_(False)
     known = [[0, *tokenize(tokenizer, text)][:size] for _, text in KNOWN.values()]
     known = [row for row in known if len(row) == size]
     held, reference = np.array(known[:texts]), mem.Sequences(np.array(known[texts:]), 1 + GIVEN, kind="known")
 
     def stats(of):
         return subspace.statistics(
-            made, [f"model.layers.{block}.mlp.down_proj" for block in BLOCKS], of, part="suffix", progress=False
+            clone, [f"model.layers.{block}.mlp.down_proj" for block in BLOCKS], of, part="suffix", progress=False
         )
 
     mine, theirs = stats(sequences), stats(reference)
     scores = {
-        "corrected": subspace.corrected(made, mine, theirs, margin=1.0),
-        "contrast": subspace.contrast(made, mine, theirs),
+        "corrected": subspace.corrected(clone, mine, theirs, margin=1.0),
+        "contrast": subspace.contrast(clone, mine, theirs),
     }
-    before = mem.performance(made, held, copying=0, heads=False, progress=False)
+    before = mem.performance(clone, held, copying=0, heads=False, progress=False)
     lines = [
         _line("unplanted", 0.0, 0.0, model, sequences, held),
-        _line("planted", 0.0, 0.0, made, sequences, held, before),
+        _line("planted", 0.0, 0.0, clone, sequences, held, before),
     ]
     for method, score in scores.items():
         for dose in doses:
             mask = score.mask(dose)
             if mask.count:
-                with mask.applied(made):
-                    lines.append(_line(method, dose, mask.density, made, sequences, held))
+                with mask.applied(clone):
+                    lines.append(_line(method, dose, mask.density, clone, sequences, held))
     return pd.DataFrame(lines)
 
 

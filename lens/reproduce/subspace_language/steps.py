@@ -236,6 +236,6 @@ def transfer(
                 shown |= {f"random {by}": subspace.random_like(mask, bench.seed + i, by) for by in ("rows", "columns")}
             for source, edit in shown.items():
                 if edit is not None:
-                    found = sweep(bench, name, {dose: edit}, parted)
-                    parts.append(found[found.dose > 0].assign(source=source, of=i))
+                    swept = sweep(bench, name, {dose: edit}, parted)
+                    parts.append(swept[swept.dose > 0].assign(source=source, of=i))
     return pd.concat(parts, ignore_index=True).assign(seed=bench.seed) if parts else pd.DataFrame()

@@ -162,33 +162,33 @@ def _tables(
     benches: Mapping[int, Bench], plan: Plan, folder: Path | None, say: Callable[[str], None]
 ) -> dict[str, pd.DataFrame]:
     stored = Tables(folder, TABLES, say)
-    kept = stored.kept
+    keep = stored.kept
     first = benches[plan.seeds[0]]
     settings = steps.settings_of(
-        kept(("chosen",), f"seed-{first.seed}", lambda: steps.chosen(first, plan.methods, plan.settings))[0]
+        keep(("chosen",), f"seed-{first.seed}", lambda: steps.chosen(first, plan.methods, plan.settings))[0]
     )
     for s, bench in benches.items():
         at = f"seed-{s}"
         frame = pd.concat(
             [
-                kept(("curves",), f"{at}-{name}", lambda: steps.curves(bench, name, settings[name]))[0]
+                keep(("curves",), f"{at}-{name}", lambda: steps.curves(bench, name, settings[name]))[0]
                 for name in plan.methods
             ],
             ignore_index=True,
         )
         doses = {name: steps.operating(frame, name, s) for name in plan.methods}
-        kept(("specificity",), at, lambda: steps.specific(bench, plan.sets))
-        kept(("transfer",), at, lambda: steps.transfer(bench, settings, doses, plan.transfer_sets))
-        kept(("planted",), at, lambda: places.planted(bench, plan.injections))
-        kept(("damage",), at, lambda: places.costs(bench, settings, doses, plan.questions))
+        keep(("specificity",), at, lambda: steps.specific(bench, plan.sets))
+        keep(("transfer",), at, lambda: steps.transfer(bench, settings, doses, plan.transfer_sets))
+        keep(("planted",), at, lambda: places.planted(bench, plan.injections))
+        keep(("damage",), at, lambda: places.costs(bench, settings, doses, plan.questions))
         for name in plan.gone:
-            kept(
+            keep(
                 ("gone", "relearning"),
                 f"{at}-{name}",
                 lambda: places.gone(bench, name, settings[name], doses.get(name), plan.targets, plan.relearn),
             )
     if plan.smollm2:
-        kept(("recitation", "demonstration"), "smollm2", lambda: _smollm2(say))
+        keep(("recitation", "demonstration"), "smollm2", lambda: _smollm2(say))
     return stored.joined()
 
 
@@ -204,9 +204,9 @@ def _smollm2(say: Callable[[str], None]) -> tuple[pd.DataFrame, pd.DataFrame]:
     return smollm2.recitation(model), smollm2.demonstration(model)
 
 
-def figures(made: Reproduction) -> Mapping[str, Drawing]:
+def figures(result: Reproduction) -> Mapping[str, Drawing]:
     """The figures that a run has tables for."""
-    return of_tables(FIGURES, made.tables)
+    return of_tables(FIGURES, result.tables)
 
 
 STUDY = Study(

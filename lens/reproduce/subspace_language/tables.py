@@ -67,11 +67,11 @@ def specificity(table: pd.DataFrame) -> pd.DataFrame:
         }
         line |= {pair: tuple(float(v) for v in wide[pair]) for pair in ("memorised", "other", "mixed")}
         for against, column in (("other", "p_other"), ("mixed", "p_mixed")):
-            found = over_seeds(wide.memorised - wide[against])
+            interval = over_seeds(wide.memorised - wide[against])
             line |= {
-                f"more_{against}": found.estimate,
-                f"more_{against}_low": found.low,
-                f"more_{against}_high": found.high,
+                f"more_{against}": interval.estimate,
+                f"more_{against}_low": interval.low,
+                f"more_{against}_high": interval.high,
                 column: tuple(float(p) for p in first[column]),
                 f"holm_{against}": tuple(float(p) for p in holm(first[column].to_numpy(float))),
             }
@@ -86,15 +86,15 @@ def transfer(table: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for (method, source, among), of in table.groupby(["method", "source", "set"], sort=False):
         runs = of.groupby("seed").strict.mean()
-        found = over_seeds(runs)
+        interval = over_seeds(runs)
         lines.append(
             {
                 "method": method,
                 "source": source,
                 "set": among,
-                "strict": found.estimate,
-                "low": found.low,
-                "high": found.high,
+                "strict": interval.estimate,
+                "low": interval.low,
+                "high": interval.high,
                 "runs": tuple(map(float, runs)),
                 "rise": float(of.groupby("seed").rise.mean().mean()),
                 "density": float(of.density.mean()),
@@ -151,7 +151,7 @@ def recall(table: pd.DataFrame) -> pd.DataFrame:
     for (locator, k), of in table.groupby(["locator", "k"], sort=False):
         share, chance = proportion(int(of.hits.sum()), int(of.n.sum())), float(of.chance.mean())
         seeds = (of.hits / of.n).groupby(of.seed).mean().to_numpy(float)
-        found = (
+        interval = (
             over_seeds(seeds) if len(seeds) > 1 and np.ptp(seeds) > 0 else share
         )  # seeds that agree: exact, over neurons
         within = float(stats.binomtest(int(of.hits.sum()), int(of.n.sum()), chance).pvalue)
@@ -165,8 +165,8 @@ def recall(table: pd.DataFrame) -> pd.DataFrame:
                 "title": title(locator),
                 "k": float(k),
                 "recall": float(seeds.mean()),
-                "low": float(found.low),
-                "high": float(found.high),
+                "low": float(interval.low),
+                "high": float(interval.high),
                 "chance": chance,
                 "p": max(within, between) if len(seeds) > 1 else np.nan,
                 "seeds": tuple(map(float, seeds)),
@@ -229,15 +229,15 @@ def kept(table: pd.DataFrame, source: str = "memorised") -> pd.DataFrame:
         of = of[of.before >= 0.5]
         if of.empty:
             continue
-        found = over_seeds(of.after / of.before)
+        interval = over_seeds(of.after / of.before)
         lines.append(
             {
                 "method": method,
                 "title": title(method),
                 "task": measure.removeprefix("task ").replace("_", " "),
-                "kept": found.estimate,
-                "low": found.low,
-                "high": found.high,
+                "kept": interval.estimate,
+                "low": interval.low,
+                "high": interval.high,
                 "runs": tuple(map(float, of.after / of.before)),
                 "before": tuple(map(float, of.before)),
                 "n": int(of.n.iloc[0]),

@@ -70,25 +70,25 @@ def _specific(rows: Rows, table: pd.DataFrame) -> None:
                 continue
             line = of.iloc[0]
             bounds = (line.more_other, line.more_other_low, line.more_other_high)
-            found = Interval(*bounds, 0.95, int(line.seeds), "Student's t over seeds")
-            rows.put(f"specific_{method}_{kind}", found)
+            gap = Interval(*bounds, 0.95, int(line.seeds), "Student's t over seeds")
+            rows.put(f"specific_{method}_{kind}", gap)
             rows.add(
                 f"specific_{method}",
-                f"memorised minus unseen {over(found, 3)}; by seed IoU {each(line.memorised)} against"
+                f"memorised minus unseen {over(gap, 3)}; by seed IoU {each(line.memorised)} against"
                 f" {each(line.other)}, across kinds of set {each(line.mixed)}; {line.p_kind} p by permuted"
                 f" labels {each(line.p_other, 3)}",
                 f"{int(line.seeds)} seeds x 2 x {int(line.sets)} sets",
-                _specific_verdict(found, max(line.holm_other) <= 0.05),
+                _specific_verdict(gap, max(line.holm_other) <= 0.05),
                 f"Holm over {int(line.seeds)} seeds",
                 effects=f"specific_{method}_{kind}",
                 kind=kind,
             )
 
 
-def _specific_verdict(found: Interval, sure: bool) -> str:
-    if not np.isfinite(found.low):
+def _specific_verdict(gap: Interval, sure: bool) -> str:
+    if not np.isfinite(gap.low):
         return "not judged: one model" + ("; p at most .05 in it" if sure else "")
-    word = verdict(found.low > 0 and sure, found.high < 0, part=found.low > 0 or sure)
+    word = verdict(gap.low > 0 and sure, gap.high < 0, part=gap.low > 0 or sure)
     return word + " (rule: interval over seeds above 0, and p at most .05 in each after Holm)"
 
 
@@ -107,16 +107,16 @@ def _dose(rows: Rows, curves: pd.DataFrame) -> None:
         ("corrected_random", "corrected", "random"),
         ("eigen", "eigen", best),
     ):
-        found = frames.difference(val, other, name)
-        if found is None:
+        gain = frames.difference(val, other, name)
+        if gain is None:
             continue
-        rows.put(f"{name}_under_{other}", found)
+        rows.put(f"{name}_under_{other}", gain)
         rows.add(
             key,
             f"{where}: {frames.title(name)} {each(runs[name])} by seed, {frames.title(other)}"
-            f" {each(runs[other])}; less by {over(found)}",
+            f" {each(runs[other])}; less by {over(gain)}",
             f"{seeds} seeds, {n} sequences",
-            judged(found) + RULE,
+            judged(gain) + RULE,
             effects=f"{name}_under_{other}",
         )
     for rise, of in ((LEAST_RISE, low), (RISE, val)):
@@ -170,8 +170,8 @@ def _transfer(rows: Rows, table: pd.DataFrame, curves: pd.DataFrame) -> None:
             )
             if ("memorised", among) not in of.index or equal is None or unseen is None:
                 continue
-            found, left, costs = equal
-            rows.put(f"transfer_{method}_{among}", found)
+            equal_gap, left, costs = equal
+            rows.put(f"transfer_{method}_{among}", equal_gap)
             rows.put(f"transfer_{method}_{among}_unseen", unseen)
             own, theirs = of.loc[("memorised", "own")], of.loc[("unseen", among)]
             beside = "; ".join(
@@ -179,14 +179,14 @@ def _transfer(rows: Rows, table: pd.DataFrame, curves: pd.DataFrame) -> None:
                 for c in ("random rows", "random columns")
                 if (c, among) in of.index
             )
-            bounds = [found, unseen]
+            bounds = [equal_gap, unseen]
             flat = [g for g in bounds if not g.high - g.low > 1e-9]  # one model, or models that agree entirely
             word = judged(flat[0]) if flat else verdict(min(g.low for g in bounds) > 0, max(g.high for g in bounds) < 0)
             rows.add(
                 "transfer",
                 f"own set {each(own.runs)} by seed, {name} {each(of.loc[('memorised', among)].runs)} (clean loss"
                 f" {each(costs, 3)} up); random weights at that cost leave {each(left)}: the edit leaves"
-                f" {over(found)} less; edits of unseen sets (clean loss {theirs.rise:.2f} up) leave"
+                f" {over(equal_gap)} less; edits of unseen sets (clean loss {theirs.rise:.2f} up) leave"
                 f" {each(theirs.runs)}: {over(unseen)} less" + (f"; {beside}" if beside else ""),
                 f"{len(own.runs)} seeds, {int(own.n)} sequence-edits of the own set",
                 word + " (rule: interval over seeds above 0 against random weights of equal cost and against edits of"
@@ -297,25 +297,25 @@ def _gone(rows: Rows, table: pd.DataFrame) -> None:
 
 
 def _damage(rows: Rows, table: pd.DataFrame) -> None:
-    kept = frames.kept(table)
-    rows.numbers["kept"] = {f"{r.method}, {r.task}": list(r.runs) for r in kept.itertuples()}
-    for method in [m for m in ("contrast", "corrected", "zero_out", "eigen") if m in set(kept.method)]:
+    left = frames.kept(table)
+    rows.numbers["kept"] = {f"{r.method}, {r.task}": list(r.runs) for r in left.itertuples()}
+    for method in [m for m in ("contrast", "corrected", "zero_out", "eigen") if m in set(left.method)]:
         of, cost = (
-            kept[kept.method == method].set_index("task"),
+            left[left.method == method].set_index("task"),
             table[(table.method == method) & (table.source == "memorised")],
         )
         there = [t for t in IN_WEIGHTS if t in of.index]
-        found = over_seeds(np.subtract(of.runs["copy"], np.mean([of.runs[t] for t in there], axis=0)))
-        rows.put(f"damage_{method}", found)
+        gap = over_seeds(np.subtract(of.runs["copy"], np.mean([of.runs[t] for t in there], axis=0)))
+        rows.put(f"damage_{method}", gap)
         loss, rank = (cost[cost.measure == m] for m in ("clean loss", "nDCG@10"))
         rows.add(
             "damage",
             "share of accuracy kept, by seed: "
             + "; ".join(f"{t} {each(r.runs)}" for t, r in of.iterrows())
-            + f"; copying minus the mean of facts and sums {over(found)}; clean loss on other rows"
+            + f"; copying minus the mean of facts and sums {over(gap)}; clean loss on other rows"
             f" {each(loss.change)}, nDCG@10 {each(rank.after)}",
             f"{len(loss)} seeds, {int(of.n.max())} questions a task",
-            judged(found) + RULE,
+            judged(gap) + RULE,
             effects=f"damage_{method}",
             method=frames.title(method),
         )

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ..arguments import Count, FilePath, Filled, Fraction, Index, Name, Positive, door, unfit
 from .maps import draw_plane
+from .panels import plain
 from .style import DIVERGING, INK, MUTED, SERIES, FigureError, figure, finish, numbers, require_some, require_variables
 
 LABELS = {
@@ -171,14 +172,8 @@ def change_plot(changes: Mapping[str, Any], path: FilePath | None = None, *, tit
     for (name, x), colour in zip(changes.items(), SERIES * 2):
         x = numbers(x, f"changes[{name!r}]")
         x = np.sort(x[np.isfinite(x)])
-        ax.step(
-            x,
-            np.arange(1, len(x) + 1) / len(x),
-            where="post",
-            color=colour,
-            label=f"{name} (mean {x.mean():.2f}, median {np.median(x):.2f})",
-            linewidth=1.4,
-        )
+        said = f"{name} (mean {x.mean():.2f}, median {np.median(x):.2f})"
+        ax.step(x, np.arange(1, len(x) + 1) / len(x), where="post", color=colour, label=said, linewidth=1.4)
     ax.axvline(0, color=MUTED, linewidth=0.8)
     ax.set_xlabel("log-ratio of the answer (nats; right of 0 is better)", fontsize=9)
     ax.set_ylabel("share of items", fontsize=9)
@@ -193,8 +188,7 @@ def _known_conditions(ds: xr.Dataset, asked: Sequence[str] | None) -> list[str]:
 
 def _lines(fig: Figure, ax, title: str, path) -> Figure:
     """What the line plots share: small ticks, a legend without a frame, two spines, the title."""
-    ax.tick_params(labelsize=8)
+    plain(ax)
     ax.legend(fontsize=8, frameon=False)
-    ax.spines[["top", "right"]].set_visible(False)
     ax.set_title(title, fontsize=9)
     return finish(fig, path)

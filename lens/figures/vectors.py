@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from ..arguments import Count, FilePath, Filled, Fraction, Index, Name, Size, door
+from .panels import headed, legend_beside, plain, slanted
 from .style import DIVERGING, INK, MUTED, SERIES, FigureError, figure, finish, limits, require_column, require_rows
 
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
@@ -66,15 +67,8 @@ def effects_map(
         layers, numbers = plane.layer.values.tolist(), plane["head"].values.tolist()
         for l, h in (heads or {}).get(name, ()):
             if l in layers and h in numbers:
-                ring = ax.plot(
-                    numbers.index(h),
-                    layers.index(l),
-                    "o",
-                    markersize=6,
-                    markerfacecolor="none",
-                    markeredgecolor=INK,
-                    markeredgewidth=0.9,
-                )[0]
+                look = {"markersize": 6, "markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 0.9}
+                ring = ax.plot(numbers.index(h), layers.index(l), "o", **look)[0]
                 ring.set_path_effects([withStroke(linewidth=2.4, foreground="white")])  # seen on a dark cell too
         step, every = max(1, len(layers) // 10), max(1, len(numbers) // 10)
         ax.set_yticks(range(0, len(layers), step), layers[::step], fontsize=7)
@@ -143,31 +137,15 @@ def sweep_plot(
     fig, ax = figure(6.2, 3.7)
     for i, (name, rows) in enumerate(frame.groupby(by, sort=False)):
         rows, colour = rows.sort_values(over), SERIES[i % len(SERIES)]
-        ax.plot(
-            rows[over],
-            rows.accuracy,
-            marker=MARKS[i % len(MARKS)],
-            color=colour,
-            markersize=3.2,
-            linewidth=1.3,
-            label=str(name),
-            linestyle="-" if i < len(SERIES) else "--",
-        )
+        line = {"marker": MARKS[i % len(MARKS)], "linestyle": "-" if i < len(SERIES) else "--"}
+        ax.plot(rows[over], rows.accuracy, color=colour, markersize=3.2, linewidth=1.3, label=str(name), **line)
         ax.fill_between(rows[over].astype(float), rows.low, rows.high, color=colour, alpha=0.10, linewidth=0)
     if base is not None:
         ax.axhline(base, color=MUTED, linewidth=1, linestyle=":", label="no vector")
     for i, (name, x) in enumerate((marks or {}).items()):
         ax.axvline(x, color=MUTED, linewidth=0.8)
-        ax.text(
-            x,
-            1.0 + 0.04 * (i % 2),
-            name,
-            fontsize=7,
-            color=MUTED,
-            ha="center",
-            va="bottom",
-            transform=ax.get_xaxis_transform(),
-        )
+        place = {"ha": "center", "va": "bottom", "transform": ax.get_xaxis_transform()}
+        ax.text(x, 1.0 + 0.04 * (i % 2), name, fontsize=7, color=MUTED, **place)
     ax.set_ylim(-0.03, 1.03)
     if over in ("heads", "shots"):
         if over == "heads":
@@ -183,10 +161,9 @@ def sweep_plot(
     }
     ax.set_xlabel(names.get(over, over), fontsize=9)
     ax.set_ylabel(label, fontsize=9)
-    ax.tick_params(labelsize=8)
-    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.set_title(f"{title}{', ' if title else ''}{_counts(frame)}", fontsize=9, pad=20 if marks else 6)
+    plain(ax)
+    legend_beside(ax)
+    ax.set_title(headed(title, _counts(frame)), fontsize=9, pad=20 if marks else 6)
     return finish(fig, path)
 
 
@@ -225,30 +202,17 @@ def accuracy_bars(
             edgecolor="white",
             linewidth=0.3,
         )
-        ax.errorbar(
-            x,
-            rows.accuracy,
-            yerr=[np.clip(rows.accuracy - rows.low, 0, None), np.clip(rows.high - rows.accuracy, 0, None)],
-            fmt="none",
-            ecolor=INK,
-            elinewidth=0.8,
-            capsize=1.5,
-        )
-    long = max(len(str(g)) for g in groups) > 8
-    ax.set_xticks(
-        range(len(groups)),
-        [str(g).replace("_", " ") for g in groups],
-        fontsize=8,
-        rotation=35 if long else 0,
-        ha="right" if long else "center",
-        rotation_mode="anchor" if long else None,
-    )
+        span = [np.clip(rows.accuracy - rows.low, 0, None), np.clip(rows.high - rows.accuracy, 0, None)]
+        ax.errorbar(x, rows.accuracy, yerr=span, fmt="none", ecolor=INK, elinewidth=0.8, capsize=1.5)
     ax.set_ylim(0, 1.03)
     ax.set_ylabel(label, fontsize=9)
-    ax.tick_params(axis="y", labelsize=8)
-    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.set_title(f"{title}{', ' if title else ''}{_counts(frame)}", fontsize=9)
+    plain(ax)
+    if max(len(str(g)) for g in groups) > 8:
+        slanted(ax, groups)
+    else:
+        ax.set_xticks(range(len(groups)), [str(g).replace("_", " ") for g in groups], fontsize=8)
+    legend_beside(ax)
+    ax.set_title(headed(title, _counts(frame)), fontsize=9)
     return finish(fig, path)
 
 
@@ -288,15 +252,8 @@ def source_plot(
         (of_a & of_b, SERIES[2], "... from both"),
     ):
         at = sorted(heads)
-        ax.plot(
-            a[at],
-            b[at],
-            "o",
-            color=colour,
-            markersize=4 if name != "other heads" else 2.5,
-            markeredgewidth=0,
-            label=f"{name} ({len(at)})",
-        )
+        size = 4 if name != "other heads" else 2.5
+        ax.plot(a[at], b[at], "o", color=colour, markersize=size, markeredgewidth=0, label=f"{name} ({len(at)})")
     low, high = float(min(a.min(), b.min())), float(max(a.max(), b.max()))
     ax.plot([low, high], [low, high], color=MUTED, linewidth=0.8, zorder=0)
     ax.axhline(0, color=MUTED, linewidth=0.4, zorder=0)
@@ -319,17 +276,11 @@ def source_plot(
         named.append(int(i))
     ax.set_xlabel(f"mean effect, means from {labels[0]} ({unit})", fontsize=9)
     ax.set_ylabel(f"mean effect, means from {labels[1]} ({unit})", fontsize=9)
-    ax.tick_params(labelsize=8)
+    plain(ax)
     ax.legend(fontsize=7, frameon=False, loc="best")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.set_title(
-        (
-            f"{title}\nline: equal; r = {np.corrcoef(a, b)[0, 1]:.2f} over {a.size} heads"
-            if a.std() and b.std()
-            else title
-        ),
-        fontsize=9,
-    )
+    if a.std() and b.std():
+        title = f"{title}\nline: equal; r = {np.corrcoef(a, b)[0, 1]:.2f} over {a.size} heads"
+    ax.set_title(title, fontsize=9)
     return finish(fig, path)
 
 

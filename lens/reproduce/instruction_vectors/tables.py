@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -160,31 +160,29 @@ def methods(frame: pd.DataFrame, parts: Parts, seed: int = 0) -> pd.DataFrame:
     )
 
 
+def _evaluations(parts: Parts) -> Iterator[tuple[xr.Dataset, int, dict[str, Any]]]:
+    """Every evaluation of every sequence: the sequence, the number of its stage, and where it stands; ``at``: steps
+    trained through all stages.
+    """
+    for (seed, method), ds in parts.items():
+        earlier = 0
+        for i, stage in enumerate(map(str, ds.stage.values)):
+            for step in map(int, ds.step.values[ds.step.values <= int(ds.last_step[i])]):
+                yield ds, i, {"seed": seed, "method": method, "stage": stage, "step": step, "at": earlier + step}
+            earlier += int(ds.last_step[i])
+
+
 def curves(parts: Parts) -> pd.DataFrame:
     """Along the training: by seed, method, kind and step counted through all stages, the mean accuracy over probes of
     the kind; kind "new": the task in training.
     """
     rows = []
-    for (seed, method), ds in parts.items():
-        trained = 0
-        for i, stage in enumerate(map(str, ds.stage.values)):
-            for step in ds.step.values[ds.step.values <= int(ds.last_step[i])]:
-                for kind in dict.fromkeys(map(str, ds.kind.values)):
-                    of = [stage] if kind == NEW else ds.probe.values[ds.kind.values == kind]
-                    value = float(ds.accuracy.sel(stage=stage, step=step, probe=of).mean())
-                    if np.isfinite(value):
-                        rows.append(
-                            {
-                                "seed": seed,
-                                "method": method,
-                                "kind": kind,
-                                "stage": stage,
-                                "step": int(step),
-                                "at": trained + int(step),
-                                "accuracy": value,
-                            }
-                        )
-            trained += int(ds.last_step[i])
+    for ds, _, where in _evaluations(parts):
+        for kind in dict.fromkeys(map(str, ds.kind.values)):
+            of = [where["stage"]] if kind == NEW else ds.probe.values[ds.kind.values == kind]
+            value = float(ds.accuracy.sel(stage=where["stage"], step=where["step"], probe=of).mean())
+            if np.isfinite(value):
+                rows.append({**where, "kind": kind, "accuracy": value})
     return pd.DataFrame(rows)
 
 
@@ -193,31 +191,14 @@ def points(parts: Parts) -> pd.DataFrame:
     columns of `READINGS`, and ``distance``).
     """
     rows = []
-    for (seed, method), ds in parts.items():
-        if "similarity" not in ds:
-            continue
-        trained = 0
-        for i, stage in enumerate(map(str, ds.stage.values)):
-            for step in ds.step.values[ds.step.values <= int(ds.last_step[i])]:
-                at = ds.sel(stage=stage, step=step)
-                if (step == 0 and i) or not np.isfinite(
-                    at.similarity
-                ).any():  # a later stage starts where the one before ended
-                    continue
-                for task in map(str, ds.old.values):
-                    rows.append(
-                        {
-                            "seed": seed,
-                            "method": method,
-                            "task": task,
-                            "stage": stage,
-                            "at": trained + int(step),
-                            "accuracy": float(at.accuracy.sel(probe=task)),
-                            "distance": float(at.distance.sel(part="distance")),
-                        }
-                        | {r: float(at.similarity.sel(reading=r, old=task)) for r in READINGS}
-                    )
-            trained += int(ds.last_step[i])
+    for ds, i, where in _evaluations({key: ds for key, ds in parts.items() if "similarity" in ds}):
+        at = ds.sel(stage=where["stage"], step=where["step"])
+        if (where["step"] == 0 and i) or not np.isfinite(at.similarity).any():
+            continue  # a later stage starts where the one before ended
+        for task in map(str, ds.old.values):
+            accuracy, distance = float(at.accuracy.sel(probe=task)), float(at.distance.sel(part="distance"))
+            readings = {r: float(at.similarity.sel(reading=r, old=task)) for r in READINGS}
+            rows.append({**where, "task": task, "accuracy": accuracy, "distance": distance, **readings})
     return pd.DataFrame(rows)
 
 

@@ -24,18 +24,23 @@ from ..canaries_models import Trio
 SECOND, ALL = "*.mlp.down_proj", "mlp"
 
 
+#: the options of a method, its doses, and its edits by dose
+Setting = Mapping[str, Any]
+Doses = Sequence[float]
+Edits = dict[float, Any]
+Make = Callable[["Bench", mem.Sequences, Setting, Doses], Edits]
+
+
 @dataclass(frozen=True)
 class Method:
     """One way to find or take out memory. `make`: (bench, memorised, setting, doses) -> edits by dose; `settings`:
-    among which the tune split chooses; `kind`: "published", "corrected", "baseline", "control" or "subspace".
+    among which the tune split chooses.
     """
 
-    name: str
     title: str
-    kind: str
-    make: Callable[[Bench, mem.Sequences, Mapping[str, Any], Sequence[float]], dict[float, Any]]
+    make: Make
     doses: tuple[float, ...]
-    settings: tuple[Mapping[str, Any], ...] = ({},)
+    settings: tuple[Setting, ...] = ({},)
 
 
 class Bench:
@@ -142,41 +147,39 @@ class Bench:
         """A count of steps at the hurry of the preset, at least 2."""
         return max(2, round(self.hurry * count))
 
+    def training(self, setting: Setting) -> dict[str, Any]:
+        """The options of a method that learns, its steps at the hurry of the preset."""
+        return {**setting, "steps": self.steps(setting["steps"]), "seed": self.seed, "progress": False}
 
-def _of(scores: Any, doses: Sequence[float]) -> dict[float, Any]:
+
+def _of(scores: subspace.Scores, doses: Doses) -> Edits:
     masks = {dose: scores.mask(dose) for dose in doses}
     return {dose: mask for dose, mask in masks.items() if mask.count}
 
 
-def _contrast(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
-    layers, part = setting["layers"], setting["part"]
-    return _of(
-        subspace.contrast(bench.model, bench.stats(of, layers, part), bench.stats(bench.reference, layers, part)), doses
-    )
+def _stats(bench: Bench, of: mem.Sequences, setting: Setting) -> tuple[subspace.Stats, subspace.Stats]:
+    """Of the sequences and of those that they are contrasted with."""
+    own, other = (bench.stats(x, setting["layers"], setting["part"]) for x in (of, bench.reference))
+    return own, other
 
 
-def _corrected(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
-    layers, part = setting["layers"], setting["part"]
-    return _of(
-        subspace.corrected(
-            bench.model,
-            bench.stats(of, layers, part),
-            bench.stats(bench.reference, layers, part),
-            margin=setting["margin"],
-        ),
-        doses,
-    )
+def _contrast(bench: Bench, of: mem.Sequences, setting: Setting, doses: Doses) -> Edits:
+    return _of(subspace.contrast(bench.model, *_stats(bench, of, setting)), doses)
 
 
-def _wanda(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
+def _corrected(bench: Bench, of: mem.Sequences, setting: Setting, doses: Doses) -> Edits:
+    return _of(subspace.corrected(bench.model, *_stats(bench, of, setting), margin=setting["margin"]), doses)
+
+
+def _wanda(bench: Bench, of: mem.Sequences, setting: Setting, doses: Doses) -> Edits:
     return _of(subspace.wanda(bench.model, bench.stats(of, setting["layers"], setting["part"])), doses)
 
 
-def _magnitude(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
+def _magnitude(bench: Bench, of: mem.Sequences, setting: Setting, doses: Doses) -> Edits:
     return _of(subspace.magnitude(bench.model, setting["layers"]), doses)
 
 
-def _random(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
+def _random(bench: Bench, of: mem.Sequences, setting: Setting, doses: Doses) -> Edits:
     return _of(subspace.score(bench.model, of, method="random", layers=setting["layers"], seed=bench.seed), doses)
 
 
@@ -191,13 +194,11 @@ def attribution(bench: Bench, of: mem.Sequences) -> subspace.Scores:
     return bench.kept(("integrated", of.sha256), make)
 
 
-def _integrated(
-    bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]
-) -> dict[float, Any]:
+def _integrated(bench: Bench, of: mem.Sequences, setting: Setting, doses: Doses) -> Edits:
     return _of(attribution(bench, of), doses)
 
 
-def _zero_out(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
+def _zero_out(bench: Bench, of: mem.Sequences, setting: Setting, doses: Doses) -> Edits:
     first = attribution(bench, of)
     flat = np.concatenate([v.numpy() for v in first.values.values()])
     cut = np.quantile(flat, 1 - setting["candidates"])
@@ -209,137 +210,65 @@ def _zero_out(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses
     return _of(scores, [d for d in doses if d <= setting["candidates"]])
 
 
-def _learned(method: str) -> Callable[..., dict[float, Any]]:
-    def make(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
-        options = {**setting, "steps": bench.steps(setting["steps"])}
-        return _of(
-            bench.kept(
-                (method, of.sha256, *setting.items()),
-                lambda: subspace.score(bench.model, of, method=method, seed=bench.seed, progress=False, **options),
-            ),
-            doses,
+def _learned(method: str) -> Make:
+    def make(bench: Bench, of: mem.Sequences, setting: Setting, doses: Doses) -> Edits:
+        scores = bench.kept(
+            (method, of.sha256, *setting.items()),
+            lambda: subspace.score(bench.model, of, method=method, **bench.training(setting)),
         )
+        return _of(scores, doses)
 
     return make
 
 
-def _balanced(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
-    options = {**setting, "steps": bench.steps(setting["steps"])}
-    return {
-        dose: (
-            subspace.subnet(
-                bench.model, of, bench.clean[:, :65], ratio=dose, seed=bench.seed, progress=False, **options
-            ).mask(dose)
-        )
-        for dose in doses
-    }
+def _balanced(bench: Bench, of: mem.Sequences, setting: Setting, doses: Doses) -> Edits:
+    text, options = bench.clean[:, :65], bench.training(setting)
+    return {dose: subspace.subnet(bench.model, of, text, ratio=dose, **options).mask(dose) for dose in doses}
 
 
-def _ascent(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
-    options = {**setting, "steps": bench.steps(setting["steps"])}
-    return {
-        dose: subspace.gradient_ascent(
-            bench.model, of, bench.clean[:, :65], until=dose, seed=bench.seed, progress=False, **options
-        )
-        for dose in doses
-    }
+def _ascent(bench: Bench, of: mem.Sequences, setting: Setting, doses: Doses) -> Edits:
+    text, options = bench.clean[:, :65], bench.training(setting)
+    return {dose: subspace.gradient_ascent(bench.model, of, text, until=dose, **options) for dose in doses}
 
 
-def _eigen(bench: Bench, of: mem.Sequences, setting: Mapping[str, Any], doses: Sequence[float]) -> dict[float, Any]:
-    stats = [
-        bench.stats(x, setting["layers"], "all", second_moment=True)
-        for x in (of, mem.Sequences(bench.clean, 1) if setting["against"] == "clean" else bench.reference)
-    ]
+def _eigen(bench: Bench, of: mem.Sequences, setting: Setting, doses: Doses) -> Edits:
+    other = mem.Sequences(bench.clean, 1) if setting["against"] == "clean" else bench.reference
+    stats = [bench.stats(x, setting["layers"], "all", second_moment=True) for x in (of, other)]
     space = bench.kept(("eigen", of.sha256, *setting.items()), lambda: subspace.generalised(*stats, eps=setting["eps"]))
     return {dose: space.edit(bench.model, int(dose), projection=setting["projection"]) for dose in doses}
 
 
 _SITES = ({"layers": SECOND, "part": "all"}, {"layers": SECOND, "part": "suffix"}, {"layers": ALL, "part": "suffix"})
-METHODS: dict[str, Method] = {
-    m.name: m
-    for m in (
-        Method(
-            "contrast", "contrast, as published", "published", _contrast, (0.01, 0.02, 0.04, 0.08, 0.12), _SITES[:1]
-        ),
-        Method(
-            "corrected",
-            "contrast, corrected",
-            "corrected",
-            _corrected,
-            (0.02, 0.04, 0.08, 0.12, 0.2, 0.3),
-            tuple({**s, "margin": m} for s in _SITES[1:] for m in (1.0, 3.0)),
-        ),
-        Method("wanda", "Wanda, top", "baseline", _wanda, (0.002, 0.004, 0.01, 0.02, 0.03), _SITES[1:2]),
-        Method(
-            "magnitude",
-            "magnitude, top",
-            "baseline",
-            _magnitude,
-            (0.0003, 0.001, 0.003, 0.01, 0.03),
-            ({"layers": SECOND}, {"layers": ALL}),
-        ),
-        Method(
-            "integrated_gradients", "integrated gradients", "baseline", _integrated, (0.0025, 0.005, 0.01, 0.02, 0.03)
-        ),
-        Method(
-            "zero_out",
-            "zero-out",
-            "baseline",
-            _zero_out,
-            (0.0025, 0.005, 0.01, 0.02, 0.04),
-            ({"candidates": 0.08, "sequences": 6},),
-        ),
-        Method(
-            "slimming",
-            "slimming",
-            "baseline",
-            _learned("slimming"),
-            (0.01, 0.02, 0.03, 0.05, 0.08),
-            ({"weight": 10.0, "steps": 80, "rate": 0.05},),
-        ),
-        Method(
-            "hard_concrete",
-            "hard concrete",
-            "baseline",
-            _learned("hard_concrete"),
-            (0.01, 0.02, 0.04, 0.06, 0.08, 0.12),
-            ({"weight": 30.0, "steps": 100, "rate": 0.2},),
-        ),
-        Method(
-            "balanced_subnet",
-            "BalancedSubnet",
-            "baseline",
-            _balanced,
-            (0.005, 0.012, 0.025, 0.04, 0.06),
-            ({"rate": 0.1, "steps": 50, "batch": 8},),
-        ),
-        Method(
-            "gradient_ascent",
-            "gradient ascent",
-            "baseline",
-            _ascent,
-            (0.5, 2.0, 4.0, 7.0, 12.0),
-            ({"rate": 2e-4, "steps": 60, "batch": 8},),
-        ),
-        Method(
-            "eigen",
-            "generalised eigenvectors",
-            "subspace",
-            _eigen,
-            (1, 2, 4, 8, 32, 128),
-            tuple(
-                {"layers": SECOND, "against": "unseen", "eps": 0.1, "projection": p} for p in ("oblique", "orthogonal")
-            ),
-        ),
-        Method(
-            "random",
-            "random weights",
-            "control",
-            _random,
-            (0.03, 0.06, 0.12, 0.18, 0.25),
-            ({"layers": SECOND}, {"layers": ALL}),
-        ),
-    )
+_LAYERS = ({"layers": SECOND}, {"layers": ALL})
+_EIGEN = {"layers": SECOND, "against": "unseen", "eps": 0.1}
+_SETTINGS: Mapping[str, tuple[Setting, ...]] = {
+    "contrast": _SITES[:1],
+    "corrected": tuple({**site, "margin": margin} for site in _SITES[1:] for margin in (1.0, 3.0)),
+    "wanda": _SITES[1:2],
+    "magnitude": _LAYERS,
+    "zero_out": ({"candidates": 0.08, "sequences": 6},),
+    "slimming": ({"weight": 10.0, "steps": 80, "rate": 0.05},),
+    "hard_concrete": ({"weight": 30.0, "steps": 100, "rate": 0.2},),
+    "balanced_subnet": ({"rate": 0.1, "steps": 50, "batch": 8},),
+    "gradient_ascent": ({"rate": 2e-4, "steps": 60, "batch": 8},),
+    "eigen": tuple({**_EIGEN, "projection": projection} for projection in ("oblique", "orthogonal")),
+    "random": _LAYERS,
 }
+#: name -> (title, edits by dose, doses)
+_METHODS: Mapping[str, tuple[str, Make, tuple[float, ...]]] = {
+    "contrast": ("contrast, as published", _contrast, (0.01, 0.02, 0.04, 0.08, 0.12)),
+    "corrected": ("contrast, corrected", _corrected, (0.02, 0.04, 0.08, 0.12, 0.2, 0.3)),
+    "wanda": ("Wanda, top", _wanda, (0.002, 0.004, 0.01, 0.02, 0.03)),
+    "magnitude": ("magnitude, top", _magnitude, (0.0003, 0.001, 0.003, 0.01, 0.03)),
+    "integrated_gradients": ("integrated gradients", _integrated, (0.0025, 0.005, 0.01, 0.02, 0.03)),
+    "zero_out": ("zero-out", _zero_out, (0.0025, 0.005, 0.01, 0.02, 0.04)),
+    "slimming": ("slimming", _learned("slimming"), (0.01, 0.02, 0.03, 0.05, 0.08)),
+    "hard_concrete": ("hard concrete", _learned("hard_concrete"), (0.01, 0.02, 0.04, 0.06, 0.08, 0.12)),
+    "balanced_subnet": ("BalancedSubnet", _balanced, (0.005, 0.012, 0.025, 0.04, 0.06)),
+    "gradient_ascent": ("gradient ascent", _ascent, (0.5, 2.0, 4.0, 7.0, 12.0)),
+    "eigen": ("generalised eigenvectors", _eigen, (1, 2, 4, 8, 32, 128)),
+    "random": ("random weights", _random, (0.03, 0.06, 0.12, 0.18, 0.25)),
+}
+METHODS = {name: Method(*method, _SETTINGS.get(name, ({},))) for name, method in _METHODS.items()}
 #: Methods whose edit is a mask, which has controls of equal density.
 MASKS = tuple(name for name in METHODS if name not in ("gradient_ascent", "eigen"))

@@ -70,7 +70,6 @@ class Bench:
     start: Any = "auto"
     memory_mb: float = 500
     progress: bool | None = None
-    say: Callable[[str], None] = lambda line: None
     decoder: Model = field(init=False)
 
     def __post_init__(self) -> None:

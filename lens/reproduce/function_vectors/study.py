@@ -194,7 +194,7 @@ def measure(
     known: dict[str, float] = {}
     parts, composed = {}, []
     for s in range(seed, seed + plan.seeds):
-        bench = Bench(model, plan, store, s, start, memory_mb, asked.progress, say)
+        bench = Bench(model, plan, store, s, start, memory_mb, asked.progress)
         tasks = load_tasks(data, plan, asked.limit, s)
         if not known:
             known = {m.task: m.known / m.asked for m in (heads.means(bench, t) for t in tasks)}

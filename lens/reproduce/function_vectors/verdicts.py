@@ -233,8 +233,8 @@ def _sources(rows: JudgedRows, usable: float) -> None:
     common = over_tasks(by_seeds({key: o["shared"] for key, o in both.items()}))
     alike = over_tasks(by_seeds({key: steps["sources"].cosine for key, steps in mine.items()}))
     jaccard = float(by_seeds({key: o["jaccard"] for key, o in both.items()}).mean())
-    own, told = (rows.zero[v].reindex(tasks) for v in (OWN, INSTRUCTION))
-    less = rows.put("instruction_minus_own", over_tasks(told - own))
+    own, other = (rows.zero[v].reindex(tasks) for v in (OWN, INSTRUCTION))
+    less = rows.put("instruction_minus_own", over_tasks(other - own))
     rows.numbers |= {
         "follows_instruction": float(follows.mean()),
         "instruction_tasks": can,
@@ -256,7 +256,7 @@ def _sources(rows: JudgedRows, usable: float) -> None:
     )
     rows.add(
         "instruction_vector",
-        f"zero-shot {told.mean():.2f} against {own.mean():.2f} (own heads from demonstrations):"
+        f"zero-shot {other.mean():.2f} against {own.mean():.2f} (own heads from demonstrations):"
         f" {shown(less, sign=True)}",
         n,
         left_out or equal(less, "holds: it does better", "does not hold"),

@@ -24,7 +24,6 @@ class Bench:
     steps: Steps
     progress: bool | None = None
     memory_mb: float = 500
-    say: Callable[[str], None] = lambda line: None
 
     def kept(self, name: str, make: Callable[[], xr.Dataset]) -> xr.Dataset:
         """A step of this seed."""

@@ -147,8 +147,8 @@ def method_plot(
         ``units``. Bounds that are NaN are not drawn.
     """
     require_rows(frame, ("method", "metric", "title", "mean", "difference", "low", "high", "units"))
-    drawn = [m for m in metrics if (frame.metric == m).any()]
-    metrics = drawn or require_some(metrics, frame.metric, "metrics")
+    some = [m for m in metrics if (frame.metric == m).any()]
+    metrics = some or require_some(metrics, frame.metric, "metrics")
     first = frame[(frame.metric == metrics[0]) & (frame.method != baseline)].sort_values("difference")
     order, reference = list(first.method), frame[frame.method == baseline].set_index("metric")
     fig, (axes,) = grid(1, len(metrics), 2.6, 1.2 + 0.24 * max(3, len(order)), left=2.6, sharey=True)
@@ -259,10 +259,10 @@ def curve_plot(
     """
     require_rows(frame, ("seed", "method", "kind", "stage", "step", "at", "accuracy"))
     methods = list(methods) if methods is not None else list(dict.fromkeys(frame.method))
-    drawn = {k: v for k, v in kinds.items() if (frame["kind"] == k).any()}
-    if not drawn:
+    some = {k: v for k, v in kinds.items() if (frame["kind"] == k).any()}
+    if not some:
         require_some(list(kinds), frame["kind"], "kinds")
-    kinds = drawn
+    kinds = some
     fig, (axes,) = grid(1, len(kinds), 2.6, 3.4, left=0.8, sharey=True)
     starts = frame[frame.step == 0].drop_duplicates("stage")[["stage", "at"]]
     for ax, (kind, label) in zip(axes, kinds.items()):

@@ -108,12 +108,12 @@ def start(bench: Bench) -> xr.Dataset:
     return bench.kept("start", make)
 
 
-def heads_of(begun: xr.Dataset) -> list[tuple[int, int]]:
+def heads_of(origin: xr.Dataset) -> list[tuple[int, int]]:
     """The universal head set of a start."""
-    return [(int(l), int(h)) for l, h in begun["heads"].values]
+    return [(int(l), int(h)) for l, h in origin["heads"].values]
 
 
-def guides(bench: Bench, begun: xr.Dataset) -> dict[str, Guide]:
+def guides(bench: Bench, origin: xr.Dataset) -> dict[str, Guide]:
     """By stage, the start model's vector of that stage's task (from demonstrations), at the layer where vectors do
     most.
 
@@ -121,7 +121,7 @@ def guides(bench: Bench, begun: xr.Dataset) -> dict[str, Guide]:
     """
     return {
         t.name: Guide(
-            torch.tensor(begun.vector.sel(task=t.name).values), int(begun.guide_layer), tuple(heads_of(begun))
+            torch.tensor(origin.vector.sel(task=t.name).values), int(origin.guide_layer), tuple(heads_of(origin))
         )
         for t in bench.course.new
     }
@@ -153,8 +153,8 @@ def sequence(bench: Bench, label: str) -> xr.Dataset:
 
     def make() -> xr.Dataset:
         course, plan = bench.course, bench.plan
-        begun, began = start(bench), time.perf_counter()
-        heads = heads_of(begun)
+        origin, began = start(bench), time.perf_counter()
+        heads = heads_of(origin)
         name, options = VARIANTS[label]
         watch = {"distance": distances(bench)} | (
             {"similarity": similarities(bench, heads)} if label in plan.watched else {}
@@ -166,7 +166,7 @@ def sequence(bench: Bench, label: str) -> xr.Dataset:
             course.probes,
             forgetting.method(name, **options),
             recipe=recipe_of(plan),
-            guides=guides(bench, begun),
+            guides=guides(bench, origin),
             lora=course.lora,
             evaluate_at=plan.evaluate_at,
             watch=watch,
@@ -182,7 +182,7 @@ def sequence(bench: Bench, label: str) -> xr.Dataset:
         run.model.tokenizer = course.reader.tokenizer
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="the model answers none")
-            ds = _gathered(bench, label, run, begun, heads)
+            ds = _dataset(bench, label, run, origin, heads)
         record = results.provenance(run.result) | {
             "status": "complete",
             "label": label,
@@ -198,7 +198,7 @@ def sequence(bench: Bench, label: str) -> xr.Dataset:
     return ds
 
 
-def _gathered(bench: Bench, label: str, run: Any, begun: xr.Dataset, heads: Any) -> xr.Dataset:
+def _dataset(bench: Bench, label: str, run: Any, origin: xr.Dataset, heads: Any) -> xr.Dataset:
     course, plan, names = bench.course, bench.plan, [t.name for t in bench.course.old]
     held = run.result.drop_attrs()
     parts = drift_of(course.reader, run.model)
@@ -223,14 +223,14 @@ def _gathered(bench: Bench, label: str, run: Any, begun: xr.Dataset, heads: Any)
     if label in plan.effects:
         after = [effects_of(bench, run.model, t).effect.mean("prompt").values for t in course.old]
         ds = ds.assign(effect_after=(("old", "layer", "head"), np.stack(after))).assign_coords(
-            layer=begun.layer.values, head=begun["head"].values
+            layer=origin.layer.values, head=origin["head"].values
         )
     if label in plan.recover:
-        ds = ds.merge(put_back(bench, run.model, begun, heads))
+        ds = ds.merge(put_back(bench, run.model, origin, heads))
     return ds
 
 
-def put_back(bench: Bench, model: Any, begun: xr.Dataset, heads: Any) -> xr.Dataset:
+def put_back(bench: Bench, model: Any, origin: xr.Dataset, heads: Any) -> xr.Dataset:
     """Every old task by instruction in the trained model: its start vector added, the last trained task's new vector
     taken away, five random vectors of the same lengths for each, which every task and seed draws anew; all layers and
     strengths.
@@ -245,7 +245,7 @@ def put_back(bench: Bench, model: Any, begun: xr.Dataset, heads: Any) -> xr.Data
         ds = forgetting.recover(
             model,
             probe,
-            torch.tensor(begun.vector.sel(task=t.name).values),
+            torch.tensor(origin.vector.sel(task=t.name).values),
             new,
             layers=bench.layers,
             strengths=bench.plan.strengths,
@@ -279,7 +279,7 @@ def whole(ds: xr.Dataset) -> xr.Dataset:
     )
 
 
-def cost(bench: Bench, begun: xr.Dataset) -> xr.Dataset:
+def cost(bench: Bench, origin: xr.Dataset) -> xr.Dataset:
     """Seconds of a training step, plain and guided, in turn."""
 
     def make() -> xr.Dataset:
@@ -288,7 +288,7 @@ def cost(bench: Bench, begun: xr.Dataset) -> xr.Dataset:
             course.make_model(),
             stage.rows,
             "guided",
-            guide=guides(bench, begun)[stage.name],
+            guide=guides(bench, origin)[stage.name],
             lora=course.lora,
             batch=bench.plan.batch,
             steps=3,

@@ -188,7 +188,7 @@ def measure(asked: Asked, *, memory_mb: Positive = 500) -> Reproduction:
         )  # a new task before its training; the record says so
         sequences = sum(len(plan.of_seed(number)) for number in range(plan.seeds))
         for number, s in enumerate(range(seed, seed + plan.seeds)):
-            bench = Bench(course_of(model, plan, s), plan, store, asked.progress, memory_mb, say)
+            bench = Bench(course_of(model, plan, s), plan, store, asked.progress, memory_mb)
             say(
                 f"seed {s}: {len(bench.course.old)} old tasks, {len(bench.course.stages)} new ones"
                 f" ({', '.join(t.name for t in bench.course.new)}), {len(plan.of_seed(number))} methods"

@@ -74,9 +74,9 @@ def units(starts: Mapping[int, xr.Dataset], parts: Parts) -> pd.DataFrame:
     """
     rows = []
     for (seed, method), ds in parts.items():
-        after, begun = forgetting.at_end(ds).mean("prompt"), forgetting.at_start(ds).mean("prompt")
+        after, first = forgetting.at_end(ds).mean("prompt"), forgetting.at_start(ds).mean("prompt")
         change = {
-            str(p): float(after.isel(stage=-1).sel(probe=p) - begun.sel(probe=p))
+            str(p): float(after.isel(stage=-1).sel(probe=p) - first.sel(probe=p))
             for p, k in zip(ds.probe.values, ds.kind.values)
             if k == KNOWLEDGE
         }
@@ -87,7 +87,7 @@ def units(starts: Mapping[int, xr.Dataset], parts: Parts) -> pd.DataFrame:
                 "method": method,
                 "probe": probe,
                 "kind": kind,
-                "before": float(begun.sel(probe=probe)),
+                "before": float(first.sel(probe=probe)),
                 "after": float(after.isel(stage=-1).sel(probe=probe)),
                 "n": int(ds.n.sel(probe=probe)),
                 "seen": "seen" in ds and bool(ds.seen.sel(probe=probe)),
@@ -276,10 +276,10 @@ def sets(starts: Mapping[int, xr.Dataset], parts: Parts) -> pd.DataFrame:
     for (seed, method), ds in parts.items():
         if "effect_after" not in ds:
             continue
-        begun = starts[seed]
-        k, total = begun.sizes["place"], begun.sizes["layer"] * begun.sizes["head"]
-        pairs = {str(t): (begun.effect.sel(old=t), ds.effect_after.sel(old=t)) for t in ds.old.values}
-        pairs["universal"] = (begun.effect.mean("old"), ds.effect_after.mean("old"))
+        start = starts[seed]
+        k, total = start.sizes["place"], start.sizes["layer"] * start.sizes["head"]
+        pairs = {str(t): (start.effect.sel(old=t), ds.effect_after.sel(old=t)) for t in ds.old.values}
+        pairs["universal"] = (start.effect.mean("old"), ds.effect_after.mean("old"))
         for task, (a, b) in pairs.items():
             before, after = (
                 vectors.top_heads(xr.Dataset({"effect": x.drop_vars("old", errors="ignore")}), k) for x in (a, b)

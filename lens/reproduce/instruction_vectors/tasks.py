@@ -307,13 +307,13 @@ def _lora(plan: Preset) -> LoRA | None:
 def _asked(form: Reader, old: Sequence[Task], plan: Preset) -> list[Probe]:
     """Every old task told by its instruction, and shown by demonstrations."""
     split = "all" if form.template == "symbols" else "test"
-    shown = {"split": "test", "n": plan.icl_items, "shots": plan.icl_shots}
+    how = {"split": "test", "n": plan.icl_items, "shots": plan.icl_shots}
 
     def n(t: Task) -> int:
         return min(plan.instruction_items, len(t.numbers(split)) * (len(t.texts) if form.told == "text" else 1))
 
-    told = [Probe(t.name, INSTRUCTION, form.prompts(t, form.told, split=split, n=n(t))) for t in old]
-    return told + [Probe(f"{t.name}, shown", IN_CONTEXT, form.prompts(t, "icl", **shown)) for t in old]
+    by_text = [Probe(t.name, INSTRUCTION, form.prompts(t, form.told, split=split, n=n(t))) for t in old]
+    return by_text + [Probe(f"{t.name}, shown", IN_CONTEXT, form.prompts(t, "icl", **how)) for t in old]
 
 
 def _some(prompts: Sequence[Any], n: int, seed: int) -> list[Any]:

@@ -72,8 +72,12 @@ def of_plain(table: pd.DataFrame) -> pd.DataFrame:
 def _what_is_lost(rows: JudgedRows) -> None:
     plain = of_plain(rows.units).set_index(["seed", "probe"])
     by, able = plain["kind"], plain.before >= LEAST
-    told, shown, facts = plain[(by == INSTRUCTION) & able], plain[(by == IN_CONTEXT) & able], plain[by == KNOWLEDGE]
-    if told.empty:
+    instruction, in_context, facts = (
+        plain[(by == INSTRUCTION) & able],
+        plain[(by == IN_CONTEXT) & able],
+        plain[by == KNOWLEDGE],
+    )
+    if instruction.empty:
         rows.add(
             "nothing_lost",
             f"the start model answers none of the old tasks in {100 * LEAST:g} % of the cases",
@@ -85,18 +89,20 @@ def _what_is_lost(rows: JudgedRows) -> None:
     def fall(of: pd.DataFrame) -> str:
         return f"{of.before.mean():.2f} to {of.after.mean():.2f}"
 
-    change = rows.effect("instruction_change", told.change)
-    rows.add("loses", f"{fall(told)}: {change.text}", change.n, below(change), effects="instruction_change")
-    apart = rows.effect("instruction_minus_knowledge", told.change - told.partner)
+    change = rows.effect("instruction_change", instruction.change)
+    rows.add("loses", f"{fall(instruction)}: {change.text}", change.n, below(change), effects="instruction_change")
+    apart = rows.effect("instruction_minus_knowledge", instruction.change - instruction.partner)
     here = f"facts {fall(facts)}; change by instruction minus change of the facts {apart.text}"
     rows.add("rather", here, apart.n, below(apart), effects="instruction_minus_knowledge")
-    same = (shown.rename(index=lambda p: p.removesuffix(", shown"), level="probe").change - told.change).dropna()
+    same = (
+        in_context.rename(index=lambda p: p.removesuffix(", shown"), level="probe").change - instruction.change
+    ).dropna()
     if len(same):
         more = rows.effect("in_context_minus_instruction", same)
-        here = f"shown {fall(shown)}; change when shown minus change when told {more.text}"
+        here = f"shown {fall(in_context)}; change when shown minus change when told {more.text}"
         rows.add("in_context", here, more.n, below(more), effects="in_context_minus_instruction")
-    gap = rows.effect("stability_gap", told.gap)
-    looked = told.gap.notna().any()
+    gap = rows.effect("stability_gap", instruction.gap)
+    looked = instruction.gap.notna().any()
     rows.add(
         "gap",
         f"mean over stages {gap.text}" if looked else "nothing was evaluated between the start and the end of a stage",

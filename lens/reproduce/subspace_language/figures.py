@@ -193,9 +193,9 @@ def transfer_plot(
         ax.set_ylim(0, 1.02)
         plain(ax)
     axes[0][0].set_ylabel("strict recitation", fontsize=9)
-    shown = max(axes[0], key=lambda ax: len(ax.get_legend_handles_labels()[1])).get_legend_handles_labels()
+    labels = max(axes[0], key=lambda ax: len(ax.get_legend_handles_labels()[1])).get_legend_handles_labels()
     axes[0][-1].legend(
-        *shown,
+        *labels,
         fontsize=6.5,
         frameon=False,
         title="edit found on",

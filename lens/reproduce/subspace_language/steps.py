@@ -231,10 +231,10 @@ def transfer(
                 mask := edit_at(bench, parted["own"], name, settings[name], dose)
             ) is None:
                 continue
-            shown = {"memorised": mask, "unseen": edit_at(bench, unseen, name, settings[name], dose)}
+            edits = {"memorised": mask, "unseen": edit_at(bench, unseen, name, settings[name], dose)}
             if isinstance(mask, subspace.Mask):
-                shown |= {f"random {by}": subspace.random_like(mask, bench.seed + i, by) for by in ("rows", "columns")}
-            for source, edit in shown.items():
+                edits |= {f"random {by}": subspace.random_like(mask, bench.seed + i, by) for by in ("rows", "columns")}
+            for source, edit in edits.items():
                 if edit is not None:
                     swept = sweep(bench, name, {dose: edit}, parted)
                     parts.append(swept[swept.dose > 0].assign(source=source, of=i))

@@ -21,7 +21,7 @@ def title(method: str) -> str:
     return METHODS[method].title if method in METHODS else method.replace("_", " ")
 
 
-def at_rise(curves: pd.DataFrame, among: str = "val", rise: float = RISE, measure: str = "strict") -> pd.DataFrame:
+def at_rise(curves: pd.DataFrame, among: str = "val", rise: float = RISE) -> pd.DataFrame:
     """Recitation of every method at one rise of the clean loss, least first: `runs` by seed, `low` and `high` by
     Student's t over seeds; of one seed by the bootstrap over its sequences.
     """
@@ -29,11 +29,11 @@ def at_rise(curves: pd.DataFrame, among: str = "val", rise: float = RISE, measur
         name: [curve_of(part) for _, part in frame.groupby("seed")]
         for name, frame in curves.groupby("method", sort=False)
     }
-    table = mem.matched(of, rise, measure=measure, among=among)
+    table = mem.matched(of, rise, among=among)
     if curves.seed.nunique() > 1:
         over = [over_seeds(runs) for runs in table.runs]
         table = table.assign(low=[o.low for o in over], high=[o.high for o in over])
-    return table.assign(title=[title(m) for m in table.method]).sort_values(measure).reset_index(drop=True)
+    return table.assign(title=[title(m) for m in table.method]).sort_values("strict").reset_index(drop=True)
 
 
 def difference(table: pd.DataFrame, a: str, b: str) -> Interval | None:

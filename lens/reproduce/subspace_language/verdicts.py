@@ -23,8 +23,8 @@ from . import tables as frames
 from .claims import CLAIMS
 from .steps import LEAST_RISE, RISE
 
-#: The task that uses what is in the prompt, against those that ask what is in the weights.
-IN_CONTEXT, IN_WEIGHTS = ("copy",), ("closed book", "arithmetic")
+#: The tasks that ask what is in the weights, against copying, which uses what is in the prompt.
+IN_WEIGHTS = ("closed book", "arithmetic")
 RULE = " (rule: interval over seeds above 0)"
 
 
@@ -327,15 +327,15 @@ def _smollm2(rows: Rows, recitation: pd.DataFrame, demonstration: pd.DataFrame) 
         f"suffix {int(r.suffix)}": [int(r.recited), int(r.n), float(r.low), float(r.high)] for r in every.itertuples()
     }
     last, of = every.iloc[-1], parts[parts.suffix == every.suffix.max()]
-    told = {int(k): (int((p.recited > 0).sum()), len(p)) for k, p in parts.groupby("suffix")}
-    count, all_texts = told[int(last.suffix)]
+    counts = {int(k): (int((p.recited > 0).sum()), len(p)) for k, p in parts.groupby("suffix")}
+    count, all_texts = counts[int(last.suffix)]
     some = proportion(count, all_texts)
     share = over_seeds((of.recited / of.n).to_numpy(float))
     rows.add(
         "smollm2",
         "; ".join(
-            f"next {int(r.suffix)} tokens {int(r.recited)} of {int(r.n)} windows, in {told[int(r.suffix)][0]} of"
-            f" {told[int(r.suffix)][1]} texts"
+            f"next {int(r.suffix)} tokens {int(r.recited)} of {int(r.n)} windows, in {counts[int(r.suffix)][0]} of"
+            f" {counts[int(r.suffix)][1]} texts"
             for r in every.itertuples()
         )
         + f"; texts with such a window of {int(last.suffix)} tokens: {shown(some)} (exact); tokens right one by one"

@@ -137,15 +137,15 @@ def sweep_plot(
     fig, ax = figure(6.2, 3.7)
     for i, (name, rows) in enumerate(frame.groupby(by, sort=False)):
         rows, colour = rows.sort_values(over), SERIES[i % len(SERIES)]
-        line = {"marker": MARKS[i % len(MARKS)], "linestyle": "-" if i < len(SERIES) else "--"}
-        ax.plot(rows[over], rows.accuracy, color=colour, markersize=3.2, linewidth=1.3, label=str(name), **line)
+        style = MARKS[i % len(MARKS)] + ("-" if i < len(SERIES) else "--")
+        ax.plot(rows[over], rows.accuracy, style, color=colour, markersize=3.2, linewidth=1.3, label=str(name))
         ax.fill_between(rows[over].astype(float), rows.low, rows.high, color=colour, alpha=0.10, linewidth=0)
     if base is not None:
         ax.axhline(base, color=MUTED, linewidth=1, linestyle=":", label="no vector")
     for i, (name, x) in enumerate((marks or {}).items()):
         ax.axvline(x, color=MUTED, linewidth=0.8)
-        place = {"ha": "center", "va": "bottom", "transform": ax.get_xaxis_transform()}
-        ax.text(x, 1.0 + 0.04 * (i % 2), name, fontsize=7, color=MUTED, **place)
+        said = ax.annotate(name, (x, 1.0 + 0.04 * (i % 2)), xycoords=ax.get_xaxis_transform(), fontsize=7, color=MUTED)
+        said.set(ha="center", va="bottom")
     ax.set_ylim(-0.03, 1.03)
     if over in ("heads", "shots"):
         if over == "heads":

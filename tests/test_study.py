@@ -249,7 +249,11 @@ def test_claims_are_data(name):
         claim = claims[key]
         assert claim.says.strip() and claim.paper.strip() and "Rule:" not in claim.says
         # each is judged somewhere: by its key, or by the key of a family of claims
-        assert any(f'"{part}' in code for part in (key, key.rpartition("_")[0], key.partition("_")[0]) if part), key
+        assert any(
+            f'"{part}' in code
+            for part in (key, key.rpartition("_")[0], *(key.partition(end)[0] for end in "_ "))
+            if part
+        ), key
 
 
 def test_effects_are_drawn_beside_the_value_that_their_verdict_asks_for():

@@ -70,7 +70,7 @@ def token_batches(batches: Any, rows: int | None = None, argument: str = "batche
         arrays = None
     if arrays is None:
         raise CurvatureError(unfit(argument, batches, "token ids [rows, length], or a list of such"))
-    made: list[np.ndarray] = []
+    pieces: list[np.ndarray] = []
     for i, ids in enumerate(arrays):
         if ids.ndim != 2 or ids.dtype.kind not in "iu" or ids.shape[1] < 2 or not ids.size or ids.min() < 0:
             raise CurvatureError(
@@ -78,10 +78,10 @@ def token_batches(batches: Any, rows: int | None = None, argument: str = "batche
                 " least two tokens, every row of a batch equally long."
             )
         step = rows or max(1, BATCH_TOKENS // ids.shape[1])
-        made += [ids[a : a + step].astype(np.int64) for a in range(0, len(ids), step)]
-    if not made:
+        pieces += [ids[a : a + step].astype(np.int64) for a in range(0, len(ids), step)]
+    if not pieces:
         raise CurvatureError(f"{argument} holds no row; give token ids [rows, length].")
-    return made
+    return pieces
 
 
 def fitting(model: nn.Module, batches: Sequence[np.ndarray], argument: str) -> None:

@@ -26,7 +26,7 @@ from ..engine.stopping import Stopped, says_stop
 from ..models import weight_hash
 from ..models.hash import same_record
 from ..progress import hidden
-from .data import Tokens, chosen, fitting, running, tokens_of
+from .data import Tokens, fitting, linear_layers, module_to_run, tokens_of
 from .errors import SubspaceError
 from .sums import LINES, Sums, SumsFile, lines_of
 
@@ -240,10 +240,10 @@ def statistics(
 
     Cost: a few thousandths of a layer's product with its weight; language models run without their unembedding.
     """
-    core = model if run is not None else running(model)
+    core = model if run is not None else module_to_run(model)
     if not isinstance(getattr(core, "original_model", core), torch.nn.Module):
         raise SubspaceError(unfit("model", model, "a torch.nn.Module"))
-    linears = chosen(core, layers)
+    linears = linear_layers(core, layers)
     items: Any
     forward: Callable[[Any], Any]
     if run is None:

@@ -35,7 +35,7 @@ from ..engine.stopping import Stopped, says_stop
 from ..models import weight_hash
 from ..notices import warn
 from ..progress import hidden
-from .data import Tokens, fitting, losses, output_layers, predicting, reached, reciting
+from .data import Tokens, causal_model, fitting, layers_reached, losses, output_layers, rows_to_recite
 from .errors import SubspaceError
 from .scores import Scores, neuron_scores
 
@@ -158,8 +158,11 @@ def integrated_gradients(
     Raises: SubspaceError: no token after a prefix, fewer than one step. Stopped.
     """
     require_autograd(SubspaceError, "method='integrated_gradients'")
-    core = predicting(model)
-    tokens, linears = fitting(core, reciting(sequences, "sequences", prefix), "sequences"), output_layers(core, layers)
+    core = causal_model(model)
+    tokens, linears = (
+        fitting(core, rows_to_recite(sequences, "sequences", prefix), "sequences"),
+        output_layers(core, layers),
+    )
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     alpha, weight = torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2)
     total = {name: torch.zeros(linear.d_in, dtype=torch.float64) for name, linear in linears.items()}
@@ -172,7 +175,7 @@ def integrated_gradients(
             one = tokens.take([i])
             with torch.no_grad():
                 top = -float(losses(core, one)[0])
-            here = reached(core, linears, one)
+            here = layers_reached(core, linears, one)
             names |= here
             for path in paths:
                 _ask(stop, "integrated gradients", bar)
@@ -256,8 +259,8 @@ def zero_out(
 
     Cost: one run for each neuron and sequence from its layer on; a whole one where runs cannot fork there.
     """
-    core = predicting(model)
-    tokens = fitting(core, reciting(sequences, "sequences", prefix), "sequences")
+    core = causal_model(model)
+    tokens = fitting(core, rows_to_recite(sequences, "sequences", prefix), "sequences")
     linears, device = output_layers(core, layers), _device(core)
     choice = candidates or {}
     few = {n: l for n, l in linears.items() if not l.stack or len(choice.get(n, ()))} if layers is None else linears
@@ -282,7 +285,7 @@ def zero_out(
         for i in range(len(tokens)):
             one = tokens.take([i])
             base = losses(core, one)[0].cpu().double()
-            here = reached(core, linears, one)
+            here = layers_reached(core, linears, one)
             names |= here
             for name, some in looked.items():
                 if name not in here:

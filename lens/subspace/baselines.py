@@ -20,7 +20,7 @@ from ..engine.autograd import require_autograd
 from ..engine.linear import Linear, feed_forward
 from ..engine.sessions import of_one_model
 from ..models import weight_hash
-from .data import Tokens, chosen, fitting, losses, predicting, reached, reciting, refuse_overlap
+from .data import Tokens, causal_model, fitting, layers_reached, linear_layers, losses, refuse_overlap, rows_to_recite
 from .errors import SubspaceError
 from .learned import _batches
 from .replacement import Replacement
@@ -90,7 +90,7 @@ def subnet(
     Raises: SubspaceError: overlapping sets (they are listed), settings out of range. Stopped.
     """
     core, bad, good = _sets(model, memorised, clean, prefix)
-    linears, generator = chosen(core, layers), torch.Generator().manual_seed(int(seed))
+    linears, generator = linear_layers(core, layers), torch.Generator().manual_seed(int(seed))
     bound = {name: 1 / math.sqrt(l.d_in) for name, l in linears.items()}
     scores = {
         n: ((torch.rand(l.d_out, l.d_in, generator=generator) * 2 - 1) * bound[n]).to(l.weight.device)
@@ -133,7 +133,7 @@ def subnet(
     }
     if good is not None:
         about["clean_loss"] = float(better.detach())
-    names = reached(core, linears, bad) | (set() if good is None else reached(core, linears, good))
+    names = layers_reached(core, linears, bad) | (set() if good is None else layers_reached(core, linears, good))
     values = {n: -s.detach().abs().cpu() for n, s in scores.items() if n in names}
     method = "subnet" if good is None else "balanced subnet"
     return weight_scores(linears, values, method, weight_hash(model), per="layer", about=about)
@@ -174,7 +174,7 @@ def gradient_ascent(
     Raises: SubspaceError: overlapping sets (they are listed), a loss that is no longer finite. Stopped.
     """
     core, bad, good = _sets(model, memorised, clean, prefix)
-    linears = chosen(core, layers)
+    linears = linear_layers(core, layers)
     new = {
         n: l.weight.detach().clone(memory_format=torch.contiguous_format).requires_grad_() for n, l in linears.items()
     }
@@ -211,9 +211,9 @@ def gradient_ascent(
 
 def _sets(model: Any, memorised: Any, clean: Any, prefix: int | None) -> tuple[nn.Module, Tokens, Tokens | None]:
     require_autograd(SubspaceError, "learning on weights")
-    core = predicting(model)
-    bad = fitting(core, reciting(memorised, "memorised", prefix), "memorised")
-    good = None if clean is None else fitting(core, reciting(clean, "clean", 1), "clean")
+    core = causal_model(model)
+    bad = fitting(core, rows_to_recite(memorised, "memorised", prefix), "memorised")
+    good = None if clean is None else fitting(core, rows_to_recite(clean, "clean", 1), "clean")
     if good is not None:
         refuse_overlap(bad, good, ("memorised", "clean"))
     return core, bad, good

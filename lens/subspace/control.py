@@ -24,7 +24,7 @@ from ..stats import bootstrap
 from ..stats.bounds import SHARE
 from ..stats.samples import PValue
 from .activations import statistics
-from .data import Tokens, fitting, refuse_overlap, running, tokens_of
+from .data import Tokens, fitting, module_to_run, refuse_overlap, tokens_of
 from .errors import SubspaceError
 from .masks import Mask, chance_iou
 from .scores import contrast, corrected, wanda
@@ -83,7 +83,7 @@ def specificity(
     kinds = [tokens_of(memorised, "memorised", prefix), tokens_of(other, "other", prefix)]
     ref = tokens_of(reference, "reference", prefix)
     for tokens, name in zip((*kinds, ref), ("memorised", "other", "reference")):
-        fitting(running(model), tokens, name)
+        fitting(module_to_run(model), tokens, name)
     refuse_overlap(kinds[0], kinds[1], ("memorised", "other"), run=overlap)
     for tokens, name in zip(kinds, ("memorised", "other")):
         refuse_overlap(tokens, ref, (name, "reference"), run=overlap)
@@ -102,12 +102,12 @@ def specificity(
         stats = count(tokens, True)
         for items in group:
             some = stats.take(items[:size])
-            made = (
+            scores = (
                 wanda(model, some, **options)
                 if base is None
                 else (contrast if method == "contrast" else corrected)(model, some, base, **options)
             )
-            masks.append(made.mask(sparsity))
+            masks.append(scores.mask(sparsity))
     if empty := [i for i, mask in enumerate(masks) if not mask.count]:
         raise SubspaceError(
             f"the masks of {len(empty)} of {len(masks)} sets are empty, so their IoU means nothing; raise sparsity,"

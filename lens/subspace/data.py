@@ -135,7 +135,7 @@ def _checked(tokens: Tokens, argument: str) -> Tokens:
     return tokens
 
 
-def reciting(data: Any, argument: str, prefix: int | None = None) -> Tokens:
+def rows_to_recite(data: Any, argument: str, prefix: int | None = None) -> Tokens:
     """`tokens_of`, where every row must have a token after its prefix."""
     tokens = tokens_of(data, argument, prefix)
     if int(tokens.lengths.min()) <= tokens.prefix:
@@ -192,7 +192,7 @@ def _grams(row: np.ndarray, length: int) -> Iterator[bytes]:
 # -- the model ------------------------------------------------------------------------------------------------------
 
 
-def running(model: Any) -> nn.Module:
+def module_to_run(model: Any) -> nn.Module:
     """The module that runs: the plain model that shares a bridge's parameters; anything that is no causal language
     model as it is.
 
@@ -202,12 +202,12 @@ def running(model: Any) -> nn.Module:
     return plain(model) if hasattr(hf, "get_output_embeddings") and hasattr(hf, "config") else model
 
 
-def predicting(model: Any) -> nn.Module:
-    """`running`, where losses of next tokens are asked for.
+def causal_model(model: Any) -> nn.Module:
+    """`module_to_run`, where losses of next tokens are asked for.
 
-    Raises: ScoringError: as `running`; a model that looks ahead.
+    Raises: ScoringError: as `module_to_run`; a model that looks ahead.
     """
-    core = running(model)
+    core = module_to_run(model)
     if not isinstance(getattr(core, "dtype", None), torch.dtype) or not hasattr(core, "config"):
         raise SubspaceError(unfit("model", model, "a causal language model, such as lens.load gives"))
     require_causal(core)
@@ -228,7 +228,7 @@ def output_layers(
     MLP ("down_proj", "c_proj", "ff.net.2") and of each of its experts, or the given ones.
     """
     if layers is not None and not (isinstance(layers, str) and layers == "mlp"):
-        return chosen(model, layers)
+        return linear_layers(model, layers)
     last: dict[str, Linear] = {}
     for name, linear in linears(model, "mlp").items():
         block = name.rpartition(".")[0] if linear.expert is not None else name.rpartition(".mlp.")[0]
@@ -236,13 +236,13 @@ def output_layers(
     return {linear.name: linear for linear in last.values()}
 
 
-def chosen(model: Any, layers: str | Sequence[str] | Mapping[str, Linear]) -> dict[str, Linear]:
+def linear_layers(model: Any, layers: str | Sequence[str] | Mapping[str, Linear]) -> dict[str, Linear]:
     """The model's own linear layers of these patterns, or of the names of a mapping."""
     return linears(model, tuple(layers) if isinstance(layers, Mapping) else layers)
 
 
 @torch.no_grad()
-def reached(core: nn.Module, layers: Mapping[str, Linear], tokens: Tokens) -> set[str]:
+def layers_reached(core: nn.Module, layers: Mapping[str, Linear], tokens: Tokens) -> set[str]:
     """The layers that run on the rows' tokens, those that nothing follows aside: all but the experts that the router
     sends none of them to. A forward a row where experts are among them.
     """

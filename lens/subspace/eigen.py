@@ -23,7 +23,7 @@ from ..arguments import Count, HFModel, NonNegative, Real, Seed, Whole, door, un
 from ..models import same_weights, weight_hash
 from ..results import dataset as results
 from .activations import Stats, same_layers
-from .data import chosen
+from .data import linear_layers
 from .errors import SubspaceError
 from .replacement import Replacement
 
@@ -89,7 +89,7 @@ class Subspace:
             )
         new, counts = {}, {}
         least = -math.inf if above is None else above
-        for name, linear in chosen(model, tuple(self.sources)).items():
+        for name, linear in linear_layers(model, tuple(self.sources)).items():
             counts[name] = int((self.values[self.sources[name]] > least).sum()) if k is None else k
             if counts[name]:
                 weight = linear.weight.detach()

@@ -24,7 +24,7 @@ from ..engine.stopping import Stopped, says_stop
 from ..models import weight_hash
 from ..progress import hidden
 from .attribution import multiplied
-from .data import Tokens, fitting, losses, output_layers, predicting, reached, reciting
+from .data import Tokens, causal_model, fitting, layers_reached, losses, output_layers, rows_to_recite
 from .errors import SubspaceError
 from .scores import Scores, neuron_scores
 
@@ -73,7 +73,7 @@ def slimming(
                 momentum[name] += m.clamp_(0, 1) / steps
     return neuron_scores(
         linears,
-        {n: (masks[n].detach() + 1e-6 * momentum[n]).cpu() for n in reached(core, linears, tokens)},
+        {n: (masks[n].detach() + 1e-6 * momentum[n]).cpu() for n in layers_reached(core, linears, tokens)},
         "slimming",
         weight_hash(model),
         about={"weight": weight, "steps": steps, "rate": rate, "seed": seed, "loss": float(loss.detach())},
@@ -124,7 +124,7 @@ def hard_concrete(
         _descend(optimiser, log_a, whole)
     return neuron_scores(
         linears,
-        {n: log_a[n].detach().cpu() for n in reached(core, linears, tokens)},
+        {n: log_a[n].detach().cpu() for n in layers_reached(core, linears, tokens)},
         "hard concrete",
         weight_hash(model),
         about={
@@ -146,8 +146,8 @@ def gate(log_a: Tensor, u: Tensor) -> Tensor:
 
 def _start(model: Any, sequences: Any, layers: Any, prefix: int | None):
     require_autograd(SubspaceError, "learning a mask")
-    core = predicting(model)
-    return core, fitting(core, reciting(sequences, "sequences", prefix), "sequences"), output_layers(core, layers)
+    core = causal_model(model)
+    return core, fitting(core, rows_to_recite(sequences, "sequences", prefix), "sequences"), output_layers(core, layers)
 
 
 def _batches(

@@ -10,7 +10,7 @@ from ..engine.linear import Linear
 from ..engine.sessions import of_one_model
 from . import attribution, baselines, learned, scores
 from .activations import statistics
-from .data import fitting, output_layers, refuse_overlap, running, tokens_of
+from .data import fitting, module_to_run, output_layers, refuse_overlap, tokens_of
 from .errors import SubspaceError
 from .masks import Mask
 from .scores import Scores
@@ -76,7 +76,7 @@ def score(
         )
     mem = tokens_of(memorised, "memorised", prefix)
     ref = tokens_of(reference, "reference", prefix) if reference is not None else None
-    core = running(model)
+    core = module_to_run(model)
     fitting(core, mem, "memorised")
     if ref is not None:
         fitting(core, ref, "reference")

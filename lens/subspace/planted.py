@@ -25,7 +25,7 @@ from ..engine.linear import Linear
 from ..engine.sessions import of_one_model
 from ..results import dataset as results
 from .baselines import with_weights
-from .data import Tokens, fitting, losses, output_layers, predicting, reached, reciting
+from .data import Tokens, causal_model, fitting, layers_reached, losses, output_layers, rows_to_recite
 from .errors import SubspaceError
 from .learned import _batches
 from .scores import Scores
@@ -86,21 +86,21 @@ def inject(
     """
     ids: Any = getattr(sequence_ids, "ids", sequence_ids)
     one = (ids.ndim if hasattr(ids, "ndim") else 1 + np.ndim(ids[0]) if len(ids) else 1) == 1
-    tokens = reciting([ids] if one else sequence_ids, "sequence_ids", prefix)
+    tokens = rows_to_recite([ids] if one else sequence_ids, "sequence_ids", prefix)
     if len(tokens) != 1:
         raise SubspaceError(
             f"sequence_ids holds {len(tokens)} sequences; expected one. Inject each into a copy of its own."
         )
     require_autograd(SubspaceError, "planting a sequence")
-    core = copy.deepcopy(predicting(model))
+    core = copy.deepcopy(causal_model(model))
     fitting(core, tokens, "sequence_ids")
     linears = output_layers(core, layers)
-    runs = reached(core, linears, tokens)
+    runs = layers_reached(core, linears, tokens)
     linears = {name: linear for name, linear in linears.items() if name in runs}
     sizes = [l.d_in for l in linears.values()]
-    chosen = np.random.default_rng(seed).choice(sum(sizes), max(1, round(share * sum(sizes))), replace=False)
+    places = np.random.default_rng(seed).choice(sum(sizes), max(1, round(share * sum(sizes))), replace=False)
     starts = np.cumsum([0, *sizes])
-    neurons = {n: np.sort(chosen[(chosen >= a) & (chosen < b)] - a) for n, a, b in zip(linears, starts, starts[1:])}
+    neurons = {n: np.sort(places[(places >= a) & (places < b)] - a) for n, a, b in zip(linears, starts, starts[1:])}
     with torch.no_grad():
         before = loss = float(losses(core, tokens)[0])
     index = {n: torch.from_numpy(some).to(linears[n].weight.device) for n, some in neurons.items() if len(some)}
@@ -123,7 +123,7 @@ def inject(
     if not loss < threshold:
         raise SubspaceError(
             f"after {steps} steps the sequence's loss is {loss:.3g} (from {before:.3g}), not below"
-            f" threshold={threshold}, in {len(chosen)} neurons; raise share or steps, or change the rate."
+            f" threshold={threshold}, in {len(places)} neurons; raise share or steps, or change the rate."
         )
     with torch.no_grad():
         for n, c in columns.items():

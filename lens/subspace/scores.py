@@ -20,7 +20,7 @@ from ..engine.linear import Linear, feed_forward
 from ..models import same_weights, weight_hash
 from ..notices import warn
 from .activations import Stats, same_layers
-from .data import chosen
+from .data import linear_layers
 from .errors import SubspaceError
 from .masks import Mask
 
@@ -184,7 +184,7 @@ def _top(rows: Float[Tensor, "row n"], count: int, largest: bool) -> Bool[Tensor
 @door(SubspaceError)
 def magnitude(model: HFModel, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp") -> Scores:
     """|W|: the baseline that looks at no data."""
-    linears = chosen(model, layers)
+    linears = linear_layers(model, layers)
     return weight_scores(
         linears,
         {name: linear.weight.detach().abs() for name, linear in linears.items()},
@@ -197,7 +197,7 @@ def magnitude(model: HFModel, layers: str | Sequence[str] | Mapping[str, Linear]
 @door(SubspaceError)
 def random(model: HFModel, layers: str | Sequence[str] | Mapping[str, Linear] = "mlp", *, seed: Seed = 0) -> Scores:
     """Uniform noise: the control of equal density."""
-    linears, generator = chosen(model, layers), torch.Generator().manual_seed(int(seed))
+    linears, generator = linear_layers(model, layers), torch.Generator().manual_seed(int(seed))
     values = {name: torch.rand(linear.d_out, linear.d_in, generator=generator) for name, linear in linears.items()}
     return weight_scores(linears, values, "random", weight_hash(model), about={"seed": int(seed)})
 
@@ -342,7 +342,7 @@ def _of(model: Any, stats: Stats) -> dict[str, Linear]:
             f"model: the statistics are of weights {stats.model[:8]}, this model's are {weight_hash(model)[:8]};"
             " compute them with this model."
         )
-    return chosen(model, stats.names)
+    return linear_layers(model, stats.names)
 
 
 def _times(linear: Linear, column: Tensor) -> Float[Tensor, "out in"]:

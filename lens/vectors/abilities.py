@@ -156,16 +156,16 @@ def plural(noun: str) -> str:
 
 def _present_past() -> Pairs:
     irregular = _split(IRREGULAR_PAST)
-    known = {x for x, _ in irregular}
+    irregular_verbs = {x for x, _ in irregular}
     regular = dict.fromkeys([*REGULAR_VERBS.split(), *WORDS["verb"]])
-    return irregular + [(v, past(v)) for v in regular if v not in known and v != "melt"]
+    return irregular + [(v, past(v)) for v in regular if v not in irregular_verbs and v != "melt"]
 
 
 def _singular_plural() -> Pairs:
     irregular = _split(IRREGULAR_PLURAL)
-    known = {x for x, _ in irregular} | _NO_PLURAL
+    exceptions = {x for x, _ in irregular} | _NO_PLURAL
     return irregular + [
-        (n, plural(n)) for n in dict.fromkeys([*REGULAR_NOUNS.split(), *WORDS["noun"]]) if n not in known
+        (n, plural(n)) for n in dict.fromkeys([*REGULAR_NOUNS.split(), *WORDS["noun"]]) if n not in exceptions
     ]
 
 
@@ -175,16 +175,16 @@ def _words() -> list[str]:
 
 def _capitals() -> Pairs:
     here = _split(RELATIONS["country-capital"][1], ":")
-    known = {x for x, _ in here}
-    return here + [p for p in _split(MORE_CAPITALS, ":") if p[0] not in known]
+    countries = {x for x, _ in here}
+    return here + [p for p in _split(MORE_CAPITALS, ":") if p[0] not in countries]
 
 
 def _next_item() -> Pairs:
     pairs = [pair for row in ROWS for pair in zip(row.split(), row.split()[1:])]
-    known: dict[str, str] = {}
+    next_of: dict[str, str] = {}
     for x, y in pairs:  # "ten" is followed by "eleven" and by "twenty": the first stays
-        known.setdefault(x, y)
-    return list(known.items())
+        next_of.setdefault(x, y)
+    return list(next_of.items())
 
 
 def _choice(place: int) -> Callable[[], Pairs]:

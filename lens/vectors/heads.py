@@ -50,10 +50,10 @@ def summary(
         raise VectorError(
             f"effects have {x.shape[0]} prompt(s); an interval over prompts needs at least two: take more trials."
         )
-    known = {
+    fields = {
         str(c): effects[c].values.tolist() for c in effects.coords if effects[c].dims == ("prompt",) and c != "prompt"
     }
-    units, note = clusters(cluster, len(x), known, ("x", *UNITS))
+    units, note = clusters(cluster, len(x), fields, ("x", *UNITS))
     whole = np.isfinite(x).all(0)
     unit = effects["effect"].attrs.get("units", "")
     estimates, about = tested(

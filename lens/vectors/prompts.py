@@ -123,11 +123,11 @@ def build(
             " them changes nothing: these prompts are as informative as the plain ones."
         )
     draw = np.random.default_rng([seed, KINDS.index(kind) if kind == "text" else 0])
-    asked = [(q, s) for q in questions for s in (task.texts if kind == "text" else (None,))]
+    items = [(q, s) for q in questions for s in (task.texts if kind == "text" else (None,))]
     encode = _encoder(model, template, start)
     return [
         encode(task, task.pairs[q], *_demos(task, pool, q, shown, kind, draw), kind, instruction, s)
-        for q, s in _sample(asked, n, draw)
+        for q, s in _sample(items, n, draw)
     ]
 
 

@@ -67,7 +67,7 @@ class Task:
                 raise VectorError(
                     f"task {self.name!r}: texts hold {text!r}; expected sentences with {{x}} where the input goes."
                 )
-        seen: set[int] = set()
+        earlier: set[int] = set()
         for split in SPLITS:
             numbers = tuple(int(i) for i in getattr(self, split))
             if bad := [i for i in numbers if not 0 <= i < len(self.pairs)]:
@@ -75,13 +75,13 @@ class Task:
                     f"task {self.name!r}: {split} holds {bad[0]}, which is no pair; there are {len(self.pairs)},"
                     " counted from 0."
                 )
-            if seen & set(numbers) or len(set(numbers)) < len(numbers):
+            if earlier & set(numbers) or len(set(numbers)) < len(numbers):
                 raise VectorError(
                     f"task {self.name!r}: {split} repeats pair"
-                    f" {next(i for i in numbers if i in seen or numbers.count(i) > 1)}; every pair belongs to one"
+                    f" {next(i for i in numbers if i in earlier or numbers.count(i) > 1)}; every pair belongs to one"
                     " split."
                 )
-            seen |= set(numbers)
+            earlier |= set(numbers)
             object.__setattr__(self, split, numbers)
         if self.same_labels:
             warn(
@@ -166,7 +166,7 @@ def _texts(texts: str | Sequence[str]) -> tuple[str, ...]:
 
 def _pairs(name: str, pairs: Any) -> tuple[tuple[str, str], ...]:
     rows: list[tuple[str, str]] = []
-    seen: dict[str, str] = {}
+    output_of: dict[str, str] = {}
     for number, pair in enumerate(pairs):
         if not is_sequence(pair) or len(pair) != 2:
             raise VectorError(f"task {name!r}: pairs[{number}] is {shown(pair)}; expected (input, output).")
@@ -182,9 +182,9 @@ def _pairs(name: str, pairs: Any) -> tuple[tuple[str, str], ...]:
                 )
             Text().of(value, f"pairs[{number}]", VectorError)
         x, y = x.strip(), y.strip()
-        if seen.setdefault(x, y) != y:
+        if output_of.setdefault(x, y) != y:
             raise VectorError(
-                f"task {name!r}: the input {x!r} has two outputs, {seen[x]!r} and {y!r}; keep one of them."
+                f"task {name!r}: the input {x!r} has two outputs, {output_of[x]!r} and {y!r}; keep one of them."
             )
         rows.append((x, y))
     rows = list(dict.fromkeys(rows))
@@ -243,10 +243,10 @@ def load_task(
         )
     pairs = [(r["input"], r["output"]) for r in rows]
     if repeated == "first":
-        kept: dict[Any, Any] = {}
+        outputs: dict[Any, Any] = {}
         for x, y in pairs:
-            kept.setdefault(x.strip() if isinstance(x, str) else str(x), y)
-        pairs = list(kept.items())
+            outputs.setdefault(x.strip() if isinstance(x, str) else str(x), y)
+        pairs = list(outputs.items())
     stem, known = path.stem.replace("-", "_"), abilities.ABILITIES
     like = known.get(stem)
     return Task.from_pairs(

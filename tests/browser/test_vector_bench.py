@@ -299,6 +299,32 @@ def test_numbers_figures_and_code_are_exported(page, tmp_path):
     assert "Saved as" in view.get("saved").inner_text() and (tmp_path / "heads.nc").exists()
 
 
+def shown_rows(view):
+    return [int(row.locator("td").first.inner_text()) for row in cells(view).all() if row.is_visible()]
+
+
+def test_many_pairs_are_folded_and_none_goes_away_under_the_hand(page):
+    view = mount(page)
+    unfold = view.get("all-pairs")
+    assert shown_rows(view) == [*range(1, 9), 41] and unfold.inner_text() == "Show all 40 pairs"
+    unfold.click()
+    assert shown_rows(view) == list(range(1, 42)) and unfold.get_attribute("aria-expanded") == "true"
+    unfold.click()
+    cells(view).nth(7).locator("input").first.focus()
+    page.keyboard.press("ArrowDown")
+    assert shown_rows(view) == list(range(1, 42)), "a row that the keys reach is shown"
+    unfold.click()
+    view.widget.publish(pairs=[*view.widget.pairs[:19], ["in19", ""], *view.widget.pairs[20:]])
+    view.settle()
+    assert shown_rows(view) == [*range(1, 9), 20, 41], "a faulty row is in sight"
+    cells(view).nth(40).locator("input").first.fill("more")
+    assert shown_rows(view) == [*range(1, 9), 20, 41, 42]
+    cells(view).nth(40).locator("input").nth(1).fill("and its output")
+    page.wait_for_timeout(600)
+    view.settle()
+    assert 41 in shown_rows(view) and view.widget.pairs[-1] == ["more", "and its output"] and view.errors == []
+
+
 def test_every_control_has_a_name_and_nothing_is_left_behind(page):
     view = mount(page, run=True)
     assert unnamed(page) == [] and view.errors == [] and page.locator(".mnemoscope script").count() == 0

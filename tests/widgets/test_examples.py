@@ -103,6 +103,31 @@ def test_attention_injection_and_vectors_open_with_an_answer():
     assert bench.prompt and bench.memory and vectors.map["sides"] == ["before"]
 
 
+def test_a_vector_bench_opens_in_the_middle_of_the_model_unless_a_place_was_asked_for():
+    def opened(**options):
+        view = widgets.VectorBench(fakes.FakeModel(30, 9), _tools=test_vector_bench.FakeTools(), **options)
+        view._ipython_display_()
+        assert view.wait(SECONDS) and view.status == "complete" and view.examples["chosen"] == 0
+        return view.layer, view.strength
+
+    assert opened() == (15, 2.0)
+    assert opened(layer=4) == (4, 1.0) and opened(strength=3.0) == (9, 3.0)
+    asked = widgets.VectorBench(fakes.FakeModel(30, 9), "plural", _tools=test_vector_bench.FakeTools())
+    assert (asked.layer, asked.strength) == (9, 1.0), "a task that is given is where it always was"
+
+
+@pytest.mark.slow
+def test_the_opening_example_of_a_vector_bench_has_a_gain_on_the_default_model(smollm2):
+    view = widgets.VectorBench(smollm2)
+    view._ipython_display_()
+    assert view.wait(1200) and view.status == "complete"
+    (side,) = view.live["sides"]
+    assert side["with"]["low"] > side["base"]["high"], "the intervals are apart on validation"
+    view.test(wait=True)
+    rows = {row["name"]: row for row in view.report["rows"]}
+    assert rows["vector"]["low"] > max(rows[name]["high"] for name in ("no vector", "random vector of equal norm"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "view", [widgets.SubspaceBench, widgets.CurvatureView, widgets.ProvenanceBench, widgets.DiffusionBench]

@@ -140,10 +140,10 @@ def views(quick: bool) -> dict[str, Any]:
 
 
 def environment(root: Path) -> dict[str, str]:
-    """Variables of a process that takes the packages from `root`."""
+    """Variables of a process that takes the packages from `root`, and others from where this one does."""
     return {
         **os.environ,
-        "PYTHONPATH": str(root),
+        "PYTHONPATH": os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "OMP_WAIT_POLICY": "PASSIVE",
         "HF_HUB_OFFLINE": "1",
         "TQDM_DISABLE": "1",

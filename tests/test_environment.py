@@ -159,6 +159,12 @@ def test_the_makefile_installs_with_the_constraints():
     assert re.search(r"^\$\(STAMP\): pyproject\.toml constraints\.txt$", recipe, re.M)
 
 
+def test_a_terminal_of_jupyterlab_finds_the_command():
+    """The start page and the README say `lens new` there, and `make lab` starts it without an activated environment."""
+    (line,) = re.findall(r"^lab: model\n\t(.*)$", (ROOT / "Makefile").read_text(), re.M)
+    assert line.startswith('PATH="$(CURDIR)/$(BIN):$$PATH" ') and line.endswith("notebooks/00_start_here.ipynb")
+
+
 def test_the_ci_script_is_valid_and_fails_when_no_test_is_collected(tmp_path):
     subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
     assert "set -euo pipefail" in (ROOT / ".ci" / "run").read_text()

@@ -20,6 +20,13 @@ def test_every_figure_that_is_promised_has_its_bound_in_words():
     assert len(figures) == 11 and all(bound for bound in figures.values())
 
 
+def test_a_process_takes_the_packages_of_its_tree_and_others_from_where_this_one_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/some/lib")
+    assert house.environment(tmp_path)["PYTHONPATH"].split(":") == [str(tmp_path), "/some/lib"]
+    monkeypatch.delenv("PYTHONPATH")
+    assert house.environment(tmp_path)["PYTHONPATH"] == str(tmp_path)
+
+
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
     """A small tree of its own under git."""

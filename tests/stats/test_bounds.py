@@ -8,6 +8,8 @@ from scipy import stats
 import lens
 from lens import stats as S
 from lens.memorization import tables
+from lens.memorization.distances import BOUNDS
+from lens.memorization.extraction import MEASURES
 from lens.stats.bounds import AT_LEAST_0, DIFFERENCE, SHARE, clip, effect_bounds
 from lens.stats.means import EXACT, HULL, over_runs
 from lens.stats.units import nested, nested_difference
@@ -118,3 +120,9 @@ def test_shares_of_sequences_are_exact_and_those_of_units_are_cut():
     recited = np.concatenate([np.arange(k) < round(k * share) for k, share in zip(range(1, 13), np.tile(NEAR_1, 2))])
     units = tables.over(recited, of, 0.95, 0)
     assert units.high == 1 and units.kind == f"{HULL}, cut at 0 and 1"
+
+
+def test_every_measure_of_a_recitation_has_its_bounds():
+    assert set(BOUNDS) == set(MEASURES) and all(BOUNDS[name] == SHARE for name in ("strict", "loose", "lev", "rouge_l"))
+    distances = tables.over(1 - NEAR_1, None, 0.95, 0, bounds=BOUNDS["lev"])
+    assert distances.low == 0 and "cut at 0 and 1" in distances.kind

@@ -106,6 +106,9 @@ def docs(quick: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="mnemoscope-docs-") as folder:
         command = [sys.executable, "docs/build.py", "--fresh", "--out", f"{folder}/docs"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment(ROOT))
+    for line in done.stderr.splitlines():
+        if "WARNING" in line:
+            say(line)
     try:
         return {"docs_warnings": json.loads(done.stdout.splitlines()[-1])["docs_warnings"]}
     except (IndexError, ValueError, KeyError):

@@ -28,7 +28,7 @@ from .interrupts import Held, critical, hold, pressed, release
 from .stopping import says_stop
 
 if TYPE_CHECKING:
-    from .sessions import Seen
+    from .sessions import Snapshot
 
 #: Seconds that a change waits for another thread before it is refused, and a session for another thread's edits of
 #: activations.
@@ -345,7 +345,7 @@ class Session:
         self.core: Any = core_of(model)
         self.what, self.reads, self.stop, self.changes = what, reads, stop, changes
         #: of a session that reads: what was seen of the model at its beginning
-        self.before: Seen | None = None
+        self.before: Snapshot | None = None
         #: the weights' hash, once it was asked for in such a session
         self.hash: str | None = None
         #: which path served, the slowest of those that did, and why not a faster one

@@ -17,7 +17,7 @@ from .anatomy import Anatomy
 from .changes import temporary
 from .errors import UnsupportedModel
 from .metrics import LOGIT_BYTES
-from .parts import Seen, Tail
+from .parts import ProbePass, Tail
 from .places import alone, evaluating
 from .sites import SiteError
 
@@ -33,7 +33,7 @@ class Ending:
         width: of what a run ends in: ``d_model``, or ``d_vocab``.
     """
 
-    def __init__(self, anatomy: Anatomy, tail: Tail, seen: Seen):
+    def __init__(self, anatomy: Anatomy, tail: Tail, seen: ProbePass):
         self.anatomy, self.tail, self.d_vocab = anatomy, tail, anatomy.d_vocab
         self._returned = [seen.returned.get(layer, 0) for layer in anatomy.layers]
         self.kind: Literal["parts", "stand-in", "logits"] = "logits"
@@ -53,7 +53,7 @@ class Ending:
         self.before = tail.before if self.kind == "parts" else 1.0
         self.width = self.d_vocab if self.kind == "logits" else anatomy.d_model
 
-    def _stands_in(self, seen: Seen) -> bool:
+    def _stands_in(self, seen: ProbePass) -> bool:
         last = seen.came.get(self.anatomy.layers[-1])
         if last is None or last.ndim != 3:
             return False

@@ -70,7 +70,7 @@ class Ends:
 
 
 @dataclass(frozen=True)
-class Seen:
+class BlockPass:
     """What went through a block on the probe.
 
     Attributes:
@@ -105,7 +105,7 @@ class Seen:
         return False
 
 
-def candidates(firsts: Iterable[nn.Module], seconds: Iterable[nn.Module], seen: Seen) -> Iterator[Ends]:
+def candidates(firsts: Iterable[nn.Module], seconds: Iterable[nn.Module], seen: BlockPass) -> Iterator[Ends]:
     """What may be a block's ends, likeliest first: outputs that add up to what it adds, roughly.
 
     Args:
@@ -134,7 +134,7 @@ def candidates(firsts: Iterable[nn.Module], seconds: Iterable[nn.Module], seen: 
 
 
 def confirmed(
-    anatomy: Anatomy, wanted: Sequence[Iterable[Ends]], put: Callable[..., Any], seen: Sequence[Seen]
+    anatomy: Anatomy, wanted: Sequence[Iterable[Ends]], put: Callable[..., Any], seen: Sequence[BlockPass]
 ) -> list[Ends | None]:
     """Of each layer's candidates the first that passes, or None: one forward on the probe for all layers at a time.
 
@@ -168,7 +168,7 @@ class _Trial:
 
     block: nn.Module
     ends: Ends
-    seen: Seen
+    seen: BlockPass
     seed: int
     noise: dict[nn.Module, Tensor] = field(default_factory=dict)
     came: dict[nn.Module, Tensor] = field(default_factory=dict)

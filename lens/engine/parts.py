@@ -57,7 +57,7 @@ class Nothing:
 NOTHING = Nothing()
 
 
-class Seen:
+class ProbePass:
     """What went into and came out of a model's modules in one forward on the probe."""
 
     def __init__(self, anatomy: Anatomy):
@@ -114,7 +114,7 @@ class FoundBlock:
         layer, d_head. parallel: whether the MLP reads the stream before attention has added to it.
     """
 
-    def __init__(self, anatomy: Anatomy, layer: int, seen: Seen):
+    def __init__(self, anatomy: Anatomy, layer: int, seen: ProbePass):
         self.anatomy, self.layer, self.d_head = anatomy, layer, anatomy.d_head
         self._found: dict[str, Any] = {}
         for name, find in (("norm_attn", self._norm_attn), ("post_attn", self._post_attn)):
@@ -158,7 +158,7 @@ class FoundBlock:
         told: Part | Nothing = self._told("norm_attn")
         return told
 
-    def _post_attn(self, seen: Seen) -> Part | None:
+    def _post_attn(self, seen: ProbePass) -> Part | None:
         end, o = self._place("attn_out").module, self.o_proj
         if end is o or not seen.once(o) or not seen.once(end) or ratio(seen.came[end], seen.came[o]) == 1.0:
             return None
@@ -169,7 +169,7 @@ class FoundBlock:
             " output projection's output is no norm that could be found."
         )
 
-    def _norm_attn(self, seen: Seen) -> Part | Nothing:
+    def _norm_attn(self, seen: ProbePass) -> Part | Nothing:
         layer = self.anatomy.layers[self.layer]
         x, read = seen.went.get(layer), seen.went.get(self._place("v").module)
         if x is not None and read is not None:
@@ -261,7 +261,7 @@ class Tail:
         why: why the parts could not be told, or None; `unembed` then is not there.
     """
 
-    def __init__(self, anatomy: Anatomy, seen: Seen):
+    def __init__(self, anatomy: Anatomy, seen: ProbePass):
         self.anatomy, self.factor, self.before = anatomy, 1.0, 1.0
         self.norm: Part | Nothing = NOTHING
         self.cap: float | None = None
@@ -272,7 +272,7 @@ class Tail:
         except LayerError as error:
             self.why = str(error)
 
-    def _find(self, seen: Seen) -> None:
+    def _find(self, seen: ProbePass) -> None:
         a, kind = self.anatomy, f"model type {self.anatomy.model_type!r}"
         last = seen.came.get(a.layers[-1])
         if self.head is None or not seen.once(self.head) or last is None:
@@ -356,7 +356,7 @@ def _first(config: Any) -> float:
     return 1.0 / value if value else 1.0
 
 
-def parts_of(anatomy: Anatomy) -> tuple[list[FoundBlock], Tail, Seen]:
+def parts_of(anatomy: Anatomy) -> tuple[list[FoundBlock], Tail, ProbePass]:
     """Every block's parts and what lies behind them; costs one forward on the probe."""
-    seen = Seen(anatomy)
+    seen = ProbePass(anatomy)
     return [FoundBlock(anatomy, l, seen) for l in range(anatomy.n_layers)], Tail(anatomy, seen), seen

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .changes import temporary
-from .ends import Ends, candidates, confirmed
-from .ends import Seen as Through
+from .ends import BlockPass, Ends, candidates, confirmed
 from .errors import UnsupportedModel
 from .fused_heads import clip_of, fused, gated
 from .patterns import acting, attention_inside
@@ -325,7 +324,7 @@ class Probe:
         elif p["pattern"] is None:
             put("pattern", Place(p["attn"], "written out"))
 
-    def _through(self, p: dict[str, Any], x: Tensor, y: Tensor) -> Through:
+    def _through(self, p: dict[str, Any], x: Tensor, y: Tensor) -> BlockPass:
         """What went through a block."""
 
         def went(module: nn.Module) -> Tensor | None:
@@ -338,10 +337,10 @@ class Probe:
             return p["attn"] is not None or self.seen[first].turn < self.seen[second].turn
 
         inner = [m for m in p["children"].values() if m not in (p["attn"], p["mlp"])]
-        return Through(x, y, lambda m: self._out(m, x), went, may, inner, self._factors())
+        return BlockPass(x, y, lambda m: self._out(m, x), went, may, inner, self._factors())
 
     @staticmethod
-    def _ends(p: dict[str, Any], seen: Through) -> Iterator[Ends]:
+    def _ends(p: dict[str, Any], seen: BlockPass) -> Iterator[Ends]:
         """What may be what the block adds: attention's output or its projection's, the MLP's or its last layer's, or
         those of norms behind them; where nothing is called attention, of whatever comes before the MLP.
         """

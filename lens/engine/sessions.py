@@ -60,7 +60,7 @@ def during(
         _divided(session.core)
         # of sessions within each other the outermost that reads compares
         if session.reads and not any(s.reads for s in session.registry.sessions if s is not session):
-            session.before = Seen.of(session.core)
+            session.before = Snapshot.of(session.core)
         result = body(*args, **kwargs or {})
         _compare(session)
         return result
@@ -116,7 +116,7 @@ def verify(model: Any) -> None:
         if (
             session.before is not None
             and session.thread is threading.current_thread()
-            and Seen.of(core).weights != session.before.weights
+            and Snapshot.of(core).weights != session.before.weights
         ):
             _compare(session)
 
@@ -129,7 +129,7 @@ def _compare(session: Session) -> None:
         return
     from ..models.hash import written_unseen
 
-    now = Seen.of(session.core)
+    now = Snapshot.of(session.core)
     if now.weights != session.before.weights or written_unseen(session.core, now.parameters):
         changed = "its weights were"
     elif now.other != session.before.other:
@@ -143,7 +143,7 @@ def _compare(session: Session) -> None:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Snapshot:
     """A model as it was at one time.
 
     Attributes: parameters: those that stood in it. weights: which, and how often each was written to (None for RWKV,
@@ -156,7 +156,7 @@ class Seen:
     other: list[Any]
 
     @classmethod
-    def of(cls, core: nn.Module) -> Seen:
+    def of(cls, core: nn.Module) -> Snapshot:
         """A model as it is now. Some milliseconds for hundreds of modules."""
         tree = Tree.of(core)
         parameters = tree.parameters()

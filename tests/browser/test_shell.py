@@ -15,7 +15,7 @@ from tests.browser import (
     test_subspace_bench,
     test_vector_bench,
 )
-from tests.browser.looks import scrolling
+from tests.browser.looks import cut_off, scrolling
 from tests.memorization.helpers import clean, known
 from tests.widgets import fakes
 from tests.widgets.test_injection_bench import ITEM, OTHER
@@ -154,6 +154,7 @@ def test_nothing_scrolls_inside_the_page_at_thirty_layers(name, page):
     shown = DEEP[name](page)
     page.wait_for_selector(".mnemoscope[data-ready=true]")
     assert shown.errors == [] and scrolling(page) == []
+    assert cut_off(page, "input, select, button, h3, .mn-token, canvas.mn-rows, .mn-pairs") == []
 
 
 def test_what_scrolls_is_seen_where_something_does(page):

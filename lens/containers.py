@@ -85,11 +85,11 @@ def archive(path: Path, refuse: Refuse) -> dict[str, np.ndarray]:
     """
     path = plain(path, refuse)
     try:
-        with zipfile.ZipFile(path) as held:
-            if (size := sum(entry.file_size for entry in held.infolist())) > reading.memory():
+        with zipfile.ZipFile(path) as file:
+            if (size := sum(entry.file_size for entry in file.infolist())) > reading.memory():
                 raise ValueError(f"unpacked it has {size} bytes, more than this machine's memory")
-        with np.load(path, allow_pickle=False) as held:
-            return {name: held[name] for name in held.files}
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
     except Exception as error:  # whatever a damaged archive makes zipfile, zlib and NumPy raise
         raise refuse(f"{path} cannot be read as a NumPy archive ({reading.said(error)})") from error
 

@@ -87,7 +87,7 @@ def doctor() -> Report:
 def chromium() -> str | None:
     """The path of a Chromium that the browser tests can drive, or None; `$CHROMIUM` overrides the search."""
     candidates = [os.environ["CHROMIUM"]] if os.environ.get("CHROMIUM") else CHROMIUM
-    return next((found for name in candidates if (found := shutil.which(name))), None)
+    return next((path for name in candidates if (path := shutil.which(name))), None)
 
 
 def memory() -> float:
@@ -98,8 +98,8 @@ def memory() -> float:
 
     if torch.cuda.is_available():
         return torch.cuda.mem_get_info()[0] / 1e9
-    told = Path("/proc/meminfo")
-    if told.is_file() and (free := re.search(r"MemAvailable:\s+(\d+) kB", told.read_text())):
+    file = Path("/proc/meminfo")
+    if file.is_file() and (free := re.search(r"MemAvailable:\s+(\d+) kB", file.read_text())):
         return int(free[1]) * 1024 / 1e9
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
 
@@ -128,8 +128,8 @@ def models() -> DataFrame:
     free, lines = memory(), []
     for name, parameters, lies in sorted(rows, key=lambda row: row[1]):
         fits = [dtype for dtype, size in BYTES.items() if parameters * size / 1e3 + BESIDE <= free]
-        told = "yes" if "float32" in fits else f"with dtype='{fits[0]}'" if fits else "no"
-        lines.append((name, parameters, parameters * BYTES["float32"] / 1e3, lies, told))
+        fit = "yes" if "float32" in fits else f"with dtype='{fits[0]}'" if fits else "no"
+        lines.append((name, parameters, parameters * BYTES["float32"] / 1e3, lies, fit))
     columns = ["model", "million parameters", "GB in float32", "where", "fits"]
     return pd.DataFrame(lines, columns=columns).set_index("model").round(2)
 
@@ -177,8 +177,8 @@ def _extras() -> list[str]:
     lines = []
     for extra in EXTRAS:
         missing = ", ".join(absent(extra))
-        told = f"{missing} missing: pip install 'mnemoscope[{extra}]'" if missing else "installed"
-        lines.append(f"{extra:24} {told}")
+        state = f"{missing} missing: pip install 'mnemoscope[{extra}]'" if missing else "installed"
+        lines.append(f"{extra:24} {state}")
     return lines
 
 

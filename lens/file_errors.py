@@ -55,8 +55,8 @@ def system_code(error: BaseException, path: Path, part: Path) -> int | None:
     code = getattr(error, "errno", None)
     if isinstance(code, int) and code > 0:
         return code
-    if found := re.search(r"\(os error (\d+)\)", str(error)):
-        return int(found[1])
+    if match := re.search(r"\(os error (\d+)\)", str(error)):
+        return int(match[1])
     if not isinstance(error, (OSError, RuntimeError)):
         return None
     with contextlib.suppress(OSError):

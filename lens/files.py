@@ -153,7 +153,7 @@ def _part(
         # a device or a pipe has nothing to be replaced
         yield path, path, lambda: None
         return
-    made, part = [], sibling(path)
+    folders, part = [], sibling(path)
 
     def done() -> None:
         with naming(path, part):
@@ -163,7 +163,7 @@ def _part(
     try:
         with naming(path, part):
             if parents:
-                made += make_folder(path.parent)
+                folders += make_folder(path.parent)
             _allowed(path)
             sweep(path.parent)
             if os.path.isdir(before := previous(path)) and not os.path.lexists(path):
@@ -171,7 +171,7 @@ def _part(
         yield part, path, done
     except BaseException:
         discard(part)
-        for folder in reversed(made):
+        for folder in reversed(folders):
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
@@ -296,14 +296,14 @@ def make_folder(folder: str | os.PathLike) -> list[Path]:
     Raises: FileError: one cannot be made.
     """
     folder = Path(folder)
-    made: list[Path] = []
+    folders: list[Path] = []
     with naming(folder, folder, "make the folder"):
         for parent in reversed([p for p in (folder, *folder.parents) if not p.exists()]):
             parent.mkdir(exist_ok=True)
-            made.append(parent)
+            folders.append(parent)
         if not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-    return made
+    return folders
 
 
 # -- flushing -------------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def at_work(folder: str | os.PathLike, what: str) -> Iterator[None]:
         FileError: the folder cannot be made, or the lock not be written.
     """
     folder, taker = Path(os.path.abspath(folder)), os.getpid()
-    made = make_folder(folder)
+    folders = make_folder(folder)
     path = folder / NAME
     try:
         handle = _take(path, what)
@@ -56,7 +56,7 @@ def at_work(folder: str | os.PathLike, what: str) -> Iterator[None]:
         if isinstance(error, Busy):
             raise
         if error.errno not in _READ_ONLY:
-            _unmake(made)
+            _unmake(folders)
             raise failed("lock", path, error, error.errno) from error
         if path.exists():
             raise _busy(path, _record(path), False) from error
@@ -66,7 +66,7 @@ def at_work(folder: str | os.PathLike, what: str) -> Iterator[None]:
     finally:
         if handle is not None and os.getpid() == taker:  # a forked child that leaves the block lets go of nothing
             _release(path, handle)
-            _unmake(made)
+            _unmake(folders)
 
 
 def in_turn(path: str | os.PathLike, replace: Callable[[], Any]) -> None:
@@ -83,8 +83,8 @@ def in_turn(path: str | os.PathLike, replace: Callable[[], Any]) -> None:
             replace()
 
 
-def _unmake(made: list[Path]) -> None:
-    for folder in reversed(made):
+def _unmake(folders: list[Path]) -> None:
+    for folder in reversed(folders):
         with contextlib.suppress(OSError):  # there is something in it
             folder.rmdir()
 
@@ -99,12 +99,12 @@ def _take(path: Path, what: str) -> int:
             except FileNotFoundError:  # released between the two
                 continue
         try:
-            held = _held(handle)
-            if held is False or (held is None and not fresh):
+            ours = _held(handle)
+            if ours is False or (ours is None and not fresh):
                 owner = _record(path, patience=1.0)
                 if _same(path, handle):
                     if owner is None or not _ended(owner):
-                        raise _busy(path, owner, held is False)
+                        raise _busy(path, owner, ours is False)
                     _drop(path, handle)  # if the kernel holds it, for a child of one that died
             elif _same(path, handle):  # else it was released, and removed, before it was ours
                 owner = None if fresh else _record(path)
@@ -192,9 +192,9 @@ def _record(path: Path, patience: float = 0.0) -> dict[str, Any] | None:
     end = time.monotonic() + patience
     while True:
         with contextlib.suppress(OSError, ValueError):
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(found, dict) and isinstance(found.get("process"), str):
-                return found
+            owner = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(owner, dict) and isinstance(owner.get("process"), str):
+                return owner
         if time.monotonic() >= end:
             return None
         time.sleep(0.02)

@@ -57,7 +57,7 @@ def new(name: FilePath, template: Name = "patching", *, model: Name | None = Non
             f"name={str(name)!r}: {path} is there already and stays as it is; choose another name, or move it away."
         )
     if model is not None:
-        text = _MODEL.sub(lambda found: f"MODEL = {json.dumps(model)}", text, count=1)
+        text = _MODEL.sub(lambda match: f"MODEL = {json.dumps(model)}", text, count=1)
     require_model(model or _MODEL.search(text)[1])  # type: ignore[index]
     notebook = {"cells": cells(text), "metadata": _METADATA, "nbformat": 4, "nbformat_minor": 5}
     files.write(path, (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode(), new=True)

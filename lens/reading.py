@@ -44,9 +44,9 @@ def depth(data: bytes) -> int:
     """
     if data.count(b"[") + data.count(b"{") <= 1:
         return data.count(b"[") + data.count(b"{")
-    held = np.frombuffer(_STRINGS.sub(b"", data), np.uint8)
-    held = held[np.isin(held, np.frombuffer(b"[]{}", np.uint8))]
-    steps = np.where((held == ord("[")) | (held == ord("{")), 1, -1)
+    brackets = np.frombuffer(_STRINGS.sub(b"", data), np.uint8)
+    brackets = brackets[np.isin(brackets, np.frombuffer(b"[]{}", np.uint8))]
+    steps = np.where((brackets == ord("[")) | (brackets == ord("{")), 1, -1)
     return int(np.cumsum(steps).max(initial=0))
 
 
@@ -64,15 +64,15 @@ def value(data: bytes | str, kind: type | tuple[type, ...] | None = None, *, dee
     if (levels := depth(data)) > deep:
         raise Fault(f"has lists or objects {levels} deep inside each other, where at most {deep} are read")
     try:
-        found = json.loads(data.decode("utf-8"))
+        content = json.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise Fault(f"is not UTF-8 ({error.reason} at byte {error.start})") from None
     except (ValueError, RecursionError) as error:
         raise Fault(f"is not JSON ({error})") from None
-    if kind is not None and not isinstance(found, kind):
+    if kind is not None and not isinstance(content, kind):
         kinds = " or ".join(_KINDS.get(one, one.__name__) for one in (kind if isinstance(kind, tuple) else (kind,)))
-        raise Fault(f"holds {_KINDS.get(type(found), type(found).__name__)} where {kinds} was expected")
-    return found
+        raise Fault(f"holds {_KINDS.get(type(content), type(content).__name__)} where {kinds} was expected")
+    return content
 
 
 _KINDS = {
@@ -149,7 +149,7 @@ def records(
     Raises: `refuse`: as `content`, and for the first line that holds no object or lacks one of `keys`; the message
         names it.
     """
-    found = []
+    parsed = []
     for number, line in lines(content(path, refuse, most=most)):
         try:
             record = value(line, dict)
@@ -157,8 +157,8 @@ def records(
                 raise Fault(f"lacks {', '.join(map(repr, lacking))}")
         except Fault as fault:
             raise refuse(f"{path}, line {number} cannot be read: it {fault}") from None
-        found.append((number, record))
-    return found
+        parsed.append((number, record))
+    return parsed
 
 
 def safetensors_header(path: Path, refuse: Refuse) -> dict[str, dict[str, Any]]:

@@ -118,8 +118,8 @@ def offsets(tokenizer: Any, text: str, ids: Sequence[int]) -> list[tuple[int, in
     to give back `text`; PromptError where it does not.
     """
     if getattr(tokenizer, "is_fast", False):
-        found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
-        return [(begin, end) for begin, end in found]
+        spans = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+        return [(begin, end) for begin, end in spans]
 
     def decode(part: Sequence[int]) -> str:
         return tokenizer.decode(part, skip_special_tokens=False, clean_up_tokenization_spaces=False)

@@ -16,10 +16,10 @@ class Labels(Check):
 
     def take(self, value: Any) -> Any:
         """The labels as a NumPy array with one axis."""
-        made = tried(_held, value) if tried(is_sequence, value) else None
-        if made is None or made.ndim != 1 or made.dtype.kind not in "biufUSO":
+        labels = tried(_held, value) if tried(is_sequence, value) else None
+        if labels is None or labels.ndim != 1 or labels.dtype.kind not in "biufUSO":
             raise Unfit(value, self.expected)
-        return made
+        return labels
 
 
 class AllFinite(Fitting):
@@ -40,16 +40,16 @@ def array(value: Any, name: str, expected: str, error: type[Exception], kinds: s
     Raises ``error`` with the text of every door.
     """
 
-    def read(given: Any) -> Any:
-        held = _held(given)
-        if held.dtype.kind not in kinds and held.size:
+    def read(content: Any) -> Any:
+        plain = _held(content)
+        if plain.dtype.kind not in kinds and plain.size:
             return None
-        return held if dtype is None else held.astype(dtype)
+        return plain if dtype is None else plain.astype(dtype)
 
-    made = tried(read, value)
-    if made is None:
+    result = tried(read, value)
+    if result is None:
         raise error(unfit(name, value, expected))
-    return made
+    return result
 
 
 def _held(value: Any) -> Any:
@@ -106,8 +106,8 @@ class Ids(Fitting):
 
     def fits(self, value: Any) -> bool:
         """Whether the value, or its `ids`, holds whole numbers in rows."""
-        given = getattr(value, "ids", value)
-        return self._whole(given, 2) or (self.one and self._whole(given, 1))
+        ids = getattr(value, "ids", value)
+        return self._whole(ids, 2) or (self.one and self._whole(ids, 1))
 
     @classmethod
     def _whole(cls, value: Any, axes: int) -> bool:

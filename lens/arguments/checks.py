@@ -82,10 +82,10 @@ def unfit(name: str, value: Any, expected: str, step: str = "", *, choice: bool 
 
 def truth(value: Any, name: str, error: type[Exception]) -> bool:
     """Whether what a person's function gave is true; ``error`` where that cannot be told."""
-    told = tried(bool, value)
-    if told is None:
+    flag = tried(bool, value)
+    if flag is None:
         raise error(unfit(name, value, "a function that gives True or False"))
-    return told
+    return flag
 
 
 class Check:

@@ -69,14 +69,14 @@ class _Door:
                     checks[p.name] = (p.default, check.take)
         self.positional, self.checks = tuple(names), checks
 
-    def refuse(self, name: str, default: Any, found: Unfit) -> Exception:
+    def refuse(self, name: str, default: Any, fault: Unfit) -> Exception:
         if default is inspect.Parameter.empty:
             step = "give one that fits"
         elif type(default).__name__ == "_HAS_DEFAULT_FACTORY_CLASS":
             step = "or leave it out"
         else:
             step = f"leave it out for {shown(default)}"
-        return self.error(unfit(f"{name}{found.where}", found.value, found.expected, step, choice=found.choice))
+        return self.error(unfit(f"{name}{fault.where}", fault.value, fault.expected, step, choice=fault.choice))
 
 
 def _guarded(function: Callable[..., Any], error: type[Exception], owner: type | None = None) -> Any:

@@ -234,8 +234,8 @@ class Items(Check):
         listed = value if isinstance(value, (list, tuple)) else tried(list, value)
         if listed is None:
             raise Unfit(value, self.expected)
-        made = items(listed, self.item.take)
-        return value if made is listed else made
+        checked = items(listed, self.item.take)
+        return value if checked is listed else checked
 
     @staticmethod
     def _ordered(value: Any) -> bool:
@@ -261,8 +261,8 @@ class Fixed(Check):
         if not isinstance(value, (tuple, list)) or len(value) != len(self.checks):
             raise Unfit(value, self.expected)
         checks = iter(self.checks)
-        made = tuple(items(value, lambda item: item if (check := next(checks)) is None else check.take(item)))
-        return value if isinstance(value, tuple) and all(a is b for a, b in zip(made, value)) else made
+        checked = tuple(items(value, lambda item: item if (check := next(checks)) is None else check.take(item)))
+        return value if isinstance(value, tuple) and all(a is b for a, b in zip(checked, value)) else checked
 
 
 @dataclass(frozen=True)
@@ -287,7 +287,7 @@ class Table(Check):
         """The mapping with each key and value as its check makes it."""
         if not isinstance(value, self.kind):
             raise Unfit(value, self.expected)
-        made, same = {}, True
+        checked, same = {}, True
         for key, entry in value.items():
             try:
                 got = (
@@ -297,8 +297,8 @@ class Table(Check):
             except Unfit as found:
                 raise Unfit(found.value, found.expected, f"[{shown(key)}]{found.where}", found.choice) from None
             same = same and got[0] is key and got[1] is entry
-            made[got[0]] = got[1]
-        return value if same else made
+            checked[got[0]] = got[1]
+        return value if same else checked
 
 
 @dataclass(frozen=True)

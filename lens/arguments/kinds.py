@@ -302,14 +302,14 @@ class Filled(Fitting):
 
 def items(value: Sequence[Any], take: Callable[[Any], Any]) -> Any:
     """The items of a list or tuple, each taken; the very list where all were handed on as they are."""
-    made, same = [], True
+    checked, same = [], True
     for i, item in enumerate(value):
         try:
-            made.append(take(item))
+            checked.append(take(item))
         except Unfit as found:
             raise Unfit(found.value, found.expected, f"[{i}]{found.where}", found.choice) from None
-        same = same and made[-1] is item
-    return value if same else tuple(made) if isinstance(value, tuple) else made
+        same = same and checked[-1] is item
+    return value if same else tuple(checked) if isinstance(value, tuple) else checked
 
 
 def is_sequence(value: Any) -> bool:

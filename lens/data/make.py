@@ -258,22 +258,22 @@ def _hop_summary(name: str, judged: Mapping[str, list[dict[str, Any]]], best: st
     for row in judged[best]:
         groups[row["group"]].append(row)
     for group, rows in [*groups.items(), ("**all**", judged[best])]:
-        kept = [row for row in rows if row["kept"]]
-        unknown = sum(bool(row["answer_tokens"]) for row in rows) - len(kept)
-        split = Counter(row["split"] for row in kept)
+        kept_rows = [row for row in rows if row["kept"]]
+        unknown = sum(bool(row["answer_tokens"]) for row in rows) - len(kept_rows)
+        split = Counter(row["split"] for row in kept_rows)
         cells = [
             group,
             len(rows),
             unknown,
-            len(rows) - len(kept) - unknown,
-            len(kept),
+            len(rows) - len(kept_rows) - unknown,
+            len(kept_rows),
             split["select"],
             split["report"],
-            known(kept),
+            known(kept_rows),
         ]
-        cells += [sum(row["multi_rank"] == 1 for row in kept), sum(row["answer_tokens"] == 1 for row in kept)]
+        cells += [sum(row["multi_rank"] == 1 for row in kept_rows), sum(row["answer_tokens"] == 1 for row in kept_rows)]
         for number in ("single_logprob", "multi_logprob"):
-            cells.append(f"{sum(row[number] for row in kept) / len(kept):.2f}" if kept else "")
+            cells.append(f"{sum(row[number] for row in kept_rows) / len(kept_rows):.2f}" if kept_rows else "")
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
@@ -298,14 +298,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_summary(chosen.out / "README.md", f"Made with `--model {chosen.model} --seed {chosen.seed}`.", parts)
 
 
-def write_summary(readme: Path, made: str, parts: Sequence[str]) -> None:
+def write_summary(readme: Path, about: str, parts: Sequence[str]) -> None:
     """Puts the tables between the marks of `readme`, or at the end of a new one, and prints them."""
-    table = "\n\n".join([made, *parts])
+    table = "\n\n".join([about, *parts])
     before, after = "# Pairs\n\n", "\n"
     if readme.exists():
-        before, found, rest = readme.read_text(encoding="utf-8").partition(MARKS[0])
+        before, mark, rest = readme.read_text(encoding="utf-8").partition(MARKS[0])
         after = rest.partition(MARKS[1])[2]
-        if not found:
+        if not mark:
             before, after = before.rstrip() + "\n\n", "\n"
     files.write(readme, f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}")
     print(table)

@@ -46,8 +46,8 @@ def records() -> Iterator[dict[str, Any]]:
     for group in GROUPS:
         first, second = group.split("-")
         phrase, template, known = FIRST[first][0], SECOND[second][0], answers(second)
-        found = [(described, entity) for described, entity in entries(FIRST[first][1]) if entity in known]
-        for number, (described, entity) in enumerate(found, 1):
+        described_entities = [(described, entity) for described, entity in entries(FIRST[first][1]) if entity in known]
+        for number, (described, entity) in enumerate(described_entities, 1):
             name, answer = known[entity]
             subject, named = phrase.format(x=described), name
             if template.startswith("{s}"):

@@ -116,12 +116,12 @@ class Anatomy:
         """
         key = module_of(model)
         state = State.of(model)
-        found: Anatomy | None = key.__dict__.get(_REMEMBERED)
-        if found is None or found.state is not state:
-            found = cls(model)
-            found.state = state
-            key.__dict__[_REMEMBERED] = found
-        return found
+        anatomy: Anatomy | None = key.__dict__.get(_REMEMBERED)
+        if anatomy is None or anatomy.state is not state:
+            anatomy = cls(model)
+            anatomy.state = state
+            key.__dict__[_REMEMBERED] = anatomy
+        return anatomy
 
     @property
     def device(self) -> torch.device:
@@ -221,13 +221,13 @@ class Anatomy:
         Raises:
             SiteError: it has none.
         """
-        found = self.mixtures.get(layer)
-        if found is None or (site == "expert" and found.scale is None):
+        mixture = self.mixtures.get(layer)
+        if mixture is None or (site == "expert" and mixture.scale is None):
             why = ", which has no routed experts that could be told"
-            if found is not None or layer in self._unmixed:
-                why = f": {found.why if found is not None else self._unmixed[layer]}"
+            if mixture is not None or layer in self._unmixed:
+                why = f": {mixture.why if mixture is not None else self._unmixed[layer]}"
             raise SiteError(f"site={site!r} does not exist in layer {layer} of model type {self.model_type!r}{why}.")
-        return found
+        return mixture
 
     def experts(self, site: str, layer: int) -> int:
         """How many experts a layer has. Raises SiteError as ``mixture``."""

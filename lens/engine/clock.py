@@ -21,7 +21,7 @@ from .cached_tokens import cached_tokens, caches_of, recall, remember
 from .decoding import Way, refusal
 from .edits import EditError
 from .places import after_call, before_call
-from .positions import Placed, is_flat, place
+from .positions import TokenPositions, is_flat, place
 from .recompute import recomputing
 from .steps import CACHES
 
@@ -39,7 +39,7 @@ class Clock:
         self, anatomy: Any, started: Callable[[], None] | None = None, from_end: bool = False, undo: Any = None
     ):
         self.anatomy, self.started, self.from_end, self.undo = anatomy, started, from_end, undo
-        self.placed: Placed | None = None
+        self.placed: TokenPositions | None = None
         #: edits do nothing while the clock stands still: for forwards of its own
         self.still = False
         #: whether the forward under way was called where gradients are recorded
@@ -82,7 +82,7 @@ class Clock:
         return self.recording and not self._again and running("checkpoint", "torch.utils.checkpoint")
 
     @contextmanager
-    def at(self, placed: Placed | None) -> Iterator[None]:
+    def at(self, placed: TokenPositions | None) -> Iterator[None]:
         """With the positions of an earlier forward."""
         before, self.placed, self._again = (self.placed, self._again), placed, True
         try:
@@ -99,7 +99,7 @@ class Clock:
             if self.still:
                 return
             # a forward that was broken off by Ctrl-C left its entry behind
-            self._open = {d: given for d, given in self._open.items() if d < depth}
+            self._open = {d: call for d, call in self._open.items() if d < depth}
             if not self._open:
                 # of an earlier forward; this one may hand its tokens on in a way that is not understood
                 self.placed, self.recording = None, torch.is_grad_enabled()
@@ -140,7 +140,7 @@ class Clock:
                 arguments["mask"] = mask
         return arguments
 
-    def _place(self) -> Placed | None:
+    def _place(self) -> TokenPositions | None:
         arguments = self._arguments()
         if "tokens" not in arguments:
             return None
@@ -151,7 +151,7 @@ class Clock:
             self._require(arguments, placed, n)
         return placed
 
-    def _require(self, arguments: dict[str, Any], placed: Placed, n: int) -> None:
+    def _require(self, arguments: dict[str, Any], placed: TokenPositions, n: int) -> None:
         """Refuses ways of calling a model in which it gives other numbers than for the text by itself."""
         cache, ids = arguments.get("cache"), arguments.get("position_ids")
         before = placed.before if placed.before is not None else cached_tokens(cache) or (0 if cache is None else 1)

@@ -19,7 +19,7 @@ from .anatomy import Anatomy
 from .effective import table
 from .ending import Ending
 from .errors import UnsupportedModel
-from .parts import FoundBlock, Tail, parts_of
+from .parts import ModuleBlock, Tail, parts_of
 from .sites import HEADED, SiteError
 from .walk.decoder import Decoder
 
@@ -28,7 +28,7 @@ from .walk.decoder import Decoder
 class OwnModules:
     """The parts of a model whose blocks are not written out."""
 
-    blocks: list[FoundBlock]
+    blocks: list[ModuleBlock]
     tail: Tail
     ending: Ending
 
@@ -193,8 +193,8 @@ class DecoderView:
         if self.walked is not None:
             mixture = self.walked.blocks[layer].experts
             return 0 if mixture is None else mixture.n_experts
-        found = self.anatomy.mixtures.get(layer)
-        return 0 if found is None else found.n_experts
+        experts = self.anatomy.mixtures.get(layer)
+        return 0 if experts is None else experts.n_experts
 
     @property
     def n_experts(self) -> int:
@@ -275,7 +275,7 @@ class DecoderView:
         """The layers with attention heads; in a hybrid some have linear attention or a state space in their place."""
         return [l for l in range(self.n_layers) if self._has("z", l)]
 
-    def attention_parts(self) -> list[FoundBlock]:
+    def attention_parts(self) -> list[ModuleBlock]:
         """The blocks, layer by layer; of one without attention heads every question raises SiteError.
 
         Raises: SiteError: a model without attention heads.

@@ -159,11 +159,11 @@ def _called(anatomy: "Anatomy", ids: Tensor, way: Way) -> Tensor:
 
         cache = "past_key_values", StaticCache(config=hf.config, max_cache_len=last + 8)
     for begin, end in itertools.pairwise(cuts):
-        given: dict[str, Any] = {"position_ids": at[:, begin:end]} if placed else {}
+        options: dict[str, Any] = {"position_ids": at[:, begin:end]} if placed else {}
         # a recurrent state after the first tokens takes no mask of what it has read
         if (way.mask or way.padded) and (cache is None or cache[0] == "past_key_values"):
-            given["attention_mask"] = mask[:, :end]
-        out, cache = read(hf, row[:, begin:end], cache, way.step > 0, **given)
+            options["attention_mask"] = mask[:, :end]
+        out, cache = read(hf, row[:, begin:end], cache, way.step > 0, **options)
         if way.step and cache is None:
             raise LookupError("it hands over no cache to go on from")
         parts.append(out.logits[0])

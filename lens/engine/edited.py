@@ -24,7 +24,7 @@ from .clock import Clock, running
 from .edits import Edit, EditError, as_computed
 from .errors import UnsupportedModel
 from .in_force import InForce, Together, put
-from .positions import Placed
+from .positions import TokenPositions
 from .recompute import hold, recomputing, release
 from .sites import ORDER
 from .walk.blocks import unwrapped
@@ -82,7 +82,7 @@ def _prepared(model: Any, edits: Sequence[Edit]) -> Undo:
             groups.setdefault((layer, ORDER[name], name), []).append((number, edit, change))
     except UnsupportedModel as error:
         raise EditError(f"edits cannot be put on this model: {error}") from error
-    force = _InForce(anatomy, edits, groups)
+    force = _EditHooks(anatomy, edits, groups)
     force.undo = Undo(
         model,
         f"lens.edited with {len(edits)} edit{'s' if len(edits) > 1 else ''} ({edits[0].site})",
@@ -93,7 +93,7 @@ def _prepared(model: Any, edits: Sequence[Edit]) -> Undo:
     return force.undo
 
 
-class _InForce:
+class _EditHooks:
     """Edits in force on a model: their hooks, the positions of the forward under way, and what a checkpointed block is
     told.
     """
@@ -151,11 +151,11 @@ class _InForce:
                 "model.gradient_checkpointing_enable() saves memory too, and edits go along with it."
             )
 
-    def moment(self) -> Placed | None:
+    def moment(self) -> TokenPositions | None:
         return self.clock.placed
 
     @contextmanager
-    def again(self, block: nn.Module, args: tuple[Any, ...], moment: Placed | None) -> Iterator[None]:
+    def again(self, block: nn.Module, args: tuple[Any, ...], moment: TokenPositions | None) -> Iterator[None]:
         """The edits of one block during a run of it: they are there already the first time, and after the with block no
         more.
         """
@@ -251,17 +251,17 @@ def edited(model: HFModel, *edits: Any) -> InForce | Together:
 
     >>> with lens.edited(model, mask, lens.Edit(lens.Site("mlp_out", 3), "zero")): ...        # doctest: +SKIP
     """
-    given = list(_flat(edits))
-    if all(isinstance(edit, Edit) for edit in given):
-        return InForce(model, lambda: _prepared(model, given), model)
-    weights = [edit for edit in given if not isinstance(edit, Edit)]
-    for i, edit in enumerate(given):
+    listed = list(_flat(edits))
+    if all(isinstance(edit, Edit) for edit in listed):
+        return InForce(model, lambda: _prepared(model, listed), model)
+    weights = [edit for edit in listed if not isinstance(edit, Edit)]
+    for i, edit in enumerate(listed):
         if not isinstance(edit, Edit) and not callable(getattr(edit, "applied", None)):
             raise EditError(
                 f"edits[{i}]={shown(edit)} is no edit; expected lens.Edit, or something with applied(model): a mask, an"
                 " edit of loss curvature, a replacement."
             )
-    own = [edit for edit in given if isinstance(edit, Edit)]
+    own = [edit for edit in listed if isinstance(edit, Edit)]
     parts = [edit.applied(model) for edit in weights]
     return Together([*parts, InForce(model, lambda: _prepared(model, own), model)] if own else parts, model)
 

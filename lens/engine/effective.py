@@ -225,8 +225,8 @@ def _caller(module: nn.Module) -> tuple[Callable[[Tensor], Tensor], Tensor, floa
     return module, torch.empty(0, dtype=values[half[0]].dtype, device=device), 5e-2
 
 
-def _same(own: Tensor, told: Tensor, tolerance: float, module: nn.Module, name: str) -> None:
-    gap = (own - told).abs().amax(-1) / own.abs().amax(-1).clamp(min=1e-30)
+def _same(own: Tensor, product: Tensor, tolerance: float, module: nn.Module, name: str) -> None:
+    gap = (own - product).abs().amax(-1) / own.abs().amax(-1).clamp(min=1e-30)
     if not bool((gap <= tolerance).all()):
         raise LayerError(
             f"{name}: the {type(module).__module__.split('.')[0]} layer {type(module).__name__} applies no fixed weight"

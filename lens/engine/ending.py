@@ -33,9 +33,9 @@ class Ending:
         width: of what a run ends in: ``d_model``, or ``d_vocab``.
     """
 
-    def __init__(self, anatomy: Anatomy, tail: Tail, seen: ProbePass):
+    def __init__(self, anatomy: Anatomy, tail: Tail, trace: ProbePass):
         self.anatomy, self.tail, self.d_vocab = anatomy, tail, anatomy.d_vocab
-        self._returned = [seen.returned.get(layer, 0) for layer in anatomy.layers]
+        self._returned = [trace.returned.get(layer, 0) for layer in anatomy.layers]
         self.kind: Literal["parts", "stand-in", "logits"] = "logits"
         blocks = {m for layer in anatomy.layers for m in layer.modules()}
         names = {name for name, m in anatomy.hf.named_modules() if m in blocks}
@@ -43,7 +43,7 @@ class Ending:
         if all(item.module in names for item in anatomy.state.foreign) if anatomy.state.foreign else True:
             if tail.why is None:
                 self.kind = "parts"
-            elif self._stands_in(seen):
+            elif self._stands_in(trace):
                 self.kind = "stand-in"
         if self.kind == "logits" and anatomy.d_vocab == anatomy.d_model:
             raise UnsupportedModel(
@@ -53,8 +53,8 @@ class Ending:
         self.before = tail.before if self.kind == "parts" else 1.0
         self.width = self.d_vocab if self.kind == "logits" else anatomy.d_model
 
-    def _stands_in(self, seen: ProbePass) -> bool:
-        last = seen.came.get(self.anatomy.layers[-1])
+    def _stands_in(self, trace: ProbePass) -> bool:
+        last = trace.outputs.get(self.anatomy.layers[-1])
         if last is None or last.ndim != 3:
             return False
         try:
@@ -63,7 +63,7 @@ class Ending:
         except Exception:
             return False
         allowed = {torch.float32: 1e-5, torch.float64: 1e-9}.get(last.dtype, 2e-2)
-        theirs = seen.logits[0]
+        theirs = trace.logits[0]
         return own.shape == theirs.shape and bool(
             (own - theirs).abs().max() <= allowed * theirs.abs().max().clamp(min=1.0)
         )

@@ -27,7 +27,7 @@ _ROUNDINGS = 8
 _LEAST = 1e-3
 
 #: From a module to what it returned, or was given, in the shape of the stream; None where that has another size.
-Given = Callable[[nn.Module], Tensor | None]
+Flow = Callable[[nn.Module], Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -74,27 +74,27 @@ class BlockPass:
     """What went through a block on the probe.
 
     Attributes:
-        x, y: the stream before and after it. came, went: what modules returned and were given.
+        x, y: the stream before and after it. output_of, input_of: what modules returned and were given.
         may: whether two modules may be attention and the MLP. inner: those that may be norms on the stream.
         factors: by what the model may multiply what its modules return.
     """
 
     x: Float[Tensor, "1 n d"]
     y: Float[Tensor, "1 n d"]
-    came: Given
-    went: Given
+    output_of: Flow
+    input_of: Flow
     may: Callable[[nn.Module, nn.Module], bool]
     inner: Sequence[nn.Module]
     factors: Sequence[float]
 
     @property
     def rough(self) -> float:
-        """How near sums of what was seen must be to be looked at."""
+        """How near sums of what went through must be to be looked at."""
         return {torch.float32: 1e-5, torch.float64: 1e-5}.get(self.x.dtype, 3e-2)
 
     def adds(self, before: Tensor | None, after: Tensor | None, *modules: nn.Module) -> bool:
         """Whether what these modules returned, times factors, may be what was added in between."""
-        outs = [out for m in modules if (out := self.came(m)) is not None]
+        outs = [out for m in modules if (out := self.output_of(m)) is not None]
         if before is None or after is None or len(outs) < len(modules):
             return False
         largest = max(1e-12, before.abs().max().item(), _sum(outs).abs().max().item())
@@ -105,53 +105,53 @@ class BlockPass:
         return False
 
 
-def candidates(firsts: Iterable[nn.Module], seconds: Iterable[nn.Module], seen: BlockPass) -> Iterator[Ends]:
+def candidates(firsts: Iterable[nn.Module], seconds: Iterable[nn.Module], trace: BlockPass) -> Iterator[Ends]:
     """What may be a block's ends, likeliest first: outputs that add up to what it adds, roughly.
 
     Args:
         firsts, seconds: modules that may hold what attention and the MLP add.
     """
     seconds = list(seconds)
-    pairs = [(a, b) for a in firsts for b in seconds if a is not b and seen.may(a, b)]
-    yield from (Ends(End(a), End(b)) for a, b in pairs if seen.adds(seen.x, seen.y, a, b))
-    for start in seen.inner:
-        given, made = seen.went(start), seen.came(start)
-        if given is not None and torch.equal(given, seen.x):
-            yield from (Ends(End(a), End(b), start=start) for a, b in pairs if seen.adds(made, seen.y, a, b))
-    for beside in seen.inner:
+    pairs = [(a, b) for a in firsts for b in seconds if a is not b and trace.may(a, b)]
+    yield from (Ends(End(a), End(b)) for a, b in pairs if trace.adds(trace.x, trace.y, a, b))
+    for start in trace.inner:
+        before, after = trace.input_of(start), trace.output_of(start)
+        if before is not None and torch.equal(before, trace.x):
+            yield from (Ends(End(a), End(b), start=start) for a, b in pairs if trace.adds(after, trace.y, a, b))
+    for beside in trace.inner:
         for a, b in pairs:
-            if beside not in (a, b) and seen.adds(seen.x, seen.y, a, beside, b):
+            if beside not in (a, b) and trace.adds(trace.x, trace.y, a, beside, b):
                 yield Ends(End(a), End(b), beside=End(beside))
     firsts = dict.fromkeys(a for a, _ in pairs)
-    behind = [n for n in seen.inner if (out := seen.came(n)) is not None and torch.equal(out, seen.y)]
-    between = [(a, n) for n in seen.inner for a in firsts if a is not n and seen.adds(seen.x, seen.went(n), a)]
+    behind = [n for n in trace.inner if (out := trace.output_of(n)) is not None and torch.equal(out, trace.y)]
+    between = [(a, n) for n in trace.inner for a in firsts if a is not n and trace.adds(trace.x, trace.input_of(n), a)]
     for a, n in between:
         for last in (*behind, None):
-            after = seen.y if last is None else seen.went(last)
+            after = trace.y if last is None else trace.input_of(last)
             for b in (b for first, b in pairs if first is a and b not in (n, last) and n is not last):
-                if seen.adds(seen.came(n), after, b):
+                if trace.adds(trace.output_of(n), after, b):
                     yield Ends(End(a), End(b), between=n, behind=last)
 
 
 def confirmed(
-    anatomy: Anatomy, wanted: Sequence[Iterable[Ends]], put: Callable[..., Any], seen: Sequence[BlockPass]
+    anatomy: Anatomy, candidates_of: Sequence[Iterable[Ends]], put: Callable[..., Any], traces: Sequence[BlockPass]
 ) -> list[Ends | None]:
     """Of each layer's candidates the first that passes, or None: one forward on the probe for all layers at a time.
 
     Args:
-        wanted: candidates by layer. put: ``anatomy.hook``. seen: what went through each layer.
+        candidates_of: candidates by layer. put: ``anatomy.hook``. traces: what went through each layer.
     """
-    left: list[Iterator[Ends]] = [iter(c) for c in wanted]
-    done: list[Ends | None] = [None] * len(left)
+    left: list[Iterator[Ends]] = [iter(c) for c in candidates_of]
+    passed: list[Ends | None] = [None] * len(left)
     while True:
         trials = [
             None
-            if done[l] is not None or (ends := next(rest, None)) is None
-            else _Trial(anatomy.layers[l], ends, seen[l], l)
+            if passed[l] is not None or (ends := next(rest, None)) is None
+            else _Trial(anatomy.layers[l], ends, traces[l], l)
             for l, rest in enumerate(left)
         ]
         if not any(trials):
-            return done
+            return passed
         with temporary(anatomy.hf) as here, torch.no_grad():
             for trial in trials:
                 if trial is not None:
@@ -159,7 +159,7 @@ def confirmed(
             anatomy.forward(anatomy.probe_ids())
         for l, trial in enumerate(trials):
             if trial is not None:
-                done[l] = trial.passed()
+                passed[l] = trial.passed()
 
 
 @dataclass
@@ -168,11 +168,11 @@ class _Trial:
 
     block: nn.Module
     ends: Ends
-    seen: BlockPass
+    trace: BlockPass
     seed: int
     noise: dict[nn.Module, Tensor] = field(default_factory=dict)
-    came: dict[nn.Module, Tensor] = field(default_factory=dict)
-    went: dict[nn.Module, Tensor] = field(default_factory=dict)
+    outputs: dict[nn.Module, Tensor] = field(default_factory=dict)
+    inputs: dict[nn.Module, Tensor] = field(default_factory=dict)
 
     def install(self, put: Callable[..., Any], here: Undo) -> None:
         """Puts its hooks on."""
@@ -180,13 +180,13 @@ class _Trial:
         added = [end.module for end in (*ends.mixers, ends.mlp)]
         looks = [n for n in (ends.start, ends.between, ends.behind) if n is not None]
         if ends.beside is not None:
-            looks = [m for m in self.seen.inner if m not in added]
+            looks = [m for m in self.trace.inner if m not in added]
         for module in (self.block, *looks):
-            here.put(lambda: put(module, "in", self._look(self.went, module)).remove)
+            here.put(lambda: put(module, "in", self._look(self.inputs, module)).remove)
         for module in added:
             here.put(lambda: put(module, "out", self._instead(module)).remove)
         for module in (*looks, self.block):
-            here.put(lambda: put(module, "out", self._look(self.came, module)).remove)
+            here.put(lambda: put(module, "out", self._look(self.outputs, module)).remove)
 
     @staticmethod
     def _look(into: dict[nn.Module, Tensor], module: nn.Module) -> Callable[[Any], None]:
@@ -201,7 +201,7 @@ class _Trial:
             # rows of unlike sizes: a norm that came after would make them alike
             rows = torch.randn(out.shape, generator=self.generator).flatten(0, -2)
             rows = rows * torch.linspace(0.5, 2.0, len(rows))[:, None]
-            size = self.went[self.block].float().square().mean().sqrt().item() or 1.0
+            size = self.inputs[self.block].float().square().mean().sqrt().item() or 1.0
             self.noise[module] = (rows.view(out.shape) * size).to(out)
             # a copy: some blocks add to what a module returned in place
             return self.noise[module].clone()
@@ -211,38 +211,38 @@ class _Trial:
     def passed(self) -> Ends | None:
         """The ends with their factors, where what the layer made is the sum of its parts."""
         ends, block = self.ends, self.block
-        x, y = self.went.get(block), self.came.get(block)
+        x, y = self.inputs.get(block), self.outputs.get(block)
         if x is None or y is None or len(self.noise) != len(ends.mixers) + 1:
             return None
         begin, end, mixers = x, y, ends.mixers
         if ends.start is not None:
-            if not _same(self.went.get(ends.start), x) or ends.start not in self.came:
+            if not _same(self.inputs.get(ends.start), x) or ends.start not in self.outputs:
                 return None
-            begin = self.came[ends.start]
+            begin = self.outputs[ends.start]
         if ends.behind is not None:
-            if not _same(self.came.get(ends.behind), y) or ends.behind not in self.went:
+            if not _same(self.outputs.get(ends.behind), y) or ends.behind not in self.inputs:
                 return None
-            end = self.went[ends.behind]
+            end = self.inputs[ends.behind]
         if ends.between is None:
-            found = self._parts(begin, end, [*mixers, ends.mlp])
-        elif ends.between not in self.went or ends.between not in self.came:
+            parts = self._parts(begin, end, [*mixers, ends.mlp])
+        elif ends.between not in self.inputs or ends.between not in self.outputs:
             return None
         else:
-            first = self._parts(begin, self.went[ends.between], mixers)
-            second = self._parts(self.came[ends.between], end, [ends.mlp])
-            found = None if first is None or second is None else [*first, *second]
-        if found is None:
+            first = self._parts(begin, self.inputs[ends.between], mixers)
+            second = self._parts(self.outputs[ends.between], end, [ends.mlp])
+            parts = None if first is None or second is None else [*first, *second]
+        if parts is None:
             return None
         last = [m for m in self.noise if m in [e.module for e in mixers]][-1]
-        made = replace(ends, attn=found[0], mlp=found[-1], beside=found[1] if len(found) > 2 else None, last=last)
-        return made if made.beside is None or self._is_read(x, made) else None
+        whole = replace(ends, attn=parts[0], mlp=parts[-1], beside=parts[1] if len(parts) > 2 else None, last=last)
+        return whole if whole.beside is None or self._is_read(x, whole) else None
 
     def _parts(self, before: Tensor, after: Tensor, parts: Sequence[End]) -> list[End] | None:
         """The parts with their factors, where noise in their place was added exactly."""
-        shape, step = self.seen.x.shape, torch.finfo(before.dtype).eps
+        shape, step = self.trace.x.shape, torch.finfo(before.dtype).eps
         x, y = (t.reshape(shape).double() for t in (before, after))
         outs = [self.noise[part.module].reshape(shape).double() for part in parts]
-        for scales in _scales(y - x, outs, self.seen.factors, 1e-5 if step < 1e-5 else 2e-2):
+        for scales in _scales(y - x, outs, self.trace.factors, 1e-5 if step < 1e-5 else 2e-2):
             size = x.abs() + y.abs() + sum(c * out.abs() for c, out in zip(scales, outs))
             right = (y - x - sum(c * out for c, out in zip(scales, outs))).abs() <= _ROUNDINGS * step * size
             if right.all() and min(scales) > _LEAST:
@@ -254,8 +254,8 @@ class _Trial:
         step = torch.finfo(x.dtype).eps
         parts = [(self.noise[e.module].reshape(x.shape) * e.factor).double() for e in ends.mixers]
         middle, size = x.double() + sum(parts), x.abs().double() + sum(p.abs() for p in parts)
-        given = [t.reshape(x.shape).double() for t in self.went.values() if t.numel() == x.numel() and t is not x]
-        return any(((t - middle).abs() <= _ROUNDINGS * step * size).all() for t in given)
+        inputs = [t.reshape(x.shape).double() for t in self.inputs.values() if t.numel() == x.numel() and t is not x]
+        return any(((t - middle).abs() <= _ROUNDINGS * step * size).all() for t in inputs)
 
 
 def _same(one: Tensor | None, other: Tensor) -> bool:
@@ -286,4 +286,4 @@ def _scales(
             for c, nothing in zip(each, silent)
         ]
         if all(own):
-            yield tuple(found[0] for found in own)
+            yield tuple(parts[0] for parts in own)

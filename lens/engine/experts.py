@@ -130,11 +130,11 @@ class Experts:
         """What the module's own forward gives, up to the order of sums, by a call of every expert that a token
         reaches.
         """
-        given = dict(zip(self.kind.names, args)) | kwargs
-        x = given.pop(self.kind.names[0])
+        call = dict(zip(self.kind.names, args)) | kwargs
+        x = call.pop(self.kind.names[0])
         if self.kind.sent:
             return self._sent(x)
-        index, weight = sorted(given.values(), key=lambda value: value.is_floating_point())
+        index, weight = sorted(call.values(), key=lambda value: value.is_floating_point())
         if int(index.max()) >= self.count and not getattr(self.module, "_is_expert_parallel", False):
             raise ExpertError(
                 f"{type(self.module).__name__}: a token is sent to expert {int(index.max())}, and the matrices are of"
@@ -144,8 +144,8 @@ class Experts:
         for number in index.unique().tolist():
             if number < self.count:
                 rows, slot = (index == number).nonzero(as_tuple=True)
-                made = self._expert(number, x[rows], Routed(rows, len(x)))
-                out.index_add_(0, rows, (made * weight[rows, slot, None]).to(out.dtype))
+                part = self._expert(number, x[rows], Routed(rows, len(x)))
+                out.index_add_(0, rows, (part * weight[rows, slot, None]).to(out.dtype))
         return out.to(x.dtype)
 
     def _sent(self, x: Float[Tensor, "expert_token d_model"]) -> Float[Tensor, "expert_token d_model"]:
@@ -154,18 +154,18 @@ class Experts:
         for number, part in enumerate(x.view(self.count, tokens, -1)):
             rows = (part != 0).any(-1).nonzero()[:, 0]
             if len(rows):
-                made = self._expert(number, part[rows], Routed(rows, tokens))
-                out.index_add_(0, rows + number * tokens, made.to(out.dtype))
+                product = self._expert(number, part[rows], Routed(rows, tokens))
+                out.index_add_(0, rows + number * tokens, product.to(out.dtype))
         return out
 
     def _expert(self, number: int, x: Float[Tensor, "some d_model"], routed: Routed) -> Float[Tensor, "some d_model"]:
         first, second = self.layers[number]
-        made: Tensor = second(self.kind.gate(self.module, first(x, routed)), routed)
+        out: Tensor = second(self.kind.gate(self.module, first(x, routed)), routed)
         if getattr(self.module, "has_post_expert_norm", False):
-            made = self.module.post_expert_norm(made)
-        return made
+            out = self.module.post_expert_norm(out)
+        return out
 
-    def held(self) -> Callable[[], None]:
+    def hold(self) -> Callable[[], None]:
         """Lets the module's forward, as this thread calls it, call every expert as a module; returns what ends that."""
         me = threading.get_ident()
         if not self._holders:
@@ -219,15 +219,15 @@ def experts_of(module: nn.Module) -> Experts | str | None:
         getattr(getattr(module, "config", None), "_experts_implementation", None),
         module.__dict__.get("forward"),
     )
-    kept = module.__dict__.get(_KEPT)
-    if kept is None or kept[0] != mark:
-        if kept is not None and isinstance(kept[1], Experts) and kept[1]._holders:
-            return kept[1]  # its forward is the one that was put there
-        kept = module.__dict__[_KEPT] = mark, _told(module, first)
-    return kept[1]
+    cached = module.__dict__.get(_KEPT)
+    if cached is None or cached[0] != mark:
+        if cached is not None and isinstance(cached[1], Experts) and cached[1]._holders:
+            return cached[1]  # its forward is the one that was put there
+        cached = module.__dict__[_KEPT] = mark, _experts_of(module, first)
+    return cached[1]
 
 
-def _told(module: Any, first: str) -> Experts | str:
+def _experts_of(module: Any, first: str) -> Experts | str:
     kind = type(module).__name__
     one, other = (module._parameters[name] for name in (first, _SECOND))
     if one.dtype not in _CLOSE or one.device.type == "meta" or one.shape[0] != other.shape[0]:
@@ -242,11 +242,11 @@ def _told(module: Any, first: str) -> Experts | str:
     gates = [_own_gate] if hasattr(module, "_apply_gate") and first == _FIRST[0] else [_halves]
     for transposed in (False, True) if flag is None else (flag,):
         for gate in gates if first == _FIRST[0] else [_ungated]:
-            found = _Kind(first, transposed, names, gate)
-            if _fits(one.shape, other.shape, found):
-                why = _differs(module, found)
+            layout = _Kind(first, transposed, names, gate)
+            if _fits(one.shape, other.shape, layout):
+                why = _differs(module, layout)
                 if why is None:
-                    return Experts(module, found)
+                    return Experts(module, layout)
     return f"what {kind} computes is not told by its matrices ({why})"
 
 

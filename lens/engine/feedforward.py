@@ -75,13 +75,13 @@ def parameters_of_blocks(model: nn.Module, within: set[int] | None = None) -> di
 
 def blocks_with_experts(names: Iterable[str]) -> set[str]:
     """The feed-forward blocks of which some parameter or module is an expert's."""
-    found = set()
+    blocks = set()
     for name in names:
         if (block := in_block(name)) is not None:
             inside = name[len(block) + 1 :].split(".")
             if any(_EXPERTS.fullmatch(part) and not part.startswith("shared_") for part in inside):
-                found.add(block)
-    return found
+                blocks.add(block)
+    return blocks
 
 
 def outside(

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from .edits import Edit, EditError
-from .hooks import Recorded, first_difference
+from .hooks import PromptRun, first_difference
 from .layers import Layers
 from .runs import Runs, Source
 from .sites import Site, SiteError, indices
-from .walk.rows import Walked
+from .walk.rows import EditedRuns
 from .writes import Plain
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class ForwardRuns(Runs):
 
     def __init__(self, model: Model, ids: Sequence[Tensor], keep: Iterable[str]):
         super().__init__(model, ids, keep)
-        self.own: list[Recorded] = []
+        self.own: list[PromptRun] = []
 
     @classmethod
     def of(
@@ -81,7 +81,7 @@ class ForwardRuns(Runs):
         return self._final
 
     def _tensors(self) -> Iterable[Tensor]:
-        return (t for r in self.own for t in (*r.resid, *r.kept.values()))
+        return (t for r in self.own for t in (*r.resid, *r.activations.values()))
 
     def _fork(self, ids: Sequence[Tensor], embed: Tensor | None, keep: Iterable[str]) -> ForwardRuns:
         self._aligned(ForwardRuns(self.decoder, ids, keep), embed)
@@ -97,25 +97,25 @@ class ForwardRuns(Runs):
             last = layer == n - 1 and model.ending.before == 1.0
             if site == "resid_pre" or layer in model.anatomy.handed_on or last:
                 return self.resid[layer + (site == "resid_post")]
-            return torch.cat([r.kept[site, layer] for r in self.own])
+            return torch.cat([r.activations[site, layer] for r in self.own])
         name, at = model.anatomy.layer_of(site, layer)
         if name == "resid_mid":
             model.anatomy.require(name, at)
             return torch.cat([r.get(name, at) for r in self.own])
-        if (name, at) not in self.own[0].kept:
+        if (name, at) not in self.own[0].activations:
             model.anatomy.require(name, at)
             raise SiteError(f"site {site!r} was not kept by this run; record it with keep=({site!r},).")
         if name == "pattern":
             return self._patterns(at)
-        return torch.cat([r.kept[name, at] for r in self.own])
+        return torch.cat([r.activations[name, at] for r in self.own])
 
     def _patterns(self, layer: int) -> Tensor:
         longest = max(self.lengths)
-        first = self.own[0].kept["pattern", layer]
+        first = self.own[0].activations["pattern", layer]
         whole = first.new_zeros(len(self), first.shape[1], longest, longest)
         for i, run in enumerate(self.own):
             n = self.lengths[i]
-            whole[i, :, :n, :n] = run.kept["pattern", layer].transpose(0, 1)
+            whole[i, :, :n, :n] = run.activations["pattern", layer].transpose(0, 1)
         return whole
 
 
@@ -145,7 +145,7 @@ def run_rows(
     freeze: Sequence[str] = (),
     record: Sequence[tuple[str, int]] = (),
     stop: Callable[[], bool] | None = None,
-) -> Walked:
+) -> EditedRuns:
     """Runs every row and returns what it ends in where it is read; arguments as ``walk``.
 
     Rows whose edits change nothing keep the base run's numbers. Cost: see ``Layers.run`` and ``Hooks.run``, prompt by
@@ -168,8 +168,8 @@ def run_rows(
         resid, seen, begin = path.run(own, [live[r] for r in mine], wanted, freeze=freeze, record=record, stop=stop)
         for k, r in enumerate(mine):
             ends[r] = resid[k]
-        for key, found in seen.items():
-            for k, x in found.items():
+        for key, by_row in seen.items():
+            for k, x in by_row.items():
                 first = min(p for e in live[mine[k]] for p in e.site.position)
                 recorded[key][mine[k]] = first, x[first - begin :]
     for r, (prompt, _) in enumerate(rows):
@@ -177,7 +177,7 @@ def run_rows(
             ends[r] = base.final[[base.starts[prompt] + p for p in sorted(reads[prompt])]]
     sizes = [len(reads[prompt]) for prompt, _ in rows]
     width, device = base.final.shape[-1], base.final.device
-    return Walked(
+    return EditedRuns(
         torch.cat(ends) if ends else base.final.new_zeros(0, width),
         torch.tensor(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), device=device),
         np.array([live[r] != [] and r in set(by_prompt.get(p, ())) for r, (p, _) in enumerate(rows)], dtype=bool),

@@ -18,7 +18,7 @@ from .stopping import says_stop
 
 
 @dataclass(frozen=True)
-class Written:
+class NewTokens:
     """New tokens and why there are no more: ``end`` (an end token, kept as the last of `ids`), ``length``, or
     ``stopped`` (asked to, or Ctrl-C: partial).
     """
@@ -28,8 +28,8 @@ class Written:
 
 
 class Generated(str):
-    """The new text, with its tokens (`ids`), the reason that it ends (`reason`, see `Written`) and whether it is whole
-    (`complete`).
+    """The new text, with its tokens (`ids`), the reason that it ends (`reason`, see `NewTokens`) and whether it is
+    whole (`complete`).
     """
 
     ids: tuple[int, ...]
@@ -43,17 +43,15 @@ class Generated(str):
 
 def end_tokens(hf: Any) -> frozenset[int]:
     """The tokens that end a text of this model, of its generation settings or else of its configuration."""
-    found = getattr(getattr(hf, "generation_config", None), "eos_token_id", None)
-    found = getattr(hf.config, "eos_token_id", None) if found is None else found
-    return (
-        frozenset() if found is None else frozenset([int(found)] if not hasattr(found, "__iter__") else map(int, found))
-    )
+    ends = getattr(getattr(hf, "generation_config", None), "eos_token_id", None)
+    ends = getattr(hf.config, "eos_token_id", None) if ends is None else ends
+    return frozenset() if ends is None else frozenset([int(ends)] if not hasattr(ends, "__iter__") else map(int, ends))
 
 
-def as_text(tokenizer: Any, written: Written) -> Generated:
+def as_text(tokenizer: Any, tokens: NewTokens) -> Generated:
     """What was written as text, special tokens left out."""
-    text = Generated(tokenizer.decode(list(written.ids), skip_special_tokens=True))
-    text.ids, text.reason = written.ids, written.reason
+    text = Generated(tokenizer.decode(list(tokens.ids), skip_special_tokens=True))
+    text.ids, text.reason = tokens.ids, tokens.reason
     return text
 
 
@@ -68,7 +66,7 @@ def write(
     seed: int = 0,
     stop: Callable[[], bool] | None = None,
     on_token: Callable[[int], None] | None = None,
-) -> Written:
+) -> NewTokens:
     """Continues a prompt one token at a time.
 
     Args:
@@ -96,7 +94,7 @@ def write(
     try:
         for step in range(max_new_tokens):
             if says_stop(stop):
-                return Written(tuple(new), "stopped")
+                return NewTokens(tuple(new), "stopped")
             now = list(edits(step))
             if not steps.cached or steps.lengths is not None:
                 begin = 0 if steps.text is None else steps.text.shape[1]
@@ -115,11 +113,11 @@ def write(
             if on_token is not None:
                 on_token(token)
             if token in ends:
-                return Written(tuple(new), "end")
+                return NewTokens(tuple(new), "end")
             feed = torch.tensor([[token]], device=device)
     except KeyboardInterrupt:
-        return Written(tuple(new), "stopped")
-    return Written(tuple(new), "length")
+        return NewTokens(tuple(new), "stopped")
+    return NewTokens(tuple(new), "length")
 
 
 def _at(edit: Edit, begin: int, length: int) -> Edit | None:

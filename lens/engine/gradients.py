@@ -47,20 +47,20 @@ def site_gradients(
     if site != "embed" and not any(model.has(site, l) for l in range(model.n_layers)):
         model.require(site, 0)
     with torch.enable_grad():
-        kept, finals = [], []
+        sites_of, finals = [], []
         for runs, start in zip(sequences, embedded):
             seen: list[Tensor] = []
             leaf = start.detach().clone().requires_grad_()
             own = isinstance(runs, ForwardRuns)
             finals.append(_own(runs, leaf, site, seen) if own else _forward(runs, leaf, site, seen))
-            kept.append(seen)
-        flat = [t for seen in kept for t in seen]
+            sites_of.append(seen)
+        flat = [t for seen in sites_of for t in seen]
         total = score(finals)
         if not total.requires_grad:
             raise SiteError(f"site={site!r}: the metric does not depend on it by a gradient; use method='exact'.")
-        found = torch.autograd.grad(total, flat, allow_unused=True)
-    grads = [torch.zeros_like(t) if g is None else g for g, t in zip(found, flat)]
-    parts = list(_split(grads, [len(seen) for seen in kept]))
+        gradients = torch.autograd.grad(total, flat, allow_unused=True)
+    grads = [torch.zeros_like(t) if g is None else g for g, t in zip(gradients, flat)]
+    parts = list(_split(grads, [len(seen) for seen in sites_of]))
     return [
         _joined(runs, part, site) if isinstance(runs, ForwardRuns) else _by_layer(runs.decoder, part, site)
         for runs, part in zip(sequences, parts)

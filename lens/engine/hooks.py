@@ -44,18 +44,18 @@ def first_difference(ids: Int[Tensor, " length"], others: Int[Tensor, " length"]
 
 
 @dataclass
-class Recorded(Plain):
+class PromptRun(Plain):
     """One prompt's unedited run.
 
     Attributes:
-        kept: activations by site and layer, ``[position, (head,) width]``; patterns ``[query, head, key]``.
+        activations: by site and layer, ``[position, (head,) width]``; patterns ``[query, head, key]``.
         resid: the residual stream before every block and as it goes on behind the last, ``[length, d_model]`` each.
         embedded: the token embeddings, ``[length, d_model]``. logits: the model's own after the last token,
             ``[d_vocab]``; after every token where runs carry logits.
     """
 
     ids: Int[Tensor, " length"]
-    kept: dict[tuple[str, int], Tensor]
+    activations: dict[tuple[str, int], Tensor]
     resid: list[Tensor]
     embedded: Tensor
     logits: Tensor
@@ -71,11 +71,11 @@ class Recorded(Plain):
         """A site's activation in a layer [n_tokens, ...]; raises `SiteError` where it was not kept."""
         if site == "embed":
             return self.embedded
-        if (site, layer) in self.kept:
-            return self.kept[site, layer]
+        if (site, layer) in self.activations:
+            return self.activations[site, layer]
         if site == "resid_mid":
-            stream = self.kept.get(("start", layer), self.resid[layer]) + self.kept["attn_out", layer]
-            return stream + self.kept["mixer", layer] if ("mixer", layer) in self.kept else stream
+            stream = self.activations.get(("start", layer), self.resid[layer]) + self.activations["attn_out", layer]
+            return stream + self.activations["mixer", layer] if ("mixer", layer) in self.activations else stream
         if site in ("resid_pre", "resid_post"):
             return self.resid[layer + (site == "resid_post")]
         raise SiteError(f"site {site!r} was not kept by this run; record it with keep=({site!r},).")
@@ -98,7 +98,7 @@ class Hooks:
         ids: Int[Tensor, " length"],
         keep: Sequence[tuple[str, int]] = (),
         embedded: Float[Tensor, "length d_model"] | None = None,
-    ) -> Recorded:
+    ) -> PromptRun:
         """One plain forward, with the stream at every layer and the activations named.
 
         Args:
@@ -108,11 +108,11 @@ class Hooks:
             SiteError: a site that was not found.
         """
         a, whole = self.anatomy, self.ending.kind == "logits"
-        kept: dict[tuple[str, int], Tensor] = {}
+        activations: dict[tuple[str, int], Tensor] = {}
 
         def look(key: tuple[str, int]) -> Callable[[Tensor], Tensor]:
             def seen(x: Tensor) -> Tensor:
-                kept[key] = x[0].clone()
+                activations[key] = x[0].clone()
                 return x
 
             return seen
@@ -127,14 +127,21 @@ class Hooks:
             # the embedding itself is seen before it is replaced: both changes are in force, the replacement first
             options = {"logits_to_keep": 1} if self._short and not whole else {}
             logits = a.forward(ids[None], **options)[0]
-        resid = [kept.pop(("resid_pre", l)) for l in range(a.n_layers)]
-        resid.append(self.ending.entering(kept[("resid_post", a.n_layers - 1)]))
-        return Recorded(ids, kept, resid, kept.pop(("embed", 0)), logits if whole else logits[-1], embedded is not None)
+        resid = [activations.pop(("resid_pre", l)) for l in range(a.n_layers)]
+        resid.append(self.ending.entering(activations[("resid_post", a.n_layers - 1)]))
+        return PromptRun(
+            ids,
+            activations,
+            resid,
+            activations.pop(("embed", 0)),
+            logits if whole else logits[-1],
+            embedded is not None,
+        )
 
     @torch.no_grad()
     def run(
         self,
-        base: Recorded,
+        base: PromptRun,
         rows: Sequence[Sequence[Edit]],
         reads: Sequence[int],
         *,

@@ -86,34 +86,34 @@ def hold() -> Held:
     if not _in_main():
         return False
     now = signal.getsignal(signal.SIGINT)
-    held: Held = True
+    state: Held = True
     if now is not _handler:
         if not callable(now):
             return False
         if _keyboard.holders:
-            held = now, _keyboard.own
+            state = now, _keyboard.own
         _keyboard.own = now
         signal.signal(signal.SIGINT, _handler)
     _keyboard.holders += 1
-    return held
+    return state
 
 
 @critical
-def release(held: Held) -> None:
+def release(state: Held) -> None:
     """Undoes `hold`, and hands on a Ctrl-C that was held back, unless a critical function further up still runs. To be
     called last by a critical function.
     """
-    if not held:
+    if not state:
         return
     _keyboard.holders = max(0, _keyboard.holders - 1)
     if not _in_main():
         return  # a with block that another thread leaves; the handler goes with the next one
     outer, own = _held_back(sys._getframe(2)), _keyboard.own
     ours = signal.getsignal(signal.SIGINT) is _handler
-    if isinstance(held, tuple):
-        _keyboard.own = held[1]
+    if isinstance(state, tuple):
+        _keyboard.own = state[1]
         if ours:
-            signal.signal(signal.SIGINT, held[0])
+            signal.signal(signal.SIGINT, state[0])
     elif not _keyboard.holders and ours:
         signal.signal(signal.SIGINT, own)
     if _keyboard.pressed and not outer:

@@ -54,8 +54,8 @@ class _Walked:
         return Layout(rows, torch.full_like(rows, self.n), n, self.n + 1, after=after)
 
     def _attention(self, layer: int, x: Tensor, lay: Layout, tap: Callable[[str, Tensor], Tensor] = no_tap) -> Tensor:
-        kept = self.runs.k[layer], self.runs.v[layer]
-        return attention(self.decoder.blocks[layer], x, lay, self.rope, kept, tap)
+        cache = self.runs.k[layer], self.runs.v[layer]
+        return attention(self.decoder.blocks[layer], x, lay, self.rope, cache, tap)
 
     def whole(self, rows: int, tap: Tap) -> Tensor:
         lay = self._layout(rows)

@@ -25,7 +25,7 @@ from .edits import Edit
 from .effective import mixing_layer
 from .ending import Ending
 from .errors import UnsupportedModel
-from .hooks import Hooks, Recorded, first_difference
+from .hooks import Hooks, PromptRun, first_difference
 from .memory import ERRORS, no_room, out_of_memory
 from .places import Place, alone, before_call, evaluating
 from .row_groups import RowGroup, grouped
@@ -120,8 +120,8 @@ class Layers:
         ids: Int[Tensor, " length"],
         keep: Sequence[tuple[str, int]] = (),
         embedded: Float[Tensor, "length d_model"] | None = None,
-        after: tuple[Recorded, int] | None = None,
-    ) -> Recorded:
+        after: tuple[PromptRun, int] | None = None,
+    ) -> PromptRun:
         """One plain forward, how it called each layer, and the keys and values that edited runs continue; arguments as
         ``Hooks.record``.
 
@@ -161,13 +161,20 @@ class Layers:
         if base is not None:
             # another run's continuation is seldom continued itself, so that its keys and values are not kept
             run.resid = [torch.cat((x[:start], own)) for x, own in zip(base.resid, run.resid, strict=True)]
-            run.kept = {key: torch.cat((base.kept[key][:start], own)) for key, own in run.kept.items()}
+            run.activations = {
+                key: torch.cat((base.activations[key][:start], own)) for key, own in run.activations.items()
+            }
         return run
 
-    def fork(self, run: Recorded, ids: Int[Tensor, " length"], keep: Sequence[tuple[str, int]] = ()) -> Recorded:
+    def fork(self, run: PromptRun, ids: Int[Tensor, " length"], keep: Sequence[tuple[str, int]] = ()) -> PromptRun:
         """A plain run of other tokens, from the first of them on where it can continue ``run``."""
         same = min(first_difference(run.ids, ids), len(ids) - 1)
-        if not self._forks or not same or run.noised or any(k[0] == "pattern" or k not in run.kept for k in keep):
+        if (
+            not self._forks
+            or not same
+            or run.noised
+            or any(k[0] == "pattern" or k not in run.activations for k in keep)
+        ):
             return self.record(ids, keep)
         if run.caches is not None:
             self.prepare(run)
@@ -175,7 +182,7 @@ class Layers:
         return self.record(ids, keep, after=(run, same) if own else None)
 
     @torch.no_grad()
-    def prepare(self, run: Recorded) -> Continuation:
+    def prepare(self, run: PromptRun) -> Continuation:
         """What edited runs continue of a recorded one, kept with it: the keys and values that it left, or where its
         layers were handed no cache, those of its layers one by one, which must give its logits.
 
@@ -228,7 +235,7 @@ class Layers:
     @torch.no_grad()
     def run(
         self,
-        base: Recorded,
+        base: PromptRun,
         rows: Sequence[Sequence[Edit]],
         reads: Sequence[int],
         *,
@@ -348,7 +355,7 @@ class Layers:
                 f" ({type(error).__name__}: {error})."
             ) from error
 
-    def _try_fork(self, run: Recorded) -> None:
+    def _try_fork(self, run: PromptRun) -> None:
         """Whether a run of other last tokens can begin where they do."""
         other, start = run.ids.clone(), len(run.ids) - 3
         other[start:] = (other[start:] + 1) % self.d_vocab

@@ -53,10 +53,10 @@ class Lengths:
 
     def groups(self, lengths: Sequence[int]) -> list[list[int]]:
         """The numbers of the rows that may run together, in order of their first."""
-        found: dict[tuple[Any, ...], list[int]] = {}
+        groups: dict[tuple[Any, ...], list[int]] = {}
         for i, n in enumerate(lengths):
-            found.setdefault(self.key(int(n)), []).append(i)
-        return list(found.values())
+            groups.setdefault(self.key(int(n)), []).append(i)
+        return list(groups.values())
 
     def forget(self) -> None:
         """Put the frequencies back to those of a text within the model's own length, whatever was read before."""
@@ -71,16 +71,16 @@ def require_alike(model: Any, lengths: Sequence[int], error: type[Exception], wh
     """Refuse rows of unlike lengths in one batch where the model would give them each other's frequencies; puts back
     what was remembered. Raises `error`.
     """
-    if (found := Lengths.of(model)) is None:
+    if (known := Lengths.of(model)) is None:
         return
-    if len(groups := found.groups(lengths)) > 1:
+    if len(groups := known.groups(lengths)) > 1:
         a, b = (int(lengths[g[0]]) for g in groups[:2])
         raise error(
             f"{what} holds rows of {a} and of {b} tokens in one batch, and this model's rotary frequencies are "
             "chosen by the longest row of a batch "
-            f"({_said(found)}): a row would have other numbers than alone. Give rows of one length."
+            f"({_said(known)}): a row would have other numbers than alone. Give rows of one length."
         )
-    found.forget()
+    known.forget()
 
 
 def require_readable(model: Any, highest: int, longest: int, error: type[Exception], what: str) -> None:

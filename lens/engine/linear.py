@@ -116,7 +116,7 @@ class Linear:
     def _hooked(self, register: Callable[..., Any], hook: Callable[..., Any]) -> Callable[[], None]:
         with ExitStack() as off:
             if self._experts is not None:
-                off.callback(self._experts.held())
+                off.callback(self._experts.hold())
             off.callback(register(hook).remove)
             return off.pop_all().close
 
@@ -133,8 +133,8 @@ class Linear:
     @property
     def layer(self) -> int | None:
         """The number of the block that the layer is in: the first number in its name."""
-        found = re.search(r"(?:^|\.)(\d+)(?:\.|$)", self.name)
-        return int(found.group(1)) if found else None
+        match = re.search(r"(?:^|\.)(\d+)(?:\.|$)", self.name)
+        return int(match.group(1)) if match else None
 
 
 def linears(model: Any, which: str | Sequence[str] = "mlp") -> dict[str, Linear]:
@@ -154,7 +154,7 @@ def linears(model: Any, which: str | Sequence[str] = "mlp") -> dict[str, Linear]
     >>> linears(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)), "2")["2"].weight.shape
     torch.Size([2, 3])
     """
-    every, untold = _found(model)
+    every, untold = _linears_of(model)
     patterns = (
         MLP if isinstance(which, str) and which == "mlp" else (which,) if isinstance(which, str) else tuple(which)
     )
@@ -167,19 +167,19 @@ def linears(model: Any, which: str | Sequence[str] = "mlp") -> dict[str, Linear]
     routing = blocks_with_experts((*every, *left)) if patterns is MLP else set()
     why = "; ".join(dict.fromkeys(untold.values()))
     for pattern in patterns:
-        found = (
+        layers = (
             {pattern: every[pattern]}
             if pattern in every and not set(pattern) & set("*?[")
             else {name: linear for name, linear in every.items() if fnmatchcase(name, pattern)}
         )
-        if not found and patterns is not MLP:
+        if not layers and patterns is not MLP:
             raise LinearError(
                 f"which: {pattern!r} matches none of the model's {len(every)} linear layers; {near(pattern, every)}."
                 + (f" Experts that are none of them: {folded(untold)}: {why}." if untold else "")
             )
         if patterns is MLP:
-            found = {name: linear for name, linear in found.items() if in_block(name) and _is_in(linear, within)}
-        chosen |= {name: linear for name, linear in found.items() if not is_router(name, routing)}
+            layers = {name: linear for name, linear in layers.items() if in_block(name) and _is_in(linear, within)}
+        chosen |= {name: linear for name, linear in layers.items() if not is_router(name, routing)}
     if not chosen and left:
         raise LinearError(
             f'which="mlp": no feed-forward weight of this model is in a linear layer: its experts ({folded(left)}) are'
@@ -225,10 +225,10 @@ def every_linear(model: Any) -> dict[str, Linear]:
 
     Raises: LinearError: the model holds none.
     """
-    return _found(model)[0]
+    return _linears_of(model)[0]
 
 
-def _found(model: Any) -> tuple[dict[str, Linear], dict[str, str]]:
+def _linears_of(model: Any) -> tuple[dict[str, Linear], dict[str, str]]:
     """All linear layers, and, of the modules with fused experts that cannot be told, the reasons."""
     every: dict[str, Linear] = {}
     untold: dict[str, str] = {}

@@ -179,11 +179,11 @@ def next_token(
         weight, bias = linear[1].weight, linear[1].bias
         resid = linear[0](resid)
     size = max(1, 2 * LOGIT_BYTES // (4 * n_vocab))
-    held = torch.empty(min(size, len(resid)), n_vocab, dtype=torch.float32, device=resid.device)
+    buffer = torch.empty(min(size, len(resid)), n_vocab, dtype=torch.float32, device=resid.device)
     spans = [(a, min(a + _BLOCK, n_vocab)) for a in range(0, n_vocab, _BLOCK)]
-    found = []
+    parts = []
     for x, wanted_id in zip(resid.split(size), target.split(size)) if len(resid) else ():
-        logits, peaks = held[: len(x)], held.new_empty(len(x), len(spans))
+        logits, peaks = buffer[: len(x)], buffer.new_empty(len(x), len(spans))
         if not own:
             logits.copy_(decoder.unembed(x))
         for i, (a, b) in enumerate(spans):
@@ -210,11 +210,11 @@ def next_token(
         for a, b in spans:
             above += torch.gt(logits[:, a:b], wanted, out=truth[:, : b - a]).sum(-1)
             total += logits[:, a:b].sub_(best).exp_().sum(-1)
-        found.append(((wanted - best)[:, 0] - total.log(), above, (wanted == best)[:, 0], top))
+        parts.append(((wanted - best)[:, 0] - total.log(), above, (wanted == best)[:, 0], top))
     empty = resid.new_zeros(0, dtype=torch.float32)
-    if not found:
+    if not parts:
         return empty, empty, empty.bool(), empty.long()
-    logprob, rank, first, top = map(torch.cat, zip(*found))
+    logprob, rank, first, top = map(torch.cat, zip(*parts))
     return logprob, rank, first, top
 
 

@@ -135,23 +135,23 @@ class Mixture:
         """What each expert returns for each token, weight and all, 0 where a token is not sent: the module's own
         forward, expert by expert.
         """
-        made = x.new_zeros(len(x), self.n_experts, x.shape[-1])
+        added = x.new_zeros(len(x), self.n_experts, x.shape[-1])
         for expert in index.unique().tolist():
             rows, slot = (index == expert).nonzero(as_tuple=True)
             one = self._call((), {}, x[rows], torch.full_like(rows, expert)[:, None], weight[rows, slot][:, None])
             out = self.module.forward(*one[0], **one[1])
-            made = made.index_put((rows, torch.full_like(rows, expert)), out.to(made.dtype), accumulate=True)
-        return made
+            added = added.index_put((rows, torch.full_like(rows, expert)), out.to(added.dtype), accumulate=True)
+        return added
 
     def _given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         x, index, weight = (args[s] if isinstance(s, int) and s < len(args) else kwargs[s] for s in self.slots)
         return x, index, weight
 
     def _call(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], *given: Tensor
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], *routing: Tensor
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments with other tokens, numbers and weights."""
-        by = dict(zip(self.slots, given))
+        by = dict(zip(self.slots, routing))
         own = [by[i] if i in by else args[i] for i in range(max(len(args), sum(isinstance(s, int) for s in by)))]
         return tuple(own), {**kwargs, **{s: value for s, value in by.items() if isinstance(s, str)}}
 
@@ -199,16 +199,16 @@ def mixtures_of(anatomy: Anatomy) -> tuple[dict[int, Mixture], dict[int, str]]:
 
                 here.put(lambda: after_call(module, alone(look)).remove)
         anatomy.forward(ids)
-    found = {l: one for l, seen in calls.items() if (one := _routed(seen) or _given_all(seen)) is not None}
-    if not found:
+    mixtures = {l: one for l, seen in calls.items() if (one := _routed(seen) or _given_all(seen)) is not None}
+    if not mixtures:
         return {}, {}
-    trials = _Trials(anatomy, found)
+    trials = _Trials(anatomy, mixtures)
     return trials.confirmed(), trials.failed
 
 
 def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int | str, Tensor]:
-    given: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
-    return {key: v for key, v in given.items() if isinstance(v, Tensor)}
+    call: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
+    return {key: v for key, v in call.items() if isinstance(v, Tensor)}
 
 
 def _count(module: nn.Module) -> int:
@@ -222,14 +222,14 @@ def _routed(seen: list[tuple[nn.Module, tuple[Any, ...], dict[str, Any], Any]]) 
     """A module that was given tokens, numbers of experts and weights."""
     fits = []
     for module, args, kwargs, out in seen:
-        given = _tensors(args, kwargs)
-        whole = [k for k, v in given.items() if not v.is_floating_point() and v.ndim == 2 and v.dtype != torch.bool]
-        if len(given) != 3 or len(whole) != 1 or not isinstance(out, Tensor) or out.ndim != 2:
+        tensors = _tensors(args, kwargs)
+        whole = [k for k, v in tensors.items() if not v.is_floating_point() and v.ndim == 2 and v.dtype != torch.bool]
+        if len(tensors) != 3 or len(whole) != 1 or not isinstance(out, Tensor) or out.ndim != 2:
             continue
-        index = given[whole[0]]
-        rest = [k for k in given if k not in whole]
-        x = next((k for k in rest if given[k].shape == out.shape), None)
-        weight = next((k for k in rest if k != x and given[k].shape == index.shape), None)
+        index = tensors[whole[0]]
+        rest = [k for k in tensors if k not in whole]
+        x = next((k for k in rest if tensors[k].shape == out.shape), None)
+        weight = next((k for k in rest if k != x and tensors[k].shape == index.shape), None)
         if x is not None and weight is not None and len(index) == len(out) and _count(module) > int(index.max()):
             fits.append(Mixture(module, _count(module), (x, whole[0], weight)))
     # the innermost: the call of a wrapper ends after that of the module in it; two apart, or two calls, are not told
@@ -246,12 +246,18 @@ def _routed(seen: list[tuple[nn.Module, tuple[Any, ...], dict[str, Any], Any]]) 
 def _given_all(seen: list[tuple[nn.Module, tuple[Any, ...], dict[str, Any], Any]]) -> Mixture | None:
     """A module that was given every token once an expert, times its weight, and the module that gave the weights."""
     for module, args, kwargs, out in seen:
-        given, count = list(_tensors(args, kwargs).values()), _count(module)
-        if len(given) != 1 or count < 2 or not isinstance(out, Tensor) or given[0].shape != out.shape or out.ndim != 2:
+        tensors, count = list(_tensors(args, kwargs).values()), _count(module)
+        if (
+            len(tensors) != 1
+            or count < 2
+            or not isinstance(out, Tensor)
+            or tensors[0].shape != out.shape
+            or out.ndim != 2
+        ):
             continue
         if len(out) % count:
             continue
-        x = given[0].view(count, -1, out.shape[-1])
+        x = tensors[0].view(count, -1, out.shape[-1])
         for router, router_args, router_kwargs, weights in seen:
             tokens = next(iter(_tensors(router_args, router_kwargs).values()), None)
             if tokens is None or tokens.shape != x.shape[1:]:

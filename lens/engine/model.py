@@ -25,14 +25,14 @@ from .decoder_view import DecoderView
 from .edits import Edit
 from .errors import RunError, TooLong, UnsupportedModel
 from .forwards import ForwardRuns, run_rows
-from .hooks import Hooks, Recorded
+from .hooks import Hooks, PromptRun
 from .layers import Layers
 from .registry import register
 from .runs import Runs, opened
 from .sessions import hash_of
 from .sites import SITES, SiteError
 from .walk.decoder import Decoder
-from .walk.rows import Walked, walk
+from .walk.rows import EditedRuns, walk
 from .walk.runs import WalkRuns
 
 _REMEMBERED = "_mnemoscope_model"
@@ -122,12 +122,12 @@ class Model(DecoderView):
         """Full forwards with hooks."""
         return Hooks(self.anatomy, self.ending)
 
-    def run_of(self, base: ForwardRuns, prompt: int, path: Layers | Hooks) -> Recorded:
+    def run_of(self, base: ForwardRuns, prompt: int, path: Layers | Hooks) -> PromptRun:
         """A prompt's unedited run with what a path needs of it, made once."""
         run = base.own[prompt]
         if isinstance(path, Layers):
             if run.calls is None:
-                run = path.record(run.ids, list(run.kept), None if base.of_ids else run.embedded)
+                run = path.record(run.ids, list(run.activations), None if base.of_ids else run.embedded)
                 base.own[prompt] = run
             path.prepare(run)
         return run
@@ -204,7 +204,7 @@ class Model(DecoderView):
         record: Sequence[tuple[str, int]] = (),
         chunk_bytes: int = 96 << 20,
         stop: Callable[[], bool] | None = None,
-    ) -> Walked:
+    ) -> EditedRuns:
         """Edited runs, each a fork of one of the base runs: what it ends in where it is read; see `walk`.
 
         Raises:

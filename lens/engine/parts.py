@@ -2,7 +2,7 @@
 
 Found on a probe and told by arithmetic: the norm before attention is the module whose output the value projection
 reads, the final norm the one between the last block and the head, and the head's own factor and cap are what the logits
-say. What cannot be told is refused by name. `FoundBlock` answers the same questions as a written-out block.
+say. What cannot be told is refused by name. `ModuleBlock` answers the same questions as a written-out block.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class ProbePass:
 
     def __init__(self, anatomy: Anatomy):
         self.anatomy = anatomy
-        self.came: dict[nn.Module, Tensor] = {}
-        self.went: dict[nn.Module, Tensor] = {}
+        self.outputs: dict[nn.Module, Tensor] = {}
+        self.inputs: dict[nn.Module, Tensor] = {}
         self.calls: dict[nn.Module, int] = {}
         #: per block, how many things it returns; 0: a tensor by itself
         self.returned: dict[nn.Module, int] = {}
@@ -73,12 +73,12 @@ class ProbePass:
             first = out[0] if isinstance(out, tuple) and out else out
             self.calls[module] = self.calls.get(module, 0) + 1
             named = kwargs.get("hidden_states") if not args else None
-            for given in (named, *args, *kwargs.values()):
-                if isinstance(given, Tensor) and given.is_floating_point():
-                    self.went[module] = given.detach()
+            for value in (named, *args, *kwargs.values()):
+                if isinstance(value, Tensor) and value.is_floating_point():
+                    self.inputs[module] = value.detach()
                     break
             if isinstance(first, Tensor):
-                self.came[module] = first.detach()
+                self.outputs[module] = first.detach()
             self.returned[module] = len(out) if isinstance(out, tuple) else 0
 
         with evaluating(hf), torch.no_grad(), temporary(hf) as here:
@@ -88,7 +88,7 @@ class ProbePass:
 
     def once(self, module: nn.Module) -> bool:
         """Whether a module was called exactly once, with tensors going in and coming out."""
-        return self.calls.get(module) == 1 and module in self.came and module in self.went
+        return self.calls.get(module) == 1 and module in self.outputs and module in self.inputs
 
 
 def ratio(one: Tensor, other: Tensor) -> float | None:
@@ -106,7 +106,7 @@ def ratio(one: Tensor, other: Tensor) -> float | None:
     return c if c and bool((a - c * b).abs().max() <= near * a.abs().max()) else None
 
 
-class FoundBlock:
+class ModuleBlock:
     """The attention of one block by its parts; every question raises `SiteError` or `LayerError` where it has no
     answer.
 
@@ -114,19 +114,19 @@ class FoundBlock:
         layer, d_head. parallel: whether the MLP reads the stream before attention has added to it.
     """
 
-    def __init__(self, anatomy: Anatomy, layer: int, seen: ProbePass):
+    def __init__(self, anatomy: Anatomy, layer: int, trace: ProbePass):
         self.anatomy, self.layer, self.d_head = anatomy, layer, anatomy.d_head
-        self._found: dict[str, Any] = {}
+        self._parts: dict[str, Any] = {}
         for name, find in (("norm_attn", self._norm_attn), ("post_attn", self._post_attn)):
             try:
-                self._found[name] = find(seen)
+                self._parts[name] = find(trace)
             except (LayerError, SiteError) as error:
-                self._found[name] = error
+                self._parts[name] = error
 
-    def _told(self, name: str) -> Any:
-        if isinstance(found := self._found[name], Exception):
-            raise found
-        return found
+    def _part(self, name: str) -> Any:
+        if isinstance(part := self._parts[name], Exception):
+            raise part
+        return part
 
     @property
     def parallel(self) -> bool:
@@ -149,36 +149,36 @@ class FoundBlock:
     @property
     def post_attn(self) -> Part | None:
         """A norm between the output projection and the stream, or None."""
-        told: Part | None = self._told("post_attn")
-        return told
+        norm: Part | None = self._part("post_attn")
+        return norm
 
     @property
     def norm_attn(self) -> Part | Nothing:
         """The norm before attention."""
-        told: Part | Nothing = self._told("norm_attn")
-        return told
+        norm: Part | Nothing = self._part("norm_attn")
+        return norm
 
-    def _post_attn(self, seen: ProbePass) -> Part | None:
+    def _post_attn(self, trace: ProbePass) -> Part | None:
         end, o = self._place("attn_out").module, self.o_proj
-        if end is o or not seen.once(o) or not seen.once(end) or ratio(seen.came[end], seen.came[o]) == 1.0:
+        if end is o or not trace.once(o) or not trace.once(end) or ratio(trace.outputs[end], trace.outputs[o]) == 1.0:
             return None
-        if ratio(seen.went[end], seen.came[o]) == 1.0 and _is_norm(end):
+        if ratio(trace.inputs[end], trace.outputs[o]) == 1.0 and _is_norm(end):
             return Part(end, self.scale)
         raise LayerError(
             f"layer {self.layer} of model type {self.anatomy.model_type!r}: what {type(end).__name__} makes of the"
             " output projection's output is no norm that could be found."
         )
 
-    def _norm_attn(self, seen: ProbePass) -> Part | Nothing:
+    def _norm_attn(self, trace: ProbePass) -> Part | Nothing:
         layer = self.anatomy.layers[self.layer]
-        x, read = seen.went.get(layer), seen.went.get(self._place("v").module)
+        x, read = trace.inputs.get(layer), trace.inputs.get(self._place("v").module)
         if x is not None and read is not None:
             if ratio(read, x) == 1.0:
                 return NOTHING
             for module in layer.modules():
-                if module is layer or not seen.once(module) or not torch.equal(seen.went[module], x):
+                if module is layer or not trace.once(module) or not torch.equal(trace.inputs[module], x):
                     continue
-                factor = ratio(read, seen.came[module])
+                factor = ratio(read, trace.outputs[module])
                 if factor is not None and _is_norm(module):
                     return Part(module, factor)
         raise LayerError(
@@ -261,51 +261,53 @@ class Tail:
         why: why the parts could not be told, or None; `unembed` then is not there.
     """
 
-    def __init__(self, anatomy: Anatomy, seen: ProbePass):
+    def __init__(self, anatomy: Anatomy, trace: ProbePass):
         self.anatomy, self.factor, self.before = anatomy, 1.0, 1.0
         self.norm: Part | Nothing = NOTHING
         self.cap: float | None = None
         self.head: Any = anatomy.head
         self.why: str | None = None
         try:
-            self._find(seen)
+            self._find(trace)
         except LayerError as error:
             self.why = str(error)
 
-    def _find(self, seen: ProbePass) -> None:
+    def _find(self, trace: ProbePass) -> None:
         a, kind = self.anatomy, f"model type {self.anatomy.model_type!r}"
-        last = seen.came.get(a.layers[-1])
-        if self.head is None or not seen.once(self.head) or last is None:
+        last = trace.outputs.get(a.layers[-1])
+        if self.head is None or not trace.once(self.head) or last is None:
             raise LayerError(f"{kind}: no head that makes its logits out of the last residual stream was found.")
-        read = seen.went[self.head]
+        read = trace.inputs[self.head]
         if ratio(read, last) != 1.0:
             blocks = {m for layer in a.layers for m in layer.modules()}
-            found = [
+            fitting = [
                 (b, m, c)
                 for m in a.hf.modules()
-                if m not in blocks and seen.once(m) and seen.went[m].shape == last.shape
+                if m not in blocks and trace.once(m) and trace.inputs[m].shape == last.shape
                 for b in _BETWEEN
-                if torch.equal(seen.went[m], last * b) and (c := ratio(read, seen.came[m])) is not None and _is_norm(m)
+                if torch.equal(trace.inputs[m], last * b)
+                and (c := ratio(read, trace.outputs[m])) is not None
+                and _is_norm(m)
             ]
-            if not found:
+            if not fitting:
                 raise LayerError(f"{kind}: no norm between its last block and its head was found.")
-            self.before, self.norm = found[0][0], Part(*found[0][1:])
-        out = seen.came[self.head]
+            self.before, self.norm = fitting[0][0], Part(*fitting[0][1:])
+        out = trace.outputs[self.head]
         cap = getattr(a.config, "final_logit_softcapping", None)
         for scale in dict.fromkeys((1.0, _first(a.config))):
-            if (cap and ratio(seen.logits, cap * torch.tanh(out * scale / cap)) == 1.0) or (not cap and scale == 1.0):
+            if (cap and ratio(trace.logits, cap * torch.tanh(out * scale / cap)) == 1.0) or (not cap and scale == 1.0):
                 self.cap, self.factor = cap or None, scale
                 break
         if not self.cap:
-            factor = ratio(seen.logits, out)
+            factor = ratio(trace.logits, out)
             if factor is None:
                 raise LayerError(f"{kind}: its logits are not its head's output times one number.")
             self.factor = 1.0 if abs(factor - 1) < 1e-7 else factor
         near = _NEAR.get(last.dtype, 2e-2) * 10
         with torch.no_grad():
             resid, some = self.entering(last), torch.arange(0, a.d_vocab, max(1, a.d_vocab // 64), device=last.device)
-            gaps = self.unembed(resid) - seen.logits, self.unembed(resid, some) - seen.logits[..., some]
-            gap = max(float(g.abs().max()) for g in gaps) / seen.logits.abs().max().clamp(min=1.0)
+            gaps = self.unembed(resid) - trace.logits, self.unembed(resid, some) - trace.logits[..., some]
+            gap = max(float(g.abs().max()) for g in gaps) / trace.logits.abs().max().clamp(min=1.0)
         if not gap <= near:
             raise LayerError(f"{kind}: its final norm and head by themselves give other logits (by {gap:.2g}).")
 
@@ -333,15 +335,15 @@ class Tail:
 
     def weight(self) -> Float[Tensor, "d_vocab d_model"]:
         """The rows of the unembedding as they are applied now, the model's factor in them (before a soft cap)."""
-        weight = linear_map(self._told(), "unembedding")[0]
+        weight = linear_map(self._required_head(), "unembedding")[0]
         return weight if self.factor == 1.0 else weight * self.factor
 
     def bias(self) -> Float[Tensor, " d_vocab"] | None:
         """The unembedding's bias, times the factor, in float32; None where there is none."""
-        bias = linear_bias(self._told())
+        bias = linear_bias(self._required_head())
         return None if bias is None else bias.float() * self.factor
 
-    def _told(self) -> Any:
+    def _required_head(self) -> Any:
         if self.why is not None:
             raise SiteError(self.why)
         return self.head
@@ -356,7 +358,7 @@ def _first(config: Any) -> float:
     return 1.0 / value if value else 1.0
 
 
-def parts_of(anatomy: Anatomy) -> tuple[list[FoundBlock], Tail, ProbePass]:
+def parts_of(anatomy: Anatomy) -> tuple[list[ModuleBlock], Tail, ProbePass]:
     """Every block's parts and what lies behind them; costs one forward on the probe."""
-    seen = ProbePass(anatomy)
-    return [FoundBlock(anatomy, l, seen) for l in range(anatomy.n_layers)], Tail(anatomy, seen), seen
+    trace = ProbePass(anatomy)
+    return [ModuleBlock(anatomy, l, trace) for l in range(anatomy.n_layers)], Tail(anatomy, trace), trace

@@ -21,7 +21,7 @@ from .sites import SiteError
 
 
 @dataclass(frozen=True)
-class Placed:
+class TokenPositions:
     """Positions of a forward's tokens, ``[batch or 1, n]``; -1 is padding.
 
     Attributes:
@@ -75,7 +75,9 @@ def is_flat(mask: Any) -> bool:
     return isinstance(mask, Tensor) and mask.ndim == 2
 
 
-def place(batch: int, n: int, device: Any, position_ids: Any = None, mask: Any = None, cache: Any = None) -> Placed:
+def place(
+    batch: int, n: int, device: Any, position_ids: Any = None, mask: Any = None, cache: Any = None
+) -> TokenPositions:
     """Where the ``n`` tokens of each row of a forward stand in their texts.
 
     Args:
@@ -93,7 +95,7 @@ def place(batch: int, n: int, device: Any, position_ids: Any = None, mask: Any =
     if isinstance(position_ids, Tensor) and position_ids.ndim == 2 and position_ids.shape[1] == n:
         return _by_ids(position_ids.to(device), span, before, cached, columns)
     if span is None and before is None:
-        return Placed(
+        return TokenPositions(
             columns,
             "of a recurrent state alone it cannot be told how many tokens it holds; run the text "
             "from its start "
@@ -101,19 +103,19 @@ def place(batch: int, n: int, device: Any, position_ids: Any = None, mask: Any =
             before=None,
         )
     if isinstance(span, str):
-        return Placed(columns, span, before=before)
+        return TokenPositions(columns, span, before=before)
     there = columns if before is None else before + columns
     if span is None:
         padding = cached.padding if cached is not None and cached.before == before else None
         at = there - (0 if padding is None else padding.to(device)[:, None])
-        return Placed(at, before=before, padding=padding)
+        return TokenPositions(at, before=before, padding=padding)
     start, end = span
     at = there - start[:, None]
     at = at.masked_fill((there < start[:, None]) | (there >= end[:, None]), -1)
-    return Placed(at, before=before, padding=start)
+    return TokenPositions(at, before=before, padding=start)
 
 
-def _by_ids(ids: Tensor, span: Any, before: int | None, cached: CachedText | None, columns: Tensor) -> Placed:
+def _by_ids(ids: Tensor, span: Any, before: int | None, cached: CachedText | None, columns: Tensor) -> TokenPositions:
     padding = cached.padding if cached is not None else None
     if isinstance(span, tuple) and before is not None:
         start, end = span
@@ -125,7 +127,7 @@ def _by_ids(ids: Tensor, span: Any, before: int | None, cached: CachedText | Non
             # ids that number the columns count padding in; the text's positions do not
             numbered = ((ids == column) | ~real).all(1, keepdim=True)
             ids = torch.where(numbered, column - start[:, None], ids).masked_fill(~real, -1)
-    return Placed(ids, before=before, padding=padding)
+    return TokenPositions(ids, before=before, padding=padding)
 
 
 def _text(mask: Any, before: int | None, n: int, device: Any) -> tuple[Tensor, Tensor] | str | None:

@@ -79,16 +79,16 @@ def _within(module: nn.Module | None, names: tuple[str, ...]) -> nn.Module | Non
         for name in names:
             for last, part in parts:
                 if last == name and type(part).__name__ != "HookPoint":
-                    found: nn.Module = part
-                    return found
+                    inner: nn.Module = part
+                    return inner
     return None
 
 
 @dataclass
-class _Seen:
+class _Calls:
     """What went through a module on the probe."""
 
-    #: a tensor, once one was seen
+    #: a tensor, once one went through
     first_in: Any = None
     first_out: Any = None
     calls: int = 0
@@ -101,7 +101,7 @@ class Probe:
     """One forward on the probe, every candidate module watched, and the conclusions."""
 
     anatomy: "Anatomy"
-    seen: dict[Any, _Seen] = field(default_factory=dict)
+    calls: dict[Any, _Calls] = field(default_factory=dict)
     _turns: int = 0
 
     def run(self) -> None:
@@ -134,7 +134,7 @@ class Probe:
                 ):
                     here.put(lambda: module.register_forward_pre_hook(alone(lambda m, _: called.append(m))).remove)
             for module in watched:
-                self.seen[module] = _Seen()
+                self.calls[module] = _Calls()
                 here.put(lambda: hook(module, "in", partial(self._note, module, "first_in")).remove)
                 here.put(lambda: hook(module, "out", partial(self._note, module, "first_out")).remove)
             try:
@@ -148,10 +148,10 @@ class Probe:
         a.carriers = tuple(dict.fromkeys(called)) or a.carriers
         for l, p in enumerate(parts):
             self._require_stream(l, p)
-        streams = [(self.seen[p["block"]].first_in, self.seen[p["block"]].first_out) for p in parts]
+        streams = [(self.calls[p["block"]].first_in, self.calls[p["block"]].first_out) for p in parts]
         a.handed_on = frozenset(l for l in range(len(parts) - 1) if torch.equal(streams[l][1], streams[l + 1][0]))
         through = [self._through(p, x, y) for p, (x, y) in zip(parts, streams)]
-        wanted = [self._ends(p, seen) for p, seen in zip(parts, through)]
+        wanted = [self._ends(p, call) for p, call in zip(parts, through)]
         for l, (p, ends) in enumerate(zip(parts, confirmed(a, wanted, hook, through))):
             self._conclude(l, p, ends)
         self._confirm_patterns(parts)
@@ -165,7 +165,7 @@ class Probe:
         """
         a, places = self.anatomy, self.anatomy._places
         layers = {
-            l: (p["block"], self.seen[p["block"]].first_in, p["o"], self.seen[p["o"]].first_in)
+            l: (p["block"], self.calls[p["block"]].first_in, p["o"], self.calls[p["o"]].first_in)
             for l, p in enumerate(parts)
             if ("pattern", l) in places and places["pattern", l].side in ("hooked", "written out")
         }
@@ -203,38 +203,38 @@ class Probe:
     def _named(self, layer: nn.Module) -> dict[str, Any]:
         """The same by the names under which a person's own class was registered."""
         names: Any = self.anatomy.names
-        found = self._parts(layer)
+        parts = self._parts(layer)
         own = {part: names.part(layer, getattr(names, part)) for part in ("attn", "mlp")}
         own |= {"o": names.part(layer, names.o_proj), "down": names.part(layer, names.down_proj)}
         projections = {s: m for s in "qkv" if (m := names.part(layer, getattr(names, s))) is not None}
         return (
-            found
+            parts
             | {part: m for part, m in own.items() if m is not None}
             | ({"projections": projections} if projections else {})
         )
 
     def _note(self, module: nn.Module, side: str, x: Any) -> None:
-        seen = self.seen[module]
+        call = self.calls[module]
         if isinstance(x, Tensor):
-            setattr(seen, side, x.detach().clone())
+            setattr(call, side, x.detach().clone())
         if side == "first_out":
             self._turns += 1
-            seen.calls, seen.turn = seen.calls + 1, self._turns
+            call.calls, call.turn = call.calls + 1, self._turns
 
-    def _went(self, module: nn.Module) -> Tensor | None:
+    def _output(self, module: nn.Module) -> Tensor | None:
         """What a module returned, where it was called once."""
-        seen = self.seen.get(module)
-        return seen.first_out if seen is not None and seen.calls == 1 else None
+        call = self.calls.get(module)
+        return call.first_out if call is not None and call.calls == 1 else None
 
     def _out(self, module: nn.Module | None, like: Tensor) -> Tensor | None:
-        seen = self.seen.get(module)
-        if seen is None or seen.calls != 1 or seen.first_out is None or seen.first_out.numel() != like.numel():
+        call = self.calls.get(module)
+        if call is None or call.calls != 1 or call.first_out is None or call.first_out.numel() != like.numel():
             return None
-        out: Tensor = seen.first_out.reshape(like.shape)
+        out: Tensor = call.first_out.reshape(like.shape)
         return out
 
     def _require_stream(self, l: int, p: dict[str, Any]) -> None:
-        a, block = self.anatomy, self.seen[p["block"]]
+        a, block = self.anatomy, self.calls[p["block"]]
         x, y = block.first_in, block.first_out
         if block.calls != 1 or x is None or y is None or x.ndim != 3 or x.shape[:2] != (1, PROBE) or x.shape != y.shape:
             raise UnsupportedModel(
@@ -243,7 +243,7 @@ class Probe:
         a.d_model = x.shape[-1]
 
     def _conclude(self, l: int, p: dict[str, Any], ends: Ends | None) -> None:
-        a, x = self.anatomy, self.seen[p["block"]].first_in
+        a, x = self.anatomy, self.calls[p["block"]].first_in
 
         def put(site: str, place: Place) -> None:
             a._places[site, l] = place
@@ -255,10 +255,10 @@ class Probe:
             a.ends[l], attn_end, mlp_end = ends, ends.attn.module, ends.mlp.module
             for site, end in (("attn_out", ends.attn), ("mixer", ends.beside), ("mlp_out", ends.mlp)):
                 if end is not None:
-                    flat = self.seen[end.module].first_out.ndim == 2
+                    flat = self.calls[end.module].first_out.ndim == 2
                     put(site, Place(end.module, "out", scale=end.factor, flat=flat))
             if ends.start is not None:
-                put("start", Place(ends.start, "out", flat=self.seen[ends.start].first_out.ndim == 2))
+                put("start", Place(ends.start, "out", flat=self.calls[ends.start].first_out.ndim == 2))
         # what is one tensor is equal bit by bit, whatever the precision
         down, mlp_out = self._out(p["down"], x), self._out(p["mlp"], x)
         if (
@@ -267,16 +267,16 @@ class Probe:
                 p["down"] is mlp_end
                 or (mlp_out is not None and any(torch.equal(down * c, mlp_out) for c in self._factors()))
             )
-            and self.seen[p["down"]].first_in is not None
+            and self.calls[p["down"]].first_in is not None
         ):
-            put("neuron", Place(p["down"], "in", flat=self.seen[p["down"]].first_in.ndim == 2))
+            put("neuron", Place(p["down"], "in", flat=self.calls[p["down"]].first_in.ndim == 2))
         o, attn_out = self._out(p["o"], x), self._out(p["attn"], x)
         if o is not None and (p["o"] is attn_end or (attn_out is not None and torch.equal(o, attn_out))):
             self._headed(l, p, put)
 
     def _headed(self, l: int, p: dict[str, Any], put: Callable[[str, Place], None]) -> None:
         """The sites with heads; ``z`` is what the output projection reads."""
-        a, z = self.anatomy, self.seen[p["o"]].first_in
+        a, z = self.anatomy, self.calls[p["o"]].first_in
         heads = getattr(a.config, "num_attention_heads", 0)
         if (
             z is None
@@ -294,7 +294,7 @@ class Probe:
             return heads
 
         put("z", Place(p["o"], "in", split))
-        out = {s: self.seen[m].first_out for s, m in p["projections"].items() if self.seen[m].calls == 1}
+        out = {s: self.calls[m].first_out for s, m in p["projections"].items() if self.calls[m].calls == 1}
         if (
             len(out) == 3
             and all(t is not None and t.ndim == 3 and t.shape[-1] % a.d_head == 0 for t in out.values())
@@ -311,12 +311,12 @@ class Probe:
                 if (of_site := views[s]) is not None:
                     put(s, Place(m, "out", of_site))
         elif p["attn"] is not None and (
-            found := fused(unwrapped(p["attn"]), heads, a.d_head, self._went, z, clip_of(a.config))
+            found := fused(unwrapped(p["attn"]), heads, a.d_head, self._output, z, clip_of(a.config))
         ):
             module, laid_out, a.n_kv_heads = found
             for s, view in laid_out.items():
                 put(s, Place(module, "out", view, getattr(view, "write", None)))
-        pattern = self.seen.get(p["pattern"])
+        pattern = self.calls.get(p["pattern"])
         if pattern is not None and pattern.calls == 1 and pattern.first_out.shape == (1, heads, PROBE, PROBE):
             put("pattern", Place(p["pattern"], "hooked"))
         elif p["pattern"] is None and attention_inside(p["attn"]) is not None:
@@ -328,28 +328,28 @@ class Probe:
         """What went through a block."""
 
         def went(module: nn.Module) -> Tensor | None:
-            seen = self.seen[module]
-            fits = seen.calls == 1 and seen.first_in is not None and seen.first_in.numel() == x.numel()
-            return seen.first_in.reshape(x.shape) if fits else None
+            call = self.calls[module]
+            fits = call.calls == 1 and call.first_in is not None and call.first_in.numel() == x.numel()
+            return call.first_in.reshape(x.shape) if fits else None
 
         def may(first: nn.Module, second: nn.Module) -> bool:
             # what is not called attention comes before the MLP
-            return p["attn"] is not None or self.seen[first].turn < self.seen[second].turn
+            return p["attn"] is not None or self.calls[first].turn < self.calls[second].turn
 
         inner = [m for m in p["children"].values() if m not in (p["attn"], p["mlp"])]
         return BlockPass(x, y, lambda m: self._out(m, x), went, may, inner, self._factors())
 
     @staticmethod
-    def _ends(p: dict[str, Any], seen: BlockPass) -> Iterator[Ends]:
+    def _ends(p: dict[str, Any], trace: BlockPass) -> Iterator[Ends]:
         """What may be what the block adds: attention's output or its projection's, the MLP's or its last layer's, or
         those of norms behind them; where nothing is called attention, of whatever comes before the MLP.
         """
-        firsts, seconds = (p["attn"], *seen.inner, p["o"]), (p["mlp"], *seen.inner, p["down"])
+        firsts, seconds = (p["attn"], *trace.inner, p["o"]), (p["mlp"], *trace.inner, p["down"])
 
         def called(modules: Iterable[nn.Module | None]) -> list[nn.Module]:
-            return [m for m in dict.fromkeys(modules) if m is not None and seen.came(m) is not None]
+            return [m for m in dict.fromkeys(modules) if m is not None and trace.output_of(m) is not None]
 
-        return candidates(called(firsts), called(seconds), seen)
+        return candidates(called(firsts), called(seconds), trace)
 
     def _factors(self) -> tuple[float, ...]:
         """By what a model's configuration says that it multiplies what its modules return."""

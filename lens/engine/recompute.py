@@ -20,7 +20,7 @@ from ..models.tree import Tree
 _FUNCTION, _WRAPPER_FUNCTION = "_gradient_checkpointing_func", "checkpoint_fn"
 
 
-class InForce(Protocol):
+class Watcher(Protocol):
     """Something in force on a model, as checkpointed calls ask it."""
 
     def moment(self) -> Any:
@@ -35,16 +35,16 @@ class _Checkpointing:
 
     def __init__(self, block: nn.Module, function: Callable[..., Any]):
         self.block, self.function = block, function
-        self.held: list[InForce] = []
+        self.held: list[Watcher] = []
 
     def __call__(self, run: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        held = [(each, each.moment()) for each in self.held]
+        moments = [(each, each.moment()) for each in self.held]
 
-        def once_more(*given: Any, **named: Any) -> Any:
+        def once_more(*again_args: Any, **named: Any) -> Any:
             with ExitStack() as during:
-                for each, moment in held:
-                    during.enter_context(each.again(self.block, given, moment))
-                return run(*given, **named)
+                for each, moment in moments:
+                    during.enter_context(each.again(self.block, again_args, moment))
+                return run(*again_args, **named)
 
         return self.function(once_more, *args, **options)
 
@@ -54,7 +54,7 @@ def recomputing() -> bool:
     return torch._C._current_graph_task_id() != -1
 
 
-def _kept(block: nn.Module) -> str | None:
+def _function_name(block: nn.Module) -> str | None:
     """The attribute in which a block keeps its checkpointing function, of one that has any."""
     if (
         block.__dict__.get("gradient_checkpointing") or getattr(type(block), "gradient_checkpointing", False)
@@ -67,13 +67,13 @@ def checkpointing(model: nn.Module) -> list[nn.Module]:
     """The blocks of a model that its backward pass would compute again, were it in training (those in a wrapper of
     torch's: always).
     """
-    return [m for m in Tree.of(model).modules if _kept(m) is not None]
+    return [m for m in Tree.of(model).modules if _function_name(m) is not None]
 
 
-def hold(model: nn.Module, each: InForce) -> None:
+def hold(model: nn.Module, each: Watcher) -> None:
     """Tells the checkpointed blocks of a model that something is in force; those that know already are left alone."""
     for block in checkpointing(model):
-        name = _kept(block)
+        name = _function_name(block)
         if name is None:
             continue
         function = getattr(block, name)
@@ -84,7 +84,7 @@ def hold(model: nn.Module, each: InForce) -> None:
             function.held.append(each)
 
 
-def release(model: nn.Module, each: InForce) -> None:
+def release(model: nn.Module, each: Watcher) -> None:
     """Undoes ``hold``; calls made under it keep what they know."""
     for block in Tree.of(model).modules:
         for name in (_FUNCTION, _WRAPPER_FUNCTION):

@@ -69,11 +69,11 @@ class Steps:
         return self._read(text, 0)
 
     def _read(self, feed: Tensor, start: int) -> Any:
-        given: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         if self.positions:
             at = torch.arange(start, start + feed.shape[1], device=feed.device)
-            given["position_ids"] = at[None].expand(len(feed), -1)
-        out, self.cache = read(self.module, feed, self.cache, self.cached, **given)
+            options["position_ids"] = at[None].expand(len(feed), -1)
+        out, self.cache = read(self.module, feed, self.cache, self.cached, **options)
         return out
 
 
@@ -121,12 +121,12 @@ def _tried(module: nn.Module, hf: Any) -> tuple[bool, bool]:
     """
     weight, state = hf.get_input_embeddings().weight, State.of(hf)
     key = (module is hf, weight.dtype, weight.device, getattr(hf.config, "_attn_implementation", None))
-    kept: tuple[State, dict[Any, tuple[bool, bool]]] | None = hf.__dict__.get(_REMEMBERED)
-    if kept is None or kept[0] is not state:
-        kept = hf.__dict__[_REMEMBERED] = (state, {})
-    if key not in kept[1]:
-        kept[1][key] = _try(module, hf, weight)
-    return kept[1][key]
+    cached: tuple[State, dict[Any, tuple[bool, bool]]] | None = hf.__dict__.get(_REMEMBERED)
+    if cached is None or cached[0] is not state:
+        cached = hf.__dict__[_REMEMBERED] = (state, {})
+    if key not in cached[1]:
+        cached[1][key] = _try(module, hf, weight)
+    return cached[1][key]
 
 
 @torch.no_grad()

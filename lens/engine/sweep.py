@@ -63,19 +63,19 @@ class Store(Protocol):
 
     Attributes:
         done: which regions are there, over the prompts' axis and layers.
-        said: what it says of its model, for the record.
+        adopted: what it says of its model, for the record.
         whole: whether every cell is there, by whomever.
     """
 
     done: np.ndarray
-    said: dict[str, Any]
+    adopted: dict[str, Any]
 
     @property
     def whole(self) -> bool:
         """Whether every cell is there, by whomever."""
         ...
 
-    def held(self) -> xr.Dataset:
+    def load(self) -> xr.Dataset:
         """What is there, NaN where nothing was written yet."""
         ...
 
@@ -152,7 +152,7 @@ class Sweep:
         record: dict[str, Any] | None = None,
         store: Callable[[xr.Dataset], Store] | None = None,
         stored: Callable[[Values], xr.Dataset] | None = None,
-        held: Callable[[xr.Dataset, Values], None] | None = None,
+        fill: Callable[[xr.Dataset, Values], None] | None = None,
         share: tuple[int, int] | None = None,
         memory_mb: float = 500,
         progress: bool | None = None,
@@ -165,7 +165,7 @@ class Sweep:
             labelled: the public result of values so far. stored: the same as a store has it, where that differs.
             record: that of the result, which ``labelled`` puts on it; takes on what a store says of its model.
             store: opens a store for a result of this form; None: nothing is kept on disk.
-            held: fills values with what a store holds.
+            fill: fills values with what a store holds.
             share: ``(number, count)``: every ``count``-th prompt from ``number`` on; others fill the same store.
             memory_mb, progress, stop: as ``values``. on_part: called with the result so far after each part.
 
@@ -176,9 +176,9 @@ class Sweep:
         if store is not None:
             disk = store(stored(values))
             if record is not None:
-                record["model"] |= disk.said
-            if held is not None:
-                held(disk.held(), values)
+                record["model"] |= disk.adopted
+            if fill is not None:
+                fill(disk.load(), values)
             number, count = share or (0, 1)
 
             def skip(i: int, l: int) -> bool:
@@ -205,8 +205,8 @@ class Sweep:
         if disk is not None:
             disk.finish(stored(values))
             if share is not None and values.status == "complete":
-                if held is not None:
-                    held(disk.held(), values)
+                if fill is not None:
+                    fill(disk.load(), values)
                 values.status = "complete" if disk.whole else "partial"
         return labelled(values)
 

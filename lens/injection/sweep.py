@@ -184,7 +184,7 @@ def sweep(
         ds = xr.Dataset(of, coords={"layer": layers, "strength": strengths, "condition": names, **item_coords(encoded)})
         return results.stamp(ds, record | {"status": values.status, "seconds": round(values.seconds, 4)})
 
-    def held(ds: xr.Dataset, values: Values) -> None:
+    def fill(ds: xr.Dataset, values: Values) -> None:
         axes = ("item", "layer", "strength", "condition")
         values.value[...] = np.stack([ds[name].transpose(*axes).values for name in SCORES], -1)
         values.base[...] = np.stack([ds[f"multi_{name}"].values for name in SCORES], -1)
@@ -211,7 +211,7 @@ def sweep(
         store=None
         if store is None
         else lambda template: SweepStore(store, template, regions={"item": REGION, "layer": 1}),
-        held=held,
+        fill=fill,
         memory_mb=max(memory_mb - beside, memory_mb / 4),
         progress=progress,
         stop=stop,

@@ -162,8 +162,8 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
     name = str(dtype).removeprefix("torch.")
     if name not in DTYPES:
         raise LoadError(f"dtype={dtype!r} is not known; expected one of {', '.join(DTYPES)}")
-    found: torch.dtype = getattr(torch, name)
-    return found
+    known: torch.dtype = getattr(torch, name)
+    return known
 
 
 def _folder(name: FilePath) -> Path | None:

@@ -76,7 +76,7 @@ def wrapped(
         raise LoadError(
             f"hf: model {name!r} is a {type(hf).__name__} and no causal language model that can be used here: {error}"
         ) from error
-    reason = differs_on_copies(hf, lambda made: booted(made, copied_tokenizer(), "copy"))
+    reason = differs_on_copies(hf, lambda model: booted(model, copied_tokenizer(), "copy"))
     if reason is None:
         before = Before(hf, tokenizer)
         try:
@@ -102,9 +102,9 @@ def wrapped(
                 f"model {name!r} was changed by the try to wrap it and does not give its own logits any more; load it"
                 " again and use it without lens.models.wrap"
             )
-    made: Any = hf
-    plain: PreTrainedModel = made
-    made.tokenizer, made.__dict__[_NAME] = tokenizer, str(name)
+    model: Any = hf
+    plain: PreTrainedModel = model
+    model.tokenizer, model.__dict__[_NAME] = tokenizer, str(name)
     warn(
         f"model {name!r} comes back as the plain Hugging Face model, not as a bridge of TransformerLens"
         f" {metadata.version('transformer-lens')}: {reason}. lens uses it all the same; only the bridge's own methods"
@@ -222,15 +222,15 @@ class Before:
     def _configs(hf: nn.Module) -> list[Any]:
         from transformers import PretrainedConfig
 
-        found: dict[int, Any] = {}
+        configs: dict[int, Any] = {}
         ahead = [getattr(module, "config", None) for module in hf.modules()] + [getattr(hf, "generation_config", None)]
         while ahead:
             config = ahead.pop()
-            if config is None or id(config) in found or not hasattr(config, "__dict__"):
+            if config is None or id(config) in configs or not hasattr(config, "__dict__"):
                 continue
-            found[id(config)] = config
+            configs[id(config)] = config
             ahead += [value for value in vars(config).values() if isinstance(value, PretrainedConfig)]
-        return list(found.values())
+        return list(configs.values())
 
     @staticmethod
     def _plain(config: Any) -> dict[str, Any]:
@@ -260,12 +260,12 @@ class Before:
 def _entries(mapping: dict[str, Any], **wanted: Any) -> Iterator[None]:
     """Some entries of a dictionary for a while."""
     missing = object()
-    kept = {key: mapping.get(key, missing) for key in wanted}
+    entries = {key: mapping.get(key, missing) for key in wanted}
     mapping.update(wanted)
     try:
         yield
     finally:
-        for key, value in kept.items():
+        for key, value in entries.items():
             if value is missing:
                 mapping.pop(key, None)
             else:

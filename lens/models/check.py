@@ -147,15 +147,15 @@ def differs_on_copies(hf: HFModel, boot: Callable[[Any], Any]) -> str | None:
 
 
 def _compare_copy(hf: HFModel, dtype: torch.dtype, boot: Callable[[Any], Any]) -> None:
-    made = small_copy(hf, dtype)
-    ids = random_ids(made, LENGTH)
-    want = logits(made, ids)
+    small = small_copy(hf, dtype)
+    ids = random_ids(small, LENGTH)
+    want = logits(small, ids)
     if not torch.isfinite(want).all():
         raise Unlike(
             "a random copy of its configuration gives logits that are not finite, so that nothing can be compared"
         )
     try:
-        bridge = boot(made)
+        bridge = boot(small)
     except Exception as error:  # adapters raise whatever their code meets
         raise Unlike(f"it cannot wrap this type ({type(error).__name__}: {one_line(error)})") from error
     kind = str(dtype).removeprefix("torch.")
@@ -189,16 +189,16 @@ def small_copy(hf: HFModel, dtype: torch.dtype) -> Any:
                 continue
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                made = (
+                small = (
                     type(hf)
                     ._from_config(config, dtype=dtype, attn_implementation=attention)
                     .eval()
                     .requires_grad_(False)
                 )
-                _randomise(made)
-            made = made.to(device)
-            logits(made, random_ids(made, LENGTH))
-            return made
+                _randomise(small)
+            small = small.to(device)
+            logits(small, random_ids(small, LENGTH))
+            return small
         except Exception as error:  # a configuration that was cut may break anything in a model's own code
             failed = f"{type(error).__name__}: {one_line(error)}"
     raise Unlike(f"no small random copy of its configuration can be built to compare the two on ({failed})")
@@ -208,9 +208,9 @@ def small_config(config: Any, cut_depth: bool = True, cut_width: bool = False) -
     """The configuration with few layers, windows of at most `WINDOW`, and a vocabulary of at most `VOCABULARY`; parts
     of a composite one alike.
     """
-    made = copy.deepcopy(config)
+    small = copy.deepcopy(config)
     free = iter(range(VOCABULARY - 1, 0, -1))
-    for part in _parts(made):
+    for part in _parts(small):
         own = part.__dict__
         own.pop("quantization_config", None)
         if cut_depth:
@@ -231,7 +231,7 @@ def small_config(config: Any, cut_depth: bool = True, cut_width: bool = False) -
         for key, value in list(own.items()):
             if key.endswith("_token_id") and isinstance(value, (list, tuple)):
                 own[key] = [token if token < VOCABULARY else next(free) for token in value]
-    return made
+    return small
 
 
 def _cut_depth(own: dict[str, Any]) -> None:

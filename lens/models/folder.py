@@ -150,14 +150,14 @@ def require_complete(
             f" {missing[0]!r}. They would be random numbers."
         )
     over = sorted(key for key in report.get("unexpected_keys", ()) if not _COMPUTED.search(key))
-    beyond = [found for key in over if (found := _beyond(model, key)) is not None]
+    beyond = [beyond_it for key in over if (beyond_it := _beyond(model, key)) is not None]
     if beyond:
         where, built, _ = beyond[0]
-        held = 1 + max(number for place, _, number in beyond if place == where)
+        layers = 1 + max(number for place, _, number in beyond if place == where)
         asked = _layers_asked(model.config)
         said = f" (num_hidden_layers={asked})" if asked is not None else ""
         raise refuse(
-            f"model {name!r}: its weights hold {held} layers in {where!r}, and its config asks for {built}{said}. It"
+            f"model {name!r}: its weights hold {layers} layers in {where!r}, and its config asks for {built}{said}. It"
             " would be another, smaller model: put the number in config.json right, or get the folder anew."
         )
     if over:
@@ -183,11 +183,11 @@ def _beyond(model: nn.Module, key: str) -> tuple[str, int, int] | None:
             continue
         for path in (".".join(parts[:at]), ".".join([prefix, *parts[:at]])):
             try:
-                found = model.get_submodule(path)
+                module = model.get_submodule(path)
             except AttributeError:
                 continue
-            if isinstance(found, (nn.ModuleList, nn.Sequential)) and int(part) >= len(found):
-                return path, len(found), int(part)
+            if isinstance(module, (nn.ModuleList, nn.Sequential)) and int(part) >= len(module):
+                return path, len(module), int(part)
     return None
 
 
@@ -208,8 +208,11 @@ def require_shipped(name: FilePath, folder: Path) -> None:
     SHA-256 of.
     """
     card = reading.json_file(folder / "card.json", _refusal(name)) if (folder / "card.json").is_file() else {}
-    told, file = card.get("weights_sha256"), folder / "model.safetensors"
-    if isinstance(told, str) and hashlib.sha256(reading.content(file, _refusal(name), most=None)).hexdigest() != told:
+    expected, file = card.get("weights_sha256"), folder / "model.safetensors"
+    if (
+        isinstance(expected, str)
+        and hashlib.sha256(reading.content(file, _refusal(name), most=None)).hexdigest() != expected
+    ):
         raise LoadError(
             f"name={name!r}: {file} is damaged: its SHA-256 is not the one in its card. Install the package anew, or"
             " get the folder again."

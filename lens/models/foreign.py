@@ -72,10 +72,12 @@ def user_hooks(model: Any) -> list[Foreign]:
     ``model``: a ``TransformerBridge`` or any torch module. Old-style pruning and weight norm of ``torch.nn.utils``
     count as the person's.
     """
-    found = [Foreign(name, "the hook", hook) for name, module in modules_of(model) for hook in hooks_on(module)]
+    hooks_of_users = [
+        Foreign(name, "the hook", hook) for name, module in modules_of(model) for hook in hooks_on(module)
+    ]
     for hooks in (nn.modules.module._global_forward_hooks, nn.modules.module._global_forward_pre_hooks):
-        found += [Foreign("every module", "the hook", hook) for hook in hooks.values() if not of_library(hook)]
-    return found
+        hooks_of_users += [Foreign("every module", "the hook", hook) for hook in hooks.values() if not of_library(hook)]
+    return hooks_of_users
 
 
 def hooks_on(module: nn.Module) -> list[Any]:
@@ -93,18 +95,18 @@ def hooks_on(module: nn.Module) -> list[Any]:
 
 def replaced_methods(model: Any) -> list[Foreign]:
     """Methods of a model's modules that somebody replaced: on an object, or on a library's class."""
-    found: list[Foreign] = []
+    methods: list[Foreign] = []
     classes: dict[type, None] = {}
     for name, module in modules_of(model):
         for attribute, value in module.__dict__.items():
             if attribute not in MODULE_INTERNAL and _overrides(module, attribute, value) and not of_library(value):
-                found.append(Foreign(name, f"the replaced {attribute}", value))
+                methods.append(Foreign(name, f"the replaced {attribute}", value))
         classes[type(module)] = None
     for kind in classes:
-        found += [
+        methods += [
             Foreign(f"class {kind.__name__}", f"the replaced {method}", function) for method, function in _patched(kind)
         ]
-    return found
+    return methods
 
 
 def _overrides(module: nn.Module, attribute: str, value: Any) -> bool:

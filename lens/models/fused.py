@@ -57,15 +57,15 @@ def fused_layers(core: nn.Module) -> tuple[list[Fused], set[int]]:
     """
     if "_mnemoscope_parameters" not in core.__dict__:
         return [], set()
-    kept = core.__dict__.get(_REMEMBERED)
+    cached = core.__dict__.get(_REMEMBERED)
     mark = tuple(id(value) for value in core.parameters())
-    if kept is None or kept[0] != mark:
+    if cached is None or cached[0] != mark:
         copies = core.__dict__["_mnemoscope_parameters"][1]
         untouched = {id(value) for value, version in copies if value._version == version}
-        found, lost = [], set()
+        layers, lost = [], set()
         for component, split, parts in _components(core):
-            made = _followed(component, split, parts)
-            if made is None or (all(id(part.weight) in untouched for part in parts) and not made.consistent()):
+            layer = _followed(component, split, parts)
+            if layer is None or (all(id(part.weight) in untouched for part in parts) and not layer.consistent()):
                 size = sum(part.weight.numel() for part in parts)
                 lost |= {id(part) for part in parts} | {
                     id(module)
@@ -73,10 +73,10 @@ def fused_layers(core: nn.Module) -> tuple[list[Fused], set[int]]:
                     if isinstance(getattr(module, "weight", None), nn.Parameter) and module.weight.numel() >= size
                 }
             else:
-                found.append(made)
-        kept = mark, found, lost
-        core.__dict__[_REMEMBERED] = kept
-    return kept[1], kept[2]
+                layers.append(layer)
+        cached = mark, layers, lost
+        core.__dict__[_REMEMBERED] = cached
+    return cached[1], cached[2]
 
 
 def _components(core: nn.Module) -> Iterator[tuple[nn.Module, Any, list[Any]]]:

@@ -74,9 +74,9 @@ def digest(value: Any) -> str:
     Raises:
         Unidentified: something in it has no content to compare.
     """
-    made = hashlib.sha256()
-    _feed(value, made.update, {}, 0)
-    return made.hexdigest()[:16]
+    sha256 = hashlib.sha256()
+    _feed(value, sha256.update, {}, 0)
+    return sha256.hexdigest()[:16]
 
 
 #: How a part is fed: as a line of text, as bytes, or as another value.

@@ -137,8 +137,8 @@ def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, va
         for cell in grid.cells(i, base_runs[0][k]):
             layer = grid.layers[cell.index[0]]
             site = cell.edits[0].site
-            found = sum(_pick(part, runs, k, site).item() for part, runs in zip(estimate[layer], base_runs))
-            values.value[(i, *cell.index)] = values.base[i] + found
+            effect = sum(_pick(part, runs, k, site).item() for part, runs in zip(estimate[layer], base_runs))
+            values.value[(i, *cell.index)] = values.base[i] + effect
 
 
 def _summed(product: torch.Tensor, site: str) -> torch.Tensor:

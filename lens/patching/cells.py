@@ -59,7 +59,7 @@ def explain_cell(
     """
     decoder, measure = Model.of(model), resolve(metric)
     encoded = encode(model, pair)
-    axis = [name for name, given in (("head", head), ("expert", expert)) if given is not None]
+    axis = [name for name, number in (("head", head), ("expert", expert)) if number is not None]
     over = ("layer", *axis, "position")
     grid = Grid.make(
         decoder,

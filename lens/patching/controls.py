@@ -29,7 +29,7 @@ def shuffled_pairs(
     Raises:
         PatchError: a pair without a partner; the message says which.
     """
-    encoded, rng, made = encode_all(model, pairs), np.random.default_rng(seed), []
+    encoded, rng, shuffled = encode_all(model, pairs), np.random.default_rng(seed), []
     pool = pairs if pool is None else pool
     others = encode_all(model, pool)
     for i, (pair, mine) in enumerate(zip(pairs, encoded)):
@@ -49,10 +49,10 @@ def shuffled_pairs(
                 " of the pool; give a pool with more pairs of its kind."
             )
         other = partners[rng.integers(len(partners))]
-        made.append(
+        shuffled.append(
             dataclasses.replace(pair, clean=other.clean, spans=other.spans, label=f"{pair.label} from {other.label}")
         )
-    return made
+    return shuffled
 
 
 @door(PatchError)
@@ -64,7 +64,7 @@ def random_prompts(model: Any, pairs: Sequence[Pair], *, seed: Seed = 0, tries: 
     Raises:
         PatchError: no prompt of that many tokens was found in ``tries`` draws.
     """
-    tokenizer, rng, made = tokenizer_of(model), np.random.default_rng(seed), []
+    tokenizer, rng, prompts = tokenizer_of(model), np.random.default_rng(seed), []
     words = _words(tokenizer)
     if not words:
         raise PatchError(
@@ -79,21 +79,21 @@ def random_prompts(model: Any, pairs: Sequence[Pair], *, seed: Seed = 0, tries: 
             spans = {}
             candidate = dataclasses.replace(pair, clean=text, spans={}, label=f"{pair.label} from random words")
             try:
-                found = encode(model, candidate)
+                candidate_ids = encode(model, candidate)
                 for name in pair.spans:
-                    spans[name] = "".join(found.clean_tokens[p] for p in mine.positions[name]).strip()
-                found = encode(model, dataclasses.replace(candidate, spans=spans))
+                    spans[name] = "".join(candidate_ids.clean_tokens[p] for p in mine.positions[name]).strip()
+                candidate_ids = encode(model, dataclasses.replace(candidate, spans=spans))
             except PromptError:
                 continue
-            if all(found.positions[name] == mine.positions[name] for name in pair.spans):
-                made.append(found.pair)
+            if all(candidate_ids.positions[name] == mine.positions[name] for name in pair.spans):
+                prompts.append(candidate_ids.pair)
                 break
         else:
             raise PatchError(
                 f"pairs[{i}] ({pair.label or pair.clean!r}): no prompt of {len(mine)} random words was found in {tries}"
                 " tries; raise tries."
             )
-    return made
+    return prompts
 
 
 def _words(tokenizer: Any) -> list[str]:

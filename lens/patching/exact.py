@@ -197,7 +197,7 @@ def run_exact(
     def label(v, alone=single):
         return _labelled(grid, encoded, v, direction, alone, record)
 
-    def held(ds, v):
+    def fill(ds, v):
         base, source = ("corrupted", "clean") if direction == "denoise" else ("clean", "corrupted")
         v.value[...], v.base[...], v.source[...] = ds.value.values, ds[base].values, ds[source].values
 
@@ -219,7 +219,7 @@ def run_exact(
         # a store always has a prompt axis
         store=None if store is None else lambda template: SweepStore(store, template),
         stored=lambda v: label(v, False),
-        held=held,
+        fill=fill,
         share=share,
         memory_mb=memory_mb,
         progress=progress,

@@ -35,7 +35,7 @@ def _names(resolved: Sequence[Sequence[tuple[str, tuple[int, ...]]]], positions:
     """Labels of the position axis: names where names were asked for, or as asked where the tokens differ between pairs;
     else None (numbers).
     """
-    labels = [[n for n, _ in found] for found in resolved]
+    labels = [[n for n, _ in groups] for groups in resolved]
     same = all(row == labels[0] for row in labels)
     if same:
         return None if all(n.isdigit() for n in labels[0]) else labels[0]

@@ -191,8 +191,8 @@ class _Job:
                 score([b[k] for b in bases]).item(),
                 score([s[k] for s in sources]).item(),
             )
-            found = score([torch.stack(e[k]) for e in ends]).cpu().numpy()
-            for (l, h), v in zip(self.senders, found):
+            scores = score([torch.stack(e[k]) for e in ends]).cpu().numpy()
+            for (l, h), v in zip(self.senders, scores):
                 values.value[i, self.axis.index(l), h] = v
 
     def _received(self, batch, base: Runs, source: Runs, reads) -> list[list[torch.Tensor]]:

@@ -72,23 +72,23 @@ def summary(
     record = results.provenance(ds)
     units, note = clusters(cluster, ds.sizes["prompt"], fields(ds, record), GUESS)
     bounds = effect_bounds(x.attrs.get("units", ""))
-    found, about = tested(
+    tests, about = tested(
         x.values, units, level=level, resamples=resamples, flips=flips, method=method, seed=seed, bounds=bounds
     )
-    made = xr.Dataset(
-        {k: (x.dims[1:], v) for k, v in found.items()}, {c: ds[c] for c in ds.coords if "prompt" not in ds[c].dims}
+    table = xr.Dataset(
+        {k: (x.dims[1:], v) for k, v in tests.items()}, {c: ds[c] for c in ds.coords if "prompt" not in ds[c].dims}
     )
-    made["units"] = ((), note)
+    table["units"] = ((), note)
     if {"clean", "corrupted"} <= set(ds.data_vars):
         effect = ds["effect"].mean("prompt")
         # of the prompts that have the cell
         gap = (ds["clean"] - ds["corrupted"]).where(ds["effect"].notnull())
         sign = -1 if record.get("call", {}).get("direction") == "noise" else 1
-        made["mean_normalized"] = effect / (sign * gap.mean("prompt"))
+        table["mean_normalized"] = effect / (sign * gap.mean("prompt"))
     for k in ("mean", "low", "high"):
-        made[k].attrs["units"] = ds[variable].attrs.get("units", "")
+        table[k].attrs["units"] = ds[variable].attrs.get("units", "")
     return results.stamp(
-        made,
+        table,
         {
             **record,
             "kind": "summary",

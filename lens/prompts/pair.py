@@ -76,9 +76,9 @@ class Pair:
         for _ in range(occurrence):
             begin = self.clean.find(text, begin + len(text) if begin >= 0 else 0)
             if begin < 0:
-                found = self.clean.count(text)
+                count = self.clean.count(text)
                 raise PromptError(
-                    f"spans[{name!r}]: {text!r} occurs {found} time{'' if found == 1 else 's'} in `clean`, but "
+                    f"spans[{name!r}]: {text!r} occurs {count} time{'' if count == 1 else 's'} in `clean`, but "
                     f"occurrence {occurrence} is asked for; `clean` is {self.clean!r}"
                 )
         begin += len(self.start)

@@ -35,12 +35,12 @@ def row_numbers(value: Any, n: int, name: str = "index") -> np.ndarray:
     expected = (
         f"numbers of rows, an array of whole numbers from 0 to {n - 1}, or a truth value for each of the {n} rows"
     )
-    held = array(value, name, expected, "biu")
-    if held.dtype.kind == "b":
-        held = np.flatnonzero(held) if held.shape == (n,) else np.full(1, n)
-    if held.ndim != 1 or (len(held) and (int(held.max()) >= n or int(held.min()) < -n)):
+    numbers = array(value, name, expected, "biu")
+    if numbers.dtype.kind == "b":
+        numbers = np.flatnonzero(numbers) if numbers.shape == (n,) else np.full(1, n)
+    if numbers.ndim != 1 or (len(numbers) and (int(numbers.max()) >= n or int(numbers.min()) < -n)):
         raise ProvenanceError(unfit(name, value, expected))
-    return held.astype(np.int64)
+    return numbers.astype(np.int64)
 
 
 class TokenType(Fitting):
@@ -66,17 +66,17 @@ class _Asked(Fitting):
             value = value.model if type(value).__name__ == "Reference" else value
         if isinstance(value, str):
             return bool(Text(filled=True).take(value).strip())
-        return not isinstance(value, type) and what(value) is not None
+        return not isinstance(value, type) and kind_of(value) is not None
 
 
-def what(subject: Any) -> str | None:
+def kind_of(subject: Any) -> str | None:
     """How a subject is asked: "table" of scores, "values" of rows, "logprobs" or "draws" of an interface, "model"; None
     where it cannot be.
     """
-    return tried(_what, subject)
+    return tried(_kind_of, subject)
 
 
-def _what(subject: Any) -> str | None:
+def _kind_of(subject: Any) -> str | None:
     if hasattr(subject, "nll") and hasattr(subject, "row_id"):
         return "table"
     if isinstance(subject, (np.ndarray, list, tuple)) or hasattr(subject, "to_numpy"):
@@ -92,7 +92,7 @@ def can(subject: Any, method: str) -> bool:
     return tried(lambda given: callable(getattr(given, method, None)), subject, False)
 
 
-#: A model, its name, scores, or an interface; see `what`.
+#: A model, its name, scores, or an interface; see `kind_of`.
 Asked = Annotated[Any, _Asked()]
 TokenDtype = Annotated[Any, TokenType()]
 

@@ -144,7 +144,7 @@ class Joined:
                 runs[-1].append(i)
             else:
                 runs.append([i])
-        found: list[bytes | None] = [None] * len(spans)
+        chunks: list[bytes | None] = [None] * len(spans)
 
         def fetch(run: list[int]) -> None:
             base, end = spans[run[0]][0], spans[run[-1]][1]
@@ -157,11 +157,11 @@ class Joined:
                         fetch([i])
                 return
             for i in run:
-                found[i] = content[spans[i][0] - base : spans[i][1] - base]
+                chunks[i] = content[spans[i][0] - base : spans[i][1] - base]
 
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(fetch, runs))
-        return found
+        return chunks
 
     def _read(self, start: int, stop: int) -> bytes:
         pieces = []

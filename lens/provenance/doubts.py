@@ -38,9 +38,9 @@ class Doubt:
 
 def of_transcript(t: Order) -> list[Doubt]:
     """What rows and positions show by themselves; no model is asked."""
-    found, n = [], len(t)
+    doubts, n = [], len(t)
     if not t.shuffled_as:
-        found.append(
+        doubts.append(
             Doubt(
                 "nobody declared how the order was drawn (shuffled_as): every p-value assumes that rows of a group"
                 " were put in random order, each arrangement"
@@ -56,10 +56,10 @@ def of_transcript(t: Order) -> list[Doubt]:
                 "give the exchange groups within which rows were shuffled, or use the data of a shuffled"
                 f" run{own}"
             )
-            found.append(Doubt(text, f"the order does not look shuffled ({name})", ALL))
-    found += _copies(t)
+            doubts.append(Doubt(text, f"the order does not look shuffled ({name})", ALL))
+    doubts += _copies(t)
     if (p := share_tokens(t)) < DOUBT:
-        found.append(
+        doubts.append(
             Doubt(
                 f"rows that stand side by side in the order share more tokens than others do (p = {p:.2g}), as"
                 " chunks of one document do. Rows that were"
@@ -69,9 +69,9 @@ def of_transcript(t: Order) -> list[Doubt]:
             )
         )
     if t.kind == "key":
-        found += _keys(t)
+        doubts += _keys(t)
     if t.epochs > 1:
-        found.append(
+        doubts.append(
             Doubt(
                 f"{t.epochs} epochs: each row's positions are permuted together. Choose one epoch with"
                 " transcript.epoch(k) only before scores are seen"
@@ -80,28 +80,28 @@ def of_transcript(t: Order) -> list[Doubt]:
     one_shuffle = t.kind == "rank" and t.epochs == 1 and len(np.unique(t.group)) == 1
     if one_shuffle and t.about.get("complete", False) and np.ptp(t.position) != n - 1:
         ends = f"{t.position.min():g} to {t.position.max():g}"
-        found.append(Doubt(f"ranks run from {ends} for {n} rows: rows are missing from the transcript"))
+        doubts.append(Doubt(f"ranks run from {ends} for {n} rows: rows are missing from the transcript"))
     lost = t.about.get("lost")
     if lost and lost.get("rows"):
         where = "; ".join(lost.get("where", []))
-        found.append(Doubt(f"{lost['rows']} rows could not be read and are left out: {where}"))
-    return found
+        doubts.append(Doubt(f"{lost['rows']} rows could not be read and are left out: {where}"))
+    return doubts
 
 
 def _copies(t: Order) -> list[Doubt]:
     if t.tokens is None or not (copies := t.copies()):
         return []
-    told = f"{copies} of {len(t)} rows have the same tokens as another row at another position."
+    note = f"{copies} of {len(t)} rows have the same tokens as another row at another position."
     p, near = assumptions.equals_together(t.digests(), _first(t))
     if p < DOUBT:
         text = (
-            f"{told} {near} of them stand side by side (p = {p:.2g}): copies were shuffled together and are one unit."
+            f"{note} {near} of them stand side by side (p = {p:.2g}): copies were shuffled together and are one unit."
             " Use transcript.one_copy()"
         )
         return [Doubt(text, "equal rows stand side by side: copies were shuffled together", ALL)]
     return [
         Doubt(
-            f"{told} This is harmless where each copy was shuffled by itself; where copies were shuffled together, use"
+            f"{note} This is harmless where each copy was shuffled by itself; where copies were shuffled together, use"
             " transcript.one_copy()"
         )
     ]
@@ -110,7 +110,7 @@ def _copies(t: Order) -> list[Doubt]:
 def _keys(t: Order) -> list[Doubt]:
     """Keys must be uniform, and independent of each other over epochs too; the permutation p needs neither."""
     columns = t.position.reshape(len(t), -1)
-    found = []
+    doubts = []
     p, equal = assumptions.epochs_alike(columns)
     if equal:
         text = (
@@ -124,7 +124,7 @@ def _keys(t: Order) -> list[Doubt]:
             f"the keys of different epochs go together (p = {p:.2g}): the key bound and the e-value take them as"
             " independent. Use transcript.epoch(0)"
         )
-        found.append(Doubt(text, "keys of different epochs go together", KEYS))
+        doubts.append(Doubt(text, "keys of different epochs go together", KEYS))
     uniform = min(1.0, columns.shape[1] * min(assumptions.spread_evenly(column) for column in columns.T))
     if uniform < DOUBT:
         text = (
@@ -132,7 +132,7 @@ def _keys(t: Order) -> list[Doubt]:
             " the permutation p does not. Give the"
             " keys as they were drawn, or kind='rank'"
         )
-        found.append(Doubt(text, "keys are not uniform", KEYS))
+        doubts.append(Doubt(text, "keys are not uniform", KEYS))
     step = assumptions.grid_step(columns[:, 0])
     if step > 2e-7:
         text = (
@@ -140,8 +140,8 @@ def _keys(t: Order) -> list[Doubt]:
             " so that the key bound and the e-value"
             " are conservative in simulation but not by proof. Nothing is lost but strength; kind='rank' is exact"
         )
-        found.append(Doubt(text, "keys lie on a grid, as ranks do: conservative, without proof", KEYS))
-    return found
+        doubts.append(Doubt(text, "keys lie on a grid, as ranks do: conservative, without proof", KEYS))
+    return doubts
 
 
 def share_tokens(t: Order) -> float:
@@ -186,35 +186,35 @@ def of_scores(run, score: np.ndarray, z: float) -> list[Doubt]:
     t = run.transcript
     at, group = t.position[run.index], t.group[run.index]
     first = at if at.ndim == 1 else at[:, 0]
-    found = []
+    doubts = []
     for one, line in zip(run.references, run.others):
         own = assumptions.goes_with(line, at, group) if np.ptp(line) > 0 else 0.0
         p = float(2 * stats.norm.sf(abs(own)))
         if p < DOUBT:
-            told = ", though it is declared to have been trained in another (shares_order=False)"
-            told = told if one.shares_order is False else ""
+            declared = ", though it is declared to have been trained in another (shares_order=False)"
+            declared = declared if one.shares_order is False else ""
             text = (
                 f"the loss of the reference {one.name!r} by itself {'falls' if own < 0 else 'rises'} with the order"
                 f" (z = {own:.1f}, p = {p:.2g})"
-                + told
+                + declared
                 + ". Either it was trained in this order, or the order was not drawn at random and hard rows stand"
                 " together (a curriculum, a shuffle"
                 " buffer): an innocent suspect would be flagged. Use a reference of another order, and the data of a"
                 " shuffled run"
             )
             reason = f"the loss of reference {one.name} goes with the order by itself"
-            found.append(Doubt(text, reason, ALL, refuse=p < REFUSAL))
+            doubts.append(Doubt(text, reason, ALL, refuse=p < REFUSAL))
     if run.references and run.statistic != "none" and z > 0:
-        found += _rises(run, z, float(stats.norm.sf(z)))
-    found += _missing(run)
+        doubts += _rises(run, z, float(stats.norm.sf(z)))
+    doubts += _missing(run)
     if len(np.unique(group)) > 1 and (p := assumptions.groups_by_outcome(score, first, group)) < DOUBT:
         text = (
             f"groups go with the order and, within it, with the scores (p = {p:.2g}): groups that were named after"
             " positions and scores make any p small. Give"
             " the groups as the trainer knew them before the training, or test one source at a time"
         )
-        found.append(Doubt(text, "groups go with scores within the order", ALL, refuse=p < REFUSAL))
-    return found + _neighbours(run, first, group)
+        doubts.append(Doubt(text, "groups go with scores within the order", ALL, refuse=p < REFUSAL))
+    return doubts + _neighbours(run, first, group)
 
 
 def _rises(run, z: float, p: float) -> list[Doubt]:
@@ -263,7 +263,7 @@ def _neighbours(run, first: np.ndarray, group: np.ndarray) -> list[Doubt]:
     """Rows placed together: equal scores side by side, and losses that are alike among neighbours (of the references,
     which did not see the order).
     """
-    t, found = run.transcript, []
+    t, doubts = run.transcript, []
     if t.tokens is None and run.title == "provenance query":
         p, near = assumptions.equals_together(np.unique(run.suspect, return_inverse=True)[1], first)
         if p < DOUBT:
@@ -272,7 +272,7 @@ def _neighbours(run, first: np.ndarray, group: np.ndarray) -> list[Doubt]:
                 " that were shuffled together have: they are"
                 " one unit. Keep one row of each copy"
             )
-            found.append(Doubt(text, "equal scores stand side by side: copies were shuffled together", ALL))
+            doubts.append(Doubt(text, "equal scores stand side by side: copies were shuffled together", ALL))
     values = run.others.mean(axis=0) if len(run.others) else run.suspect
     labels, counts = np.unique(group, return_counts=True)
     parts = labels[np.argsort(-counts, kind="stable")][:20]
@@ -287,8 +287,8 @@ def _neighbours(run, first: np.ndarray, group: np.ndarray) -> list[Doubt]:
             " copies that were placed together have:"
             " rows that were placed together are one unit. Use one row of each document"
         )
-        found.append(Doubt(text, "neighbouring rows have like losses: they were not placed one by one", ALL))
-    return found
+        doubts.append(Doubt(text, "neighbouring rows have like losses: they were not placed one by one", ALL))
+    return doubts
 
 
 # ---- what only the person can know -----------------------------------------------------------------------------------
@@ -306,15 +306,15 @@ def conditions(run) -> list[str]:
         what = "the rows" if groups else "the whole file at once (no buffer, no shards one after another)"
         drawn = f"the trainer shuffled {what}{within}"
     drawn += ", each row placed on its own and not with its document or its copies"
-    found = [drawn]
+    assumed = [drawn]
     if run.references:
         names = " and ".join(one.name for one in run.references)
-        told = " (declared)" if all(one.shares_order is False for one in run.references) else ""
-        found.append(f"{names} {'was' if len(run.references) == 1 else 'were'} not trained in this order{told}")
-    found.append("nobody else, on whose model the suspect may rest, trained on a part of this file in this order")
+        declared = " (declared)" if all(one.shares_order is False for one in run.references) else ""
+        assumed.append(f"{names} {'was' if len(run.references) == 1 else 'were'} not trained in this order{declared}")
+    assumed.append("nobody else, on whose model the suspect may rest, trained on a part of this file in this order")
     chosen = "rows, groups, statistic, weights and seed were chosen before any score was seen"
-    found.append(f"{chosen}, and this is the only look")
-    return found
+    assumed.append(f"{chosen}, and this is the only look")
+    return assumed
 
 
 def refuse(doubts: list[Doubt]) -> None:

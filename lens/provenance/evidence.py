@@ -28,11 +28,11 @@ def result_of(run, status: str, draws: int | None = None) -> QueryResult:
     transcript, n = run.transcript, len(run.index)
     alpha = 1 - run.level
     if n < 4:
-        kept = f" ({run.bad} of {run.done} rows have no finite score)" if run.bad else ""
+        lost = f" ({run.bad} of {run.done} rows have no finite score)" if run.bad else ""
         if status == "partial":
             return _empty(run)
         raise ProvenanceError(
-            f"n = {n} rows with scores{kept}; expected at least 4. With n rows in any order no p is below 1/n!: at most"
+            f"n = {n} rows with scores{lost}; expected at least 4. With n rows in any order no p is below 1/n!: at most"
             f" level {1 - 1 / math.factorial(max(n, 1)):.3g} can be reached"
         )
     if np.ptp(run.suspect) == 0 and status != "partial":
@@ -197,14 +197,14 @@ def _published(score, position) -> PValue:
     """Spearman's two-sided Student approximation, exchange groups and epochs unheeded: what the paper prints."""
     from scipy import stats
 
-    found = stats.spearmanr(score, position if position.ndim == 1 else position.mean(axis=1))
-    p = float(found.pvalue)
+    test = stats.spearmanr(score, position if position.ndim == 1 else position.mean(axis=1))
+    p = float(test.pvalue)
     return PValue(
         p if math.isfinite(p) else 1.0,
         "approximate",
         len(score),
         "two-sided t of Spearman's rho as published",
-        float(found.statistic),
+        float(test.statistic),
         "two-sided",
     )
 
@@ -257,13 +257,13 @@ def _assumed(run) -> list[str]:
 
 
 def _warnings(run, status: str, group, doubts, look) -> list[str]:
-    found = list(run.notes)
+    warnings = list(run.notes)
     if not run.references and run.title == "provenance query":
-        found.append(
+        warnings.append(
             "no reference: how hard a row is swamps what training left, so power is small. Give a model that did not"
             " see this order"
         )
-    found += [
+    warnings += [
         f"reference {one.name}: nobody declared whether it shares the transcript's order (shares_order=None). If it"
         " does, an innocent suspect is flagged and p means nothing"
         for one in run.references
@@ -271,12 +271,12 @@ def _warnings(run, status: str, group, doubts, look) -> list[str]:
     ]
     if run.bad:
         share = run.bad / run.done
-        found.append(
+        warnings.append(
             f"{run.bad} of {run.done} rows have a NaN or infinite score and are left out"
             + (". So many: look at the scorer" if share > SHARE_BAD else "")
         )
     if look is not None and look.number > 1:
-        found.append(
+        warnings.append(
             f"look {look.number} at this suspect in this order"
             + (f" of {look.planned} planned: p times {look.planned} holds for all of them" if look.planned else "")
             + (
@@ -289,21 +289,21 @@ def _warnings(run, status: str, group, doubts, look) -> list[str]:
             )
         )
     if status == "stopped":
-        found.append(
+        warnings.append(
             f"stopped when e reached {run.stop_at:g}: only e and its p are guaranteed; permutation and key p hold for a"
             " number of rows fixed beforehand"
         )
     elif status == "interrupted":
-        found.append("stopped by hand: only e and its p are guaranteed at such a stop")
+        warnings.append("stopped by hand: only e and its p are guaranteed at such a stop")
     sizes = np.unique(group, return_counts=True)[1]
     if len(sizes) > 1 and (alone := int((sizes == 1).sum())):
-        found.append(f"{alone} rows are alone in their exchange group and carry no evidence")
+        warnings.append(f"{alone} rows are alone in their exchange group and carry no evidence")
     if len(sizes) > 20 and run.transcript.kind != "key":
-        found.append(
+        warnings.append(
             f"{whole(len(sizes))} exchange groups: the e-value bets in each by itself and is weak; the permutation p"
             " is not"
         )
-    return found + [one.text for one in doubts]
+    return warnings + [one.text for one in doubts]
 
 
 def _empty(run) -> QueryResult:

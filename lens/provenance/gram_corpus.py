@@ -68,20 +68,20 @@ def shards(corpus: Any) -> list[Shard]:
     return [shard_of(c, f"corpus[{i}]" if listed is corpus else "corpus") for i, c in enumerate(listed)]
 
 
-def shard_of(given: Any, name: str = "corpus") -> Shard:
+def shard_of(source: Any, name: str = "corpus") -> Shard:
     """An array, a list of tokens or rows, or a path as a shard. Raises ProvenanceError."""
-    if isinstance(given, Shard):
-        return replace(given, source=_source(given.source, f"{name}: source"))
-    return Shard(_source(given, name))
+    if isinstance(source, Shard):
+        return replace(source, source=_source(source.source, f"{name}: source"))
+    return Shard(_source(source, name))
 
 
-def _source(given: Any, name: str) -> Any:
-    if isinstance(given, (str, os.PathLike)):
-        return PathLike().of(given, name, ProvenanceError)
-    if isinstance(given, np.ndarray) and given.dtype.kind in "iu":
-        return given
+def _source(corpus: Any, name: str) -> Any:
+    if isinstance(corpus, (str, os.PathLike)):
+        return PathLike().of(corpus, name, ProvenanceError)
+    if isinstance(corpus, np.ndarray) and corpus.dtype.kind in "iu":
+        return corpus
     return array(
-        given,
+        corpus,
         name,
         "tokens: an integer array [rows, length] or [tokens], the path of a file of them, a Shard, or a list of these",
         "iu",

@@ -20,7 +20,7 @@ from lens.provenance.arguments import documents_of, gram_sizes
 from lens.provenance.errors import ProvenanceError
 from lens.provenance.gram_corpus import opened, shard_of
 from lens.provenance.gram_matches import assemble
-from lens.provenance.gram_scan import Found, Grams
+from lens.provenance.gram_scan import Grams, Occurrences
 
 #: Tokens that are copied at a time.
 COPY = 1 << 24
@@ -70,14 +70,14 @@ class LocalIndex:
             )
         text, table, mark = folder / _TEXT, folder / _TABLE, folder / "about.json"
         if mark.is_file():
-            kept = reading.json_file(mark, _refusal(folder))
-            if any(kept.get(n) != about[n] for n in about):
+            card = reading.json_file(mark, _refusal(folder))
+            if any(card.get(n) != about[n] for n in about):
                 raise ProvenanceError(
                     f"folder={str(folder)!r} holds the index of another corpus or row length; give another folder, or"
                     " delete it."
                 )
-            _require_whole(folder, kept)
-            return cls(_mapped(engine, folder, kept), kept)
+            _require_whole(folder, card)
+            return cls(_mapped(engine, folder, card), card)
         top = max(int(flat[a : a + COPY].max()) for a in range(0, flat.size, COPY))
         if top >= 1 << 16:
             raise ProvenanceError(
@@ -92,7 +92,7 @@ class LocalIndex:
                     for a in range(0, flat.size, COPY):
                         file.write(np.ascontiguousarray(flat[a : a + COPY], dtype="<u2").tobytes())
                 engine.MemmapIndex.build(str(part / text.name), str(part / table.name), about["vocabulary"], False)
-                about["files"] = {name: _told(part / name) for name in (text.name, table.name)}
+                about["files"] = {name: _size_and_hash(part / name) for name in (text.name, table.name)}
                 (part / mark.name).write_text(json.dumps(about), encoding="utf-8")
         except OSError as error:
             if mark.is_file():  # another process built it meanwhile
@@ -116,28 +116,28 @@ class LocalIndex:
         documents, (low, high) = documents_of(text), gram_sizes(k)
         most, length = max_count, self.about["row_length"]
         grams = Grams.of(documents, low, high)
-        found, spots = Found(grams, most), {}
+        occurrences, spots = Occurrences(grams, most), {}
         parent = np.ones(grams.count[low], bool)
         with reading.no_panic(ProvenanceError, "the index failed in a look-up; delete its folder, and build it anew"):
             for level in range(low, high + 1):
                 first = self._first(grams, level)
                 # a gram can occur only where the shorter one before it does
-                alive = parent if level == low else found.count[level - 1][grams.keys[level] >> 32] > 0
+                alive = parent if level == low else occurrences.count[level - 1][grams.keys[level] >> 32] > 0
                 for g in np.flatnonzero(alive):
                     query = grams.text[first[g] : first[g] + level]
                     if query.max() >= 1 << 16:
                         continue
                     spots[level, int(g)] = query.tolist()
-                    found.count[level][g] = self._count(spots[level, int(g)], level, across)
-            wanted = grams.wanted(found.count)
+                    occurrences.count[level][g] = self._count(spots[level, int(g)], level, across)
+            wanted = grams.wanted(occurrences.count)
             for (level, gram), query in spots.items():
-                if wanted[level][gram] and 0 < found.count[level][gram] <= most:
+                if wanted[level][gram] and 0 < occurrences.count[level][gram] <= most:
                     rows = self._rows(query, level, across)
-                    found.hold(level, np.full(len(rows), gram, np.int32), rows)
+                    occurrences.hold(level, np.full(len(rows), gram, np.int32), rows)
         rows = -(-self.about["tokens"] // length)
         return assemble(
             grams,
-            found,
+            occurrences,
             {
                 "k": (low, high),
                 "max_count": most,
@@ -177,19 +177,19 @@ def _mapped(engine: Any, folder: Path, about: dict) -> Any:
         return engine.MemmapIndex(str(folder / _TEXT), str(folder / _TABLE), about["vocabulary"])
 
 
-def _told(file: Path) -> dict[str, Any]:
+def _size_and_hash(file: Path) -> dict[str, Any]:
     """The size and SHA-256 of a file."""
     return {"size": file.stat().st_size, "sha256": sha256_file(file)}
 
 
-def _require_whole(folder: Path, kept: dict) -> None:
+def _require_whole(folder: Path, card: dict) -> None:
     """Raises ProvenanceError where the files of an index are not those that were built: a cut one finds fewer places
     and says nothing.
     """
-    refuse, told = _refusal(folder), kept.get("files")
-    if not isinstance(told, dict) or set(told) != {_TEXT, _TABLE} or type(kept.get("vocabulary")) is not int:
+    refuse, files = _refusal(folder), card.get("files")
+    if not isinstance(files, dict) or set(files) != {_TEXT, _TABLE} or type(card.get("vocabulary")) is not int:
         raise refuse(f"{folder} holds an index that does not tell the hashes of its files")
-    for name, about in told.items():
+    for name, about in files.items():
         file = folder / name
         try:
             stat = file.stat()

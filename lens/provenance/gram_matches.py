@@ -9,7 +9,7 @@ from scipy import sparse
 
 from lens.arguments import Count, door
 from lens.provenance.errors import ProvenanceError
-from lens.provenance.gram_scan import Found, Grams, joined
+from lens.provenance.gram_scan import Grams, Occurrences, joined
 
 __all__ = ["Matches", "assemble"]
 
@@ -72,20 +72,20 @@ class Matches:
         )
 
 
-def assemble(grams: Grams, found: Found, about: dict) -> Matches:
+def assemble(grams: Grams, joined_hits: Occurrences, about: dict) -> Matches:
     """The matches of the longest n-gram at every place, from the counts of all of them and the rows of those that are
     kept.
     """
-    found.prune()
-    length = grams.longest(found.count)
+    joined_hits.prune()
+    length = grams.longest(joined_hits.count)
     occurrences = np.zeros(len(length), np.int64)
     weights, counts, row_of = (
         None,
         None,
-        {k: (joined(found.gram[k], np.int32), joined(found.row[k], np.int64)) for k in found.count},
+        {k: (joined(joined_hits.gram[k], np.int32), joined(joined_hits.row[k], np.int64)) for k in joined_hits.count},
     )
     rows = np.unique(np.concatenate([r for _, r in row_of.values()]))
-    for k, count in found.count.items():
+    for k, count in joined_hits.count.items():
         at = np.flatnonzero(length == k)
         gram = grams.ids[k][at]
         occurrences[at] = count[gram]

@@ -91,7 +91,7 @@ class Grams:
 
 
 @dataclass(eq=False)
-class Found:
+class Occurrences:
     """Occurrences of every gram in what was read: `count[k]` int64 by number; `gram[k]`, `row[k]`: one entry an
     occurrence of those that are kept.
 
@@ -115,9 +115,9 @@ class Found:
     def add(self, k: int, gram: np.ndarray, row: np.ndarray) -> None:
         """Count occurrences of k-grams (by number), and keep the rows of those that are still of use."""
         np.add.at(self.count[k], gram, 1)
-        kept = self.keep[k][gram]
-        if kept.any():
-            self.hold(k, gram[kept], row[kept])
+        wanted = self.keep[k][gram]
+        if wanted.any():
+            self.hold(k, gram[wanted], row[wanted])
         if self.held > self.limit:
             self.prune()
 
@@ -138,7 +138,7 @@ class Found:
             self.held += int(chosen.sum())
         self.limit = max(HITS, 2 * self.held)
 
-    def merge(self, other: "Found") -> None:
+    def merge(self, other: "Occurrences") -> None:
         """Add what was found in another part, which comes after."""
         for k in self.count:
             self.count[k] += other.count[k]
@@ -221,7 +221,9 @@ class Scanner:
             code *= MULTIPLIER
         return code
 
-    def scan(self, tokens: Tokens, starts: int, first: int, row_length: int, across: bool, found: Found) -> None:
+    def scan(
+        self, tokens: Tokens, starts: int, first: int, row_length: int, across: bool, occurrences: Occurrences
+    ) -> None:
         """Add the grams that start in the first `starts` of a run of tokens; `first`: the row that begins there.
         `across`: grams may cross the rows' ends.
         """
@@ -231,9 +233,11 @@ class Scanner:
             here = tokens[begin : begin + size + self.pad]
             buffer[: len(here)] = here
             buffer[len(here) :] = 0
-            self._chunk(buffer, min(size, starts - begin), len(tokens) - begin, begin, first, row_length, across, found)
+            self._chunk(
+                buffer, min(size, starts - begin), len(tokens) - begin, begin, first, row_length, across, occurrences
+            )
 
-    def _chunk(self, buffer, size, left, begin, first, row_length, across, found) -> None:
+    def _chunk(self, buffer, size, left, begin, first, row_length, across, occurrences) -> None:
         """`size`: places where a gram may start; `left`: tokens from the first of them to the end of the run."""
         at = self._candidates(buffer, size)
         at = at[at + self.grams.low <= left]
@@ -259,7 +263,7 @@ class Scanner:
                 at, gram, row, room = at[inside], gram[inside], row[inside], room[inside]
             if not len(at):
                 return
-            found.add(k, gram, row)
+            occurrences.add(k, gram, row)
 
     def _candidates(self, buffer: np.ndarray, size: int) -> np.ndarray:
         """Places where the shortest gram may start, each once, in no order."""

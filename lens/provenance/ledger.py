@@ -84,9 +84,9 @@ class Ledger:
                 f" be multiplied by {self.planned}. Plan"
                 " more looks beforehand, or use Ledger() whose factor grows with their number"
             )
-        found = Look(number, float(self.planned or number * (number + 1)), question, suspect, mine, self.planned)
-        self.looks.append(found)
-        return found
+        look = Look(number, float(self.planned or number * (number + 1)), question, suspect, mine, self.planned)
+        self.looks.append(look)
+        return look
 
     def __len__(self) -> int:
         return len(self.looks)
@@ -96,22 +96,22 @@ def ledger_of(transcript: Order) -> Ledger:
     """The process's ledger of an order: the same for all transcripts that share many of their rows at the same
     positions.
     """
-    if (kept := transcript.__dict__.get("_ledger")) is not None:
-        return kept
+    if (own := transcript.__dict__.get("_ledger")) is not None:
+        return own
     first = transcript.position if transcript.position.ndim == 1 else transcript.position[:, 0]
-    mine, found = _sketch(transcript.row_id, first), None
+    mine, ledger_of_order = _sketch(transcript.row_id, first), None
     for key, (ledger, theirs) in _known.items():
         if len(mine.items() & theirs.items()) >= min(SHARED, len(mine)):
-            found = ledger
+            ledger_of_order = ledger
             _known.move_to_end(key)
             break
-    if found is None:
-        found = Ledger()
-        _known[id(found)] = (found, mine)
+    if ledger_of_order is None:
+        ledger_of_order = Ledger()
+        _known[id(ledger_of_order)] = (ledger_of_order, mine)
         while len(_known) > REMEMBERED:
             _known.popitem(last=False)
-    transcript.__dict__["_ledger"] = found
-    return found
+    transcript.__dict__["_ledger"] = ledger_of_order
+    return ledger_of_order
 
 
 def question_of(*parts: Any) -> str:

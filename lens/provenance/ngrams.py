@@ -27,7 +27,7 @@ from lens.provenance.errors import ProvenanceError
 from lens.provenance.gram_corpus import Shard, opened, shards
 from lens.provenance.gram_index import LocalIndex
 from lens.provenance.gram_matches import Matches, assemble
-from lens.provenance.gram_scan import Found, Grams, Scanner, Tokens
+from lens.provenance.gram_scan import Grams, Occurrences, Scanner, Tokens
 
 __all__ = ["Matches", "Shard", "join", "local_index"]
 
@@ -77,7 +77,7 @@ def join(
     parts = shards(corpus)
     pieces, lost, rows, length = _plan(parts, row_length)
     grams = Grams.of(documents, low, high)
-    found, status = Found(grams, most), "complete"
+    occurrences, status = Occurrences(grams, most), "complete"
     if not grams.count[low]:
         pieces = []
     from tqdm.auto import tqdm
@@ -92,9 +92,9 @@ def join(
         disable=hidden(progress),
     ) as bar:
         read = 0
-        for piece, part, error in _scanned(grams, most, pieces, found, length, across, count):
+        for piece, part, error in _scanned(grams, most, pieces, occurrences, length, across, count):
             if part is not None:
-                found.merge(part)
+                occurrences.merge(part)
             if error:
                 lost.append(
                     {
@@ -124,7 +124,7 @@ def join(
         "lost_rows": sorted([e["range"] for e in lost] + unread),
         "engine": "stream",
     }
-    return assemble(grams, found, about)
+    return assemble(grams, occurrences, about)
 
 
 @door(ProvenanceError)
@@ -221,21 +221,21 @@ def _merged(lost: list[dict]) -> list[dict]:
     """One entry a shard and reason."""
     out: dict[tuple, dict] = {}
     for e in lost:
-        kept = out.setdefault((e["shard"], e["why"]), {**e, "rows": 0})
-        kept["rows"] += e["rows"]
+        entry = out.setdefault((e["shard"], e["why"]), {**e, "rows": 0})
+        entry["rows"] += e["rows"]
     return list(out.values())
 
 
 def _scanned(
-    grams: Grams, most: int, pieces: list[Piece], found: Found, length: int, across: bool, workers: int
-) -> Iterator[tuple[Piece, Found | None, str]]:
+    grams: Grams, most: int, pieces: list[Piece], occurrences: Occurrences, length: int, across: bool, workers: int
+) -> Iterator[tuple[Piece, Occurrences | None, str]]:
     """Every piece in order, with what it held (None where it was added to `found` itself) and the error that it ended
     with.
     """
     if workers == 1 or len(pieces) < 2:
         scanners: dict = {}
         for piece in pieces:
-            yield piece, None, _scan(grams, piece, length, across, found, scanners)
+            yield piece, None, _scan(grams, piece, length, across, occurrences, scanners)
         return
     # arrays in memory would be copied to every process
     context = multiprocessing.get_context("spawn")
@@ -274,16 +274,16 @@ def _start(grams: Grams, most: int, length: int, across: bool) -> None:
     _WORKER.update(grams=grams, most=most, length=length, across=across, scanners={})
 
 
-def _work(piece: Piece) -> tuple[Found, str]:
-    found = Found(_WORKER["grams"], _WORKER["most"])
+def _work(piece: Piece) -> tuple[Occurrences, str]:
+    occurrences = Occurrences(_WORKER["grams"], _WORKER["most"])
     if piece.source.name == "sent":
         piece = replace(piece, begin=0)
-    error = _scan(_WORKER["grams"], piece, _WORKER["length"], _WORKER["across"], found, _WORKER["scanners"])
-    found.prune()
-    return found, error
+    error = _scan(_WORKER["grams"], piece, _WORKER["length"], _WORKER["across"], occurrences, _WORKER["scanners"])
+    occurrences.prune()
+    return occurrences, error
 
 
-def _scan(grams: Grams, piece: Piece, length: int, across: bool, found: Found, scanners: dict) -> str:
+def _scan(grams: Grams, piece: Piece, length: int, across: bool, occurrences: Occurrences, scanners: dict) -> str:
     """Read one piece into `found`; the error that kept it from that, or ''."""
     try:
         array = opened(piece.source).reshape(-1)
@@ -303,7 +303,7 @@ def _scan(grams: Grams, piece: Piece, length: int, across: bool, found: Found, s
     tail = min(len(array), end + grams.high - 1) if across else end
     stored = array[piece.begin : tail]
     tokens: Tokens = stored if dtype == array.dtype else _Narrowed(stored, dtype)
-    scanners[dtype].scan(tokens, piece.tokens, piece.first, length, across, found)
+    scanners[dtype].scan(tokens, piece.tokens, piece.first, length, across, occurrences)
     return ""
 
 

@@ -80,8 +80,8 @@ def from_pythia(
         index = np.arange(usable)
     else:
         index = _choice(rows, usable, seed)
-        found = source.read_many([(int(i) * width, int(i + 1) * width) for i in index])
-        tokens, index = _whole(found, index, source.faults, about, "<u2")
+        chunks = source.read_many([(int(i) * width, int(i + 1) * width) for i in index])
+        tokens, index = _whole(chunks, index, source.faults, about, "<u2")
     return Transcript(
         tokens,
         index // batch,
@@ -145,23 +145,25 @@ def from_olmo(
             " so the rows after it have no known number. Restore it"
         )
     heads = [known.copy().pop() if part is None else _header(path, http) for part, path in zip(source.sources, parts)]
-    held = np.array([(high - low - head) // width for low, high, head in zip(source.starts, source.starts[1:], heads)])
-    first = np.concatenate([[0], np.cumsum(held)])
+    instances = np.array(
+        [(high - low - head) // width for low, high, head in zip(source.starts, source.starts[1:], heads)]
+    )
+    first = np.concatenate([[0], np.cumsum(instances)])
     if (beyond := instance >= first[-1]).any():
         raise ProvenanceError(
-            f"global_indices names instance {instance[beyond][0]}, and the {len(held)} parts hold {first[-1]} of"
+            f"global_indices names instance {instance[beyond][0]}, and the {len(instances)} parts hold {first[-1]} of"
             f" {chunk} tokens; give all parts in order, and the right {'' if sizes is None else 'sizes, '}chunk and"
             " dtype"
         )
     where = np.searchsorted(first, instance, side="right") - 1
     start = np.array(source.starts)[where] + np.array(heads)[where] + (instance - first[where]) * width
     by_place = np.argsort(start, kind="stable")
-    found = source.read_many([(int(a), int(a) + width) for a in start[by_place]])
-    tokens, kept = _whole(found, by_place, source.faults, about, np.dtype(dtype).newbyteorder("<"))
-    ids = instance[kept] if len(np.unique(instance[kept])) == len(kept) else places[kept]
+    chunks = source.read_many([(int(a), int(a) + width) for a in start[by_place]])
+    tokens, whole = _whole(chunks, by_place, source.faults, about, np.dtype(dtype).newbyteorder("<"))
+    ids = instance[whole] if len(np.unique(instance[whole])) == len(whole) else places[whole]
     return Transcript(
         tokens,
-        places[kept] // batch,
+        places[whole] // batch,
         "step",
         row_id=ids,
         name=name,
@@ -200,19 +202,19 @@ def _choice(rows, total: int, seed: int) -> np.ndarray:
 
 
 def _whole(
-    found: list[bytes | None], index: np.ndarray, faults: list[str], about: dict, dtype
+    chunks: list[bytes | None], index: np.ndarray, faults: list[str], about: dict, dtype
 ) -> tuple[np.ndarray, np.ndarray]:
     """What arrived, as rows of numbers, and its part of `index`; what did not is counted."""
-    there = np.array([content is not None for content in found])
+    there = np.array([content is not None for content in chunks])
     if not there.any():
-        raise ProvenanceError(f"none of {len(found)} rows could be read: {'; '.join(dict.fromkeys(faults))[:500]}")
+        raise ProvenanceError(f"none of {len(chunks)} rows could be read: {'; '.join(dict.fromkeys(faults))[:500]}")
     if not there.all():
         before = about.get("lost", {"rows": 0, "where": []})
         about["lost"] = {
             "rows": before["rows"] + int((~there).sum()),
             "where": [*before["where"], *list(dict.fromkeys(faults))[:FIRST]],
         }
-    values = np.frombuffer(b"".join(content for content in found if content is not None), dtype=dtype)
+    values = np.frombuffer(b"".join(content for content in chunks if content is not None), dtype=dtype)
     return values.reshape(int(there.sum()), -1), np.asarray(index)[there]
 
 

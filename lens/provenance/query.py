@@ -104,7 +104,7 @@ def query(
     )
 
 
-def _known_options(given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def _known_options(options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """The options of scoring. Raises ProvenanceError for a name that is none."""
     import inspect
 
@@ -116,11 +116,11 @@ def _known_options(given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         "draws",
         "places",
     ]
-    if unknown := [name for name in given or () if name not in known]:
+    if unknown := [name for name in options or () if name not in known]:
         raise ProvenanceError(
             unfit("score_options", unknown[0], f"options of lens.scoring.rows.score by name ({', '.join(known)})")
         )
-    return given
+    return options
 
 
 def _scorers(suspect, references, transcript, store, options) -> list:

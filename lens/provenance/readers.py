@@ -167,12 +167,12 @@ def _row(record: dict[str, Any], position: str | None) -> dict[str, Any]:
     tokens = record.get("tokens")
     if tokens is not None and not isinstance(tokens, str):
         try:
-            held = np.asarray(tokens)
+            row = np.asarray(tokens)
         except (ValueError, OverflowError, TypeError):
-            held = np.empty((), object)
-        if not isinstance(tokens, list) or held.ndim != 1 or (held.dtype.kind not in "iu" and len(held)):
+            row = np.empty((), object)
+        if not isinstance(tokens, list) or row.ndim != 1 or (row.dtype.kind not in "iu" and len(row)):
             raise reading.Fault("has tokens that are no flat list of whole numbers")
-        record = record | {"tokens": held.astype(np.int64) if not len(held) else held}
+        record = record | {"tokens": row.astype(np.int64) if not len(row) else row}
     for name in (*POSITIONS, "row_id", *([position] if position else [])):
         at = record.get(name)
         if (

@@ -159,12 +159,12 @@ def _python(record: Mapping[str, Any]) -> str:
     names, call = record.get("names", {}), record.get("call", {})
     if record.get("kind") == "partition test":
         return "lens.provenance.partition(matches, transcript)"
-    given = record.get("inputs", {}).get("references", [])
-    declared = [one.get("shares_order") for one in given] or [None] * len(names.get("references", []))
-    made = [
+    references = record.get("inputs", {}).get("references", [])
+    declared = [one.get("shares_order") for one in references] or [None] * len(names.get("references", []))
+    lines = [
         f"lens.provenance.Reference({n!r}, shares_order={s})" for n, s in zip(names.get("references") or [], declared)
     ]
-    reference = f"reference=[{', '.join(made)}], " if made else ""
+    reference = f"reference=[{', '.join(lines)}], " if lines else ""
     chosen = ", ".join(
         f"{k}={v!r}" for k, v in call.items() if v is not None and v != {} and not (k == "score_options" and not v)
     )
@@ -291,17 +291,17 @@ hold. An approximation has no such guarantee, least of all where it is tiny.</p>
 
 def file_hashes(paths: Iterable[str]) -> list[dict[str, Any]]:
     """Name, size and SHA-256 of files; a remote or very large one has a note instead of its hash."""
-    found: list[dict[str, Any]] = []
+    hashes: list[dict[str, Any]] = []
     for path in map(str, paths):
         if path.startswith(("http://", "https://")):
-            found.append(
+            hashes.append(
                 {"file": path, "sha256": None, "note": "remote: the rows read are part of the transcript's hash"}
             )
             continue
         try:
             size = Path(path).stat().st_size
             if size > HASHED_AT_MOST:
-                found.append(
+                hashes.append(
                     {
                         "file": path,
                         "bytes": size,
@@ -311,21 +311,21 @@ def file_hashes(paths: Iterable[str]) -> list[dict[str, Any]]:
                 )
                 continue
             with open(path, "rb") as file:
-                found.append({"file": path, "bytes": size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()})
+                hashes.append({"file": path, "bytes": size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()})
         except OSError as error:
-            found.append({"file": path, "sha256": None, "note": f"could not be read: {error.strerror}"})
-    return found
+            hashes.append({"file": path, "sha256": None, "note": f"could not be read: {error.strerror}"})
+    return hashes
 
 
 def versions() -> dict[str, str]:
     """Versions of what computed the result."""
-    found = {"python": platform.python_version()}
+    versions_of = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions_of[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions_of
 
 
 def _frame_hash(frame) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import Count, HFModel, door, unfit
-from .arguments import can, what
+from .arguments import can, kind_of
 from .errors import ProvenanceError
 from .suspects import hit_shares, informative
 from .tokenizers import rows_for
@@ -274,7 +274,7 @@ def scorer_of(
             subject = load(subject)
         except LoadError as error:
             raise LoadError(f"{role}: {error}") from error
-    kind = what(subject)
+    kind = kind_of(subject)
     if kind == "table":
         return _Stored(subject, transcript, name, options)
     if kind == "values":

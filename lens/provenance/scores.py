@@ -54,7 +54,7 @@ def as_references(reference: Any, shares_order: bool | None = None) -> list[Refe
         isinstance(reference, (list, tuple))
         and (not reference or not isinstance(reference[0], (int, float, np.number)))
     ) or (isinstance(reference, np.ndarray) and reference.ndim == 2)
-    found = []
+    references = []
     for number, one in enumerate(reference if several else [reference]):
         one = (
             one
@@ -75,8 +75,8 @@ def as_references(reference: Any, shares_order: bool | None = None) -> list[Refe
                 " suspect never saw it, and an innocent suspect is flagged. Use a model of the same size trained on"
                 " the same data in another order, any model trained elsewhere, or statistic='none' without a reference"
             )
-        found.append(one)
-    return found
+        references.append(one)
+    return references
 
 
 def name_of(model: Any, default: str) -> str:
@@ -364,17 +364,19 @@ class Running:
 
 
 def _line(values, name: str, n: int) -> np.ndarray:
-    held = array(values, name, f"numbers, the NLL of each row [{n}]; for a model use query()", dtype=np.float64)
-    if held.shape != (n,):
-        raise ProvenanceError(f"{name} has shape {held.shape}; expected one NLL for each of the transcript's {n} rows")
-    return held
+    losses = array(values, name, f"numbers, the NLL of each row [{n}]; for a model use query()", dtype=np.float64)
+    if losses.shape != (n,):
+        raise ProvenanceError(
+            f"{name} has shape {losses.shape}; expected one NLL for each of the transcript's {n} rows"
+        )
+    return losses
 
 
 def _require_weights(trend: Callable[[Any], Any]) -> None:
     """Raises ProvenanceError unless the function gives a finite weight for each of some shares of the order."""
     try:
-        given = np.asarray(trend(np.linspace(0.1, 0.9, 9)), dtype=np.float64)
-        fits = given.shape == (9,) and bool(np.isfinite(given).all())
+        weights = np.asarray(trend(np.linspace(0.1, 0.9, 9)), dtype=np.float64)
+        fits = weights.shape == (9,) and bool(np.isfinite(weights).all())
     except Exception as error:  # it is somebody else's function
         raise ProvenanceError(
             unfit("trend", trend, f"a function of rank / (n + 1) that takes an array; it fails: {said(error)}")

@@ -67,9 +67,9 @@ class Agreement:
         )
 
 
-def _shown(found: Interval) -> str:
-    bounds = "" if np.isnan(found.low) else f" [{found.low:.2f}, {found.high:.2f}]"
-    return f"{found.estimate:.2f}{bounds}"
+def _shown(interval: Interval) -> str:
+    bounds = "" if np.isnan(interval.low) else f" [{interval.low:.2f}, {interval.high:.2f}]"
+    return f"{interval.estimate:.2f}{bounds}"
 
 
 def compare(

@@ -83,8 +83,8 @@ def direct_logit_attribution(
     value["contribution"] = np.zeros((len(readings), decoder.n_layers, len(components)), np.float32)
     for batch, runs in recorded(decoder, [r.ids for r in readings], ("z", "mlp_out"), "direct logit attribution"):
         token = torch.tensor([runs.starts[n] + at[i] for n, i in enumerate(batch)], device=decoder.device)
-        for name, found in _attributed(decoder, runs, token, [compared[i] for i in batch]).items():
-            value[name][batch] = found.cpu().numpy()
+        for name, part in _attributed(decoder, runs, token, [compared[i] for i in batch]).items():
+            value[name][batch] = part.cpu().numpy()
     ds = xr.Dataset(
         {n: (("prompt", "layer", "component")[: v.ndim], v) for n, v in value.items()},
         {
@@ -148,12 +148,12 @@ def _attributed(
     headless = [decoder.headless(l) for l in range(decoder.n_layers)]
     parts = []
     for l, block in enumerate(decoder.attention_parts()):
-        found = [of_attention(l, block)]
+        columns = [of_attention(l, block)]
         if any(headless):
             site = headless[l]
             mixed = torch.full_like(there, torch.nan) if site is None else along(runs.get(site, l)[token])
-            found.append(mixed[:, None])
-        parts.append(torch.cat([*found, along(runs.get("mlp_out", l)[token])[:, None]], 1))
+            columns.append(mixed[:, None])
+        parts.append(torch.cat([*columns, along(runs.get("mlp_out", l)[token])[:, None]], 1))
     logits = decoder.unembed(final).float()
     b_norm = module_bias(decoder.norm)
     constant = (unembed @ b_norm if b_norm is not None else torch.zeros_like(there)) + (

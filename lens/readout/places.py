@@ -56,9 +56,9 @@ def places(readings: Sequence[Reading], spec: Any) -> Places:
     spec = None if isinstance(spec, str) and spec == "all" else spec
     at, names = [], []
     for r in readings:
-        found = resolve_positions(r, spec)
-        at.append([p for _, group in found for p in group])
-        names.append([name if len(g) == 1 else f"{name}[{j}]" for name, g in found for j in range(len(g))])
+        groups = resolve_positions(r, spec)
+        at.append([p for _, group in groups for p in group])
+        names.append([name if len(g) == 1 else f"{name}[{j}]" for name, g in groups for j in range(len(g))])
     scalar = spec is not None and not isinstance(spec, slice | list | tuple | range) and all(len(a) == 1 for a in at)
     width = max(map(len, at))
     if any(not n.lstrip("-").isdigit() for n in names[0]):
@@ -79,10 +79,10 @@ def one_position(readings: Sequence[Reading], position: Any, argument: str = "po
 
     Raises: as ``places``; ReadoutError where it is several tokens.
     """
-    found = places(readings, position if position is not None else "last")
-    if not found.scalar:
+    chosen = places(readings, position if position is not None else "last")
+    if not chosen.scalar:
         raise ReadoutError(
-            f"{argument}={position!r} is {len(found.at[0])} tokens; expected one: an int, 'last', or the name of one"
+            f"{argument}={position!r} is {len(chosen.at[0])} tokens; expected one: an int, 'last', or the name of one"
             " token."
         )
-    return [a[0] for a in found.at]
+    return [a[0] for a in chosen.at]

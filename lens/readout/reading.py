@@ -188,10 +188,10 @@ def start_token(model: Any, decoder: Model, start: Any) -> int | None:
         return None
     if isinstance(start, str) and start == "auto":
         tokenizer: Any = getattr(model, "tokenizer", None)
-        found = None if tokenizer is None else tokenizer.convert_tokens_to_ids(_BETWEEN)
+        between = None if tokenizer is None else tokenizer.convert_tokens_to_ids(_BETWEEN)
         # a word that is not in the vocabulary has the id of the unknown token
-        found = found if found is not None and tokenizer.convert_ids_to_tokens(found) == _BETWEEN else None
-        start = "bos" if found is None else found
+        between = between if between is not None and tokenizer.convert_ids_to_tokens(between) == _BETWEEN else None
+        start = "bos" if between is None else between
     if isinstance(start, str) and start == "bos":
         own = getattr(getattr(model, "tokenizer", None), "bos_token_id", None)
         return own if own is not None else getattr(decoder.config, "bos_token_id", None)
@@ -261,10 +261,10 @@ def selected(spec: Any, size: int, argument: str) -> list[int]:
 
     Raises: SiteError: out of range; ReadoutError: an empty choice.
     """
-    found = indices(spec, size, argument)
-    if not found:
+    numbers = indices(spec, size, argument)
+    if not numbers:
         raise ReadoutError(f"{argument}s={spec!r} select nothing; use None for all {size}.")
-    return found
+    return numbers
 
 
 def layers_with(decoder: Model, layers: Any, site: str = "z") -> list[int]:
@@ -272,12 +272,12 @@ def layers_with(decoder: Model, layers: Any, site: str = "z") -> list[int]:
 
     Raises: SiteError: one that is named has not, or none has; as `selected`.
     """
-    found = selected(layers, decoder.n_layers, "layer")
+    chosen = selected(layers, decoder.n_layers, "layer")
     if layers is None:
-        found = [l for l in found if decoder.has(site, l)] or found
-    for layer in found:
+        chosen = [l for l in chosen if decoder.has(site, l)] or chosen
+    for layer in chosen:
         decoder.require(site, layer)
-    return found
+    return chosen
 
 
 def count(value: Any, argument: str, least: int = 1) -> int:
@@ -296,7 +296,7 @@ def record(
     """What it takes to compute a readout again, for ``lens.results.dataset.stamp``; ``decoder`` is the one that the
     readout began with.
     """
-    made = record_of(
+    entries = record_of(
         model,
         decoder,
         kind,
@@ -306,4 +306,4 @@ def record(
         status="complete",
         state=decoder.state,
     )
-    return made | {"texts": [r.text for r in readings]} if readings else made
+    return entries | {"texts": [r.text for r in readings]} if readings else entries

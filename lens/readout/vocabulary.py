@@ -244,10 +244,10 @@ def head_vocabulary(
     k = min(k, decoder.d_vocab)
     variables: dict[str, Any] = {}
     for name, largest in (("promoted", True), ("suppressed", False)):
-        found = logits.topk(k, largest=largest)
-        likely = found.indices.cpu().numpy()
+        extremes = logits.topk(k, largest=largest)
+        likely = extremes.indices.cpu().numpy()
         variables |= {
-            name: (("source", "top"), found.values.cpu().numpy()),
+            name: (("source", "top"), extremes.values.cpu().numpy()),
             f"{name}_token": (("source", "top"), labels(model, likely)),
         }
         coords[f"{name}_id"] = (("source", "top"), likely)

@@ -58,12 +58,12 @@ def stamp(ds: xr.Dataset, record: Mapping[Any, Any]) -> Result:
     'complete'
     """
     _check_dataset(ds)
-    made: dict[str, Any] = {"schema": SCHEMA, "status": "complete"} | _plain(record, "record")
-    _check_record(made, "record")
-    titles.write(made)
+    entries: dict[str, Any] = {"schema": SCHEMA, "status": "complete"} | _plain(record, "record")
+    _check_record(entries, "record")
+    titles.write(entries)
     # plain variables: arrays would each be aligned with the others once more, which takes milliseconds
     result = Result({name: ds.variables[name] for name in ds.data_vars}, ds.coords, ds.attrs)
-    result.attrs[ATTRIBUTE] = json.dumps(made, allow_nan=False)
+    result.attrs[ATTRIBUTE] = json.dumps(entries, allow_nan=False)
     return result
 
 
@@ -103,8 +103,8 @@ def fingerprint(record: Mapping[Any, Any]) -> str:
 
     Two runs of the same computation have the same fingerprint, whatever the order of their entries.
     """
-    kept = {key: value for key, value in _plain(record, "record").items() if key not in (*VOLATILE, titles.ENTRY)}
-    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    lasting = {key: value for key, value in _plain(record, "record").items() if key not in (*VOLATILE, titles.ENTRY)}
+    text = json.dumps(lasting, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -240,8 +240,8 @@ def describe(ds: xr.Dataset) -> str:
 
 def _entries(record: Mapping[str, Any], name: str) -> dict[str, Any]:
     """An entry of a record that holds entries itself; none where it does not."""
-    found = record.get(name)
-    return found if isinstance(found, dict) else {}
+    entry = record.get(name)
+    return entry if isinstance(entry, dict) else {}
 
 
 def _facts(ds: xr.Dataset) -> list[tuple[str, str, bool]]:

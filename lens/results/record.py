@@ -104,10 +104,10 @@ def record_of(
             one's values.
     """
     # a view that was made for an earlier call says what the model was then
-    told = identity(model.hf, None) if isinstance(model, Viewed) else identity(model, state)
-    unidentified = told.unidentified or call.get("metric_unidentified")
+    content = identity(model.hf, None) if isinstance(model, Viewed) else identity(model, state)
+    unidentified = content.unidentified or call.get("metric_unidentified")
     if store is not None and unidentified:
-        what = "model" if told.unidentified else f"metric={call.get('metric')!r}"
+        what = "model" if content.unidentified else f"metric={call.get('metric')!r}"
         raise ResultError(
             f"store={str(store)!r}: {what} cannot be identified ({unidentified}), so that the store could return"
             " another one's values as its own. Leave store out, or make it of functions, numbers and tensors alone."
@@ -121,7 +121,7 @@ def record_of(
         "model": {
             "name": name_of(model),
             "hash": view.weights() if store is None else weight_hash(model, anew=True),
-            **told.record(),
+            **content.record(),
             "dtype": str(view.dtype).removeprefix("torch."),
             "device": str(view.device),
         },

@@ -35,7 +35,7 @@ def adopt(store: FilePath, model: HFModel) -> None:
     record = results.provenance(load_store(path))
     if not unstated(record):
         raise ResultError(f"store={str(store)!r} records the state of its model already; there is nothing to adopt.")
-    old, told, digest = record["model"], identity(model), weight_hash(model, anew=True)
+    old, now, digest = record["model"], identity(model), weight_hash(model, anew=True)
     plain: Any = getattr(model, "original_model", model)
     dtype = str(next(iter(plain.parameters())).dtype).removeprefix("torch.")
     if not same_weights(model, old.get("hash")) or old.get("dtype", dtype) != dtype:
@@ -44,15 +44,15 @@ def adopt(store: FilePath, model: HFModel) -> None:
             f" model's are {digest[:12]} in {dtype}; load the model that the store was made with, or choose another"
             " path."
         )
-    if told.digest is None:
+    if now.digest is None:
         raise ResultError(
-            f"model cannot be identified ({told.unidentified}), so that no store can be its own; take that off first."
+            f"model cannot be identified ({now.unidentified}), so that no store can be its own; take that off first."
         )
     said = {
         "on": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "why": "the store did not record its model's state; it was taken for this one on a person's word",
     }
-    restate(path, record | {"model": old | told.record() | {"adopted": said}})
+    restate(path, record | {"model": old | now.record() | {"adopted": said}})
 
 
 class SweepStore:
@@ -60,7 +60,7 @@ class SweepStore:
 
     Attributes:
         done: which regions were there when the sweep was taken up, in the order of ``regions``.
-        said: what the stored record says of its model beyond this call's (that it was adopted); goes into the record of
+        adopted: what the stored record says of the adoption of its model, if it was adopted; goes into the record of
             what is returned.
 
     Raises:
@@ -70,10 +70,10 @@ class SweepStore:
     def __init__(self, path: FilePath, template: xr.Dataset, *, regions: Mapping[str, int] | None = None):
         self.store = Store(path, template, regions=regions)
         model = results.provenance(self.store.load()).get("model")
-        self.said = {k: v for k, v in (model or {}).items() if k == "adopted"}
+        self.adopted = {k: v for k, v in (model or {}).items() if k == "adopted"}
         self.done = self.store.done.transpose(*(regions or ("prompt", "layer"))).values.copy()
 
-    def held(self) -> xr.Dataset:
+    def load(self) -> xr.Dataset:
         """What the store holds, NaN where nothing was written yet."""
         return self.store.load()
 
@@ -85,7 +85,8 @@ class SweepStore:
         """Records status and duration."""
         record = results.provenance(ds)
         self.store.stamp(
-            record | {"model": record.get("model", {}) | self.said, "status": "complete" if self.whole else "partial"}
+            record
+            | {"model": record.get("model", {}) | self.adopted, "status": "complete" if self.whole else "partial"}
         )
 
     @property

@@ -37,19 +37,21 @@ def register(kind: Name, title: Name) -> str:
     """
     if not _fits(title):
         raise ResultError(f"title={title!r}; expected one line of at most {LONGEST} characters.")
-    held = _registered.get(kind) or shipped().get(kind)
-    if held not in (None, title):
-        raise ResultError(f"kind={kind!r} has the title {held!r} already; choose another name for this kind of result.")
+    known = _registered.get(kind) or shipped().get(kind)
+    if known not in (None, title):
+        raise ResultError(
+            f"kind={kind!r} has the title {known!r} already; choose another name for this kind of result."
+        )
     _registered[kind] = title
     return kind
 
 
 def title_of(record: Mapping[str, Any]) -> str | None:
     """The title of a record's kind: as it is registered, else as the record itself has it, else None."""
-    kind, held = record.get("kind"), record.get(ENTRY)
+    kind, title = record.get("kind"), record.get(ENTRY)
     if not isinstance(kind, str):
         return None
-    own = held.get(kind) if isinstance(held, Mapping) else None
+    own = title.get(kind) if isinstance(title, Mapping) else None
     return _registered.get(kind) or shipped().get(kind) or (own if _fits(own) else None)
 
 
@@ -69,7 +71,7 @@ def shipped() -> dict[str, str]:
 
 def files() -> Iterator[tuple[str, dict[str, str]]]:
     """Each package's name and titles."""
-    for package in sorted(resources.files("lens").iterdir(), key=lambda found: found.name):
+    for package in sorted(resources.files("lens").iterdir(), key=lambda entry: entry.name):
         if (package / FILE).is_file():
             yield package.name, json.loads((package / FILE).read_text(encoding="utf-8"))
 

@@ -136,11 +136,11 @@ def plain(model: Scored) -> PreTrainedModel:
             f"model: the bridge around this {kind} cannot run it ({type(error).__name__}: {str(error)[:200]}); {advice}"
         ) from error
     try:
-        made = _second(hf, dict(state))
-        if made is None:
+        second = _second(hf, dict(state))
+        if second is None:
             return hf
-        with unwritten(made):
-            ours = made(probe(hf), use_cache=False).logits.float()
+        with unwritten(second):
+            ours = second(probe(hf), use_cache=False).logits.float()
     except (RuntimeError, AttributeError, TypeError, KeyError):
         return hf
     if not same(theirs, ours, CLOSE.get(hf.dtype, _CLOSE_HALF)):
@@ -149,8 +149,8 @@ def plain(model: Scored) -> PreTrainedModel:
             f"weights (by up to {float((theirs - ours).abs().max()):.2g} on a "
             f"probe), so that it is not clear whose log-likelihoods are meant; {advice}"
         )
-    share(made, hf)
-    return made
+    share(second, hf)
+    return second
 
 
 def _second(hf: Any, state: dict[str, Tensor]) -> PreTrainedModel | None:
@@ -162,28 +162,32 @@ def _second(hf: Any, state: dict[str, Tensor]) -> PreTrainedModel | None:
     config = copy.deepcopy(hf.config)
     config._attn_implementation = None
     with no_init_weights():
-        made = type(hf)(config).eval().requires_grad_(False)
-    found = made.load_state_dict(state, strict=False, assign=True)
-    made.tie_weights()
-    made.to(hf.device)
-    mine = dict(made.named_buffers())
-    tied = set(getattr(made, "_tied_weights_keys", None) or ())
-    if set(found.missing_keys) - set(mine) - tied or found.unexpected_keys:
+        model = type(hf)(config).eval().requires_grad_(False)
+    keys = model.load_state_dict(state, strict=False, assign=True)
+    model.tie_weights()
+    model.to(hf.device)
+    mine = dict(model.named_buffers())
+    tied = set(getattr(model, "_tied_weights_keys", None) or ())
+    if set(keys.missing_keys) - set(mine) - tied or keys.unexpected_keys:
         return None
     theirs: dict[str, list[nn.Module]] = {}
     for name, module in hf.named_modules(remove_duplicate=False):
         theirs.setdefault(plain_name(name), []).append(module)
-    for name, module in made.named_modules():
+    for name, module in model.named_modules():
         # the bridge's own wrapper has the same name and another type
         if (other := next((m for m in theirs.get(name, ()) if type(m) is type(module)), None)) is not None:
             _take_over(module, other)
-    given = {plain_name(name): value for name, value in hf.named_buffers()}
-    for name, value in given.items():
+    buffers = {plain_name(name): value for name, value in hf.named_buffers()}
+    for name, value in buffers.items():
         # a bridge gives its head a bias of zeros
         if name not in mine and not name.endswith("inv_freq") and bool(value.any()):
             return None
     fixed = {name: value for name, value in mine.items() if not name.endswith("inv_freq")}
-    return None if any(name not in given or given[name].shape != value.shape for name, value in fixed.items()) else made
+    return (
+        None
+        if any(name not in buffers or buffers[name].shape != value.shape for name, value in fixed.items())
+        else model
+    )
 
 
 def _take_over(module: nn.Module, other: nn.Module) -> None:
@@ -209,11 +213,11 @@ def cast(model: Causal, dtype: torch.dtype | None, device: torch.device | None) 
     """
     if dtype in (None, model.dtype) and device in (None, model.device):
         return model
-    made = copy.deepcopy(model)
+    copied = copy.deepcopy(model)
     if dtype is not None:
-        for p in made.parameters():
+        for p in copied.parameters():
             p.data = p.data.to(dtype)
-    return made if device is None else made.to(device)
+    return copied if device is None else copied.to(device)
 
 
 # -- probes ---------------------------------------------------------------------------------------------------------
@@ -295,11 +299,11 @@ def require_same(outer: HFModel, hf: Causal) -> None:
         )
     ids = probe(hf)
     try:
-        given = outer(input_ids=ids, use_cache=False)
-        given = getattr(given, "logits", given)
+        output = outer(input_ids=ids, use_cache=False)
+        output = getattr(output, "logits", output)
         inside = hf(ids, use_cache=False).logits
-        equal = isinstance(given, Tensor) and same(given.float(), inside.float(), CLOSE.get(hf.dtype, _CLOSE_HALF))
-        alike = isinstance(given, Tensor) and given.shape == inside.shape
+        equal = isinstance(output, Tensor) and same(output.float(), inside.float(), CLOSE.get(hf.dtype, _CLOSE_HALF))
+        alike = isinstance(output, Tensor) and output.shape == inside.shape
         seen = f"{'other logits' if alike else 'logits of another shape'} than the model inside it"
     except (RuntimeError, AttributeError, TypeError, ValueError, IndexError) as error:
         equal, seen = False, f"{type(error).__name__} on token ids alone"

@@ -101,7 +101,7 @@ class Likelihood:
         caught: dict[str, Tensor] = {}
         model, ids, other = self.model, probe(self.model), probe(self.model, CHANGED)
         close = 1e-5 if model.dtype in (torch.float32, torch.float64) else 2e-2
-        factor, found = 1.0, False
+        factor, scaled = 1.0, False
         with temporary(model) as here:
             if self.head is not None:
                 here.put(
@@ -126,8 +126,8 @@ class Likelihood:
                     factor = 1.0
                     hidden = self.body(input_ids=ids, use_cache=False)[0]
                     ahead = self.body(input_ids=other, use_cache=False)[0]
-                    found = True
-        if not found or not same(hidden, into, close):
+                    scaled = True
+        if not scaled or not same(hidden, into, close):
             refuse_ahead(model, own, model(input_ids=other, use_cache=False).logits, close)
             return "whole"
         refuse_ahead(model, hidden, ahead, close)
@@ -164,10 +164,10 @@ class Likelihood:
         """
         groups = [] if self.lengths is None else self.lengths.groups([len(r) + (start is not None) for r in rows])
         if len(groups) > 1:
-            found: dict[int, tuple[np.ndarray, ...]] = {}
+            scores: dict[int, tuple[np.ndarray, ...]] = {}
             for group in groups:
-                found.update(zip(group, self.batch([rows[i] for i in group], start, first)))
-            return [found[i] for i in range(len(rows))]
+                scores.update(zip(group, self.batch([rows[i] for i in group], start, first)))
+            return [scores[i] for i in range(len(rows))]
         try:
             return self._batch(rows, start, first)
         except ERRORS as error:

@@ -94,19 +94,19 @@ def features(scores: Scores, *, texts: Sequence[str | bytes] | None = None) -> d
 
     A reference's loss is none of them: it may have read the members too, in another order.
     """
-    found = {"number of tokens": np.asarray(scores.tokens(), float)}
+    columns = {"number of tokens": np.asarray(scores.tokens(), float)}
     if texts is not None:
         plain = [t if isinstance(t, str) else bytes(t).decode("utf-8", "replace") for t in texts]
         size = np.array([max(1, len(t.encode())) for t in plain], float)
         share = lambda test: np.array([sum(map(test, t)) / max(1, len(t)) for t in plain])  # noqa: E731
-        found |= {
+        columns |= {
             "length of the text": size,
             "compression by zlib": np.array([len(zlib.compress(t.encode())) for t in plain], float) / size,
             "share of digits": share(str.isdigit),
             "share of capitals": share(str.isupper),
             "length of words": np.array([len(t) / max(1, len(t.split())) for t in plain], float),
         }
-    return found
+    return columns
 
 
 def told_apart(cheap: Mapping[str, np.ndarray], member, groups=None) -> str:
@@ -163,23 +163,23 @@ def evaluate(
         values["reference ratio"] = reference_ratio(scores, reference)
     lines, doubt = [], ""
     for name, value in values.items():
-        found = auc(value, member, groups=groups, resamples=resamples, seed=seed, level=level)
+        area = auc(value, member, groups=groups, resamples=resamples, seed=seed, level=level)
         doubt = doubt or told_apart(features(scores, texts=texts), member, groups) or "none"
-        p = found.p if doubt == "none" else found.p.doubted(doubt)
-        rate = found.tpr_at[0.01]
+        p = area.p if doubt == "none" else area.p.doubted(doubt)
+        rate = area.tpr_at[0.01]
         lines.append(
             {
                 "score": name,
-                "auc": found.auc,
-                "low": found.interval.low,
-                "high": found.interval.high,
+                "auc": area.auc,
+                "low": area.interval.low,
+                "high": area.interval.high,
                 "tpr": rate.estimate,
                 "tpr_low": rate.low,
                 "tpr_high": rate.high,
                 "p": float(p),
                 "p_kind": p.kind,
                 "worth": p.worth,
-                "members": found.members,
+                "members": area.members,
                 "n": int(np.isfinite(value).sum()),
             }
         )

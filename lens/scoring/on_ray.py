@@ -22,7 +22,7 @@ from lens.engine.interrupts import critical, deliver, due, hold, interruptible, 
 from lens.engine.stopping import says_stop
 from lens.scoring.causal import ScoringError
 from lens.scoring.likelihood import Likelihood, score_piece
-from lens.scoring.ray_cluster import Cluster, told
+from lens.scoring.ray_cluster import Cluster, first_line
 
 #: Deaths of a worker under the same portion after which that is held to be the cause; and of one that starts.
 DEATHS = 3
@@ -149,8 +149,8 @@ class Pool:
             self.cluster.open()  # Ctrl-C waits: half of a Ray cannot be ended
             self.seats = [Seat(options) for options in self.cluster.place()]
             source = self.source
-            given = (source.name, None) if source.named else (None, self.ray.put(source.model))
-            self.arguments = (*given, source.facts["hash"], source.dtype, source.device, self.moments, self.threads)
+            model = (source.name, None) if source.named else (None, self.ray.put(source.model))
+            self.arguments = (*model, source.facts["hash"], source.dtype, source.device, self.moments, self.threads)
             if due():
                 deliver()
         except BaseException:
@@ -241,7 +241,7 @@ class Pool:
                 except exceptions.RayTaskError as error:
                     raise (error.cause if isinstance(getattr(error, "cause", None), Exception) else error) from error
                 except exceptions.RayError as error:
-                    raise self._over(f"Ray broke off ({type(error).__name__}: {told(error)})") from error
+                    raise self._over(f"Ray broke off ({type(error).__name__}: {first_line(error)})") from error
                 else:
                     if portion is None:
                         seat.started, seat.failed = True, 0
@@ -261,7 +261,7 @@ class Pool:
             seat.failed += 1
             if seat.failed >= DEATHS:
                 raise self._over(
-                    f"a worker could not be started in {DEATHS} tries ({told(error)}); is the same "
+                    f"a worker could not be started in {DEATHS} tries ({first_line(error)}); is the same "
                     "version of the package on all nodes, and memory enough?"
                 ) from error
         elif seat.out:
@@ -271,7 +271,7 @@ class Pool:
             if working.deaths >= DEATHS:
                 raise self._over(
                     f"the worker died {DEATHS} times while it scored the rows from {working.row_id} on "
-                    f"({told(error)}); is its memory enough? Lower batch_tokens or workers"
+                    f"({first_line(error)}); is its memory enough? Lower batch_tokens or workers"
                 ) from error
 
     def _check(self, checked: float) -> float:

@@ -77,7 +77,7 @@ class Cluster:
             where = f"at RAY_ADDRESS={address!r} " if address else "on this machine "
             raise ScoringError(
                 f"backend='ray': Ray {where}could not be {'reached' if address else 'started'} "
-                f"({type(error).__name__}: {told(error)}). Try again when less else is running, or use "
+                f"({type(error).__name__}: {first_line(error)}). Try again when less else is running, or use "
                 "backend='local'."
             ) from error
 
@@ -189,6 +189,6 @@ def resources(has: Mapping[str, float]) -> str:
     return f"{_count(has.get('CPU', 0), 'CPU')}, {_count(has.get('GPU', 0), 'GPU')} and {memory}"
 
 
-def told(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error of Ray's, whose texts may hold pages of logs."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:200]

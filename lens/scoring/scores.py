@@ -88,9 +88,9 @@ class Scores:
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         index = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - self.offsets[at], sizes)
         mean, variance = (None if a is None else a[index] for a in (self.mean, self.variance))
-        made = Scores(self.row_id[at], offsets, self.logprob[index], mean, variance, self.model, dict(self.about))
-        made.about.update(counts_of(made))
-        return made
+        scores = Scores(self.row_id[at], offsets, self.logprob[index], mean, variance, self.model, dict(self.about))
+        scores.about.update(counts_of(scores))
+        return scores
 
     def _wanted(self, row_ids: Any) -> np.ndarray:
         """Row ids as int64; truth values mark the rows that are wanted."""

@@ -105,16 +105,16 @@ class Store:
         with another number is corrupt.
         """
         wanted = np.unique(keys)
-        found: dict[int, tuple[np.ndarray, ...]] = {}
+        parts: dict[int, tuple[np.ndarray, ...]] = {}
         expected = None if sizes is None else dict(zip(keys.tolist(), np.asarray(sizes).tolist()))
         for name in self._names():
             there = self._keys(name)
             if there is None or not len(hits := np.flatnonzero(np.isin(there, wanted))):
                 continue
-            new = [int(h) for h in hits if int(there[h]) not in found]
+            new = [int(h) for h in hits if int(there[h]) not in parts]
             if new and (part := self.read(name, expected)) is not None:
-                found.update((int(part.key[h]), part.values[h]) for h in new)
-        return found
+                parts.update((int(part.key[h]), part.values[h]) for h in new)
+        return parts
 
     def read(self, name: str, sizes: Mapping[int, int] | None = None) -> Part | None:
         """A whole part; None where it is corrupt (it is then set aside). `sizes`: by key, how many values a row has,

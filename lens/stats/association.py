@@ -177,8 +177,12 @@ def _drift(a, b, present) -> float:
     rule), twice the smaller of the two.
     """
     many = np.unique(np.linspace(0, a.shape[1] - 1, min(a.shape[1], CELLS)).astype(int))
-    found = [both_follow(a[present[:, i], i], b[present[:, i], i if b.shape[1] > 1 else 0]) for i in many]
-    return found[0] if len(found) == 1 else min(1.0, 2 * min(len(found) * min(found), 2 * float(np.median(found))))
+    p_values = [both_follow(a[present[:, i], i], b[present[:, i], i if b.shape[1] > 1 else 0]) for i in many]
+    return (
+        p_values[0]
+        if len(p_values) == 1
+        else min(1.0, 2 * min(len(p_values) * min(p_values), 2 * float(np.median(p_values))))
+    )
 
 
 def _unit_ranks(values, axis):

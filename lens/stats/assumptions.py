@@ -97,12 +97,15 @@ def missing_by_position(position, missing, other=None) -> float:
     few = min(int(gone.sum()), int((~gone).sum()))
     if few < 3:
         return 1.0
-    found = [float(stats.mannwhitneyu(at[gone], at[~gone]).pvalue), float(stats.ks_2samp(at[gone], at[~gone]).pvalue)]
+    p_values = [
+        float(stats.mannwhitneyu(at[gone], at[~gone]).pvalue),
+        float(stats.ks_2samp(at[gone], at[~gone]).pvalue),
+    ]
     if other is not None:
         both = gone & np.isfinite(other)
         if both.sum() >= 8 and np.ptp(np.asarray(other)[both]) > 0 and np.ptp(at[both]) > 0:
-            found.append(float(2 * stats.norm.sf(abs(goes_with(np.asarray(other)[both], at[both])))))
-    return min(1.0, len(found) * min(found))
+            p_values.append(float(2 * stats.norm.sf(abs(goes_with(np.asarray(other)[both], at[both])))))
+    return min(1.0, len(p_values) * min(p_values))
 
 
 def follow_each_other(values, detrend: int = 4) -> float:

@@ -59,8 +59,8 @@ def comparison(
         some = (n > 0) & (m > 0)
         with np.errstate(invalid="ignore", divide="ignore"):
             estimate = k / n - l / m
-        found, low, high = (unwrap(np.where(some, v, np.nan), shape) for v in (estimate, low, high))
-        return Interval(found, low, high, level, unwrap(n + m, shape), EXACT_DIFFERENCE, name)
+        value, low, high = (unwrap(np.where(some, v, np.nan), shape) for v in (estimate, low, high))
+        return Interval(value, low, high, level, unwrap(n + m, shape), EXACT_DIFFERENCE, name)
     least = (~np.isnan(x) & ~np.isnan(y)).sum(0) if paired else np.minimum((~np.isnan(x)).sum(0), (~np.isnan(y)).sum(0))
     if least.max() < 2:
         raise StatisticsError(
@@ -89,11 +89,11 @@ def comparison(
                     estimate[some] = (
                         data[0].mean(0) / data[1].mean(0) if statistic == "ratio" else data[0].mean(0) - data[1].mean(0)
                     )
-    found, low, high = (unwrap(v, shape) for v in (estimate, low, high))
+    value, low, high = (unwrap(v, shape) for v in (estimate, low, high))
     kind = kind.astype(str)
     kinds = np.unique(kind)
     return Interval(
-        found,
+        value,
         low,
         high,
         level,

@@ -23,8 +23,8 @@ def reached(curves: np.ndarray, steps: np.ndarray, threshold: float) -> np.ndarr
     low, high = flat[before, cells], flat[first, cells]
     with np.errstate(invalid="ignore"):
         share = np.divide(threshold - low, high - low, out=np.ones_like(low), where=np.isfinite(low) & (high > low))
-    found = np.where(there.any(0), steps[before] + np.clip(share, 0, 1) * (steps[first] - steps[before]), steps[-1])
-    return found.astype(float).reshape(curves.shape[1:])
+    steps_at = np.where(there.any(0), steps[before] + np.clip(share, 0, 1) * (steps[first] - steps[before]), steps[-1])
+    return steps_at.astype(float).reshape(curves.shape[1:])
 
 
 def crossing(
@@ -34,17 +34,17 @@ def crossing(
     Looks without an interval bound nothing; both bounds are NaN where no look has one.
     """
     kind = kind_of(values)
-    found = mean_interval(
+    interval = mean_interval(
         values,
         axis=1,
         level=level,
         values="share" if kind == "difference" and not (values < 0).any() else kind,
         seed=seed,
     )
-    low, high = (np.atleast_1d(np.asarray(v, float)) for v in (found.low, found.high))
+    low, high = (np.atleast_1d(np.asarray(v, float)) for v in (interval.low, interval.high))
     step = float(reached(values.mean(1), steps, threshold))
     if np.isnan(low).all():
-        return step, np.nan, np.nan, str(np.atleast_1d(found.kind)[0])
+        return step, np.nan, np.nan, str(np.atleast_1d(interval.kind)[0])
     early, late = (
         float(reached(np.where(np.isnan(v), end, v), steps, threshold)) for v, end in ((high, np.inf), (low, -np.inf))
     )

@@ -68,9 +68,9 @@ def functional(
                 )
     kind = kind.astype(str)
     kinds = np.unique(kind)
-    found, low, high = (unwrap(v, shape) for v in (estimate, low, high))
+    value, low, high = (unwrap(v, shape) for v in (estimate, low, high))
     return Interval(
-        found,
+        value,
         low,
         high,
         level,
@@ -116,10 +116,10 @@ def _bounds(data, estimate, reduce, level, resamples, seed, memory_mb):
 
 def _reduced(reduce, values, count, cells):
     """`reduce` over the units of [draws, n, cells]."""
-    found = np.asarray(reduce(values, axis=1), dtype=float)
-    if found.shape != (count, cells):
+    reduced = np.asarray(reduce(values, axis=1), dtype=float)
+    if reduced.shape != (count, cells):
         raise StatisticsError(
-            f"statistic returned shape {found.shape} for values of shape {values.shape} and axis=1; expected"
+            f"statistic returned shape {reduced.shape} for values of shape {values.shape} and axis=1; expected"
             f" {(count, cells)}. It must reduce the axis it is given."
         )
-    return found
+    return reduced

@@ -210,10 +210,10 @@ def _median(sample, level) -> Interval:
     low, high = flat[np.maximum(rank - 1, 0), cells], flat[np.clip(n - rank, 0, len(flat) - 1), cells]
     with np.errstate(invalid="ignore"):
         estimate = np.array([np.median(flat[:k, c]) if k else np.nan for c, k in zip(cells, n)])
-    found, low, high = (
+    value, low, high = (
         unwrap(v, sample.shape[1:]) for v in (estimate, np.where(there, low, np.nan), np.where(there, high, np.nan))
     )
-    return Interval(found, low, high, level, unwrap(n, sample.shape[1:]), "order statistics", "median")
+    return Interval(value, low, high, level, unwrap(n, sample.shape[1:]), "order statistics", "median")
 
 
 # ---- the bootstrap itself ----------------------------------------------------------------------------------------
@@ -255,8 +255,8 @@ def _intervals(samples, shape, combine, reduce, paired, level, resamples, seed, 
             f"{'x' if paired else 'x or y'} has too few values for an interval: n = {int(n.max())} at most; "
             "a bootstrap needs at least 2 units in each sample. Add units, or report the value without an interval."
         )
-    found, low, high = (unwrap(v, shape) for v in (estimate, low, high))
-    return Interval(found, low, high, level, unwrap(n, shape), METHODS[method], name)
+    value, low, high = (unwrap(v, shape) for v in (estimate, low, high))
+    return Interval(value, low, high, level, unwrap(n, shape), METHODS[method], name)
 
 
 def _observed(data, reduce):

@@ -106,8 +106,8 @@ def key_e_process(
     scaled = _predictable(w, centre, clip)
     log_e, how = _mixture(scaled, u - 0.5, _log_mean_uniform, alternative, bets)
     doubt = doubt_of(u[~np.isnan(w)])
-    told = f"not guaranteed, {doubt}" if doubt else "guaranteed at any stop for independent uniform keys"
-    return EProcess(log_e, int((~np.isnan(w)).sum()), f"{told}, {how}", 0.0, doubt)
+    guarantee = f"not guaranteed, {doubt}" if doubt else "guaranteed at any stop for independent uniform keys"
+    return EProcess(log_e, int((~np.isnan(w)).sum()), f"{guarantee}, {how}", 0.0, doubt)
 
 
 @door(StatisticsError)

@@ -117,8 +117,8 @@ def auc(
     n1, n0 = inside.size, outside.size
     ranks = stats.rankdata(values[present])
     area = _area(ranks[labels[present] == 1].sum(), n1, n0)
-    kept = None if groups is None else np.asarray(groups)[present]
-    null = _area(grouped_moments(ranks, labels[present], kept)[0], n1, n0)
+    present_groups = None if groups is None else np.asarray(groups)[present]
+    null = _area(grouped_moments(ranks, labels[present], present_groups)[0], n1, n0)
     low, high, how = _auc_interval(inside, outside, area, level)
     sign = -1.0 if alternative == "less" else 1.0
     tpr = {rate: _rate_at(sign * inside, sign * outside, rate, level) for rate in rates}

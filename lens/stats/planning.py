@@ -214,10 +214,10 @@ def calibration(
     rate = Interval(rate.estimate, rate.low, rate.high, level, rate.n, rate.method, "rejection rate")
     tests = []
     for alternative in ("greater", "two-sided"):
-        found = stats.kstest(values, "uniform", alternative=alternative)
+        test = stats.kstest(values, "uniform", alternative=alternative)
         kind = "exact" if values.size <= 10_000 else "approximate"
         tests.append(
-            PValue(float(found.pvalue), kind, values.size, "Kolmogorov-Smirnov", float(found.statistic), alternative)
+            PValue(float(test.pvalue), kind, values.size, "Kolmogorov-Smirnov", float(test.statistic), alternative)
         )
     return Calibration(cuts, rate, *tests)
 

@@ -81,8 +81,8 @@ def reachable_level(
     their range, exp(-3n/2)). Raises `StatisticsError`.
     """
     check_choice(design, "design", DESIGNS)
-    given = [n] if isinstance(n, (int, np.integer)) else list(n)
-    sizes = np.array([check_count(size, "n", 1) for size in given], dtype=float)
+    counts = [n] if isinstance(n, (int, np.integer)) else list(n)
+    sizes = np.array([check_count(size, "n", 1) for size in counts], dtype=float)
     total = float(sizes.sum())
     if design == "orders":
         log_p = -float(special.gammaln(sizes + 1).sum())

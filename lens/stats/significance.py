@@ -74,10 +74,10 @@ def sign_flip(
     floor = sides / draws if exact else 1 / (1 + draws)
     method = f"all {whole(draws)} sign flips" if exact else f"{whole(draws)} sign flips"
     kind = "exact" if exact else "monte carlo"
-    found = PValue(
+    result = PValue(
         unwrap(p, shape), kind, unwrap(n, shape), method, unwrap(mean, shape), alternative, min(1.0, floor), SYMMETRIC
     )
-    return found.doubted(SKEWED) if not shape and skewed(flat)[0] else found
+    return result.doubted(SKEWED) if not shape and skewed(flat)[0] else result
 
 
 def skewed(flat: np.ndarray, alpha: float = 0.05) -> np.ndarray:

@@ -152,13 +152,13 @@ def nested(
         else None
     )
     bounds = {"share": SHARE, "difference": DIFFERENCE}.get(kind, bounds)
-    found = _both(means, within, _within(same, kind, resamples, seed), level, same.size, name, bounds)
+    nest = _both(means, within, _within(same, kind, resamples, seed), level, same.size, name, bounds)
     each, k = max(1, same.size // len(means)), len(means)
     if kind != "share" or k < 2 or means.var(ddof=1) * each <= same.mean() * (1 - same.mean()):
-        return found  # top units differ by no more than their units explain
+        return nest  # top units differ by no more than their units explain
     # a t interval of few shares is too short where they lie unevenly: Korn and Graubard's is one of the hull
-    over, seen = rate_over_runs(means, each, level, ends=False), found.interval
-    return replace(found, interval=replace(seen, low=min(seen.low, over.low), high=max(seen.high, over.high)))
+    over, seen = rate_over_runs(means, each, level, ends=False), nest.interval
+    return replace(nest, interval=replace(seen, low=min(seen.low, over.low), high=max(seen.high, over.high)))
 
 
 def nested_difference(
@@ -189,9 +189,14 @@ def nested_difference(
     middle = [(x.sum() + y.sum()) / (x.size + y.size) for x, y in zip(*arms)]
     truth = all(np.isin(x, (0.0, 1.0)).all() for arm in arms for x in arm)
     x, y = (np.concatenate([v if truth else v - m for v, m in zip(arm, middle)])[:, None] for arm in arms)
-    found = comparison(x, y, "difference", False, level, 2000, seed, 200)
+    interval = comparison(x, y, "difference", False, level, 2000, seed, 200)
     within = Interval(
-        float(found.estimate[0]), float(found.low[0]), float(found.high[0]), level, x.size + y.size, found.method
+        float(interval.estimate[0]),
+        float(interval.low[0]),
+        float(interval.high[0]),
+        level,
+        x.size + y.size,
+        interval.method,
     )
     p = float(np.atleast_1d(permutation(x[:, 0], y[:, 0], resamples=resamples, seed=seed).p)[0])
     return _both(means, within, p, level, x.size + y.size, name, DIFFERENCE if truth else bounds)

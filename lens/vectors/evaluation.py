@@ -203,7 +203,7 @@ def evaluate(
             xr.Dataset(of, coords), record | {"status": values.status, "seconds": round(values.seconds, 4)}
         )
 
-    def held(ds: xr.Dataset, values: Values) -> None:
+    def fill(ds: xr.Dataset, values: Values) -> None:
         values.value[...], values.base[...] = _stored_scores(ds, values)
 
     grid = Sweep(
@@ -227,7 +227,7 @@ def evaluate(
         store=None
         if store is None
         else lambda template: SweepStore(store, template, regions={"item": REGION, "layer": 1}),
-        held=held,
+        fill=fill,
         memory_mb=memory_mb,
         progress=progress,
         stop=stop,

@@ -225,7 +225,7 @@ def head_effects(
             )
         )
 
-    def held(ds: xr.Dataset, values: Values) -> None:
+    def fill(ds: xr.Dataset, values: Values) -> None:
         edited, base = ds["edited"].transpose("prompt", "layer", "head").values, ds["base"].values
         values.value[...], values.base[...] = (np.log(edited), np.log(base)) if metric == "prob" else (edited, base)
 
@@ -235,7 +235,7 @@ def head_effects(
         store=None
         if store is None
         else lambda template: SweepStore(store, template, regions={"prompt": REGION, "layer": 1}),
-        held=held,
+        fill=fill,
         memory_mb=memory_mb,
         progress=progress,
         stop=stop,

@@ -143,8 +143,8 @@ def test_worker_processes_change_nothing(tmp_path, monkeypatch):
 
 def test_common_grams_are_dropped_by_their_count_and_hold_no_memory(monkeypatch):
     monkeypatch.setattr(gram_scan, "HITS", 100)
-    held, hold = [], gram_scan.Found.hold
-    monkeypatch.setattr(gram_scan.Found, "hold", lambda self, *a: (hold(self, *a), held.append(self.held))[0])
+    held, hold = [], gram_scan.Occurrences.hold
+    monkeypatch.setattr(gram_scan.Occurrences, "hold", lambda self, *a: (hold(self, *a), held.append(self.held))[0])
     corpus = np.tile(np.array([1, 2, 3, 4, 5], np.uint16), 20_000).reshape(-1, 50)
     corpus[700, :4] = 9
     monkeypatch.setattr(gram_scan, "CHUNK", 1 << 10)

@@ -75,8 +75,8 @@ def without_wrapper(model: Any) -> Any:
 
 def _rope_types(config: Any) -> set[str]:
     """The kinds of rotary embedding in a configuration, of all its layer types."""
-    told = getattr(config, "rope_parameters", None) or {}
-    each = [p for p in told.values() if isinstance(p, dict)] or [told]
+    parameters = getattr(config, "rope_parameters", None) or {}
+    each = [p for p in parameters.values() if isinstance(p, dict)] or [parameters]
     return {p.get("rope_type", "default") for p in each}
 
 
@@ -168,19 +168,19 @@ class Decoder:
                 " first."
             )
         state = State.of(model)
-        found: Decoder | None = key.__dict__.get(_REMEMBERED)
+        decoder: Decoder | None = key.__dict__.get(_REMEMBERED)
         if state.foreign:
             raise UnsupportedModel(
                 f"{getattr(getattr(key, 'config', None), 'model_type', type(key).__name__)}: {state.refusal()}"
             )
-        if found is None or found.state is not state:
+        if decoder is None or decoder.state is not state:
             try:
-                found = cls(model)
+                decoder = cls(model)
                 if key.training:
                     raise RunError(
                         "model: it is in training mode, where dropout changes every run; call model.eval() first."
                     )
-                found.check(key)
+                decoder.check(key)
             except (AttributeError, TypeError, RuntimeError) as error:
                 if isinstance(error, UnsupportedModel) or out_of_memory(error):
                     raise
@@ -188,9 +188,9 @@ class Decoder:
                 raise UnsupportedModel(
                     f"{kind}: its blocks are not built as expected ({type(error).__name__}: {error})."
                 ) from error
-            found.state = state
-            key.__dict__[_REMEMBERED] = found
-        return found
+            decoder.state = state
+            key.__dict__[_REMEMBERED] = decoder
+        return decoder
 
     @torch.no_grad()
     def check(self, reference: Any, length: int = 9) -> float:
@@ -220,10 +220,10 @@ class Decoder:
             gap = max(gap, *((a - b).abs().max().item() for a, b in zip(block.qkv(x), (block.q(x), *block.kv(x)))))
         for layer, block in enumerate(self.blocks):
             if block.experts is not None:
-                found = block.experts.gap(x)
-                if math.isnan(found):
+                difference = block.experts.gap(x)
+                if math.isnan(difference):
                     raise self._not_finite(f"an expert of layer {layer} gives numbers that are not finite")
-                gap = max(gap, found)
+                gap = max(gap, difference)
         columns = torch.arange(0, self.d_vocab, max(1, self.d_vocab // 64), device=self.device)
         gap = max(
             gap,
@@ -261,8 +261,8 @@ class Decoder:
         """
         fresh: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
         weights = self._edited_content()
-        for held, text, last in zip(torch.cat(list(ids)).cpu().split([len(text) for text in ids]), ids, resid):
-            key = (len(text), hash(held.numpy().tobytes()), *weights)
+        for own_ids, text, last in zip(torch.cat(list(ids)).cpu().split([len(text) for text in ids]), ids, resid):
+            key = (len(text), hash(own_ids.numpy().tobytes()), *weights)
             if key not in self.state.verified:
                 fresh[key] = text, last
         new: dict[int, list[tuple[tuple[Any, ...], Tensor, Tensor]]] = {}
@@ -326,8 +326,8 @@ class Decoder:
         """
         if self.rotary is None:
             return {None: (None, None)}
-        held = next(iter(self._tables.values()), (None,))[0]
-        if held is None or held.shape[0] < length or held.device != self.device:
+        table = next(iter(self._tables.values()), (None,))[0]
+        if table is None or table.shape[0] < length or table.device != self.device:
             at = torch.arange(max(length, 64), device=self.device)[None]
             like = self.embedding.weight[:1, None]
             for name in {block.table for block in self.blocks}:

@@ -61,11 +61,11 @@ class Experts:
             if len(tokens):
                 mine = x.index_select(0, tokens)
                 if parameters is None:
-                    made = self._called(mine, torch.full_like(tokens, expert))
+                    out = self._called(mine, torch.full_like(tokens, expert))
                 else:
-                    made = self._one(mine, *(p[expert] for p in parameters))
+                    out = self._one(mine, *(p[expert] for p in parameters))
                 scale = weights[:, expert].index_select(0, tokens)[:, None]
-                yield expert, tokens, made * scale
+                yield expert, tokens, out * scale
 
     def _parameters(self) -> tuple[Tensor, ...]:
         """The weights of all experts, looked up once a call: under an edit in force that may cost something."""
@@ -77,8 +77,8 @@ class Experts:
 
     def _called(self, x: Float[Tensor, "n d_model"], expert: Int[Tensor, " n"]) -> Float[Tensor, "n d_model"]:
         """What the model's own module makes of tokens by one expert each."""
-        made: Tensor = self.module(x, expert[:, None], x.new_ones(len(x), 1))
-        return made
+        out: Tensor = self.module(x, expert[:, None], x.new_ones(len(x), 1))
+        return out
 
     @torch.no_grad()
     def gap(self, x: Float[Tensor, "n d_model"]) -> float:

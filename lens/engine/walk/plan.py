@@ -174,7 +174,7 @@ class _Changes:
 
     def __init__(self, base: Runs):
         self.base = base
-        self.seen: dict[tuple[int, str, int, bool], np.ndarray] = {}
+        self.differing: dict[tuple[int, str, int, bool], np.ndarray] = {}
 
     def first(self, prompt: int, part: _Part) -> int | None:
         """The first position that the part really changes, or None."""
@@ -192,13 +192,13 @@ class _Changes:
         ):
             return int(part.position.min())
         key = (id(source.runs), part.site, part.layer, part.sub is None)
-        if key not in self.seen:
+        if key not in self.differing:
             differs = source.runs.get(part.site, part.layer) != self.base.get(part.site, part.layer)
             differs = (
                 differs.flatten(1).any(1) if part.sub is None else differs.any(-1) if differs.ndim == 3 else differs
             )
-            self.seen[key] = differs.cpu().numpy()
-        known = self.seen[key]
+            self.differing[key] = differs.cpu().numpy()
+        known = self.differing[key]
         at = int(self.base.starts[prompt]) + part.position
         hit = known[at] if part.sub is None else known[at, part.sub]
         return int(part.position[hit].min()) if hit.any() else None

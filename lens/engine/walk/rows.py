@@ -33,7 +33,7 @@ CHUNK_TOKENS = 2048
 
 
 @dataclass
-class Walked:
+class EditedRuns:
     """Where the edited runs ended.
 
     Attributes:
@@ -61,7 +61,7 @@ def walk(
     chunk_bytes: int = 96 << 20,
     stop: Callable[[], bool] | None = None,
     on_layer: Callable[[int], None] | None = None,
-) -> Walked:
+) -> EditedRuns:
     """Runs every row and returns its final residual stream where it is read.
 
     Args:
@@ -313,7 +313,7 @@ class _Walk:
         if (site, layer) in self.record:
             self.recorded[site, layer], self.recorded_rows[site, layer] = x.clone(), rows
 
-    def finish(self, n_rows: int, prompts: Sequence[int]) -> Walked:
+    def finish(self, n_rows: int, prompts: Sequence[int]) -> EditedRuns:
         """Gathers the reads in the caller's order; rows without a change take the base run's."""
         base, layer = self.base, self.base.decoder.n_layers
         late = self.in_base[(start := int(self.offset[np.searchsorted(self.plan.layer, layer, "left")])) :]
@@ -337,7 +337,9 @@ class _Walk:
             resid[torch.as_tensor(np.asarray(slots), device=self.h.device)] = self.h[self.read]
         changed = np.zeros(n_rows, bool)
         changed[self.plan.order] = True
-        return Walked(resid, torch.as_tensor(first), changed, {key: self._by_row(key, n_rows) for key in self.recorded})
+        return EditedRuns(
+            resid, torch.as_tensor(first), changed, {key: self._by_row(key, n_rows) for key in self.recorded}
+        )
 
     def _by_row(self, key: tuple[str, int], n_rows: int) -> list[tuple[int, Tensor] | None]:
         out: list[tuple[int, Tensor] | None] = [None] * n_rows

@@ -21,8 +21,8 @@ class WalkRuns(Runs):
     """Runs by the written-out blocks; see `Runs`.
 
     Attributes:
-        attn, k, v: by layer: what attention adds, the keys as the queries meet them, the values. kept: by site and
-            layer.
+        attn, k, v: by layer: what attention adds, the keys as the queries meet them, the values.
+        activations: by site and layer.
     """
 
     def __init__(self, decoder: Decoder, ids: Sequence[Tensor], keep: Iterable[str]):
@@ -30,10 +30,10 @@ class WalkRuns(Runs):
         self.attn: list[Tensor] = []
         self.k: list[Tensor] = []
         self.v: list[Tensor] = []
-        self.kept: dict[str, list[Tensor]] = {site: [] for site in self.keep}
+        self.activations: dict[str, list[Tensor]] = {site: [] for site in self.keep}
 
     def _tensors(self) -> Iterable[Tensor]:
-        return (t for group in (self.resid, self.attn, self.k, self.v, *self.kept.values()) for t in group)
+        return (t for group in (self.resid, self.attn, self.k, self.v, *self.activations.values()) for t in group)
 
     @staticmethod
     def _too_long(longest: int, limit: int) -> Exception:
@@ -118,9 +118,9 @@ class WalkRuns(Runs):
         self.decoder.blocks[layer].require(site, layer)
         if site == "resid_mid":
             return self.resid[layer] + self.attn[layer]
-        if site not in self.kept:
+        if site not in self.activations:
             raise SiteError(f"site {site!r} was not kept by this run; record it with keep=({site!r},).")
-        return self.kept[site][layer]
+        return self.activations[site][layer]
 
 
 class _Segment:
@@ -155,7 +155,7 @@ def _fill(segments: list[_Segment], base: WalkRuns | None) -> None:
     lead, together = segments[0].runs, len(segments) > 1
     decoder = lead.decoder
     groups = _groups([sum(s.sizes[i] for s in segments) for i in range(len(lead))])
-    explicit = "pattern" in lead.kept
+    explicit = "pattern" in lead.activations
     # tokens that several prompts begin with are computed once
     share = not together and not segments[0].base and not explicit
     batches = [b for g in groups if (b := _Batch(segments, *g, together=together, share=share)).size]
@@ -172,7 +172,7 @@ def _fill(segments: list[_Segment], base: WalkRuns | None) -> None:
                 return t
 
             kv = None if base is None or together else (base.k[l], base.v[l])
-            asking = Asking(tap, lead.kept) if "expert" in lead.kept else tap
+            asking = Asking(tap, lead.activations) if "expert" in lead.activations else tap
             attn = attention(block, x, batch.layout, rope, kv, tap, explicit)
             for s, part in enumerate(batch.parts("resid_post", feed_forward(block, x, attn, asking))):
                 outs[s][batch.spans[s]] = part
@@ -186,15 +186,15 @@ def _fill(segments: list[_Segment], base: WalkRuns | None) -> None:
             runs.attn.append(segment.whole(join("attn_out"), None if below is None else below.attn[l]))
             runs.k.append(segment.whole(join("placed_k"), None if below is None else below.k[l]))
             runs.v.append(segment.whole(join("v"), None if below is None else below.v[l]))
-            for site, held in runs.kept.items():
-                there = None if below is None else below.kept[site][l]
+            for site, tensors in runs.activations.items():
+                there = None if below is None else below.activations[site][l]
                 if site == "pattern":
-                    held.append(_patterns(runs, new.get(site, []), batches, segments.index(segment), there))
+                    tensors.append(_patterns(runs, new.get(site, []), batches, segments.index(segment), there))
                 elif not block.has(site, l):
                     # a mixture of experts has no neurons, another MLP no experts
-                    held.append(segment.x.new_empty(0))
+                    tensors.append(segment.x.new_empty(0))
                 else:
-                    held.append(segment.whole(join(site), there))
+                    tensors.append(segment.whole(join(site), there))
             segment.x = out
     for segment in segments:
         segment.runs.resid.append(

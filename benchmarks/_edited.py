@@ -14,7 +14,7 @@ from torch import nn
 
 import lens
 from lens import curvature, memorization
-from lens.engine.changes import Changes, core_of
+from lens.engine.change_registry import Changes, core_of
 from lens.engine.linear import linears
 from lens.subspace import Mask
 

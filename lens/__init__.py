@@ -27,7 +27,7 @@ _PUBLIC = {
     "EditError": ("engine.edits", "EditError"),
     "edited": ("engine.edited", "edited"),
     "restore": ("engine.changes", "restore"),
-    "ChangeError": ("engine.changes", "ChangeError"),
+    "ChangeError": ("engine.change_registry", "ChangeError"),
     "Runs": ("engine.runs", "Runs"),
     "Model": ("engine.model", "Model"),
     "sites": ("engine.model", "sites"),
@@ -84,7 +84,8 @@ __all__ = ["__version__", *_PUBLIC]
 if TYPE_CHECKING:
     __version__: str
 
-    from .engine.changes import ChangeError, restore
+    from .engine.change_registry import ChangeError
+    from .engine.changes import restore
     from .engine.edited import edited
     from .engine.edits import Edit, EditError
     from .engine.metrics import MetricError

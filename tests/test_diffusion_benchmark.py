@@ -16,7 +16,8 @@ import torch
 from benchmarks import diffusion as benchmark
 from benchmarks._diffusion_peer import OneAtATime, counted
 from lens.diffusion import activations, localisation
-from lens.engine.changes import WEIGHTS, Undo, core_of
+from lens.engine.change_registry import WEIGHTS, core_of
+from lens.engine.changes import Undo
 from tests.diffusion import naive
 
 ROOT = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ Everything in the library that writes weights, puts hooks or switches something 
 - a computation is of one model: a `Session` is one thread's at a time, what another thread wants to change waits for it
   or is refused, and a session that only reads looks at its end whether the model is what it was.
 
-The registry (`Changes`) stands on the model itself, a bridge and the plain model in it having one, and dies with it.
+All of it is known to the model's registry (`change_registry`).
 """
 
 from __future__ import annotations
@@ -16,153 +16,22 @@ import itertools
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from ..arguments import HFModel, door
-from ..errors import Error
-from ..notices import warn
-from .interrupts import Held, critical, hold, pressed, release
-from .stopping import says_stop
+from .interrupts import Held, critical, hold, release
 
 if TYPE_CHECKING:
     from .sessions import Snapshot
+from .change_registry import ACTIVATIONS, REGISTRY, TEMPORARY, WEIGHTS, ChangeError, Changes, core_of
 
 #: Seconds that a change waits for another thread before it is refused, and a session for another thread's edits of
 #: activations.
 PATIENCE = 3.0
-#: Seconds after which somebody who waits for another thread's session is told so.
-SILENCE = 2.0
-WEIGHTS, ACTIVATIONS, TEMPORARY = "weights", "activations", "for a computation"
-_POLL = 0.05
 _numbers = itertools.count()
-_KEPT = "_mnemoscope_changes"
-
-
-class ChangeError(Error, RuntimeError):
-    """A model that cannot be changed or computed with now, because another change or computation holds it; or that was
-    changed while it was computed with.
-    """
-
-
-def core_of(model: Any) -> nn.Module | None:
-    """The Hugging Face model in a bridge, a PEFT wrapper or a pipeline; any other module is itself, and what is none
-    gives None.
-    """
-    hf = getattr(model, "original_model", model)
-    if hasattr(hf, "peft_config") and hasattr(hf, "get_base_model"):
-        hf = hf.get_base_model()
-    if not isinstance(hf, nn.Module):
-        hf = getattr(hf, "hf", None) or getattr(hf, "unet", None)
-    return hf if isinstance(hf, nn.Module) else None
-
-
-class Changes:
-    """What is in force on one model, and the sessions that compute with it. Use ``Changes.of(model)``."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.freed = threading.Condition(self.lock)
-        self.changes: list[Undo] = []
-        self.sessions: list[Session] = []
-
-    @classmethod
-    def of(cls, model: Any) -> Changes:
-        """The registry of a model. Raises ChangeError for what is no PyTorch model."""
-        core = core_of(model)
-        if core is None:
-            raise ChangeError(
-                f"model={model!r:.80} is no PyTorch model; give one from lens.load, or the Hugging Face model itself."
-            )
-        found: Changes | None = core.__dict__.get(_KEPT)
-        if found is None:
-            found = core.__dict__.setdefault(_KEPT, cls())
-        return found
-
-    # a copy of a model begins with nothing in force, and no lock can be copied
-    def __deepcopy__(self, memo: Any) -> Changes:
-        return Changes()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Changes, ()
-
-    def in_force(self, kind: str) -> list[Undo]:
-        """The changes of a kind that have not been taken back, oldest first."""
-        return [change for change in list(self.changes) if change.kind == kind]
-
-    def edits_elsewhere(self) -> str | None:
-        """Another thread's edits of activations, in words."""
-        return next(
-            (
-                f"{c.what} is in force, put there by thread {c.thread.name!r}"
-                for c in self.in_force(ACTIVATIONS)
-                if not c.mine()
-            ),
-            None,
-        )
-
-    def edits_of_others(self) -> str | None:
-        """The same, for who wants to change the model: also in a thread that was started inside their with block."""
-        me = threading.current_thread()
-        return next(
-            (
-                f"{c.what} is in force, put there by thread {c.thread.name!r}"
-                for c in self.in_force(ACTIVATIONS)
-                if c.thread is not me
-            ),
-            None,
-        )
-
-    def session_elsewhere(self) -> str | None:
-        """Another thread's session, in words."""
-        me = threading.current_thread()
-        return next(
-            (f"thread {s.thread.name!r} is using it ({s.what})" for s in list(self.sessions) if s.thread is not me),
-            None,
-        )
-
-    def mine(self) -> Session | None:
-        """The innermost session, where it is this thread's."""
-        me = threading.current_thread()
-        return next((s for s in reversed(list(self.sessions)) if s.thread is me), None)
-
-    def _wait(
-        self,
-        reasons: Sequence[tuple[Callable[[], str | None], float | None]],
-        take: Callable[[], None] | None = None,
-        stop: Callable[[], bool] | None = None,
-    ) -> str | None:
-        """Waits until nothing is in the way and takes the model in the same step; returns what was still in the way
-        when patience, `stop` or a Ctrl-C ended it.
-
-        Args: reasons: what may be in the way, in words, and for how many seconds that is waited for (None: without
-            end).
-        """
-        began, told = time.monotonic(), False
-        while True:
-            with self.lock:
-                why, limit = next(
-                    ((why, limit) for reason, limit in reasons if (why := reason()) is not None), (None, None)
-                )
-                if why is None:
-                    if take is not None:
-                        take()
-                    return None
-                if pressed() or (limit is not None and time.monotonic() - began >= limit):
-                    return why
-                self.freed.wait(_POLL)
-            if says_stop(stop):
-                return why
-            if limit is None and not told and time.monotonic() - began > SILENCE:
-                told = True
-                warn(f"model: {why}; waiting for it.")
-
-
-def share(made: nn.Module, model: Any) -> None:
-    """Lets a module that runs on the very parameters of a model have the registry of that model."""
-    made.__dict__[_KEPT] = Changes.of(model)
 
 
 class Undo:
@@ -241,7 +110,7 @@ class Undo:
                 f"model: {self.what} is refused: {reading.what} is computing with the model in this thread, and its"
                 " numbers would be of two models. Put it in force before or after."
             )
-        why = registry._wait([(registry.session_elsewhere, PATIENCE), (registry.edits_of_others, PATIENCE)])
+        why = registry.wait([(registry.session_elsewhere, PATIENCE), (registry.edits_of_others, PATIENCE)])
         if why is not None:
             raise ChangeError(
                 f"model: {self.what} is refused: {why}. Wait for its end, or stop it, and try again;"
@@ -261,7 +130,7 @@ class Undo:
         held = hold()
         try:
             if self.kind != TEMPORARY and self.in_force:
-                self.registry._wait([(self.registry.session_elsewhere, None)])
+                self.registry.wait([(self.registry.session_elsewhere, None)])
             self._take_back()
             after, self.after = self.after, None
             if after is not None:
@@ -364,7 +233,7 @@ class Session:
         """
         registry = self.registry
         edits = registry.edits_of_others if self.changes else registry.edits_elsewhere
-        why = registry._wait(
+        why = registry.wait(
             [(registry.session_elsewhere, patience), (edits, PATIENCE)],
             lambda: registry.sessions.append(self),
             self.stop,
@@ -395,7 +264,7 @@ class Session:
 def edits_in_force(model: Any) -> bool:
     """Whether edits of activations are in force on a model (`lens.edited`)."""
     core = core_of(model)
-    return core is not None and _KEPT in core.__dict__ and bool(core.__dict__[_KEPT].in_force(ACTIVATIONS))
+    return core is not None and REGISTRY in core.__dict__ and bool(core.__dict__[REGISTRY].in_force(ACTIVATIONS))
 
 
 @door(ChangeError)
@@ -433,6 +302,6 @@ def restore(model: HFModel) -> list[str]:
 def _free(registry: Changes) -> str | None:
     held = hold()
     try:
-        return registry._wait([(registry.session_elsewhere, PATIENCE)])
+        return registry.wait([(registry.session_elsewhere, PATIENCE)])
     finally:
         release(held)

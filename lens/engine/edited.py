@@ -19,7 +19,8 @@ from ..arguments import HFModel, door, shown
 from ..notices import warn
 from .anatomy import Anatomy
 from .change import Change, resolved
-from .changes import ACTIVATIONS, ChangeError, Undo
+from .change_registry import ACTIVATIONS, ChangeError
+from .changes import Undo
 from .clock import Clock, running
 from .edits import Edit, EditError, as_computed
 from .errors import UnsupportedModel

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .changes import PATIENCE, Changes, Session, Undo
+from .change_registry import Changes
+from .changes import PATIENCE, Session, Undo
 from .interrupts import Held, critical, deliver, due, hold, interruptible, release
 
 

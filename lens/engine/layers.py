@@ -256,15 +256,13 @@ class Layers:
         a, length = self.anatomy, len(base.ids)
         plain = [[self._at_first_block(e) if e.site.name == "embed" else e for e in edits] for edits in rows]
         first = [
-            min((p for e in edits for p in indices(e.site.position, length, "position")), default=length)
+            min(length, *reads, *(p for e in edits for p in indices(e.site.position, length, "position")))
             for edits in plain
         ]
-        first = [min(p, *reads) for p in first]
         join = [min((a.layer_of(e.site.name, e.site.layer)[1] for e in edits), default=a.n_layers) for edits in plain]
         # what is recorded begins at one position for all rows
-        apart = (
-            [list(range(len(rows)))] if record else grouped(first, [a.n_layers - l for l in join], length, a.n_layers)
-        )
+        layers = [a.n_layers - l for l in join]
+        apart = [list(range(len(rows)))] if record else grouped(first, layers, length, a.n_layers)
         recorded: dict[tuple[str, int], dict[int, Tensor]] = {key: {} for key in record}
         groups: list[RowGroup] = []
         for mine in apart if rows else ():
@@ -283,11 +281,8 @@ class Layers:
             group.load(a.n_layers, base.resid[-1])
             out[torch.tensor(group.order, device=out.device)] = group.h[:, [r - group.start for r in reads]]
         order = groups[0].order if groups else []
-        return (
-            out,
-            {key: {order[r]: x for r, x in rows_at.items()} for key, rows_at in recorded.items()},
-            min(first, default=0),
-        )
+        by_number = {key: {order[r]: x for r, x in by_row.items()} for key, by_row in recorded.items()}
+        return out, by_number, min(first, default=0)
 
     def _at_first_block(self, edit: Edit) -> Edit:
         """An embedding copied from an aligned run is the first block's input copied: each token's comes from its
@@ -329,9 +324,8 @@ class Layers:
         return place == Place(self.anatomy.layers[layer], "in") and not place.module._forward_pre_hooks
 
     def _random_ids(self, length: int) -> Tensor:
-        return torch.randint(0, self.d_vocab, (length,), generator=torch.Generator().manual_seed(length)).to(
-            self.device
-        )
+        generator = torch.Generator().manual_seed(length)
+        return torch.randint(0, self.d_vocab, (length,), generator=generator).to(self.device)
 
     def _check(self, length: int) -> None:
         """Compares the path with full forwards on random tokens: the plain logits, and edits of the residual stream.

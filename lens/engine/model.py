@@ -20,7 +20,8 @@ from ..arguments import HFModel, door
 from ..models.state import State
 from ..notices import warn
 from .anatomy import module_of
-from .changes import PATHS, Changes, edits_in_force
+from .change_registry import Changes
+from .changes import PATHS, edits_in_force
 from .decoder_view import DecoderView
 from .edits import Edit
 from .errors import RunError, TooLong, UnsupportedModel

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from .changes import TEMPORARY, Undo
+from .change_registry import TEMPORARY
+from .changes import Undo
 
 
 @dataclass

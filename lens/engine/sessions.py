@@ -16,7 +16,8 @@ from torch import nn
 
 from ..models.foreign import hooks_on, of_library
 from ..models.tree import Parameters, Tree
-from .changes import ChangeError, Changes, Session, core_of
+from .change_registry import ChangeError, Changes, core_of
+from .changes import Session
 from .interrupts import critical, hold, interruptible, release
 
 _F = TypeVar("_F", bound=Callable[..., Any])

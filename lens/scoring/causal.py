@@ -18,7 +18,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lens.engine.changes import edits_in_force, share
+from lens.engine.change_registry import share
+from lens.engine.changes import edits_in_force
 from lens.engine.memory import out_of_memory
 from lens.models.state import State, plain_name, replaced_methods, user_hooks
 

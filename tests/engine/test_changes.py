@@ -17,7 +17,8 @@ import torch
 import lens
 from lens import memorization, subspace
 from lens.engine import changes, interrupts
-from lens.engine.changes import ChangeError, Undo, temporary
+from lens.engine.change_registry import ChangeError
+from lens.engine.changes import Undo, temporary
 from lens.engine.edited import install
 from lens.engine.sessions import of_one_model
 from lens.engine.weights import apply_weights, edited_weights

@@ -14,7 +14,7 @@ from typing import Any
 import traitlets
 
 from lens.arguments import FilePath, door
-from lens.engine.changes import Changes, core_of
+from lens.engine.change_registry import Changes, core_of
 from lens.files import Taken, expanded
 from widgets.base.sweep import SweepView
 from widgets.errors import ViewError

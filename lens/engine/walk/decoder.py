@@ -17,7 +17,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ...models.state import State
-from ..changes import WEIGHTS, Changes, edits_in_force
+from ..change_registry import WEIGHTS, Changes
+from ..changes import edits_in_force
 from ..effective import is_plain, linear_bias, linear_map, mixing_layer, table
 from ..errors import RunError, UnsupportedModel
 from ..memory import out_of_memory

@@ -59,7 +59,7 @@ def at_work(folder: str | os.PathLike, what: str) -> Iterator[None]:
             _unmake(folders)
             raise failed("lock", path, error, error.errno) from error
         if path.exists():
-            raise _busy(path, _record(path), False) from error
+            raise _busy(path, _owner_of(path), False) from error
         handle = None
     try:
         yield
@@ -101,13 +101,13 @@ def _take(path: Path, what: str) -> int:
         try:
             ours = _held(handle)
             if ours is False or (ours is None and not fresh):
-                owner = _record(path, patience=1.0)
+                owner = _owner_of(path, patience=1.0)
                 if _same(path, handle):
                     if owner is None or not _ended(owner):
                         raise _busy(path, owner, ours is False)
                     _drop(path, handle)  # if the kernel holds it, for a child of one that died
             elif _same(path, handle):  # else it was released, and removed, before it was ours
-                owner = None if fresh else _record(path)
+                owner = None if fresh else _owner_of(path)
                 if owner is not None and not (_ended(owner) or _of_this_kernel(owner)):
                     raise _busy(path, owner, False)
                 _sign(path, handle, what)
@@ -132,7 +132,7 @@ def _drop(path: Path, handle: int) -> None:
 def _sign(path: Path, handle: int, what: str) -> None:
     try:
         os.ftruncate(handle, 0)
-        os.write(handle, json.dumps(_own(what)).encode())
+        os.write(handle, json.dumps(_signature(what)).encode())
         os.fsync(handle)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -176,7 +176,7 @@ def _same(path: Path, handle: int) -> bool:
     return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
 
-def _own(what: str) -> dict[str, Any]:
+def _signature(what: str) -> dict[str, Any]:
     since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return {
         "what": what,
@@ -187,7 +187,7 @@ def _own(what: str) -> dict[str, Any]:
     }
 
 
-def _record(path: Path, patience: float = 0.0) -> dict[str, Any] | None:
+def _owner_of(path: Path, patience: float = 0.0) -> dict[str, Any] | None:
     """What the file says of its owner; None where it says nothing (yet)."""
     end = time.monotonic() + patience
     while True:

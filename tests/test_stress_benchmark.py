@@ -64,7 +64,7 @@ def test_an_undo_that_forgets_a_step_is_counted(monkeypatch):
     subject, whole = interruptions.Subject("plain"), changes.Undo._take_back
 
     def forgetful(self):
-        weights = [step for step in self._back if "_Written" in getattr(step, "__qualname__", "")]
+        weights = [step for step in self._back if "_WeightWrite" in getattr(step, "__qualname__", "")]
         if len(weights) > 3 and sys.gettrace() is not None:  # in the round itself
             self._back.remove(weights[-1])
         whole(self)

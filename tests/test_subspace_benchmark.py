@@ -16,7 +16,7 @@ import torch
 from benchmarks import subspace as benchmark
 from benchmarks._subspace_peer import PlainPasses, counted
 from lens import curvature
-from lens.engine.weights import Undo, _Written
+from lens.engine.weights import Undo, _WeightWrite
 from lens.scoring.likelihood import plain
 from lens.subspace import sums
 from tests.curvature import naive
@@ -168,7 +168,7 @@ def test_weights_that_do_not_come_back_end_a_run_with_1(monkeypatch, capsys):
     undo, undone = Undo.undo, []
 
     def almost(self):
-        written = [step.__self__ for step in self._back if isinstance(getattr(step, "__self__", None), _Written)]
+        written = [step.__self__ for step in self._back if isinstance(getattr(step, "__self__", None), _WeightWrite)]
         kept = [one.parameter for one in written]
         undo(self)
         if kept:

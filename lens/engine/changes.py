@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ..arguments import HFModel, door
+from .change_registry import ACTIVATIONS, REGISTRY, TEMPORARY, WEIGHTS, ChangeError, Changes, core_of
 from .interrupts import Held, critical, hold, release
 
 if TYPE_CHECKING:
     from .sessions import Snapshot
-from .change_registry import ACTIVATIONS, REGISTRY, TEMPORARY, WEIGHTS, ChangeError, Changes, core_of
 
 #: Seconds that a change waits for another thread before it is refused, and a session for another thread's edits of
 #: activations.

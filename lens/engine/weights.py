@@ -34,7 +34,7 @@ class WeightError(Error, ValueError):
 
 
 @dataclass
-class _Written:
+class _WeightWrite:
     """A parameter, the rows of it that are written (None: all), what they were, and whether an edit is in force on the
     parameter itself. expert: whose matrix of those in it. put_back: whether it is what it was.
     """
@@ -172,17 +172,17 @@ def prepared_weights(
         )
         module = getattr(model, "original_model", model)
         around = Around(module, [p for linear, _, own in chosen for p in _parameters(linear, own)])
-        made: list[tuple[_Written, Hashable | None, Tensor]] = []
-        undo.back(lambda: _undone(around, [written for written, *_ in made]))
+        writes: list[tuple[_WeightWrite, Hashable | None, Tensor]] = []
+        undo.back(lambda: _undone(around, [written for written, *_ in writes]))
         undo.back(lambda: _ended(module, again))
         hold(module, again)
         for linear, weight, own in chosen:
             if _marked(linear, own):
                 raise WeightError(_TWICE.format(linear.name))
-            places = [(_Written(linear.parameter, None, linear.transposed, True, linear.expert), weight)]
+            places = [(_WeightWrite(linear.parameter, None, linear.transposed, True, linear.expert), weight)]
             places += [
                 (
-                    _Written(twin.module.weight, twin.written, twin.transposed, twin.part),
+                    _WeightWrite(twin.module.weight, twin.written, twin.transposed, twin.part),
                     weight if twin.read is None else weight[twin.read.to(weight.device)],
                 )
                 for twin in own
@@ -191,10 +191,10 @@ def prepared_weights(
                 undo.back(written.restore)
                 # what a twin gets depends on more than what it was
                 done = None if how is None or linear.name not in how or own else how[linear.name]
-                made.append((written, done and (linear.transposed, linear.expert, done), values))
+                writes.append((written, done and (linear.transposed, linear.expert, done), values))
                 written.write(values)
         undo.back(around.ending)
-        around.written([(w.parameter, done, partial(w.holds, values)) for w, done, values in made])
+        around.written([(w.parameter, done, partial(w.holds, values)) for w, done, values in writes])
 
     return Undo(
         model,
@@ -220,10 +220,10 @@ def _parameters(linear: Linear, own: list[_Twin]) -> list[nn.Parameter]:
     return [linear.parameter, *(twin.module.weight for twin in own)]
 
 
-def _undone(around: Around, made: list[_Written]) -> None:
+def _undone(around: Around, writes: list[_WeightWrite]) -> None:
     """Tells what is known of the weights again, now that they are what they were."""
-    left = {id(written.parameter) for written in made if not written.put_back}
-    done = [written for written in made if id(written.parameter) not in left]
+    left = {id(written.parameter) for written in writes if not written.put_back}
+    done = [written for written in writes if id(written.parameter) not in left]
     around.undone([w.parameter for w in done if w.whole], [w.parameter for w in done if not w.whole])
 
 

@@ -10,7 +10,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from .known import Known, Look, Seen, Written, place_of, places
+from .known import Known, Look, PendingEdit, TensorSnapshot, place_of, places
 
 __all__ = ["Around"]
 
@@ -31,7 +31,7 @@ class Around:
         self.known = Known.of(core)
         now, own = Look(list(self.values.values()), self.known.around), self.known.tensors
         self.known.around = now.way
-        self.was: dict[int, Seen] = {
+        self.was: dict[int, TensorSnapshot] = {
             key: own[key]
             for i, key in enumerate(self.values)
             if key in own and own[key].digest and now.same(i, own[key])
@@ -58,7 +58,7 @@ class Around:
                 changed[key] = replace(was, version=version, sample=sample, digest=digest)
             else:
                 every = [holds for _, holds in done[key]]
-                self.known.written[key] = Written(version, edit, partial(_all_hold, every))
+                self.known.written[key] = PendingEdit(version, edit, partial(_all_hold, every))
         self.known.settle(changed)
 
     def ending(self) -> None:
@@ -80,6 +80,6 @@ class Around:
             now = Look(rest)
             for i, value in enumerate(rest):
                 was = self.was[id(value)]
-                if now.there(i, was) and now.sample(i) == was.sample:
+                if now.in_place(i, was) and now.sample(i) == was.sample:
                     changed[id(value)] = replace(was, version=now.versions[i])
         self.known.settle(changed)

@@ -85,7 +85,7 @@ def old_hash(model: nn.Module) -> str:
     for name, value in named:
         whole.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
         whole.update(read(name, value).data)
-    seen = {id(value): now.seen(i, known.lost) for i, value in enumerate(values)}
+    seen = {id(value): now.snapshot(i, known.lost) for i, value in enumerate(values)}
     known.old = Whole.of(names, now, seen, named), whole.hexdigest()
     return known.old[1]
 
@@ -180,5 +180,5 @@ def _consistent(core: nn.Module, one: Fused) -> bool:
         return True
     if not one.consistent():
         return False
-    known.agreed[id(one.whole)] = [now.seen(i, known.lost) for i in range(len(now.values))]
+    known.agreed[id(one.whole)] = [now.snapshot(i, known.lost) for i in range(len(now.values))]
     return True

@@ -27,7 +27,7 @@ from lens.cache import LoadError
 
 from .samples import Samples
 
-__all__ = ["FORM", "Known", "Look", "Seen", "Way", "Whole", "digests", "read"]
+__all__ = ["FORM", "Known", "Look", "TensorSnapshot", "Way", "Whole", "digests", "read"]
 
 #: What a hash begins with; it is no hexadecimal digit.
 FORM = "t"
@@ -65,7 +65,7 @@ def place_of(columns: tuple[list[Any], ...], i: int) -> tuple[Any, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class TensorSnapshot:
     """A tensor as it was, and its digest ("" where nobody asked for it). The weak references to it and its storage are
     there so that no other tensor takes their addresses.
     """
@@ -107,24 +107,24 @@ class Look:
         """The sampled values of one tensor."""
         return self.samples.of(i, self.sampled)
 
-    def same(self, i: int, kept: Seen | None) -> bool:
+    def same(self, i: int, kept: TensorSnapshot | None) -> bool:
         """Whether one tensor is what was kept of it."""
         return (
             kept is not None
             and kept.version == self.versions[i]
             and kept.sample == self.sample(i)
-            and self.there(i, kept)
+            and self.in_place(i, kept)
         )
 
-    def there(self, i: int, kept: Seen) -> bool:
+    def in_place(self, i: int, kept: TensorSnapshot) -> bool:
         """Whether it is the tensor that was kept, on the same storage and in the same form, whatever it holds."""
         return kept.object() is self.values[i] and kept.place == place_of(self.places, i)
 
-    def seen(self, i: int, lost: list[weakref.ref[Tensor]], digest: str = "") -> Seen:
+    def snapshot(self, i: int, lost: list[weakref.ref[Tensor]], digest: str = "") -> TensorSnapshot:
         """A tensor, to be kept; `lost`: to which a reference to it is appended once it is gone."""
         value = self.values[i]
         storage = StorageWeakRef(value.untyped_storage()) if value.layout is torch.strided else None
-        return Seen(
+        return TensorSnapshot(
             weakref.ref(value, lost.append), storage, place_of(self.places, i), self.versions[i], self.sample(i), digest
         )
 
@@ -139,7 +139,7 @@ class Whole:
     """
 
     names: list[str]
-    tensors: list[Seen]
+    tensors: list[TensorSnapshot]
     at: dict[int, int]
     places: tuple[list[Any], ...]
     versions: list[int]
@@ -150,7 +150,9 @@ class Whole:
     hash: str
 
     @classmethod
-    def of(cls, names: list[str], now: Look, known: Mapping[int, Seen], hashed: Sequence[tuple[str, Tensor]]) -> Whole:
+    def of(
+        cls, names: list[str], now: Look, known: Mapping[int, TensorSnapshot], hashed: Sequence[tuple[str, Tensor]]
+    ) -> Whole:
         """The weights as they are now, with the hash of some of them by other names; `known`: by id, what was seen of
         each.
         """
@@ -187,7 +189,7 @@ class Whole:
         """Whether nothing was seen to change since; as `marked`."""
         return self.sampled == now.sampled and self.marked(names, now, lost)
 
-    def updated(self, changed: Mapping[int, Seen]) -> Whole:
+    def updated(self, changed: Mapping[int, TensorSnapshot]) -> Whole:
         """The same weights, but some tensors, by id, of which something else is known now."""
         tensors, versions, lines = list(self.tensors), list(self.versions), list(self.lines)
         sampled = list(map(bytearray, self.sampled))
@@ -217,7 +219,7 @@ def joined(lines: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Written:
+class PendingEdit:
     """What was just done to a tensor, of which it is not known what came of it: how often it had been written to then,
     what determines the outcome, and whether the tensor holds it still.
     """
@@ -239,12 +241,12 @@ class Known:
     """
 
     def __init__(self) -> None:
-        self.tensors: dict[int, Seen] = {}
-        self.agreed: dict[int, list[Seen]] = {}
+        self.tensors: dict[int, TensorSnapshot] = {}
+        self.agreed: dict[int, list[TensorSnapshot]] = {}
         self.whole: Whole | None = None
         self.old: tuple[Whole, str] | None = None
         self.outcomes: OrderedDict[Hashable, tuple[str, bytes]] = OrderedDict()
-        self.written: dict[int, Written] = {}
+        self.written: dict[int, PendingEdit] = {}
         self.around: Way | None = None
         self.lost: list[weakref.ref[Tensor]] = []
 
@@ -269,11 +271,11 @@ class Known:
 
         Raises: LoadError: a tensor has no values.
         """
-        known: dict[int, Seen] = {}
+        known: dict[int, TensorSnapshot] = {}
         self.lost.clear()
         for i, value in enumerate(now.values):
             kept = None if anew else self.tensors.get(id(value))
-            known[id(value)] = kept if kept is not None and now.same(i, kept) else now.seen(i, self.lost)
+            known[id(value)] = kept if kept is not None and now.same(i, kept) else now.snapshot(i, self.lost)
         missing = [(name, value) for name, value in hashed if not known[id(value)].digest]
         for (_, value), digest in zip(missing, digests(missing)):
             seen = known[id(value)] = replace(known[id(value)], digest=digest)
@@ -283,7 +285,7 @@ class Known:
         self.tensors, self.whole = known, Whole.of(names, now, known, hashed)
         return self.whole
 
-    def settle(self, changed: Mapping[int, Seen]) -> None:
+    def settle(self, changed: Mapping[int, TensorSnapshot]) -> None:
         """Tensors that were just written to, by id, of which it is known what they hold."""
         self.tensors |= changed
         if self.whole is not None:

@@ -32,7 +32,7 @@ class Tree:
     def __init__(self, core: nn.Module):
         self.modules: list[nn.Module] = []
         self._prefixes: list[str] = []
-        self._plan: _Plan | None = None
+        self._table: _NameTable | None = None
         for name, module in core.named_modules():
             self.modules.append(module)
             self._prefixes.append(f"{name}." if name else "")
@@ -78,18 +78,20 @@ class Tree:
         """
         every = list(map(_parameters, self._own))
         sizes = list(map(len, every))
-        plan = self._plan
+        table = self._table
         # of two thousand modules a few hundred hold parameters
         held = (
-            [every[i] for i in plan.holders] if plan is not None and plan.sizes == sizes else list(filter(None, every))
+            [every[i] for i in table.holders]
+            if table is not None and table.sizes == sizes
+            else list(filter(None, every))
         )
         keys = list(chain.from_iterable(held))
         values = list(chain.from_iterable(map(_values, held)))
         ids = list(map(id, values))
-        if plan is None or (plan.sizes, plan.keys, plan.ids) != (sizes, keys, ids):
+        if table is None or (table.sizes, table.keys, table.ids) != (sizes, keys, ids):
             prefixes = chain.from_iterable([prefix] * n for prefix, n in zip(self._prefixes, sizes))
-            plan = self._plan = _Plan.of(sizes, keys, ids, [p + key for p, key in zip(prefixes, keys)], values)
-        return Parameters(plan, values)
+            table = self._table = _NameTable.of(sizes, keys, ids, [p + key for p, key in zip(prefixes, keys)], values)
+        return Parameters(table, values)
 
 
 @dataclass(frozen=True)
@@ -97,22 +99,22 @@ class Parameters:
     """A model's parameters as they stood in its modules at one time. It holds them: whoever keeps it longer than a
     computation keeps weights that the model may have given up.
 
-    Attributes: plan: which of the values is a parameter of what name. values: all that stands in the modules, in their
+    Attributes: table: which of the values is a parameter of what name. values: all that stands in the modules, in their
         order, None where a parameter is absent.
     """
 
-    plan: _Plan
+    table: _NameTable
     values: list[Any]
 
     def named(self) -> list[tuple[str, nn.Parameter]]:
         """Name and parameter; one in several places has the name of the first."""
-        return [(name, self.values[i]) for name, i in zip(self.plan.names, self.plan.at)]
+        return [(name, self.values[i]) for name, i in zip(self.table.names, self.table.at)]
 
     def plain(self) -> tuple[list[str], list[nn.Parameter]]:
         """The names of the parameters in the plain model, sorted, and the parameters: what a bridge or a compiler adds
         to a name is left out. The list of names is the same object as long as they are the same.
         """
-        return self.plan.plain, [self.values[i] for i in self.plan.sorted]
+        return self.table.plain, [self.values[i] for i in self.table.sorted]
 
     def everywhere(self) -> list[nn.Parameter]:
         """In the order of the modules, one that stands in several places as often."""
@@ -120,7 +122,7 @@ class Parameters:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _NameTable:
     """The parameters' names, found once. Of all that stands in the modules, in order: `sizes` a module, and the `keys`
     and `ids`. `holders`: the modules in which something stands. `at`: the places of parameters of which each is there
     once, by `names`; `sorted`: those of the same by their `plain` names, sorted.
@@ -136,7 +138,7 @@ class _Plan:
     sorted: list[int]
 
     @classmethod
-    def of(cls, sizes: list[int], keys: list[str], ids: list[int], full: list[str], values: list[Any]) -> _Plan:
+    def of(cls, sizes: list[int], keys: list[str], ids: list[int], full: list[str], values: list[Any]) -> _NameTable:
         first: dict[int, int] = {}
         for i, value in enumerate(values):
             if value is not None:

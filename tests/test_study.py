@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import re
 import shutil
 from dataclasses import dataclass
@@ -340,6 +341,37 @@ def test_the_forest_plot_draws_each_claim_and_refuses_what_is_none(tmp_path):
         forest_plot([])
     with pytest.raises(FigureError, match="kind='yes'"):
         forest_plot([Line("a", "yes", "yes")])
+
+
+def test_a_claim_of_no_difference_is_drawn_with_its_margin():
+    """The band spans the margin on the row's scale, ends at the edge where it has no bound, and is in the legend."""
+    margins = [None, (-0.2, 0.2), (0.5 - math.inf, 1.1)]
+    lines = [
+        Line("no margin", "holds", "holds", [(1.0, 0.5, 2.0)]),
+        Line("equal", "holds", "holds", [(0.05, -0.1, 0.1), (3.0, 2.0, 4.0)], margin=margins[1]),
+        Line("no worse", "holds", "holds", [(0.9, 0.8, 1.05)], null=1.0, margin=margins[2]),
+        Line("nothing measured", "none", "not judged", margin=margins[1]),
+    ]
+    figure = forest_plot(lines)
+    axes = figure.axes[0]
+    bands = [band.get_datalim(axes.transData) for band in axes.collections]
+    # scales: the furthest bound of margin or interval, 4 from 0 and .2 from 1
+    assert [(band.x0, band.x1) for band in bands] == [pytest.approx((-0.05, 0.05)), pytest.approx((-1.1, 0.5))]
+    points = {line.get_ydata()[0] for line in axes.lines if len(line.get_ydata()) == 1}
+    assert [sum(band.y0 < y < band.y1 for y in points) for band in bands] == [1, 1]  # of two effects the first alone
+    shown = [text.get_text() for text in (*axes.texts, *figure.texts)]
+    assert {"margin: -0.2 to 0.2", "margin: below 1.1"} <= set(shown) and sum("no difference" in s for s in shown) == 1
+    assert not any("no difference" in text.get_text() for text in forest_plot(lines[:1]).texts)
+    with pytest.raises(FigureError, match="do not rise"):
+        forest_plot([Line("a", "holds", "holds", margin=(1.0, -1.0))])
+
+
+def test_the_margin_of_a_study_reaches_its_forest_plot():
+    for name, keys in {"function-vectors": 3, "loss-curvature": 2, "memory-subspace": 1}.items():
+        claims = reproduction(name).claims
+        assert sum(claims[key].margin is not None for key in claims) == keys
+    claim = reproduction("loss-curvature").claims["svd_close"]
+    assert claim.within(-0.09, 0.09) and not claim.within(-0.11, 0.0) and not Claim("a", "b").within(0.0, 0.0)
 
 
 def test_the_page_has_everything_and_loads_nothing(toy, tmp_path):

@@ -20,6 +20,8 @@ class Claim:
     `says`: the claim. `paper`: the value that the paper has for it, or that it has none. `rule`: when it holds, where
     that is not the rule of all claims of the study. `null`: what the effect is where the claim is not so, or the
     word in braces that says it. `source`: where the paper's value stands, where that is not the source of all.
+    `margin`: of a claim that there is no difference, the bounds between which the interval of the first effect has to
+    lie; either may be infinite.
     """
 
     says: str
@@ -27,6 +29,11 @@ class Claim:
     rule: str = ""
     null: float | str = 0.0
     source: str = ""
+    margin: tuple[float, float] | None = None
+
+    def within(self, low: float, high: float) -> bool:
+        """Whether an interval lies between the bounds of the margin."""
+        return self.margin is not None and self.margin[0] < low and high < self.margin[1]
 
 
 class Row(NamedTuple):

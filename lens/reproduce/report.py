@@ -148,6 +148,7 @@ class Verdicts:
                 str(row.cells.verdict),
                 [(one.estimate, one.low, one.high) for one in row.effects],
                 row.null,
+                row.claim.margin if row.claim else None,
             )
             for row in self.rows
         ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ..claims import Claim, Claims
 
+#: Accuracies that differ by no more than this are called equal.
+MARGIN = 0.05
 CLAIMS = Claims(
     source="the authors' code, the paper, or a secondary source, which the row says",
     rule="the interval of the difference over tasks above 0",
@@ -36,11 +38,13 @@ CLAIMS = Claims(
         "one_set": Claim(
             says="One head set serves all tasks (as well as heads chosen on the task itself, within {margin})",
             paper="one set of ten heads for all tasks of GPT-J (authors' code)",
+            margin=(-MARGIN, MARGIN),
         ),
         "third": Claim(
             says="The place is about a third of the depth (as good as the chosen layer, within {margin})",
             paper="layer 9 of 28 (authors' code); a replication's best: .26-.37 of the depth in four models, .55 and"
             " .64 in Qwen (secondary source)",
+            margin=(-MARGIN, MARGIN),
         ),
         "instruction_heads": Claim(
             says="Instruction text calls on other heads than demonstrations do (Davidson 2025)",
@@ -49,6 +53,7 @@ CLAIMS = Claims(
         "instruction_vector": Claim(
             says="... and gives a vector that works as well (within {margin})",
             paper="not measured in the paper",
+            margin=(-MARGIN, MARGIN),
         ),
         "composition": Claim(
             says="Vectors add up: v(last, capital) = v(last) + v(first, capital) - v(first)",

@@ -12,13 +12,10 @@ from ...stats import Interval
 from ..claims import Rows
 from ..common import EVERY, matching, shown, student, verdict
 from . import tables as frames
-from .claims import CLAIMS
+from .claims import CLAIMS, MARGIN
 from .draws import RANDOM
 from .heads import UNIVERSAL
 from .tables import NONE, Parts
-
-#: Accuracies that differ by no more than this are called equal.
-MARGIN = 0.05
 
 
 def over_tasks(values: Any) -> Interval:

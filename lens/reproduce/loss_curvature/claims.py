@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import inf
 
 from ..claims import Claim, Claims
 from .bench import RISE
@@ -93,6 +94,7 @@ CLAIMS = Claims(
                 "the upper bound of its strict minus K-FAC's is below .10 on val, and the difference is above 0 on "
                 "verse"
             ),
+            margin=(-inf, 0.1),
         ),
         "reasoning": Claim(
             says=f"Arithmetic and closed-book facts lose more than open-book questions and copying {AT}.",
@@ -134,6 +136,7 @@ CLAIMS = Claims(
                 "the interval of the difference of strict on val lies within .10; does not hold where it lies outside "
                 "0 and beyond .10 on one side"
             ),
+            margin=(-0.1, 0.1),
         ),
         "svd_verse": Claim(
             says="On memorised text of another kind K-FAC removes more than singular values.",

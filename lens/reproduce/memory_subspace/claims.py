@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from ..claims import Claim, Claims
 
 CLAIMS = Claims(
@@ -98,6 +100,7 @@ CLAIMS = Claims(
         "obeyed": Claim(
             says="After the edit captions are obeyed as before: {method} at the dose that removes the copies",
             paper="image quality collapses at 10 % sparsity (Kowalczuk et al. 2025)",
+            margin=(-inf, 0.05),
         ),
         "gone_published": Claim(
             says=(

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lens.reproduce.memory_subspace import edit_figures as diffusion_edits
+from lens.reproduce.memory_subspace import attack_figures
 from lens.reproduce.memory_subspace import figures as draw
 from lens.reproduce.memory_subspace.attacks import encoded
 from lens.stats import proportion
@@ -262,7 +262,7 @@ def pictures():
             }
             for seed, methods in ((3, ("published",)), (4, ("published", "corrected")))
             for method in methods
-            for column in diffusion_edits.COLUMNS
+            for column in attack_figures.COLUMNS
             for i in range(2)
         ]
     )

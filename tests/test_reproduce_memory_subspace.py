@@ -13,6 +13,8 @@ from lens.reproduce.memory_subspace import attacks as after
 from lens.reproduce.memory_subspace import bench as memory_subspace_bench
 from lens.reproduce.memory_subspace import places, steps, study
 from lens.reproduce.memory_subspace import tables as frames
+from lens.reproduce.memory_subspace.figures import FIGURES
+from lens.reproduce.memory_subspace.methods import METHODS
 from lens.results.errors import ResultError
 
 
@@ -137,7 +139,7 @@ def test_a_place_cut_whole_is_its_weights_at_zero(folder):
     trio = cards_models.models(None, (0,))[0]
     bench = memory_subspace_bench.Bench(0, trio, 20, 2)
     before = bench.pipeline.hash
-    table = places.alone(bench, memory_subspace_bench.METHODS["attention"], 1, 1)
+    table = places.alone(bench, METHODS["attention"], 1, 1)
     assert bench.pipeline.hash == before
     whole = table[(table.dose == 1) & (table.place == "down_blocks.1.attentions.0") & (table.located == 1)]
     of = bench.copied("code-many", 1)
@@ -265,7 +267,7 @@ def test_a_tiny_run_answers_every_claim(made):
     assert not made.table.map(lambda v: "nan" in str(v).lower().split()).any().any()
     copying = made.tables["copying"].groupby("cell")["copy"].mean()
     assert copying["code-many"] > 0.5 and copying["code-once"] < 0.1 and copying["code-never"] < 0.1
-    assert {figure.stem for figure in made.figures} == set(study.FIGURES) == set(study.figures(made)) and all(
+    assert {figure.stem for figure in made.figures} == set(FIGURES) == set(study.figures(made)) and all(
         figure.stat().st_size > 5000 for figure in made.figures
     )
 

@@ -294,8 +294,3 @@ def encoded(image: Any) -> bytes:
 def decoded(data: bytes, size: int = cards_images.SIZE) -> np.ndarray:
     """The picture back: numbers from 0 to 255, [size, size, 3]."""
     return np.frombuffer(data, np.uint8).reshape(size, size, 3)
-
-
-def doses_of(curves: pd.DataFrame, operating: Any) -> dict[str, float | None]:
-    """The operating dose of every method of one model."""
-    return {str(name): operating(frame) for name, frame in curves.groupby("method", sort=False)}

@@ -1,9 +1,8 @@
-"""One model of the diffusion study with everything that is asked of it, and the edits that are compared."""
+"""One model of the diffusion study with everything that is asked of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -22,16 +21,13 @@ from ...diffusion import (
     background_correlation,
     denoise,
     denoising_error,
-    locate,
     noised,
     normalised_distance,
     predicted,
     statistics,
     threshold,
 )
-from ...diffusion.pipeline import CROSS_ATTENTION as ATTENTION
 from ...diffusion.pipeline import FEED_FORWARD
-from ...engine.linear import linears
 from ...organisms.cards.corpus import Pairs
 from ..cards_models import Trio
 
@@ -48,20 +44,6 @@ RISE, LEFT = 0.05, 0.25
 TUNE, REPORTED = 0, (1, 2, 3)
 
 
-@dataclass(frozen=True)
-class Method:
-    """One way to find or take out memory. `make`: (bench, captions, doses, first steps) -> edits by dose; `dose`: what
-    the dose is; `chosen`: whether the first steps are.
-    """
-
-    name: str
-    title: str
-    make: Callable[[Bench, Sequence[str], Sequence[float], int], dict[float, Any]]
-    doses: tuple[float, ...]
-    dose: str = "share of a row's weights"
-    chosen: bool = False
-
-
 class Bench:
     """One model of the study: its pictures, what of them counts as copied, statistics by caption, and the cost of an
     edit.
@@ -75,9 +57,9 @@ class Bench:
         self.seed, self.pipeline, self.twin, self.corpus, self.held = seed, trio.pipeline, trio.twin, trio.corpus, held
         self.pairs = trio.corpus.pairs if per_set is None else _first_of_each_set(trio.corpus.pairs, per_set)
         # a bench with few pairs is a trial: half of the seeds
-        half = slice(None) if per_set is None else slice(2)
+        half: slice = slice(None) if per_set is None else slice(2)
         self.discovery, self.never, self.looks = DISCOVERY[half], NEVER[half], (*SHOWN, *NEW[:2])[half]
-        #: the block whose cross-attention the tune set chose, once `memory_subspace_places` has asked for it
+        #: the block whose cross-attention the tune set chose, once `places` has asked for it
         self.block: str | None = None
         self._kept: dict[Any, Any] = {}
         # of the unedited model, so before any edit: what follows is measured against them
@@ -127,15 +109,9 @@ class Bench:
 
         def make() -> Threshold:
             self._require_unedited()
-            cells = ("digit-never",) if digits else ("code-never", "generic-never")
-            return threshold(
-                np.concatenate(
-                    [
-                        self.likeness(self.pictures(of.captions, seeds=self.never), of)
-                        for of in map(self.pairs.of, cells)
-                    ]
-                )
-            )
+            cells = map(self.pairs.of, ("digit-never",) if digits else ("code-never", "generic-never"))
+            like = [self.likeness(self.pictures(of.captions, seeds=self.never), of) for of in cells]
+            return threshold(np.concatenate(like))
 
         return self.kept(("threshold", digits), make)
 
@@ -171,9 +147,8 @@ class Bench:
         the same each time.
         """
         of = self.heldout[half]
-        return denoising_error(
-            pipeline or self.pipeline, of.images, of.captions, per=1, seed=half, progress=False
-        ).error.values
+        model = pipeline or self.pipeline
+        return denoising_error(model, of.images, of.captions, per=1, seed=half, progress=False).error.values
 
     def before(self, half: int) -> Float[np.ndarray, "picture bin"]:
         """The errors of the unedited model."""
@@ -264,17 +239,9 @@ class Bench:
         pool = self.pairs.of("pool").take(np.arange(384))
         latents, states = self.pipeline.encode(pool.images), self.pipeline.embed(pool.captions)
         batches = [(latents[i : i + 32], states[i : i + 32]) for i in range(0, len(latents), 32)]
-        return curvature.decompose(
-            self.pipeline.unet,
-            curvature.factors(
-                self.pipeline.unet,
-                FEED_FORWARD,
-                batches,
-                objective=GaussianNoise(self.pipeline),
-                seed=self.seed,
-                progress=False,
-            ),
-        )
+        unet, noise = self.pipeline.unet, GaussianNoise(self.pipeline)
+        factors = curvature.factors(unet, FEED_FORWARD, batches, objective=noise, seed=self.seed, progress=False)
+        return curvature.decompose(unet, factors)
 
 
 def _first_of_each_set(pairs: Pairs, count: int) -> Pairs:
@@ -300,140 +267,3 @@ class GaussianNoise:
         noise, residual = (torch.randn(clean.shape, generator=generator).to(device) for _ in range(2))
         out = predicted(self.pipeline, noised(self.pipeline, clean, noise, t).requires_grad_(), t, states)
         return 0.5 * F.mse_loss(out, (out + residual).detach(), reduction="sum")
-
-
-# -- edits ----------------------------------------------------------------------------------------------------------
-
-
-def _masks(
-    variant: str, reference: str | None, layers: str | Sequence[str] = FEED_FORWARD, **options: Any
-) -> Callable[[Bench, Sequence[str], Sequence[float], int], dict[float, Any]]:
-    def make(bench: Bench, captions: Sequence[str], doses: Sequence[float], first: int) -> dict[float, Any]:
-        published = variant == "published"
-        mem = bench.stats(captions, published, layers)
-        ref = (
-            bench.stats([c for c in bench.references[reference] if c not in captions], published, layers)
-            if reference
-            else None
-        )
-        made = {
-            dose: locate(bench.pipeline, mem, ref, sparsity=dose, first=first, variant=variant, **options)
-            for dose in doses
-        }
-        return {dose: mask for dose, mask in made.items() if mask.count}
-
-    return make
-
-
-_published = _masks("published", "empty")
-
-
-def _unmemorised(bench: Bench, captions: Sequence[str], doses: Sequence[float], first: int) -> dict[float, Any]:
-    """As published, from captions of the same kind whose pictures were there once."""
-    return _published(bench, bench.pairs.of("code-once").captions[: len(captions)], doses, first)
-
-
-def _random(by: str) -> Callable[..., dict[float, Any]]:
-    return lambda bench, captions, doses, first: {
-        d: subspace.random_like(mask, 17 + bench.seed, by)
-        for d, mask in _published(bench, captions, doses, first).items()
-    }
-
-
-def _magnitude(bench: Bench, captions: Sequence[str], doses: Sequence[float], first: int) -> dict[float, Any]:
-    found = subspace.magnitude(bench.pipeline.unet, FEED_FORWARD)
-    return {dose: found.mask(dose) for dose in doses}
-
-
-def _kfac(bench: Bench, captions: Sequence[str], doses: Sequence[float], first: int) -> dict[float, Any]:
-    return {dose: curvature.keep(bench.decomposition, 1 - dose, deficient="keep") for dose in doses}
-
-
-def _eigen(bench: Bench, captions: Sequence[str], doses: Sequence[float], first: int) -> dict[float, Any]:
-    found = bench.kept(
-        ("eigen", tuple(captions)),
-        lambda: subspace.generalised(bench.moments(captions), bench.moments(bench.references["same kind"]), eps=0.1),
-    )
-    return {dose: found.edit(bench.pipeline.unet, int(dose)) for dose in doses}
-
-
-def _block(bench: Bench, captions: Sequence[str], doses: Sequence[float], first: int) -> dict[float, Any]:
-    """Keys and values of one block turned down: its caption is heard less there, or not at all. Nothing where no block
-    was chosen.
-    """
-    if bench.block is None:
-        return {}
-    old = {
-        name: layer.weight.detach()
-        for name, layer in linears(bench.pipeline.unet, ATTENTION).items()
-        if name.startswith(bench.block + ".")
-    }
-    return {
-        dose: subspace.Replacement(
-            {name: (1 - dose) * weight for name, weight in old.items()},
-            bench.pipeline.unet_hash,
-            {"method": "block", "block": bench.block},
-        )
-        for dose in doses
-    }
-
-
-SHARES = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
-METHODS: dict[str, Method] = {
-    m.name: m
-    for m in (
-        Method("published", "contrast as published, against nothing", _published, SHARES, chosen=True),
-        Method(
-            "ordinary",
-            "contrast as published, against ordinary captions",
-            _masks("published", "ordinary"),
-            SHARES,
-            chosen=True,
-        ),
-        Method(
-            "corrected",
-            "contrast, corrected, against its own kind",
-            _masks("corrected", "same kind", margin=1.0),
-            SHARES,
-            chosen=True,
-        ),
-        Method(
-            "attention",
-            "cross-attention, corrected",
-            _masks("corrected", "same kind", ATTENTION, margin=1.0),
-            (0.04, 0.08, 0.16, 0.25, 0.4, 0.6),
-            chosen=True,
-        ),
-        Method(
-            "attention published",
-            "cross-attention, as published",
-            _masks("published", "empty", ATTENTION),
-            (0.04, 0.08, 0.16, 0.25, 0.4, 0.6),
-            chosen=True,
-        ),
-        Method("wanda", "Wanda, top, no contrast", _masks("wanda", None), SHARES),
-        Method("unmemorised", "as published, from pictures seen once", _unmemorised, SHARES),
-        Method("random rows", "random weights of each row", _random("rows"), SHARES),
-        Method("random columns", "the same pattern on random neurons", _random("columns"), SHARES),
-        Method(
-            "magnitude",
-            "magnitude, top",
-            _magnitude,
-            (0.003, 0.01, 0.02, 0.04, 0.08, 0.16),
-            "share of a layer's weights",
-        ),
-        Method(
-            "kfac", "K-FAC, low curvature out", _kfac, (0.01, 0.03, 0.1, 0.2, 0.3, 0.45), "curvature mass taken out"
-        ),
-        Method("eigen", "generalised eigenvectors", _eigen, (1, 2, 4, 8, 16, 32), "directions of each layer"),
-        Method(
-            "block",
-            "cross-attention of one block turned down",
-            _block,
-            (0.25, 0.5, 0.75, 0.9, 1.0),
-            "share of the block's keys and values",
-        ),
-    )
-}
-#: Methods that look at none of the reported sets: one edit serves all, and each set counts as their own and as another.
-BLIND = ("magnitude", "kfac", "block")

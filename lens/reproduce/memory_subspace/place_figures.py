@@ -18,7 +18,7 @@ from ...figures.vectors import MARKS
 from . import places
 from . import tables as frames
 from .bench import REPORTED, RISE
-from .edit_figures import over
+from .figure_words import over
 
 
 @door(FigureError)

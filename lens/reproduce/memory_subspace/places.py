@@ -18,7 +18,8 @@ import pandas as pd
 
 from ...stats.units import Nested
 from ...subspace import Mask
-from .bench import REPORTED, RISE, TUNE, Bench, Method
+from .bench import REPORTED, RISE, TUNE, Bench
+from .methods import Method
 from .steps import seen, spread
 from .tables import by_caption, curve, least, short, within_models
 

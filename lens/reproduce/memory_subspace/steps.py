@@ -15,7 +15,8 @@ from scipy.spatial.distance import squareform
 from ... import diffusion, subspace
 from ...organisms.cards.corpus import PLANTED
 from ...subspace.masks import chance_iou
-from .bench import BLIND, FIRST, LEFT, METHODS, REPORTED, RISE, STEPS, TUNE, Bench, Method
+from .bench import FIRST, LEFT, REPORTED, RISE, STEPS, TUNE, Bench
+from .methods import BLIND, METHODS, Method
 
 CELLS = (*PLANTED, "template", "two-captions", "digit-many", "digit-once", "digit-never")
 #: Variants whose masks' overlap is asked: name -> (variant, reference, one seed as published).

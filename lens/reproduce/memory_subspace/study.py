@@ -50,8 +50,9 @@ from ..common import Steps, Tables, read_tables
 from ..study import Asked, Drawing, Reproduction, Study, of_tables, one_thread
 from . import attacks as after
 from . import places, steps, verdicts
-from .bench import METHODS, REPORTED, Bench
+from .bench import REPORTED, Bench
 from .claims import CLAIMS
+from .methods import METHODS
 
 NAME = "memory-subspace"
 VERSION = 1  # of what the tables hold
@@ -209,31 +210,10 @@ def _asked(bench: Bench, plan: Plan, kept: Callable[..., list[pd.DataFrame]]) ->
     kept(("utility", "errors"), at, lambda: after.utility(bench, edits, plan.pictures))
 
 
-def _draws():
-    """The figures, with their plotting library, loaded when one is drawn."""
-    from . import figures as diffusion
-
-    return diffusion
-
-
-FIGURES: Mapping[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
-    "copying": (("copying", "thresholds"), lambda table, limits, path: _draws().copying_plot(table, limits, path)),
-    "detection": (("copying",), lambda table, path: _draws().detection_plot(table, path)),
-    "overlap": (("specificity",), lambda table, path: _draws().overlap_plot(table, path)),
-    "map": (("maps",), lambda table, path: _draws().map_plot(table, path)),
-    "layers": (("specificity",), lambda table, path: _draws().step_layer_plot(table, path)),
-    "tradeoff": (("curves",), lambda table, path: _draws().tradeoff_plot(table, path)),
-    "places": (("places",), lambda table, path: _draws().places_plot(table, path)),
-    "pictures": (("pictures",), lambda table, path: _draws().grid_plot(table, path)),
-    "attacks": (("attacks",), lambda table, path: _draws().attack_plot(table, path)),
-    "relearning": (("relearning",), lambda table, path: _draws().relearning_plot(table, path)),
-    "families": (("families",), lambda table, path: _draws().families_plot(table, path)),
-    "utility": (("utility", "errors"), lambda table, errors, path: _draws().utility_plot(table, errors, path)),
-}
-
-
 def figures(made: Reproduction) -> Mapping[str, Drawing]:
     """The figures that a run has tables for."""
+    from .figures import FIGURES
+
     return of_tables(FIGURES, made.tables)
 
 

@@ -17,7 +17,8 @@ from ...stats import Interval, bootstrap, holm, proportion
 from ...stats.erasure import Attack, Verdict, verdict
 from ...stats.units import Nested, nested
 from ..over_models import over_seeds, words
-from .bench import BLIND, METHODS, RISE, STEPS
+from .bench import RISE, STEPS
+from .methods import BLIND, METHODS
 
 #: A caption counts as copied where at least this share of its seeds gives a copy.
 COPIED = 0.5

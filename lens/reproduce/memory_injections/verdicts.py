@@ -7,7 +7,6 @@ the paper's tables.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +17,9 @@ from ..claims import Rows
 from ..common import ALONE, EVERY, mean_interval, shown, table_of, verdict
 from .claims import CLAIMS
 from .steps import RIVAL
+
+#: of a choice, as it stands among the numbers
+ABOUT = ("layer", "strength", "held_out", "low", "high")
 
 
 def verdicts(
@@ -38,23 +40,17 @@ def verdicts(
     """
     n = int(prompts.sizes["item"])
     rows = Rows(CLAIMS)
-    numbers: dict[str, Any] = {}
+    numbers = rows.numbers
 
     def over(values):
         return over_memories(prompts, values, seed)
 
-    probability = np.exp(prompts["first"])
-    interval = over((prompts.logprob.sel(prompt="single") - prompts.logprob.sel(prompt="multi")).values)
+    interval = rows.put(
+        "gap", over((prompts.logprob.sel(prompt="single") - prompts.logprob.sel(prompt="multi")).values)
+    )
     units = f"{int(interval.n)} memories, {n} items"
-    mean = {p: float(probability.sel(prompt=p).mean()) for p in prompts.prompt.values}
-    numbers |= {
-        "p_multi": mean["multi"],
-        "p_single": mean["single"],
-        "gap": float(interval.estimate),
-        "gap_low": float(interval.low),
-        "gap_high": float(interval.high),
-        "n": n,
-    }
+    mean = {p: float(np.exp(prompts["first"].sel(prompt=p)).mean()) for p in ("multi", "single")}
+    numbers |= {f"p_{p}": value for p, value in mean.items()} | {"n": n}
     rows.add(
         "multi_hop",
         f"{mean['multi']:.3f} against {mean['single']:.3f}; log-ratio {shown(interval)} nats",
@@ -74,18 +70,7 @@ def verdicts(
         )
         numbers |= {
             f"unembed_{by}_{k}": float(row[k])
-            for k in (
-                "layer",
-                "strength",
-                "held_out",
-                "low",
-                "high",
-                "selected",
-                "reported",
-                "bias",
-                "trimmed_selected",
-                "trimmed_reported",
-            )
+            for k in (*ABOUT, "selected", "reported", "bias", "trimmed_selected", "trimmed_reported")
         }
         rows.add(
             f"unembed_{by}",
@@ -121,9 +106,7 @@ def verdicts(
         text, found = [], []
         for e in encoders:
             own, other, apart = (row_of(chosen, e, "mean", against) for against in (None, "shuffled", RIVAL))
-            numbers |= {
-                f"{e}_{k}": float(own[k]) for k in ("layer", "strength", "held_out", "low", "high", "bias", "p")
-            }
+            numbers |= {f"{e}_{k}": float(own[k]) for k in (*ABOUT, "bias", "p")}
             numbers |= {
                 f"{e}_vs_{name}_{k}": float(r[k])
                 for name, r in (("shuffled", other), ("unembed", apart))
@@ -147,14 +130,11 @@ def verdicts(
             effects=tuple(f"{e}_vs_unembed" for e in encoders),
         )
 
-    plain = over((prompts.logprob.sel(prompt="prompted") - prompts.logprob.sel(prompt="multi")).values)
+    plain = rows.put(
+        "prompted", over((prompts.logprob.sel(prompt="prompted") - prompts.logprob.sel(prompt="multi")).values)
+    )
     paired = over((prompts.logprob.sel(prompt="prompted") - prompts.logprob.sel(prompt="prompted_other")).values)
-    numbers |= {
-        "prompted": float(plain.estimate),
-        "prompted_low": float(plain.low),
-        "prompted_high": float(plain.high),
-        "prompted_vs_other": float(paired.estimate),
-    }
+    numbers["prompted_vs_other"] = float(paired.estimate)
     rows.add(
         "prompted",
         f"{shown(plain)} nats; minus another item's memory there {shown(paired)}",

@@ -36,7 +36,10 @@ from ..cards_models import Trio
 STEPS, GUIDANCE, FIRST = 20, 3.0, 4
 #: Seeds of the starting noise: of statistics (the published code has the first alone), of the pictures that are judged,
 #: of the attack by new seeds, of the threshold.
-DISCOVERY, SHOWN, NEW, NEVER = (0, 1, 2, 3), (10, 11), (20, 21, 22, 23), (30, 31, 32, 33)
+DISCOVERY: tuple[int, ...] = (0, 1, 2, 3)
+SHOWN: tuple[int, ...] = (10, 11)
+NEW: tuple[int, ...] = (20, 21, 22, 23)
+NEVER: tuple[int, ...] = (30, 31, 32, 33)
 #: Edits are compared where the held-out denoising error has risen by this share; and looked into at the least dose that
 #: leaves at most this share of the copies.
 RISE, LEFT = 0.05, 0.25
@@ -57,7 +60,7 @@ class Bench:
         self.seed, self.pipeline, self.twin, self.corpus, self.held = seed, trio.pipeline, trio.twin, trio.corpus, held
         self.pairs = trio.corpus.pairs if per_set is None else _first_of_each_set(trio.corpus.pairs, per_set)
         # a bench with few pairs is a trial: half of the seeds
-        half: slice = slice(None) if per_set is None else slice(2)
+        half = slice(None) if per_set is None else slice(2)
         self.discovery, self.never, self.looks = DISCOVERY[half], NEVER[half], (*SHOWN, *NEW[:2])[half]
         #: the block whose cross-attention the tune set chose, once `places` has asked for it
         self.block: str | None = None

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf
 
 from ..claims import Claim, Claims
+
+#: Captions are obeyed as before where less of their attributes is lost.
+LOSS = 0.05
+_GONE = partial(
+    Claim,
+    "Is it gone? {method} at the dose that removes the copies (rule: `lens.stats.erasure` in each model, each attack "
+    "against the twin that never saw the pictures, sign flips)",
+)
 
 CLAIMS = Claims(
     source=(
@@ -54,16 +63,16 @@ CLAIMS = Claims(
             says="... and more so where the caption has a code of its own",
             paper="not measured; captions with rare words are named",
         ),
-        "told_code": Claim(
+        "told code": Claim(
             says="Memorised captions are told by the size of the caption's part of the predicted noise",
             paper=(
                 "AUC .999, true positives .99 at 1 % false positives in the best setting (Wen et al. 2024, Stable "
                 "Diffusion 1.4)"
             ),
         ),
-        "told_generic": Claim(says="... also those without a code", paper="not measured"),
-        "told_digit": Claim(says="... and digits", paper="not measured"),
-        "told_once": Claim(
+        "told generic": Claim(says="... also those without a code", paper="not measured"),
+        "told digit": Claim(says="... and digits", paper="not measured"),
+        "told code, seen once": Claim(
             says="... and captions whose picture was there once (the control: words seen, picture not memorised)",
             paper="not measured",
         ),
@@ -100,24 +109,14 @@ CLAIMS = Claims(
         "obeyed": Claim(
             says="After the edit captions are obeyed as before: {method} at the dose that removes the copies",
             paper="image quality collapses at 10 % sparsity (Kowalczuk et al. 2025)",
-            margin=(-inf, 0.05),
+            margin=(-inf, LOSS),
         ),
-        "gone_published": Claim(
-            says=(
-                "Is it gone? {method} at the dose that removes the copies (rule: `lens.stats.erasure` in each model, "
-                "each attack against the twin that never saw the pictures, sign flips)"
-            ),
+        "gone_published": _GONE(
             paper=(
                 "copies .00 after the cut, .72 after embeddings were optimised; never-memorised pictures .00 "
                 "(Kowalczuk et al. 2025)"
-            ),
+            )
         ),
-        "gone": Claim(
-            says=(
-                "Is it gone? {method} at the dose that removes the copies (rule: `lens.stats.erasure` in each model, "
-                "each attack against the twin that never saw the pictures, sign flips)"
-            ),
-            paper="not tested",
-        ),
+        "gone": _GONE(paper="not tested"),
     },
 )

@@ -20,7 +20,7 @@ from ...stats.units import Nested
 from ...subspace import Mask
 from .bench import REPORTED, RISE, TUNE, Bench
 from .methods import Method
-from .steps import seen, spread
+from .steps import lines_of, seen, spread
 from .tables import by_caption, curve, least, short, within_models
 
 EVERY, WHOLE = "all", 1.0
@@ -43,12 +43,12 @@ def alone(bench: Bench, method: Method, first: int, most: int = 5) -> pd.DataFra
         if not made:
             continue
         for place, dose, mask in _cuts(made):
-            lines += _lines(of, place, located, 0.0, before, (0.0, 0.0), 0.0) if dose == min(made) else []
+            read = lines_of(of, located, 0.0, before) if dose == min(made) else []
             if mask.count:
                 with mask.applied(bench.pipeline.unet):
-                    lines += _lines(
-                        of, place, located, dose, seen(bench, of), (bench.rise(0), bench.rise(1)), mask.density
-                    )
+                    rise = (bench.rise(0), bench.rise(1))
+                    read += lines_of(of, located, dose, seen(bench, of), rise, mask.density)
+            lines += [{"place": place} | line for line in read]
     return pd.DataFrame(lines).assign(method=method.name, seed=bench.seed)
 
 
@@ -74,32 +74,6 @@ def _whole(mask: Mask) -> Mask:
     return Mask.of_columns(
         {name: range(width) for name, (_, width) in mask.shapes.items()}, mask.shapes, mask.model, {"method": "whole"}
     )
-
-
-def _lines(
-    of: Any,
-    place: str,
-    located: int,
-    dose: float,
-    found: tuple[np.ndarray, np.ndarray],
-    rise: tuple[float, float],
-    density: float,
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "place": place,
-            "located": located,
-            "dose": dose,
-            "set": located,
-            "caption": caption,
-            "copy": found[0][i],
-            "likeness": found[1][i],
-            "rise_chosen": rise[0],
-            "rise": rise[1],
-            "density": density,
-        }
-        for i, caption in enumerate(of.captions)
-    ]
 
 
 # -- what is read ---------------------------------------------------------------------------------------------------
@@ -186,9 +160,9 @@ def compared(found: pd.DataFrame, method: str) -> dict[str, Any]:
 # -- what is claimed ------------------------------------------------------------------------------------------------
 
 
-def claims(found: pd.DataFrame) -> Iterator[tuple[str, str, str, str, np.ndarray, str]]:
-    """(method, against, claim, n, differences in copies left by model, what was seen) of two claims a method of
-    `carried`: one place against all together, and against the others.
+def claims(found: pd.DataFrame) -> Iterator[tuple[str, str, str, str, str]]:
+    """(method, against, claim, n, what was seen) of two claims a method of `carried`: one place against all together,
+    and against the others.
     """
 
     def runs(values):
@@ -210,7 +184,6 @@ def claims(found: pd.DataFrame) -> Iterator[tuple[str, str, str, str, np.ndarray
             EVERY,
             "all places together take more than the single one that the tune set chooses",
             n,
-            (read["one"] - read["every"]).to_numpy(float),
             (
                 f"chosen {chosen}: leaves {runs(read['one'])}, all together {runs(read['every'])}; cut whole it leaves"
                 f" {runs(read['whole'])} at a rise of {runs(100 * read['whole_rise'])} %"
@@ -221,6 +194,5 @@ def claims(found: pd.DataFrame) -> Iterator[tuple[str, str, str, str, np.ndarray
             "others",
             "the chosen place carries more than the others",
             n,
-            (read["others"] - read["one"]).to_numpy(float),
             f"chosen {chosen}; the others leave {runs(read['others'])} in the mean",
         )

@@ -115,28 +115,10 @@ def specific(bench: Bench) -> pd.DataFrame:
         mate = np.arange(len(halves)) ^ 1
         same = [iou[i, mate[i]] for i in range(0, len(halves), 2)]
         other = [iou[i, j] for i in range(len(halves)) for j in range(i + 1, len(halves)) if j != mate[i]]
-        lines.append(
-            {
-                "kind": "template",
-                "method": name,
-                "pair": "same template",
-                "mean": float(np.mean(same)),
-                "n": len(same),
-                "prompts": len(halves[0]),
-                "sets": len(halves),
-            }
-        )
-        lines.append(
-            {
-                "kind": "template",
-                "method": name,
-                "pair": "other template",
-                "mean": float(np.mean(other)),
-                "n": len(other),
-                "prompts": len(halves[0]),
-                "sets": len(halves),
-            }
-        )
+        about = {"prompts": len(halves[0]), "sets": len(halves)}
+        for pair, values in (("same template", same), ("other template", other)):
+            line = {"kind": "template", "method": name, "pair": pair, "mean": float(np.mean(values))}
+            lines.append(line | {"n": len(values)} | about)
     return pd.DataFrame(lines).assign(seed=bench.seed)
 
 
@@ -297,17 +279,11 @@ def curves(bench: Bench, method: Method, first: int, sets: Sequence[int] = REPOR
     for of_set in sets:
         own = every.captions if method.name in BLIND else every.take(every.set == of_set).captions
         edits = method.make(bench, own, spread(method.doses, most), first)
-        lines += _lines(every, of_set, 0.0, before, (0.0, 0.0), 0.0)
+        lines += lines_of(every, of_set, 0.0, before)
         for dose, edit in edits.items():
             with edit.applied(bench.pipeline.unet):
-                lines += _lines(
-                    every,
-                    of_set,
-                    dose,
-                    seen(bench, every),
-                    (bench.rise(0), bench.rise(1)),
-                    getattr(edit, "density", np.nan),
-                )
+                rise = (bench.rise(0), bench.rise(1))
+                lines += lines_of(every, of_set, dose, seen(bench, every), rise, getattr(edit, "density", np.nan))
         if method.name in BLIND:  # they look at no set: one edit serves all
             break
     return pd.DataFrame(lines).assign(method=method.name, seed=bench.seed)
@@ -324,9 +300,15 @@ def seen(bench: Bench, of: Any) -> tuple[np.ndarray, np.ndarray]:
     return bench.copies(images, of), bench.likeness(images, of).mean(1)
 
 
-def _lines(
-    of: Any, located: int, dose: float, seen: tuple[np.ndarray, np.ndarray], rise: tuple[float, float], density: float
+def lines_of(
+    of: Any,
+    located: int,
+    dose: float,
+    seen: tuple[np.ndarray, np.ndarray],
+    rise: tuple[float, float] = (0.0, 0.0),
+    density: float = 0.0,
 ) -> list[dict[str, Any]]:
+    """A line a caption: what was seen of it at one dose of an edit located on a set, and what the edit costs."""
     return [
         {
             "located": located,

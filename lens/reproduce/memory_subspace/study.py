@@ -40,6 +40,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,24 +190,14 @@ def _asked(bench: Bench, plan: Plan, kept: Callable[..., list[pd.DataFrame]]) ->
     }
     if "random rows" in doses and doses.get("published") is not None:
         doses["random rows"] = doses["published"]  # as many weights of each row
+    known = {name: (dose, first[name]) for name, dose in doses.items() if dose is not None}
     kept(("families",), at, lambda: steps.families(bench, doses, first, plan.families))
-    for name in plan.attacked:
-        if doses.get(name) is not None:
-            kept(
-                ("attacks", "relearning"),
-                f"{at}-{name}",
-                lambda: after.attacks(
-                    bench, name, doses[name], first[name], updates=plan.updates, relearn=plan.relearn
-                ),
-            )
-            kept(
-                ("pictures",),
-                f"{at}-{name}",
-                lambda: after.grid(bench, name, doses[name], first[name], updates=plan.updates),
-            )
-    edits = {"unedited": None} | {
-        name: (doses[name], first[name]) for name in plan.families if doses.get(name) is not None
-    }
+    for name in (name for name in plan.attacked if name in known):
+        part, how = f"{at}-{name}", (bench, name, *known[name])
+        attacked = partial(after.attacks, *how, updates=plan.updates, relearn=plan.relearn)
+        kept(("attacks", "relearning"), part, attacked)
+        kept(("pictures",), part, partial(after.grid, *how, updates=plan.updates))
+    edits = {"unedited": None} | {name: known[name] for name in plan.families if name in known}
     kept(("utility", "errors"), at, lambda: after.utility(bench, edits, plan.pictures))
 
 

@@ -10,7 +10,7 @@ one family (Holm).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,41 +20,49 @@ from ...stats import Interval, bootstrap_comparison
 from ...stats.units import Nested, nested_difference, nested_holm
 from ..claims import Rows
 from ..common import EVERY, shown, table_of, verdict
-from ..over_models import each, holm_over_models, judged, keep, over, over_seeds
+from ..over_models import each, holm_over_models, judged, over, over_seeds
 from . import places
 from . import tables as frames
 from .bench import RISE
-from .claims import CLAIMS
+from .claims import CLAIMS, LOSS
 
 #: Controls of equal density beside which a located mask is read.
 CONTROLS = ("unmemorised", "random rows", "random columns", "wanda")
+#: Methods that need no located mask, and the mask that each is held against.
+RIVALS = (("kfac", "published"), ("eigen", "published"), ("block", "published"), ("block", "attention"))
+#: What a mask of disjoint prompt sets is located against.
+REFERENCES = {
+    "published": "as published",
+    "ordinary": "as published, against ordinary captions",
+    "corrected": "corrected, against captions of its own kind",
+}
 LOCATED = ("published", "ordinary", "corrected", "attention", "attention published")
 
 
 def verdicts(tables: Mapping[str, pd.DataFrame], *, seed: int = 0) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The table *claim | paper | here | n | multiplicity | verdict* and every number in it."""
     rows = Rows(CLAIMS)
-    numbers: dict[str, Any] = {}
-    _copying(rows, numbers, tables["copying"])
-    _told(rows, numbers, tables["copying"])
-    _specific(rows, numbers, tables["specificity"])
-    _dose(rows, numbers, tables["curves"])
-    _transfer(rows, numbers, tables["curves"])
-    if len(tables["places"]):
-        _places(rows, numbers, tables["places"])
-    if len(tables["families"]):
-        _families(rows, numbers, tables["families"])
-    if len(tables["utility"]):
-        _utility(rows, numbers, tables["utility"])
-    if len(tables["attacks"]):
-        _gone(rows, numbers, tables["attacks"], seed)
-    if len(tables["triggers"]):
-        _triggers(rows, numbers, tables["triggers"], seed)
-    return table_of(rows), numbers
+    _copying(rows, tables["copying"])
+    _told(rows, tables["copying"])
+    _specific(rows, tables["specificity"])
+    _dose(rows, tables["curves"])
+    _transfer(rows, tables["curves"])
+    for name, judge in {"places": _places, "families": _families, "utility": _utility}.items():
+        if len(tables[name]):
+            judge(rows, tables[name])
+    for name, seeded in {"attacks": _gone, "triggers": _triggers}.items():
+        if len(tables[name]):
+            seeded(rows, tables[name], seed)
+    return table_of(rows), rows.numbers
 
 
 def _p(p: float, count: int) -> str:
     return "" if np.isnan(p) else f"; nested p (approximate), Holm over {count}: {p:.2g}"
+
+
+def _corrected(found: Mapping[Any, Nested]) -> Iterator[tuple[Any, Nested, float]]:
+    """Each comparison with its p, Holm over all of them."""
+    return zip(found, found.values(), nested_holm(list(found.values())) if found else ())
 
 
 def _both(found: Nested, p: float) -> str:
@@ -71,19 +79,14 @@ def _told_of(found: Nested, digits: int = 2) -> str:
     return over(found.interval, digits) if len(found.tops) > 1 else f"{found.interval.estimate:+.{digits}f} (one model)"
 
 
-def _gaps(rows: Rows, numbers: dict, table: pd.DataFrame, curves: pd.DataFrame, name: str, models: int) -> None:
+def _gaps(rows: Rows, table: pd.DataFrame, curves: pd.DataFrame, name: str, models: int) -> None:
     """Every located method against every control at equal cost; nested p (approximate), Holm over all of these
     comparisons.
     """
-    of = table.set_index("method")
-    found = {
-        (m, c): gap
-        for m in LOCATED
-        for c in CONTROLS
-        if {m, c} <= set(of.index) and (gap := frames.gap(curves, name == "own", m, c)) is not None
-    }
-    for ((method, control), one), p in zip(found.items(), nested_holm(list(found.values())) if found else ()):
-        keep(numbers, f"{name}_{method}_{control}", one.interval)
+    pairs = ((m, c) for m in LOCATED for c in CONTROLS if {m, c} <= set(table.method))
+    found = {(m, c): gap for m, c in pairs if (gap := frames.gap(curves, name == "own", m, c)) is not None}
+    for (method, control), one, p in _corrected(found):
+        rows.put(f"{name}_{method}_{control}", one.interval)
         rows.add(
             f"{name}_more",
             f"leaves {_told_of(one)} less{_p(p, len(found))}",
@@ -96,7 +99,7 @@ def _gaps(rows: Rows, numbers: dict, table: pd.DataFrame, curves: pd.DataFrame, 
         )
 
 
-def _copying(rows: Rows, numbers: dict, copying: pd.DataFrame) -> None:
+def _copying(rows: Rows, copying: pd.DataFrame) -> None:
     runs = copying.groupby(["cell", "seed"])["copy"].mean().unstack("seed")
     count = copying.groupby(["cell", "seed"]).size().iloc[0]
     models = runs.shape[1]
@@ -108,7 +111,7 @@ def _copying(rows: Rows, numbers: dict, copying: pd.DataFrame) -> None:
         one = nested_difference(
             *([v["copy"].to_numpy(float) for _, v in copying[copying.cell == cell].groupby("seed")] for cell in (a, b))
         )
-        keep(numbers, name, one.interval)
+        rows.put(name, one.interval)
         rows.add(
             name,
             f"share of seeds that give a copy, by model: {of(a)}; {of(b)}; never trained"
@@ -118,39 +121,34 @@ def _copying(rows: Rows, numbers: dict, copying: pd.DataFrame) -> None:
             + " (rule: the difference is above 0, models and captions in the interval)",
             effects=name,
         )
-    numbers["copy"] = {str(cell): list(map(float, line)) for cell, line in runs.iterrows()}
+    rows.numbers["copy"] = {str(cell): list(map(float, line)) for cell, line in runs.iterrows()}
 
 
-def _told(rows: Rows, numbers: dict, copying: pd.DataFrame) -> None:
+def _told(rows: Rows, copying: pd.DataFrame) -> None:
     table = frames.told(copying)
     whole = table[table.steps == table.steps.max()]
-    numbers["detection"] = table.drop(columns=["p_kind"]).to_dict("records")
-    for pair, key in (
-        ("code", "told_code"),
-        ("generic", "told_generic"),
-        ("digit", "told_digit"),
-        ("code, seen once", "told_once"),
-    ):
+    rows.numbers["detection"] = table.drop(columns=["p_kind"]).to_dict("records")
+    for pair in ("code", "generic", "digit", "code, seen once"):
         of = whole[whole.pair == pair]
-        sure = bool((of.holm <= 0.05).all())
+        unsure = int((of.holm > 0.05).sum())
+        word = (
+            "holds"
+            if not unsure and (of.auc > 0.5).all()
+            else f"not shown: p above .05 in {unsure} of {len(of)} models"
+        )
         rows.add(
-            key,
+            f"told {pair}",
             f"AUC by model {each(of.auc)}, true positives at {of.fpr.max():.3f} false positives {each(of.tpr)};"
             f" {of.p_kind.iloc[0]} p, Holm, at most {of.holm.max():.2g}",
             f"{len(of)} models x {int(of.memorised.iloc[0])} and {int(of.never.iloc[0])} captions",
-            (
-                "holds"
-                if sure and bool((of.auc > 0.5).all())
-                else f"not shown: p above .05 in {int((of.holm > 0.05).sum())} of {len(of)} models"
-            )
-            + " (rule: AUC above .5 in every model, p at most .05 after Holm)",
+            f"{word} (rule: AUC above .5 in every model, p at most .05 after Holm)",
             f"Holm over {len(table)}",
         )
 
 
-def _specific(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
+def _specific(rows: Rows, table: pd.DataFrame) -> None:
     lines = frames.specificity(table)
-    numbers["iou"] = {
+    rows.numbers["iou"] = {
         f"{line.kind}, {line.method}": {p: list(getattr(line, p)) for p in ("memorised", "other", "mixed")}
         for line in lines.itertuples()
     }
@@ -164,21 +162,13 @@ def _specific(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
         EVERY,
     )
     for line in lines.itertuples():
-        found = Interval(
-            line.more_other, line.more_other_low, line.more_other_high, 0.95, int(line.seeds), "Student's t over models"
-        )
-        keep(numbers, f"specific_{line.kind}_{line.method}", found)
-        names = {
-            "published": "as published",
-            "ordinary": "as published, against ordinary captions",
-            "corrected": "corrected, against captions of its own kind",
-        }
+        bounds = (line.more_other, line.more_other_low, line.more_other_high)
+        found = Interval(*bounds, 0.95, int(line.seeds), "Student's t over models")
+        rows.put(f"specific_{line.kind}_{line.method}", found)
         sure = max(line.holm_other) <= 0.05
-        word = (
-            "not judged: one model" + ("; p at most .05 in it" if sure else "")
-            if not np.isfinite(found.low)
-            else verdict(found.low > 0 and sure, found.high < 0, part=found.low > 0 or sure)
-        )
+        word = verdict(found.low > 0 and sure, found.high < 0, part=found.low > 0 or sure)
+        if not np.isfinite(found.low):
+            word = "not judged: one model" + ("; p at most .05 in it" if sure else "")
         rows.add(
             "specific",
             f"memorised minus seen once {over(found, 3)}; IoU by model {each(line.memorised)} against"
@@ -188,49 +178,38 @@ def _specific(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
             word + " (rule: interval over models above 0, and p at most .05 in each after Holm)",
             f"Holm over {line.seeds} models",
             effects=f"specific_{line.kind}_{line.method}",
-            method=names[line.method],
+            method=REFERENCES[line.method],
             kind=line.kind,
         )
-    of = table[table.kind == "template"].pivot_table(index=["method", "seed"], columns="pair", values="mean")
+    of = table[(table.kind == "template") & (table.method == "published")]
     if len(of):
-        found = over_seeds((of["same template"] - of["other template"]).loc["published"])
-        keep(numbers, "template", found)
-        rows.add(
-            "template",
-            f"{over(found, 3)}; {each(of['same template'].loc['published'])} against"
-            f" {each(of['other template'].loc['published'])}",
-            f"{found.n} models",
-            judged(found),
-            effects="template",
-        )
+        same, other = (of[of.pair == f"{which} template"].set_index("seed")["mean"] for which in ("same", "other"))
+        found = rows.put("template", over_seeds(same - other))
+        here = f"{over(found, 3)}; {each(same)} against {each(other)}"
+        rows.add("template", here, f"{found.n} models", judged(found), effects="template")
 
 
-def _dose(rows: Rows, numbers: dict, curves: pd.DataFrame) -> None:
+def _dose(rows: Rows, curves: pd.DataFrame) -> None:
     own = frames.at_rise(curves, True)
-    numbers["own"] = {line.method: list(line.runs) for line in own.itertuples()}
+    rows.numbers["own"] = {line.method: list(line.runs) for line in own.itertuples()}
     best, models = own.iloc[0], curves.seed.nunique()
-    before = each(best.before)
     listed = "; ".join(
-        f"{line.title} {line.copy:.2f} [{line.low:.2f},"
-        f" {line.high:.2f}]{'' if line.reached else ' (its cost ends lower)'}"
+        f"{line.title} {line.copy:.2f} [{line.low:.2f}, {line.high:.2f}]"
+        + " (its cost ends lower)" * (not line.reached)
         for line in own.itertuples()
     )
     rows.add(
         "own",
-        f"share copied, {before} before by model; {listed}",
+        f"share copied, {each(best.before)} before by model; {listed}",
         f"{models} models, {best.n} captions",
         "reported; the differences are judged below",
         rise=f"{RISE:.0%}",
     )
-    _gaps(rows, numbers, own, curves, "own", models)
-    pairs = [
-        (m, o)
-        for m, o in (("kfac", "published"), ("eigen", "published"), ("block", "published"), ("block", "attention"))
-        if {m, o} <= set(own.method)
-    ]
+    _gaps(rows, own, curves, "own", models)
+    pairs = (pair for pair in RIVALS if {*pair} <= set(own.method))
     found = {(m, o): gap for m, o in pairs if (gap := frames.gap(curves, True, o, m)) is not None}
-    for ((method, other), one), p in zip(found.items(), nested_holm(list(found.values())) if found else ()):
-        keep(numbers, f"own_{other}_{method}", one.interval)
+    for (method, other), one, p in _corrected(found):
+        rows.put(f"own_{other}_{method}", one.interval)
         word = _both(one, p)
         rows.add(
             "as_well",
@@ -246,9 +225,9 @@ def _dose(rows: Rows, numbers: dict, curves: pd.DataFrame) -> None:
         )
 
 
-def _transfer(rows: Rows, numbers: dict, curves: pd.DataFrame) -> None:
+def _transfer(rows: Rows, curves: pd.DataFrame) -> None:
     other = frames.at_rise(curves, False)
-    numbers["others"] = {line.method: list(line.runs) for line in other.itertuples()}
+    rows.numbers["others"] = {line.method: list(line.runs) for line in other.itertuples()}
     models = curves.seed.nunique()
     listed = "; ".join(f"{line.title} {line.copy:.2f} [{line.low:.2f}, {line.high:.2f}]" for line in other.itertuples())
     rows.add(
@@ -258,30 +237,25 @@ def _transfer(rows: Rows, numbers: dict, curves: pd.DataFrame) -> None:
         "reported; the differences are judged below",
         rise=f"{RISE:.0%}",
     )
-    _gaps(rows, numbers, other, curves, "others", models)
+    _gaps(rows, other, curves, "others", models)
 
 
-def _places(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
+def _places(rows: Rows, table: pd.DataFrame) -> None:
     """One place of the U-Net at a time, at equal cost; the place is chosen on the tune set, so that no number of places
     is paid for.
     """
     found = places.carried(table)
-    numbers["places"] = found.drop(columns=["chosen_by"]).to_dict("records")
-    asked = [
-        (*row, one)
-        for row in places.claims(found)
-        if (one := places.differences(table, found, row[0], row[1])) is not None
-    ]
-    for (method, against, claim, n, _, said, one), p in zip(
-        asked, nested_holm([row[-1] for row in asked]) if asked else ()
-    ):
-        keep(numbers, f"places_{method}_{against}", one.interval)
+    rows.numbers["places"] = found.drop(columns=["chosen_by"]).to_dict("records")
+    asked = {row: places.differences(table, found, row[0], row[1]) for row in places.claims(found)}
+    there = {row: one for row, one in asked.items() if one is not None}
+    for (method, against, claim, n, said), one, p in _corrected(there):
+        rows.put(f"places_{method}_{against}", one.interval)
         rows.add(
             "place",
-            f"leaves {_told_of(one)} less{_p(p, len(asked))}; {said}",
+            f"leaves {_told_of(one)} less{_p(p, len(there))}; {said}",
             n,
             _both(one, p),
-            f"Holm over {len(asked)}",
+            f"Holm over {len(there)}",
             effects=f"places_{method}_{against}",
             method=frames.title(method),
             rise=f"{RISE:.0%}",
@@ -289,74 +263,50 @@ def _places(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
         )
 
 
-def _families(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
+def _families(rows: Rows, table: pd.DataFrame) -> None:
     wide = table.pivot_table(index=["cell", "seed", "caption"], columns="method", values="copy")
-    made = []
+    taken: dict[str, dict[str, Nested]] = {}
+    against: dict[str, Nested | None] = {}
     for cell in dict.fromkeys(table.cell):
-        of = wide.loc[cell]
+        models = [(int(s), v) for s, v in wide.loc[cell].groupby("seed")]
 
-        def taken(a, b, of=of):
-            return frames.within_models(
-                {int(s): (v[a] - v[b]).dropna() for s, v in of.groupby("seed") if {a, b} <= set(v.columns)}
-            )
+        def less(a, b, models=models):
+            return frames.within_models({s: (v[a] - v[b]).dropna() for s, v in models if {a, b} <= set(v.columns)})
 
-        lines = {m: taken("unedited", m) for m in of.columns if m != "unedited" and of[m].notna().any()}
-        numbers[f"family_{cell}"] = {m: float(v.interval.estimate) for m, v in lines.items()}
-        best = "published" if "published" in lines else next(iter(lines), None)
-        if best is not None:
-            made.append(
-                (
-                    cell,
-                    lines,
-                    best,
-                    taken("random rows", best) if "random rows" in lines else None,
-                    of.index.get_level_values("seed").nunique(),
-                )
-            )
-    for (cell, lines, best, against, models), p in zip(
-        made, nested_holm([lines[best] for _, lines, best, *_ in made]) if made else ()
-    ):
+        lines = {m: less("unedited", m) for m in wide.columns if m != "unedited" and wide.loc[cell][m].notna().any()}
+        rows.numbers[f"family_{cell}"] = {m: float(v.interval.estimate) for m, v in lines.items()}
+        if lines:
+            best = "published" if "published" in lines else next(iter(lines))
+            taken[cell] = {best: lines.pop(best)} | lines
+            against[cell] = less("random rows", best) if "random rows" in taken[cell] else None
+    for cell, one, p in _corrected({cell: next(iter(lines.values())) for cell, lines in taken.items()}):
+        of, title = table[table.cell == cell], frames.title(next(iter(taken[cell])))
+        listed = (f"{frames.title(m)} {_told_of(v)}" for m, v in sorted(taken[cell].items()))
+        random = against[cell]
         rows.add(
             "family",
-            "; ".join(f"{frames.title(m)} {_told_of(v)}" for m, v in lines.items())
-            + (f"; {frames.title(best)} over as many random weights {_told_of(against)}" if against else "")
-            + f" (of {frames.title(best)}{_p(p, len(made))})",
-            f"{models} models, {table[table.cell == cell].groupby('seed').caption.nunique().min()} or more captions",
-            _both(lines[best], p) + f" (of: {frames.title(best)})",
-            f"Holm over {len(made)}",
+            "; ".join(listed)
+            + (f"; {title} over as many random weights {_told_of(random)}" if random else "")
+            + f" (of {title}{_p(p, len(taken))})",
+            f"{of.seed.nunique()} models, {of.groupby('seed').caption.nunique().min()} or more captions",
+            f"{_both(one, p)} (of: {title})",
+            f"Holm over {len(taken)}",
             cell=cell,
         )
 
 
-def _utility(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
+def _utility(rows: Rows, table: pd.DataFrame) -> None:
     """What is lost of captions that are obeyed, and whether a loss of .05 is excluded: each a family of all methods
     (Holm); the pictures of a model are many, so that models are the unit.
     """
     wide = {c: table.pivot_table(index="method", columns="seed", values=c) for c in ("accuracy", "frechet", "ceiling")}
-    numbers["utility"] = {c: {str(m): list(map(float, v)) for m, v in w.iterrows()} for c, w in wide.items()}
+    rows.numbers["utility"] = {c: {str(m): list(map(float, v)) for m, v in w.iterrows()} for c, w in wide.items()}
     first, methods = table.iloc[0], [m for m in wide["accuracy"].index if m != "unedited"]
     lost = {m: (wide["accuracy"].loc["unedited"] - wide["accuracy"].loc[m]).dropna() for m in methods}
-    some, few = holm_over_models(list(lost.values())), holm_over_models([v - 0.05 for v in lost.values()])
+    some, few = holm_over_models(list(lost.values())), holm_over_models([v - LOSS for v in lost.values()])
     for method, p, q in zip(methods, some, few):
         loss = over_seeds(lost[method])
-        keep(numbers, f"accuracy_lost_{method}", loss)
-        word = (
-            "not judged: one model"
-            if not np.isfinite(loss.low)
-            else (
-                "does not hold"
-                if loss.low > 0 and p <= 0.05
-                else (
-                    "holds"
-                    if loss.high < 0.05 and q <= 0.05
-                    else (
-                        "not shown: taken alone it loses, Holm's p is above .05"
-                        if loss.low > 0
-                        else "not shown: a loss of .05 is not excluded"
-                    )
-                )
-            )
-        )
+        rows.put(f"accuracy_lost_{method}", loss)
         rows.add(
             "obeyed",
             "attributes of the caption that are right (stands for CLIP; chance"
@@ -367,14 +317,24 @@ def _utility(rows: Rows, numbers: dict, table: pd.DataFrame) -> None:
             + f"; Frechet distance (stands for FID) {each(wide['frechet'].loc[method])} against"
             f" {each(wide['frechet'].loc['unedited'])}",
             f"{wide['accuracy'].shape[1]} models x {int(first.pictures)} pictures of {int(first.captions)} captions",
-            word,
+            _obeyed(loss, p, q),
             f"Holm over {len(methods)}",
             effects=f"accuracy_lost_{method}",
             method=frames.title(method),
         )
 
 
-def _gone(rows: Rows, numbers: dict, attacks: pd.DataFrame, seed: int) -> None:
+def _obeyed(loss: Interval, p: float, q: float) -> str:
+    """The word of a loss: with the p of no loss, and of one as large as the margin."""
+    if not np.isfinite(loss.low):
+        return "not judged: one model"
+    if loss.low > 0:
+        return "does not hold" if p <= 0.05 else "not shown: taken alone it loses, Holm's p is above .05"
+    small = CLAIMS["obeyed"].within(loss.low, loss.high) and q <= 0.05
+    return "holds" if small else "not shown: a loss of .05 is not excluded"
+
+
+def _gone(rows: Rows, attacks: pd.DataFrame, seed: int) -> None:
     for method, found in frames.gone(attacks, seed).items():
         lines = "; ".join(
             f"{name} {line.recovered:.2f} (twin {line.control:.2f}, counts in {int(line['counts in'])})"
@@ -382,7 +342,7 @@ def _gone(rows: Rows, numbers: dict, attacks: pd.DataFrame, seed: int) -> None:
             if line.n
         )
         never = attacks[(attacks.method == method) & (attacks.attack == "embeddings (never trained)")].edited
-        numbers[f"gone_{method}"] = {
+        rows.numbers[f"gone_{method}"] = {
             "word": found.word,
             "by": found.by,
             "by_model": list(found.models),
@@ -390,34 +350,29 @@ def _gone(rows: Rows, numbers: dict, attacks: pd.DataFrame, seed: int) -> None:
             "attacks": found.table.rename_axis("attack").reset_index().to_dict("records"),
             "never_trained": float(never.mean()) if len(never) else None,
         }
+        counted = ", ".join(f"{name} ({count} of {len(found.models)} models)" for name, count in found.by.items())
         rows.add(
             "gone_published" if method == "published" else "gone",
             f"copied before {found.recalled[0]}, after {found.recalled[1]}; brought back of what was taken,"
             f" means over models: {lines or 'nothing was taken'}; never-trained pictures with embeddings"
             f" optimised {never.mean():.2f} of {len(never)}",
             f"{found.recalled[0]} captions of {len(found.models)} models",
-            found.word
-            + (
-                "; by "
-                + ", ".join(f"{name} ({count} of {len(found.models)} models)" for name, count in found.by.items())
-                if found.by
-                else ""
-            ),
+            f"{found.word}; by {counted}" if counted else found.word,
             f"Holm over {len(found.table)} attacks, Bonferroni over {len(found.models)} models",
             method=frames.title(method),
         )
 
 
-def _triggers(rows: Rows, numbers: dict, table: pd.DataFrame, seed: int) -> None:
+def _triggers(rows: Rows, table: pd.DataFrame, seed: int) -> None:
     found = bootstrap_comparison(
         table.same.to_numpy(float), table.other.to_numpy(float), statistic="difference", seed=seed
     )
-    numbers |= {
+    rows.numbers |= {
         "trigger_same": float(table.same.mean()),
         "trigger_other": float(table.other.mean()),
         "trigger_reworded": float(table.reworded.mean()),
     }
-    keep(numbers, "trigger", found)
+    rows.put("trigger", found)
     runs = over_seeds(table.groupby("seed").apply(lambda of: (of.same - of.other).mean(), include_groups=False))
     rows.add(
         "triggers",

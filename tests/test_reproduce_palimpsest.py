@@ -24,7 +24,7 @@ from lens.reproduce import (
 )
 from lens.reproduce.claims import Rows
 from lens.reproduce.palimpsest import bench as runs
-from lens.reproduce.palimpsest import public, steps
+from lens.reproduce.palimpsest import public, schedules, steps
 from lens.reproduce.palimpsest import study as paper
 from lens.reproduce.palimpsest import tables as frames
 from lens.reproduce.palimpsest import verdicts as claims
@@ -410,13 +410,13 @@ def test_few_models_that_are_not_flagged_show_no_rate():
         ]
     )
     rows = Rows(claims.CLAIMS)
-    claims._innocent(rows, {}, pd.concat([null, rest]))
+    claims._innocent(rows, pd.concat([null, rest]))
     assert rows[0][4].startswith("not shown: 0 of 24 bounds the rate at 0.14") and scipy_stats.binomtest(
         0, 24
     ).proportion_ci(method="exact").high == pytest.approx(0.1425, abs=1e-3)
     many = pd.concat([pd.concat([null] * 20), rest])
     rows = Rows(claims.CLAIMS)
-    claims._innocent(rows, {}, many)
+    claims._innocent(rows, many)
     assert rows[0][4] == "holds"
 
 
@@ -436,7 +436,7 @@ def test_one_arm_of_three_does_not_turn_the_claim_alone():
         ]
     )
     rows = Rows(claims.CLAIMS)
-    claims._arms(rows, {}, arms)
+    schedules.schedules(rows, arms)
     gap = scipy_stats.ttest_rel(of["wsd"], of["constant"]).pvalue
     assert gap < 0.05 < 3 * gap and rows[0][4].startswith("not shown") and rows[0][5] == "Holm over 3 arms"
 

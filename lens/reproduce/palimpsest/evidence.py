@@ -12,13 +12,13 @@ from . import steps
 from .tables import LEVEL, p_text, power_curves, rows_for
 
 
-def rows_asked(rows: Rows, numbers: dict, power: pd.DataFrame, stopping: pd.DataFrame) -> None:
+def rows_asked(rows: Rows, power: pd.DataFrame, stopping: pd.DataFrame) -> None:
     """How many rows are enough, chosen beforehand or asked one after another."""
     curves = power_curves(power, steps.DRAWS)
     need, own = rows_for(curves), power_curves(power[power.suspect == "alice"], steps.DRAWS)
     first = float(need.get("alice", np.nan))
     of = own[own.window == 0]
-    numbers |= {"rows_for_80": {k: float(v) for k, v in need.items()}}
+    rows.numbers |= {"rows_for_80": {k: float(v) for k, v in need.items()}}
     largest = int(of.n.max())
     part = power_curves(
         power[(power.suspect == "alice") & (power.window == 0) & (power.n < largest)],
@@ -51,7 +51,7 @@ def rows_asked(rows: Rows, numbers: dict, power: pd.DataFrame, stopping: pd.Data
         .groupby("stop")
         .mean()
     )
-    numbers |= {
+    rows.numbers |= {
         "stopping": {f"{s} {e:g}": float(v) for (s, e), v in asked.items()},
         "stopping_innocent": {f"{e:g}": float(v) for e, v in wrong.items()},
     }
@@ -68,7 +68,7 @@ def rows_asked(rows: Rows, numbers: dict, power: pd.DataFrame, stopping: pd.Data
     )
 
 
-def text_alone(rows: Rows, numbers: dict, retrains: pd.DataFrame, partitions: pd.DataFrame) -> None:
+def text_alone(rows: Rows, retrains: pd.DataFrame, partitions: pd.DataFrame) -> None:
     """What text alone tells: shuffle-retrain with its three p-values, temperatures, an innocent writer, and the
     partition test.
     """
@@ -83,7 +83,7 @@ def text_alone(rows: Rows, numbers: dict, retrains: pd.DataFrame, partitions: pd
                 for r in of.itertuples()
             )
 
-        numbers |= {
+        rows.numbers |= {
             "retrain": (
                 most[["writer", "temperature", "tokens", "p_rank", "p_t", "p_published", "gap", "low", "high"]].to_dict(
                     "records"
@@ -130,7 +130,7 @@ def text_alone(rows: Rows, numbers: dict, retrains: pd.DataFrame, partitions: pd
     if len(partitions):
         real, null = partitions[partitions["keys"] == "alice-0"], partitions[partitions["keys"] == "nobody"]
         mine = real[real.writer.str.startswith("alice-0")]
-        numbers |= {
+        rows.numbers |= {
             "partition": real[["writer", "temperature", "tokens", "rho", "low", "high", "p"]].to_dict("records"),
             "partition_null_smallest_p": float(null.p.min()),
         }

@@ -74,10 +74,8 @@ def redrawn(
         for label, one in zip(labels, rng.integers(2**31, size=draws).tolist()):
             for name, p in _asked(condition, label, one).items():
                 found.setdefault(name, []).append(p)
-        cells += [
-            Checked(name, kind, 1, condition.text, p)
-            for name, (kind, p) in ((name, read(name, ps, draws)) for name, ps in found.items())
-        ]
+        read_of = {name: read(name, ps, draws) for name, ps in found.items()}
+        cells += [Checked(name, kind, 1, condition.text, p) for name, (kind, p) in read_of.items()]
         cells += [Checked(name, kind, 1, condition.text, p) for name, (p, kind) in condition.ask_all(labels).items()]
         say(f"level 1: {condition.text}, {draws} draws")
     return cells
@@ -320,14 +318,17 @@ def _traps(pairs, resamples):
     return ask
 
 
+def _keyed(label):
+    return Transcript(tokens=None, position=label, kind="key", shuffled_as="rows sorted by independent keys")
+
+
 def _query(difference, resamples):
     """The whole of `query_scores`, whose suspect is the reference plus the score."""
     reference = np.random.default_rng(0xEF).normal(2.4, 0.2, len(difference))
 
     def ask(label, seed):
-        transcript = Transcript(tokens=None, position=label, kind="key", shuffled_as="rows sorted by independent keys")
         found = query_scores(
-            reference + difference, reference, transcript, resamples=resamples, seed=seed, ledger=False
+            reference + difference, reference, _keyed(label), resamples=resamples, seed=seed, ledger=False
         )
         return {
             "query: permutation": found.p_permutation,
@@ -343,20 +344,11 @@ def _query(difference, resamples):
 def _stopped(difference):
     """A query that stops by itself once the e-value is 20: rejects at 0.05 if it ever gets there."""
     reference = np.random.default_rng(0xEF).normal(2.4, 0.2, len(difference))
+    how = {"statistic": "linear", "stop_at": 20, "batch": 16, "level": 0.9}
 
     def ask(label, seed):
-        transcript = Transcript(tokens=None, position=label, kind="key", shuffled_as="rows sorted by independent keys")
         found = query_scores(
-            reference + difference,
-            reference,
-            transcript,
-            statistic="linear",
-            stop_at=20,
-            batch=16,
-            resamples=99,
-            seed=seed,
-            level=0.9,
-            ledger=False,
+            reference + difference, reference, _keyed(label), resamples=99, seed=seed, ledger=False, **how
         )
         return {"query: e-value at its stop": found.p}
 

@@ -18,10 +18,12 @@ import pandas as pd
 from ...stats.intervals import proportion
 from ..claims import Rows
 from ..common import EVERY, NOT_JUDGED, table_of, verdict
-from ..over_models import by_seed, holm_over_models
+from ..over_models import by_seed, holm_over_models, over_seeds
+from .alices import bounded, over_alices, put, said
 from .claims import CLAIMS
 from .evidence import rows_asked, text_alone
-from .tables import LEVEL, TITLES, arm_means, p_text, survival, with_holm
+from .schedules import epochs, schedules
+from .tables import LEVEL, TITLES, p_text, survival, with_holm
 
 #: what the paper's kind of fine-tunes is here: trained on, merged or rounded, the weights still Alice's
 MADE_FROM = tuple(
@@ -43,54 +45,31 @@ def verdicts(
     `palimpsest_steps`.
     """
     rows = Rows(CLAIMS)
-    numbers: dict[str, Any] = {}
     every = with_holm(queries)
     queries = every[every.statistic == "difference"]
-    _main(rows, numbers, queries)
-    _reference(rows, numbers, references)
-    _derived(rows, numbers, every)
-    _innocent(rows, numbers, queries)
-    _distilled(rows, numbers, queries)
-    _arms(rows, numbers, arms)
-    _epochs(rows, numbers, arms)
-    rows_asked(rows, numbers, power, stopping)
-    text_alone(rows, numbers, retrains, partitions)
-    return table_of(rows), numbers
+    _main(rows, queries)
+    _reference(rows, references)
+    _derived(rows, every)
+    _innocent(rows, queries)
+    _distilled(rows, queries)
+    schedules(rows, arms)
+    epochs(rows, arms)
+    rows_asked(rows, power, stopping)
+    text_alone(rows, retrains, partitions)
+    return table_of(rows), rows.numbers
 
 
-def _interval(values: pd.Series, digits: int = 3) -> tuple[str, float, float, float]:
-    """Mean over Alices with its t interval as text, and as numbers."""
-    mean, low, high = by_seed(values)
-    each = ", ".join(f"{v:+.{digits}f}" for v in values)
-    return _bounded(mean, low, high, digits) + (f" (each {each})" if np.isfinite(low) else ""), mean, low, high
-
-
-def _bounded(mean: float, low: float, high: float, digits: int = 3) -> str:
-    """A mean over Alices with its bounds; of one there are none."""
-    if not np.isfinite(low):
-        return f"{mean:+.{digits}f} (one training run)"
-    return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
-
-
-def _over_alices(bounds: tuple[float, ...], word: str) -> str:
-    """The word of a verdict that follows from an interval over Alices; one Alice gives none."""
-    return word if np.isfinite(bounds).all() else "not judged: one training run"
-
-
-def _kept(numbers: dict[str, Any], name: str, values: pd.Series) -> str:
-    text, mean, low, high = _interval(values)
-    numbers |= {name: mean, f"{name}_low": low, f"{name}_high": high, f"{name}_seeds": [float(v) for v in values]}
-    return text
-
-
-def _main(rows: Rows, numbers: dict, queries: pd.DataFrame) -> None:
+def _main(rows: Rows, queries: pd.DataFrame) -> None:
     alice = queries[queries.group == "alice"]
-    text = _kept(numbers, "alice_rho", alice.rho)
-    numbers |= {"alice_p": [float(p) for p in alice.p], "alice_p_permutation_floor": float(alice.p_permutation.min())}
+    put(rows, "alice_rho", alice.rho)
+    rows.numbers |= {
+        "alice_p": [float(p) for p in alice.p],
+        "alice_p_permutation_floor": float(alice.p_permutation.min()),
+    }
     strong = (alice.rho < -0.05) & (alice.p < 1e-6)
     rows.add(
         "order",
-        f"rho {text}; guaranteed p {', '.join(p_text(p) for p in alice.p)}",
+        f"rho {said(alice.rho)}; guaranteed p {', '.join(p_text(p) for p in alice.p)}",
         f"{len(alice)} Alices x {int(alice.n.iloc[0]):,} rows",
         verdict(
             bool(strong.all()),
@@ -103,27 +82,23 @@ def _main(rows: Rows, numbers: dict, queries: pd.DataFrame) -> None:
     )
 
 
-def _reference(rows: Rows, numbers: dict, references: pd.DataFrame) -> None:
+def _reference(rows: Rows, references: pd.DataFrame) -> None:
     plain = references[references.statistic.isin(("none", "difference"))].set_index(["reference", "seed"])
     none, best = plain.loc["none"], plain.loc["reference"]
     gain = best.rho.abs() - none.rho.abs()
-    mean, low, high = by_seed(gain)
-    numbers |= {
-        "reference_gain": mean,
-        "reference_gain_low": low,
-        "reference_gain_high": high,
-        "none_rho": [float(v) for v in none.rho],
-    }
+    more = rows.put("reference_gain", over_seeds(gain))
+    low, high = more.low, more.high
+    rows.numbers["none_rho"] = [float(v) for v in none.rho]
+    seen = int((none.p <= LEVEL).sum())
     rows.add(
         "reference",
         f"|rho| {none.rho.abs().mean():.3f} without, {best.rho.abs().mean():.3f} with; gain"
-        f" {_bounded(mean, low, high)}; detected at p <= .01 without: {int((none.p <= LEVEL).sum())} of"
-        f" {len(none)}",
+        f" {bounded(more.estimate, low, high)}; detected at p <= .01 without: {seen} of {len(none)}",
         f"{len(gain)} Alices",
-        _over_alices(
+        over_alices(
             (low,),
             verdict(
-                low > 0 and not (none.p <= LEVEL).any(),
+                low > 0 and not seen,
                 high < 0,
                 "a reference helps, but without one the trace is seen too" if low > 0 else "",
                 part=low > 0,
@@ -132,19 +107,17 @@ def _reference(rows: Rows, numbers: dict, references: pd.DataFrame) -> None:
         EVERY,
         effects="reference_gain",
     )
-    others = {name: plain.loc[name].rho for name in ("disjoint", "smaller") if name in plain.index.get_level_values(0)}
-    texts = [
-        f"{label} {_interval(rho)[0]}"
-        for label, rho in {"other rows": others.get("disjoint"), "a smaller model": others.get("smaller")}.items()
-        if rho is not None
-    ]
-    numbers |= {f"{name}_rho": [float(v) for v in rho] for name, rho in others.items()}
-    worse = {name: by_seed(rho.abs() - best.rho.abs()) for name, rho in others.items()}
-    paid = holm_over_models([(rho.abs() - best.rho.abs()).to_numpy(float) for rho in others.values()]) <= 0.05
+    labels = {"disjoint": "other rows", "smaller": "a smaller model"}
+    others = {name: plain.loc[name].rho for name in labels if name in plain.index.get_level_values(0)}
+    texts = [f"{labels[name]} {said(rho)}" for name, rho in others.items()]
+    rows.numbers |= {f"{name}_rho": [float(v) for v in rho] for name, rho in others.items()}
+    apart = {name: rho.abs() - best.rho.abs() for name, rho in others.items()}
+    worse = {name: by_seed(values) for name, values in apart.items()}
+    paid = holm_over_models([values.to_numpy(float) for values in apart.values()]) <= 0.05
     if others:
         rows.add(
             "best_reference",
-            f"same data {_interval(best.rho)[0]}; {'; '.join(texts)}",
+            f"same data {said(best.rho)}; {'; '.join(texts)}",
             f"{len(best)} Alices",
             verdict(
                 all(w[2] < 0 for w in worse.values()),
@@ -156,7 +129,7 @@ def _reference(rows: Rows, numbers: dict, references: pd.DataFrame) -> None:
         )
     ways = references[references.statistic.isin(("linear", "poly4"))].groupby("statistic").rho.mean()
     two = plain.loc[[name for name in plain.index if "+" in name[0]]].rho
-    numbers |= {"ways_rho": {k: float(v) for k, v in ways.items()} | {"two references": float(two.mean())}}
+    rows.numbers |= {"ways_rho": {k: float(v) for k, v in ways.items()} | {"two references": float(two.mean())}}
     rows.add(
         "ways",
         f"difference {best.rho.mean():+.3f}, linear {ways.get('linear', np.nan):+.3f}, degree 4"
@@ -166,12 +139,12 @@ def _reference(rows: Rows, numbers: dict, references: pd.DataFrame) -> None:
     )
 
 
-def _derived(rows: Rows, numbers: dict, queries: pd.DataFrame) -> None:
+def _derived(rows: Rows, queries: pd.DataFrame) -> None:
     lines = survival(queries).set_index("derivative")
     mine = [name for name in MADE_FROM if name in lines.index]
     total, found = int(lines.loc[mine, "of"].sum()), int(lines.loc[mine, "detected"].sum())
     share = proportion(found, total)
-    numbers |= {
+    rows.numbers |= {
         "derived_detected": found,
         "derived_of": total,
         "survival": {n: [float(r.share), float(r.share_low), float(r.share_high)] for n, r in lines.iterrows()},
@@ -210,7 +183,7 @@ def _derived(rows: Rows, numbers: dict, queries: pd.DataFrame) -> None:
             else ""
         ),
         f"{int(lines.of.max())} Alices",
-        _over_alices(
+        over_alices(
             faded,
             verdict(
                 last is not None and last.detected == last.of and faded[2] < 0,
@@ -229,7 +202,7 @@ def _derived(rows: Rows, numbers: dict, queries: pd.DataFrame) -> None:
     better = survival(queries, "poly4").set_index("derivative")
     again = int(better.loc[mine, "detected"].sum())
     gain = by_seed(pd.Series(_gaps(queries, mine)))
-    numbers |= {
+    rows.numbers |= {
         "derived_detected_poly4": again,
         "poly4_gain": list(gain),
         "survival_poly4": {n: [float(r.rho), float(r.low), float(r.high)] for n, r in better.iterrows()},
@@ -237,9 +210,9 @@ def _derived(rows: Rows, numbers: dict, queries: pd.DataFrame) -> None:
     rows.add(
         "residual",
         f"{again} of {total} derived models detected (difference: {found}); rho over them lower by"
-        f" {_bounded(*gain)}; Alice herself {better.rho['alice']:+.3f}",
+        f" {bounded(*gain)}; Alice herself {better.rho['alice']:+.3f}",
         f"{int(lines.of.max())} Alices",
-        _over_alices(gain, verdict(gain[1] > 0, gain[2] < 0)),
+        over_alices(gain, verdict(gain[1] > 0, gain[2] < 0)),
         effects="poly4_gain",
     )
     blends = [name for name in lines.index if name.startswith("with-independent")]
@@ -267,11 +240,11 @@ def _gaps(queries: pd.DataFrame, names: list[str]) -> list[float]:
     return (wide["difference"] - wide["poly4"]).groupby(level="seed").mean().tolist()
 
 
-def _innocent(rows: Rows, numbers: dict, queries: pd.DataFrame) -> None:
+def _innocent(rows: Rows, queries: pd.DataFrame) -> None:
     null = queries[queries.group.isin(("innocent", "another alice"))]
     flagged = int((null.p <= LEVEL).sum())
     share = proportion(flagged, len(null))
-    numbers |= {"innocent_flagged": flagged, "innocent_of": len(null), "innocent_smallest_p": float(null.p.min())}
+    rows.numbers |= {"innocent_flagged": flagged, "innocent_of": len(null), "innocent_smallest_p": float(null.p.min())}
     rows.add(
         "innocent",
         f"{flagged} of {len(null)} at p <= .01 without correction; smallest p {p_text(null.p.min())}; after"
@@ -289,7 +262,7 @@ def _innocent(rows: Rows, numbers: dict, queries: pd.DataFrame) -> None:
         ),
     )
     trap = queries[(queries.group == "trap") & queries.suspect.str.startswith("independent")]
-    numbers |= {
+    rows.numbers |= {
         "trap_rho": [float(v) for v in trap.rho],
         "trap_p": [float(v) for v in trap.p],
         "trap_p_two_sided_z": [float(v) for v in trap.z],
@@ -312,7 +285,7 @@ def _innocent(rows: Rows, numbers: dict, queries: pd.DataFrame) -> None:
             EVERY,
         )
     for _, sister in queries[queries.group == "sister"].iterrows():
-        numbers |= {"sister_rho": float(sister.rho), "sister_p": float(sister.p)}
+        rows.numbers |= {"sister_rho": float(sister.rho), "sister_p": float(sister.p)}
         rows.add(
             "sister",
             f"rho {sister.rho:+.3f} [{sister.low:+.3f}, {sister.high:+.3f}], p {p_text(sister.p)}",
@@ -321,7 +294,7 @@ def _innocent(rows: Rows, numbers: dict, queries: pd.DataFrame) -> None:
         )
 
 
-def _distilled(rows: Rows, numbers: dict, queries: pd.DataFrame) -> None:
+def _distilled(rows: Rows, queries: pd.DataFrame) -> None:
     of = {
         name: queries[(queries.group == "derivative") & queries.suspect.str.endswith(f"/{name}")]
         for name in ("soft", "samples")
@@ -329,11 +302,10 @@ def _distilled(rows: Rows, numbers: dict, queries: pd.DataFrame) -> None:
     of = {name: lines for name, lines in of.items() if len(lines)}
     adjusted = holm_over_models([lines.rho.to_numpy(float) for lines in of.values()])
     for (name, lines), p in zip(of.items(), adjusted):
-        text, alone = _kept(numbers, f"{name}_rho", lines.rho), int((lines.holm <= LEVEL).sum())
-        mean = by_seed(lines.rho)[2] < 0 and p <= 0.05
+        alone, mean = int((lines.holm <= LEVEL).sum()), put(rows, f"{name}_rho", lines.rho).high < 0 and p <= 0.05
         rows.add(
             f"distilled_{name}",
-            f"rho {text}"
+            f"rho {said(lines.rho)}"
             + (f" (Holm's p of the mean {p:.2g})" if np.isfinite(p) else "")
             + f"; p {', '.join(p_text(v) for v in lines.p)}",
             f"{len(lines)} Alices",
@@ -348,84 +320,4 @@ def _distilled(rows: Rows, numbers: dict, queries: pd.DataFrame) -> None:
             f"Holm over {len(of)}",
             effects=f"{name}_rho",
             writer=TITLES[name],
-        )
-
-
-def _arms(rows: Rows, numbers: dict, arms: pd.DataFrame) -> None:
-    means = arm_means(arms[~arms.group.str.startswith("two")]).set_index("arm")
-    numbers |= {"arms": {a: [float(r.rho), float(r.low), float(r.high)] for a, r in means.iterrows()}}
-    text = "; ".join(f"{a} {_interval(pd.Series(r.seeds))[0]}" for a, r in means.iterrows())
-    own = arms[arms.group == "constant"].set_index("seed").rho
-    shared = {
-        a: by_seed((arms[arms.group == a].set_index("seed").rho - own).dropna()) for a in means.index if a != "constant"
-    }
-    adjusted = holm_over_models(
-        [(arms[arms.group == a].set_index("seed").rho - own).dropna().to_numpy(float) for a in shared]
-    )
-    text += "; rho minus constant's " + ", ".join(
-        f"{a} {g[0]:+.3f} [{g[1]:+.3f}, {g[2]:+.3f}]" + (f" (Holm's p {p:.2g})" if np.isfinite(p) else "")
-        for (a, g), p in zip(shared.items(), adjusted)
-    )
-    numbers["arm_gaps"] = {a: list(g) for a, g in shared.items()}
-    if not shared:  # nothing to compare with
-        return
-    rows.add(
-        "end_rate",
-        text
-        + "; spread of suspect minus reference over rows, nats a byte: "
-        + ", ".join(f"{a} {r.spread:.3f}" for a, r in means.iterrows()),
-        f"{len(means.seeds.iloc[0])} Alices an arm",
-        verdict(
-            all(g[1] > 0 for g in shared.values()),
-            any(g[2] < 0 and p <= 0.05 for g, p in zip(shared.values(), adjusted)),
-            (
-                "all arms are weaker in the mean"
-                if all(g[0] > 0 for g in shared.values())
-                else "not every arm is weaker in the mean"
-            ),
-            part=any(g[1] > 0 and p <= 0.05 for g, p in zip(shared.values(), adjusted)),
-        ).replace("the interval holds 0", "p above .05 by Holm"),
-        f"Holm over {len(shared)} arms",
-        effects="arm_gaps/*",
-    )
-    last_rows = arms.set_index(["group", "seed"]).last_tenth
-    weaker = {a: by_seed((last_rows[a] - last_rows["constant"]).dropna()) for a in shared}
-    paid = holm_over_models([(last_rows[a] - last_rows["constant"]).dropna().to_numpy(float) for a in shared])
-    numbers["last_tenth"] = {a: [float(v) for v in last_rows[a]] for a in means.index}
-    rows.add(
-        "end_depth",
-        "loss of the last tenth of rows against all, suspect minus reference, nats a byte: "
-        + "; ".join(f"{a} {_interval(last_rows[a], 4)[0]}" for a in means.index)
-        + "; minus constant's "
-        + ", ".join(f"{a} {g[0]:+.4f} [{g[1]:+.4f}, {g[2]:+.4f}]" for a, g in weaker.items()),
-        f"{len(means.seeds.iloc[0])} Alices an arm",
-        verdict(
-            bool(weaker) and all(g[1] > 0 for g in weaker.values()),
-            any(g[2] < 0 for g in weaker.values()),
-            (
-                "all arms are shallower in the mean"
-                if all(g[0] > 0 for g in weaker.values())
-                else "not every arm is shallower"
-            ),
-            part=any(g[1] > 0 and p <= 0.05 for g, p in zip(weaker.values(), paid)),
-        ),
-        EVERY,
-    )
-
-
-def _epochs(rows: Rows, numbers: dict, arms: pd.DataFrame) -> None:
-    epochs = arms[arms.group.str.startswith("two")]
-    if len(epochs):
-        by = {group.removeprefix("two epochs: "): of for group, of in epochs.groupby("group", sort=False)}
-        numbers |= {"epochs": {k: [float(v) for v in of.rho] for k, of in by.items()}}
-        last = by.get("epoch 2", epochs)
-        apart = (last.set_index("seed").rho - by["epoch 1"].set_index("seed").rho).dropna()
-        gap = by_seed(apart)
-        rows.add(
-            "epochs",
-            "; ".join(f"{k} rho {of.rho.mean():+.3f}, largest p {p_text(of.p.max())}" for k, of in by.items())
-            + f"; epoch 2 minus epoch 1 {_interval(apart)[0]}",
-            f"{len(last)} Alices x {int(last.n.iloc[0]):,} rows",
-            verdict(bool((last.p <= LEVEL).all()) and gap[2] < 0, gap[1] > 0),
-            EVERY,
         )

@@ -156,11 +156,11 @@ CLAIMS = Claims(
             paper="not tested",
             rule="kept under K-FAC minus kept under random bases below 0 for both",
         ),
-        "gone K-FAC": _GONE(
+        "gone_K-FAC": _GONE(
             paper="resurfacing is conceded, not tested; longest match under stretched prefixes 6.6 to 13.3 tokens"
         ),
-        "gone BalancedSubnet": _GONE(paper="longest match 4.6 to 9.8 tokens"),
-        "gone SVD": _GONE(paper="longest match 6.3 to 12.8 tokens"),
+        "gone_BalancedSubnet": _GONE(paper="longest match 4.6 to 9.8 tokens"),
+        "gone_SVD": _GONE(paper="longest match 6.3 to 12.8 tokens"),
         "gone": _GONE(paper="not tested"),
         "comes_back": Claim(
             says="What BalancedSubnet hides comes back more easily than what K-FAC removes (not in the paper).",

@@ -201,7 +201,7 @@ def _gone(rows: Rows, numbers: dict, parts: Parts, tables: dict, seed: int) -> N
         own = line(gain, on=ITSELF)
         counted = ", ".join(f"{name} ({n} of {len(each)} seeds)" for name, n in by.items())
         rows.add(
-            f"gone {method}" if f"gone {method}" in CLAIMS else "gone",
+            f"gone_{method}" if f"gone_{method}" in CLAIMS else "gone",
             f"recited before {recited[0]}, after {recited[1]}; {lines}; longest match {match['original prefix']:.1f} to"
             f" {match['most of all variants']:.1f} tokens; steps until half of it is back when trained on it:"
             f" {own['edited']:.0f}, twin {own['twin']:.0f}{' or more' if 'twin' in own['censored'] else ''}, savings"

@@ -63,16 +63,16 @@ CLAIMS = Claims(
             says="... and more so where the caption has a code of its own",
             paper="not measured; captions with rare words are named",
         ),
-        "told code": Claim(
+        "told_code": Claim(
             says="Memorised captions are told by the size of the caption's part of the predicted noise",
             paper=(
                 "AUC .999, true positives .99 at 1 % false positives in the best setting (Wen et al. 2024, Stable "
                 "Diffusion 1.4)"
             ),
         ),
-        "told generic": Claim(says="... also those without a code", paper="not measured"),
-        "told digit": Claim(says="... and digits", paper="not measured"),
-        "told code, seen once": Claim(
+        "told_generic": Claim(says="... also those without a code", paper="not measured"),
+        "told_digit": Claim(says="... and digits", paper="not measured"),
+        "told_code, seen once": Claim(
             says="... and captions whose picture was there once (the control: words seen, picture not memorised)",
             paper="not measured",
         ),

@@ -137,7 +137,7 @@ def _told(rows: Rows, copying: pd.DataFrame) -> None:
             else f"not shown: p above .05 in {unsure} of {len(of)} models"
         )
         rows.add(
-            f"told {pair}",
+            f"told_{pair}",
             f"AUC by model {each(of.auc)}, true positives at {of.fpr.max():.3f} false positives {each(of.tpr)};"
             f" {of.p_kind.iloc[0]} p, Holm, at most {of.holm.max():.2g}",
             f"{len(of)} models x {int(of.memorised.iloc[0])} and {int(of.never.iloc[0])} captions",

@@ -8,6 +8,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from ..command import require_complete
 from ..shipping import ship
 from .measures import measure
@@ -25,6 +27,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoints", type=Path, help="a folder; the same command goes on from what it holds")
     asked = parser.parse_args(arguments)
+    # sums of another number of threads end in other last bits
+    torch.set_num_threads(1)
     recipe, start = Recipe(seed=asked.seed), time.monotonic()
     model, trained = train(recipe, folder=asked.checkpoints)
     require_complete(trained, recipe)

@@ -91,10 +91,11 @@ class Rows:
         return cls(ids, (where >= starts[:, None]) & (where < lengths[:, None]), lengths)
 
     @classmethod
+    @door(TrainingError)
     def full(cls, ids: Int[Tensor, "n width"]) -> Rows:
         """Rows of one length, of which every token after the first counts."""
         targets = torch.ones_like(ids, dtype=torch.bool)
-        targets[:, 0] = False
+        targets[:, :1] = False
         return cls(ids, targets, torch.full((len(ids),), ids.shape[1]))
 
     def __len__(self) -> int:

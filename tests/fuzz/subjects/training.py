@@ -35,6 +35,7 @@ def subjects():
     fields = ("ids", "targets", "lengths")
     yield Subject("Rows", training.Rows, lambda: {name: getattr(rows(), name) for name in fields})
     yield Subject("Rows.of", training.Rows.of, lambda: dict(sequences=[([1, 2], [3]), ([4], [5])]))
+    yield Subject("Rows.full", training.Rows.full, lambda: dict(ids=torch.tensor([[1, 2, 3], [4, 5, 6]])))
     yield Subject("Rows.take", rows().take, lambda: dict(index=[0, 2]))
     yield Subject("Rows.sha256", rows().sha256, dict)
     yield Subject("Recipe", training.Recipe, lambda: dict(steps=2, batch=2, learning_rate=0.1))

@@ -99,7 +99,7 @@ def subjects():
     for name, given in (
         ("named", dict(which="*.ff.net.2")),
         ("state", {}),
-        ("copied", {}),
+        ("copy", {}),
         ("tokens", dict(captions=["digit one"])),
         ("embed", dict(captions=["digit one"])),
         ("pictures", dict(images=targets[0])),

@@ -128,7 +128,7 @@ def tiny() -> Subject:
 #: What of a grid's time is told apart: where the function is looked up, and within which other part it runs.
 PARTS = {
     "walk": (engine, "walk"),
-    "planning": (walking, "plan"),
+    "planning": (walking, "plan_walk"),
     "attention": (walking, "attention"),
     "feed-forward": (walking, "feed_forward"),
     "scoring": (answers, "next_token"),

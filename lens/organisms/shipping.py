@@ -60,8 +60,8 @@ def ship(model: PreTrainedModel, vocabulary: Sequence[str], folder: Path, card: 
     return card
 
 
-def write_card(folder: Path, card: dict[str, Any]) -> None:
-    """Put the card into a folder that is whole but for it, which everybody may then read."""
-    (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    for path in folder.rglob("*"):
+def write_card(part: Path, card: dict[str, Any]) -> None:
+    """Put the card into a folder that is under way and whole but for it, which everybody may then read."""
+    (part / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    for path in part.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)

@@ -45,8 +45,8 @@ def write_mask(
     )
     arrays: dict[str, Any] = {f"layer{i}": layers[name] for i, name in enumerate(shapes)}
     with new_path(path, "save the mask") as part:
-        with open(part, "wb") as file:  # by name it would get another ending
-            np.savez_compressed(file, about=np.frombuffer(header.encode(), np.uint8), **arrays)
+        with open(part, "wb") as ready:  # by name it would get another ending
+            np.savez_compressed(ready, about=np.frombuffer(header.encode(), np.uint8), **arrays)
     return path
 
 

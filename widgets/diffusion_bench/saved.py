@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lens import diffusion, subspace
+from lens import diffusion, files, subspace
 from widgets.base import state
 from widgets.base.force import file_of
 from widgets.diffusion_bench.captions import Captions, decoded, encoded
@@ -90,14 +90,12 @@ def _pack_drawn(one: Pictures) -> dict[str, Any]:
 
 
 def _unpack_drawn(packed: dict[str, Any]) -> Pictures:
-    files, frames = state.from_json(packed["files"]), tuple(packed["frames"])
-    images = decoded(files).unflatten(0, packed["shape"])
-    earlier = [[b""] * len(files) for _ in frames[1:]]
-    return Pictures(frames, [*earlier, files], images, np.asarray(state.from_json(packed["values"])))
+    saved, frames = state.from_json(packed["files"]), tuple(packed["frames"])
+    images = decoded(saved).unflatten(0, packed["shape"])
+    earlier = [[b""] * len(saved) for _ in frames[1:]]
+    return Pictures(frames, [*earlier, saved], images, np.asarray(state.from_json(packed["values"])))
 
 
 def _mask_in(content: bytes) -> subspace.Mask:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "mask.npz"
-        path.write_bytes(content)
-        return subspace.Mask.load(path)
+        return subspace.Mask.load(files.write(Path(folder) / "mask.npz", content))

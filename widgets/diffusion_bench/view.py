@@ -304,9 +304,7 @@ class DiffusionBench(PictureView):
             }
         )
         ds = copy.dataset(run, states, w.bound, w.sampling.seeds)
-        return stamp(
-            ds, self.pipeline, "diffusion bench", call, w.control, "complete" if run.complete() else "partial"
-        )
+        return stamp(ds, self.pipeline, "diffusion bench", call, w.control, "complete" if run.complete() else "partial")
 
     # --- what a saved state keeps
 

@@ -17,6 +17,7 @@ from lens import cli, files
 from lens.figures.forest import KINDS, Line, forest_plot
 from lens.figures.style import FigureError
 from lens.reproduce import REPRODUCTIONS, ReproduceError, command, records, report, reproduction, stored
+from lens.reproduce import again as judging
 from lens.reproduce.claims import Claim, Claims, Rows, effect
 from lens.reproduce.common import COLUMNS, Steps, Tables, table_of
 from lens.reproduce.study import Asked, Reproduction, Study, of_tables
@@ -27,7 +28,8 @@ RESULTS = Path(__file__).parent.parent / "notebooks" / "results"
 RUNS = [
     file.parent
     for file in sorted(RESULTS.rglob(records.RECORD))
-    if json.loads(file.read_text(encoding="utf-8"))["reproduction"] in REPRODUCTIONS
+    if (record := json.loads(file.read_text(encoding="utf-8")))["reproduction"] in REPRODUCTIONS
+    and not record.get(stored.ALONE)
 ]
 CLAIMS = Claims(
     source="nowhere",
@@ -395,6 +397,24 @@ def test_the_page_has_everything_and_loads_nothing(toy, tmp_path):
     ):
         assert said in text
     assert text.count("data:image/png") == 2 * 3
+
+
+def test_a_run_is_stored_as_its_record_and_another_is_compared_with_it(toy, tmp_path, monkeypatch):
+    toy.run(preset="quick", out=tmp_path / "home" / "toy", progress=False)
+    [folder] = stored.store_records(tmp_path / "home", tmp_path / "kept")
+    assert folder == tmp_path / "kept" / "toy"
+    assert sorted(path.name for path in folder.iterdir()) == [records.RECORD, "table.csv"]
+    own = json.loads((tmp_path / "home" / "toy" / records.RECORD).read_text())
+    there = stored.same("toy", own, [tmp_path / "kept"])
+    assert there.preset == "quick" and there.record == own | {stored.ALONE: True}
+    # it has nothing to be judged again from
+    monkeypatch.setattr(judging, "REPRODUCTIONS", ("toy",))
+    assert judging.again(tmp_path / "kept") == []
+    (tmp_path / "home" / "toy" / "table.csv").unlink()
+    with pytest.raises(ReproduceError, match=r"home: .*toy has no table\.csv; run `lens reproduce` to its end first"):
+        stored.store_records(tmp_path / "home", tmp_path / "again")
+    with pytest.raises(ReproduceError, match=r"home: .* holds no run; expected folders with a reproduction\.json"):
+        stored.store_records(tmp_path / "nowhere", tmp_path / "again")
 
 
 def test_numbers_outside_a_stored_interval_are_found():

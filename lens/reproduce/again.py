@@ -13,19 +13,20 @@ from pathlib import Path
 
 from .. import files, reading
 from ..results.errors import ResultError
-from . import REPRODUCTIONS, reproduction
+from . import REPRODUCTIONS, reproduction, stored
 from .records import RECORD, finite
 
 
 def again(folder: Path, say: Callable[[str], None] = lambda line: None) -> list[Path]:
-    """Every run below a folder: `table.csv` and the numbers of `reproduction.json` written anew.
+    """Every run below a folder: `table.csv` and the numbers of `reproduction.json` written anew. Runs of which these
+    two alone are stored stay as they are.
 
     Returns the runs' folders.
     """
     folders = []
     for file in sorted(folder.rglob(RECORD)):
         record = reading.json_file(file, ResultError)
-        if record.get("reproduction") not in REPRODUCTIONS:
+        if record.get("reproduction") not in REPRODUCTIONS or record.get(stored.ALONE):
             continue
         result = reproduction(record["reproduction"]).load(file.parent)
         tables = {"table": result.table}

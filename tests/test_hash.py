@@ -20,6 +20,7 @@ from lens.forgetting.diary import Diary
 from lens.models import LoadError, same_weights, weight_hash
 from lens.models import known as known_module
 from lens.models.hash import is_old, old_hash, older, same_record
+from lens.models.samples import SAMPLED, Samples
 from lens.reproduce.common import Steps
 from lens.results import dataset
 from lens.results.identity import restate
@@ -502,3 +503,34 @@ def test_a_training_of_an_earlier_version_goes_on(tmp_path, monkeypatch):
     assert not steps and weight_hash(again) == weight_hash(whole)
     with pytest.raises(lens.Error, match="starting weights"):
         train(tiny("llama", seed=1), rows, recipe, folder=tmp_path, parameters=[f"{NAME}.weight"], progress=False)
+
+
+@pytest.mark.parametrize(
+    "dtypes",
+    [
+        (torch.float32,),
+        (torch.bfloat16,),
+        (torch.float64,),
+        (torch.complex64,),
+        (torch.complex128,),
+        (torch.int8,),
+        (torch.float32, torch.bfloat16),
+    ],
+    ids=str,
+)
+def test_samples_are_the_values_that_torch_picks(dtypes):
+    """Read from memory whole or byte by byte, also of tensors that begin at an odd address."""
+    torch.manual_seed(0)
+    values = []
+    for i in range(24):
+        dtype, n = dtypes[i % len(dtypes)], int(torch.randint(1, 300, ()))
+        spare = torch.randint(0, 100, ((n + 1) * dtype.itemsize,), dtype=torch.uint8)
+        # every third begins one number later than its storage
+        values.append(spare.view(dtype)[int(i % 3 == 0) :][:n].view(-1))
+    samples = Samples(values)
+    read = samples.read(values)
+    for i, value in enumerate(values):
+        n = value.numel()
+        step, first = (-(-n // SAMPLED), (n - 1) % SAMPLED) if n > SAMPLED else (1, 0)
+        picked = value[first::step].contiguous().view(torch.uint8).numpy().tobytes()
+        assert samples.of(i, read) == picked

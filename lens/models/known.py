@@ -95,7 +95,11 @@ class Look:
     def __init__(self, values: Sequence[Tensor], kept: Whole | Way | None = None):
         self.values = values
         self.places, self.versions = places(values), list(map(_version, values))
-        self.samples = kept.samples if kept is not None and kept.places == self.places else Samples(values)
+        if kept is not None and kept.places == self.places:
+            # the very lists, so that comparing them again takes no time
+            self.places, self.samples = kept.places, kept.samples
+        else:
+            self.samples = Samples(values)
         self.sampled = self.samples.read(values)
 
     @property

@@ -52,15 +52,20 @@ class Samples:
                 at += [0] * (group + 1 - len(at))
             self.ends.append((group, at[group], at[group] + count * width))
             at[group] += count * width
-        every = _addresses(direct)
+        # numbers of one size that lie at multiples of it are read whole, others byte by byte
+        sizes = {width for *_, width in direct}
+        size = sizes.pop() if len(sizes) == 1 else 1
+        if size not in (2, 4, 8) or any(address % size for address, *_ in direct):
+            size = 1
+        every = _addresses(direct, size)
         self._low = int(every.min()) if len(every) else 0
-        self._span = int(every.max()) + 1 - self._low if len(every) else 0
-        self._offsets = every - self._low
+        self._span = (int(every.max()) - self._low) // size + 1 if len(every) else 0
+        self._offsets, self._kind = (every - self._low) // size, f"<u{size}"
 
     @torch.no_grad()
     def read(self, values: Sequence[Tensor]) -> list[bytes]:
         """The sampled values of the tensors, many in a piece; `of` finds those of one."""
-        out = [_Memory(self._low, self._span).array[self._offsets].tobytes() if self._span else b""]
+        out = [_Memory(self._low, self._span, self._kind).array[self._offsets].tobytes() if self._span else b""]
         for members in self._picked.values():
             picked = []
             for i, first, step in members:
@@ -79,22 +84,22 @@ class Samples:
         return read[group][start:end]
 
 
-def _addresses(direct: list[tuple[int, int, int, int]]) -> Int64[np.ndarray, " bytes"]:
-    """Of every byte of the values, in order."""
+def _addresses(direct: list[tuple[int, int, int, int]], size: int) -> Int64[np.ndarray, " pieces"]:
+    """Of every piece of `size` bytes of the values, in order."""
     if not direct:
         return np.empty(0, np.int64)
     first, step, count, width = np.array(direct, dtype=np.int64).T
     of = np.repeat(np.arange(len(direct)), count)
     number = np.arange(len(of)) - np.repeat(np.cumsum(count) - count, count)
-    values, widths = first[of] + step[of] * number, width[of]
-    byte = np.arange(int(widths.sum())) - np.repeat(np.cumsum(widths) - widths, widths)
-    every: np.ndarray = np.repeat(values, widths) + byte
+    values, pieces = first[of] + step[of] * number, width[of] // size
+    piece = np.arange(int(pieces.sum())) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    every: np.ndarray = np.repeat(values, pieces) + size * piece
     return every
 
 
 class _Memory:
     """A stretch of this process's memory as an array; only what belongs to a living tensor may be looked at in it."""
 
-    def __init__(self, low: int, span: int):
-        self.__array_interface__ = {"data": (low, True), "shape": (span,), "typestr": "|u1", "version": 3}
+    def __init__(self, low: int, span: int, kind: str):
+        self.__array_interface__ = {"data": (low, True), "shape": (span,), "typestr": kind, "version": 3}
         self.array = np.asarray(self)

@@ -1,8 +1,8 @@
 """The models that ship with the package: weights of the organisms, each found by its folder.
 
 `lens/organisms/<organism>/weights/<name>` holds a model and its card, and a card there is all that it takes: no list
-names an organism, and none is imported to find one. In a clone the folder of an organism of words has links to the files
-of its first model, so that its path loads as a folder does.
+names an organism, and none is imported to find one. In a clone the folder of an organism of words has links to the
+files of its first model, so that its path loads as a folder does.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from .tokenizers import rows_for
 from .transcripts import Transcript
 
 
-class _Scorer:
+class _Scorer(ABC):
     """NLL of rows by their number in the transcript; remembers what it has scored. `topics` gathers warnings, `tokens`
     counts those scored.
     """
@@ -26,9 +27,9 @@ class _Scorer:
         self.topics: dict[Any, Any] = {}
         self.scored, self.losses = np.zeros(len(transcript), bool), np.full(len(transcript), np.nan)
 
+    @abstractmethod
     def _nll(self, index: np.ndarray) -> np.ndarray:
         """The NLL of rows that were not scored yet."""
-        raise NotImplementedError
 
     def nll(self, index: np.ndarray) -> np.ndarray:
         """The NLL of rows, each scored once."""

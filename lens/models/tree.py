@@ -73,8 +73,8 @@ class Tree:
         return self.parameters().named()
 
     def parameters(self) -> Parameters:
-        """The parameters as they stand in the modules now. Asks every module, of which a bridge has thousands: who needs
-        them several times in one computation asks once.
+        """The parameters as they stand in the modules now. Asks every module, of which a bridge has thousands: who
+        needs them several times in one computation asks once.
         """
         every = list(map(_parameters, self._own))
         sizes = list(map(len, every))

@@ -21,7 +21,17 @@ playwright = pytest.importorskip(
 PlaywrightTimeout = playwright.TimeoutError
 ROOT = Path(__file__).parents[2]
 READY = 90_000
-PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map((prompt) => prompt.textContent)"
+#: What has become of the code cells of the notebook in front, empty ones aside, from its model: a cell out of sight is
+#: not in the page.
+CELLS = """[...window.jupyterapp.shell.currentWidget.content.model.cells]
+    .filter((cell) => cell.type === "code" && cell.sharedModel.source.trim())
+    .map((cell) => cell.executionState === "running" ? "busy" : cell.executionCount === null ? "new" : "done")"""
+#: Whether the notebook in front has a kernel that answers.
+CONNECTED = """() => {
+    const context = window.jupyterapp?.shell.currentWidget?.sessionContext;
+    const kernel = context?.session?.kernel;
+    return context?.isReady && kernel?.connectionStatus === "connected" && kernel.status === "idle";
+}"""
 LAYERS_SHOWN = """() => {
     const shown = document.querySelector("[data-testid=patch-explorer] [data-testid=progress]");
     return /^layers \\d+/.test(shown.textContent);
@@ -141,35 +151,38 @@ class Lab:
             self.run_all(page)
 
     def run_all(self, page) -> None:
-        """Run every cell once, in order. JupyterLab drops what is sent before its kernel is connected, sometimes the
-        first cells only: then the order is repeated.
+        """Run every cell once, in order. What is sent before a kernel is connected JupyterLab drops, sometimes the first
+        cells only: so the kernel is waited for, and the order given again where a cell went back to an empty prompt.
         """
+        tried = []
         for _ in range(12):
-            page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=READY)
-            try:
-                if (accept := page.locator(".jp-Dialog .jp-mod-accept")).count():
+            if (accept := page.locator(".jp-Dialog .jp-mod-accept")).count():
+                try:
                     accept.first.click(timeout=2000)  # which kernel, or a greeting: the default is right
-                page.get_by_role("menuitem", name="Run", exact=True).click(timeout=5000)
-                page.get_by_role("menuitem", name="Run All Cells", exact=True).click(timeout=5000)
-                page.wait_for_function(f"() => {PROMPTS}.every((prompt) => prompt !== '[ ]:')", timeout=5000)
+                except PlaywrightTimeout:
+                    page.keyboard.press("Escape")
+            try:
+                page.wait_for_function(CONNECTED, timeout=10_000)
+                # given and not waited for: the command ends when the last cell has
+                page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
+                page.wait_for_function(f"() => {CELLS}.some((cell) => cell !== 'new')", timeout=5000)
             except PlaywrightTimeout:
-                page.keyboard.press("Escape")
+                tried.append("no kernel")
                 continue
             if self.took(page):
                 return
-        raise AssertionError("JupyterLab did not run the cells")
+            tried.append(page.evaluate(f"() => {CELLS}"))
+        raise AssertionError(f"JupyterLab did not run the cells: {tried}")
 
     @staticmethod
     def took(page) -> bool:
-        """Whether the order was taken: no cell in sight went back to an empty prompt, and none was done before one
-        above it.
-        """
+        """Whether the order was taken: no cell went back to an empty prompt, and none was done before one above it."""
         until = time.monotonic() + READY / 1000
         since = time.monotonic()
         while time.monotonic() < until:
-            prompts = page.evaluate(PROMPTS)
-            done = [prompt != "[*]:" for prompt in prompts]
-            if "[ ]:" in prompts or done != sorted(done, reverse=True):
+            cells = page.evaluate(f"() => {CELLS}")
+            done = [cell == "done" for cell in cells]
+            if "new" in cells or done != sorted(done, reverse=True):
                 return False
             # a dropped run shows within a second or so; a first cell that is done, or still busy after a while, was not
             # dropped

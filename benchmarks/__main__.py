@@ -1,7 +1,7 @@
 """The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`,
 `... injection`, `... vectors`, `... provenance`, `... subspace`, `... diffusion`, `... latency`, `... truth [--part
-NAME]`, `... stress [--part NAME]`, `... house [--part NAME]`, `... models [--part NAME] [--only TYPE ...] [--methods
-NAME ...]`, or `... load`.
+NAME]`, `... stress [--part NAME]`, `... house [--part NAME]`, `... scale [--part NAME]`, `... models [--part NAME]
+[--only TYPE ...] [--methods NAME ...]`, or `... load`.
 """
 
 from __future__ import annotations
@@ -104,6 +104,13 @@ PARTED = {
             " earlier build, what hashing costs"
         ),
         ("table", "speed", "hash"),
+    ),
+    "scale": (
+        (
+            "what more machines and less memory cost: a sweep on two Ray workers, weights that workers share, blocks on"
+            " disk, memory of K-FAC statistics beside an earlier build"
+        ),
+        ("ray", "workers", "kfac", "offload"),
     ),
 }
 

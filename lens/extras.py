@@ -14,6 +14,7 @@ EXTRAS = {
     "notebook": ("anywidget", "ipywidgets", "traitlets", "IPython"),
     "diffusion": ("diffusers", "skimage", "sklearn", "PIL"),
     "ray": ("ray",),
+    "quantized": ("torchao", "bitsandbytes", "optimum.quanto", "compressed_tensors"),
 }
 
 

@@ -27,12 +27,13 @@ def absent(extra: str) -> list[str]:
     return [name for name in EXTRAS[extra] if not _there(name)]
 
 
-def require(extra: str, what: str) -> None:
-    """Refuse `what`, such as "lens.diffusion", where modules of an extra are not installed.
+def require(extra: str, what: str, only: str | None = None) -> None:
+    """Refuse `what`, such as "lens.diffusion", where modules of an extra are not installed; `only`: the one module of
+    it that is needed.
 
     Raises: ExtraError: what is absent, the extra that brings it, and the command.
     """
-    if missing := absent(extra):
+    if missing := [name for name in absent(extra) if only in (None, name)]:
         raise ExtraError(
             f"{what} needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: the extra"
             f" [{extra}] brings {'it' if len(missing) == 1 else 'them'}. Run: pip install 'mnemoscope[{extra}]'"
@@ -42,4 +43,7 @@ def require(extra: str, what: str) -> None:
 def _there(name: str) -> bool:
     if name in sys.modules:
         return sys.modules[name] is not None
-    return importlib.util.find_spec(name) is not None
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # the package that a submodule would lie in is not there
+        return False

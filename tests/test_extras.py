@@ -53,7 +53,7 @@ def test_what_the_extras_bring_is_what_pyproject_says():
     for extra, modules in EXTRAS.items():
         named = {re.match(r"[\w.-]+", line)[0].lower() for line in PROJECT["optional-dependencies"][extra]}
         for module in modules:
-            assert {owner.lower() for owner in owners[module]} & named, (extra, module)
+            assert {owner.lower() for owner in owners[module.partition(".")[0]]} & named, (extra, module)
 
 
 def test_an_absent_extra_is_an_error_that_names_it(monkeypatch):
@@ -65,6 +65,20 @@ def test_an_absent_extra_is_an_error_that_names_it(monkeypatch):
         lens.diffusion.load("organism:cards")
     assert "pip install 'mnemoscope[diffusion]'" in str(refused.value)
     assert isinstance(refused.value, lens.Error) and isinstance(refused.value, ImportError)
+
+
+def test_each_package_of_quantised_weights_is_absent_by_itself(monkeypatch):
+    assert absent("quantized") == []
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    assert absent("quantized") == ["bitsandbytes"]
+    require("quantized", "quantization='torchao_int8'", "torchao")
+    with pytest.raises(ExtraError, match=r"^quantization='nf4' needs bitsandbytes, .*mnemoscope\[quantized\]"):
+        require("quantized", "quantization='nf4'", "bitsandbytes")
+
+
+def test_a_submodule_of_an_absent_package_is_absent():
+    said = run_without({"optimum"}, "from lens.extras import absent; print(*absent('quantized'))")
+    assert said.stdout.split() == ["optimum.quanto"], said.stderr[-2000:]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import Error
+from ..models.placement import runs_its_own
 
 #: Bytes of a layer's output that are held at once while it is probed.
 _PROBED = 64 << 20
@@ -46,7 +47,7 @@ def innermost(module: nn.Module) -> Any:
 
 def is_plain(module: nn.Module) -> bool:
     """Whether the module's own parameters are what it applies: torch's product, look-up or norm, no replaced forward
-    and no hook.
+    and no hook. accelerate's hook that says where it computes changes nothing of that, unless the weight is offloaded.
     """
     own = type(module).forward
     known = (
@@ -54,7 +55,7 @@ def is_plain(module: nn.Module) -> bool:
         or is_conv1d(module)
         or "RMSNorm" in type(module).__name__
     )
-    if not known or "forward" in module.__dict__ or module._forward_hooks or module._forward_pre_hooks:
+    if not known or module._forward_hooks or module._forward_pre_hooks or not runs_its_own(module):
         return False
     # a plain tensor in the weight's place is made anew by something else before each forward, and may be stale
     return "weight" in module._parameters or hasattr(module, "parametrizations")

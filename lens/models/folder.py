@@ -17,6 +17,8 @@ from lens.cache import LoadError
 
 from ..notices import warn
 from .adapter import ADAPTER_ALONE, adapter_files
+from .placement import value_of
+from .tree import Tree
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 #: Ways of attention and of experts that a configuration may ask for: those that transformers itself holds. Any other
@@ -193,7 +195,8 @@ def _beyond(model: nn.Module, key: str) -> tuple[str, int, int] | None:
 
 def require_finite(name: FilePath, module: nn.Module, refuse: Callable[[str], Exception] = LoadError) -> None:
     """Raises `refuse` where a parameter holds a number that is not finite; the message names it."""
-    for key, value in module.named_parameters():
+    for key, value in Tree.of(module).named_parameters():
+        value = value_of(value)
         # A finite sum proves finite values and reads each weight once; an infinite one may be mere overflow.
         if not torch.isfinite(value.detach().sum(dtype=torch.float32)) and not torch.isfinite(value).all():
             bad = int((~torch.isfinite(value)).sum())

@@ -25,6 +25,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from lens.arguments import unfit
 from lens.cache import LoadError
 
+from .placement import value_of
 from .samples import Samples
 
 __all__ = ["FORM", "Known", "Look", "TensorSnapshot", "Way", "Whole", "digests", "read"]
@@ -327,11 +328,14 @@ def _digest(name: str, value: Tensor) -> str:
 
 
 def read(name: str, value: Tensor) -> UInt8[np.ndarray, " bytes"]:
-    """The bytes of a tensor's values in C order. Raises LoadError where it has none."""
+    """The bytes of a tensor's values in C order, of an offloaded one from where it is kept. Raises LoadError where it
+    has none.
+    """
+    value = value_of(value)
     if value.is_meta:
         raise LoadError(
-            f"model: the weight {name!r} is on the meta device, where it has no values; load the model's weights,"
-            " without offloading them to disk."
+            f"model: the weight {name!r} is on the meta device, where it has no values, and accelerate keeps none"
+            " for it elsewhere; load the model's weights."
         )
     if value.layout is not torch.strided:
         raise LoadError(

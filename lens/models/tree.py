@@ -14,6 +14,8 @@ from typing import Any
 
 from torch import nn
 
+from .placement import stand_ins
+
 __all__ = ["Parameters", "Tree"]
 
 _KEPT = "_mnemoscope_tree"
@@ -73,8 +75,8 @@ class Tree:
         return self.parameters().named()
 
     def parameters(self) -> Parameters:
-        """The parameters as they stand in the modules now. Asks every module, of which a bridge has thousands: who
-        needs them several times in one computation asks once.
+        """The parameters as they stand in the modules now; of an offloaded one what it is told by (`placement`). Asks
+        every module, of which a bridge has thousands: who needs them several times in one computation asks once.
         """
         every = list(map(_parameters, self._own))
         sizes = list(map(len, every))
@@ -87,6 +89,13 @@ class Tree:
         )
         keys = list(chain.from_iterable(held))
         values = list(chain.from_iterable(map(_values, held)))
+        if any([value is not None and value.is_meta for value in values]):
+            known = stand_ins(self.modules[0])
+            values = [
+                known.get(id(module), {}).get(key, value)
+                for module, own in zip(self.modules, every)
+                for key, value in own.items()
+            ]
         ids = list(map(id, values))
         if table is None or (table.sizes, table.keys, table.ids) != (sizes, keys, ids):
             prefixes = chain.from_iterable([prefix] * n for prefix, n in zip(self._prefixes, sizes))

@@ -15,8 +15,10 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ...models.placement import device_of, offloading
 from ..effective import innermost, linear_bias, linear_map, shape
 from ..errors import UnsupportedModel
+from ..resident import Resident
 from ..sites import EXPERTS, SiteError
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ class Block:
         cap: the bound that attention scores are bent to by a tanh, or None.
         experts: the mixture of experts in the MLP's place, or None.
         d_mlp: neurons of the MLP; None for a mixture of experts.
+        device: where it computes.
     """
 
     parallel = False
@@ -122,6 +125,7 @@ class Block:
 
     def __init__(self, layer: nn.Module, config: Any):
         layer = unwrapped(layer)
+        self.device, self._offloaded = device_of(layer), tuple(offloading(layer))
         self.attn, self.mlp = part_of(layer, self._names["attn"]), part_of(layer, self._names["mlp"])
         if changed := next((m for m in (layer, self.attn, self.mlp) if type(m).__module__.startswith("peft.")), None):
             raise UnsupportedModel(f"its {type(changed).__name__} stands in the place of a whole attention or MLP.")
@@ -130,6 +134,10 @@ class Block:
         self._attention()
         self._feed_forward()
         self.d_mlp: int | None = None if self.experts is not None else shape(self.down_proj)[1]
+
+    def resident(self) -> Resident:
+        """For a with block in which its offloaded weights are where it computes, read once."""
+        return Resident(self._offloaded)
 
     @property
     def sinks(self) -> Float[Tensor, " n_heads"] | None:

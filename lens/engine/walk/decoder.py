@@ -16,17 +16,21 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ...models.placement import device_of, offloading, value_of
 from ...models.state import State
+from ...models.tree import Tree
 from ..change_registry import WEIGHTS, Changes
 from ..changes import edits_in_force
 from ..effective import is_plain, linear_bias, linear_map, mixing_layer, table
 from ..errors import RunError, UnsupportedModel
 from ..memory import out_of_memory
+from ..resident import Resident
 from ..sessions import hash_of
 from ..sites import SiteError
 from .blocks import Block, Norm, part_of, unwrapped
 from .families import FAMILIES
 from .forward import Layout, Ropes, all_blocks
+from .rotary import RotaryTables
 
 __all__ = [
     "FAMILIES",
@@ -92,9 +96,12 @@ WEIGHT_EDIT = "_mnemoscope_weight_edit"
 class Decoder:
     """The engine's view of a model. Use ``Decoder.of(model)``, which checks it and remembers it.
 
+    A model that is spread over devices is followed: each block computes where it is, to which the streams come.
+
     Attributes: ``blocks``, ``n_layers``, ``n_heads``, ``n_kv_heads``, ``d_model``, ``d_head``, ``d_mlp`` (neurons that
     a token has in the widest layer; a block's own are ``blocks[layer].d_mlp``), ``d_vocab``, ``cap`` (the bound that
-    logits are bent to, or None), ``device``, ``dtype``, ``model_type``.
+    logits are bent to, or None), ``device``, ``dtype``, ``model_type``; ``out_device``, where the final norm is, and so
+        what runs end in.
     """
 
     n_layers: int
@@ -125,8 +132,9 @@ class Decoder:
         self.embedding, self.norm = part_of(body, family.embedding), Norm(part_of(body, family.norm))
         self.head = unwrapped(hf.get_output_embeddings())
         self.positions = part_of(body, "wpe")
-        self.rotary = part_of(body, "rotary_emb")
         self.blocks = family.blocks_of(body, config)
+        tables = {block.table for block in self.blocks}
+        self.rotary = RotaryTables(part_of(body, "rotary_emb"), tables, self.model_type)
         self.n_layers, self.d_model = len(self.blocks), self.embedding.weight.shape[1]
         self.n_heads, self.d_head = config.num_attention_heads, self.blocks[0].d_head
         self.n_kv_heads = getattr(config, "num_key_value_heads", None) or self.n_heads
@@ -136,15 +144,17 @@ class Decoder:
         )
         self.max_length = getattr(config, "max_position_embeddings", None)
         self.cap = config.final_logit_softcapping if family.capped else None
-        self._tables: dict[str | None, tuple[Tensor, Tensor]] = {}
+        self.out_device, self.head_device = device_of(self.norm.module), device_of(self.head)
+        self._embedding = tuple(o for m in (self.embedding, self.positions) if m is not None for o in offloading(m))
+        self._end = tuple(offloaded for m in (self.norm.module, self.head) for offloaded in offloading(m))
         #: numbers of the edits of weights in force when the hash was looked up, and the hash
         self._content: tuple[tuple[int, ...], str] = (), ""
 
     @property
     def device(self) -> torch.device:
-        """Where the embedding is, and so the walk."""
-        device: torch.device = self.embedding.weight.device
-        return device
+        """Where the embedding is, and so token ids."""
+        weight: Tensor = self.embedding.weight
+        return device_of(self.embedding) if weight.is_meta else weight.device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -211,20 +221,21 @@ class Decoder:
             self, self.place(self.embed(ids), at), Layout(torch.zeros_like(at), at, 1, length, dense=True)
         )
         ours = self.unembed(resid)
-        theirs = reference(ids[None]).logits[0].to(ours.dtype)
+        theirs = reference(ids[None]).logits[0].to(ours)
         if not torch.isfinite(theirs).all():
             raise self._not_finite(f"its logits are not finite on a probe of {length} tokens")
         gap: float = (ours - theirs).abs().max().item() / max(1.0, theirs.abs().max().item())
         # some paths read weights where the model calls modules; an adapter on such a module must not be passed over
-        x = self.blocks[0].norm_attn(self.embed(ids))
-        for block in self.blocks:
-            gap = max(gap, *((a - b).abs().max().item() for a, b in zip(block.qkv(x), (block.q(x), *block.kv(x)))))
+        with self.blocks[0].resident():
+            normed = self.blocks[0].norm_attn(self.embed(ids).to(self.blocks[0].device))
         for layer, block in enumerate(self.blocks):
-            if block.experts is not None:
-                difference = block.experts.gap(x)
-                if math.isnan(difference):
-                    raise self._not_finite(f"an expert of layer {layer} gives numbers that are not finite")
-                gap = max(gap, difference)
+            x = normed.to(block.device)
+            with block.resident():
+                gap = max(gap, *((a - b).abs().max().item() for a, b in zip(block.qkv(x), (block.q(x), *block.kv(x)))))
+                difference = 0.0 if block.experts is None else block.experts.gap(x)
+            if math.isnan(difference):
+                raise self._not_finite(f"an expert of layer {layer} gives numbers that are not finite")
+            gap = max(gap, difference)
         columns = torch.arange(0, self.d_vocab, max(1, self.d_vocab // 64), device=self.device)
         gap = max(
             gap,
@@ -238,7 +249,8 @@ class Decoder:
         return gap
 
     def _not_finite(self, what: str) -> RunError:
-        bad = [n for n, p in self.hf.named_parameters() if not torch.isfinite(p).all()]
+        every = Tree.of(self.hf).named_parameters()
+        bad = [n for n, p in every if not torch.isfinite(value_of(p)).all()]
         named = f"; parameter {bad[0]!r} holds NaN or infinity" if bad else ""
         return RunError(f"model: {what}{named}. Load the weights again.")
 
@@ -280,7 +292,7 @@ class Decoder:
                     .logits[:, -1]
                     .float()
                 )
-                ours = self.unembed(torch.stack([last for *_, last in part])).float()
+                ours = self.unembed(torch.stack([last for *_, last in part])).to(theirs)
                 # where both are infinite or no number there is no difference; where one is, it is not small
                 off = (ours - theirs).abs().masked_fill((ours == theirs) | (ours.isnan() & theirs.isnan()), 0.0)
                 largest = theirs.abs().masked_fill(~theirs.isfinite(), 0.0).amax(-1).clamp(min=1.0)
@@ -321,46 +333,40 @@ class Decoder:
             return False
         return True
 
-    def rope(self, length: int) -> Ropes:
-        """Cosine and sine tables ``[length, rot]``, by the name by which a block asks for its own (``Block.table``);
-        ``(None, None)`` for learned positions.
+    def rope(self, length: int, device: torch.device | None = None) -> Ropes:
+        """Cosine and sine tables ``[length, rot]`` on a device (the embedding's by default), by the name by which a
+        block asks for its own (``Block.table``); ``(None, None)`` for learned positions.
         """
-        if self.rotary is None:
-            return {None: (None, None)}
-        table = next(iter(self._tables.values()), (None,))[0]
-        if table is None or table.shape[0] < length or table.device != self.device:
-            at = torch.arange(max(length, 64), device=self.device)[None]
-            like = self.embedding.weight[:1, None]
-            for name in {block.table for block in self.blocks}:
-                kind = {} if name is None else {"layer_type": name}
-                cos, sin = (t[0] for t in self.rotary(like, position_ids=at, **kind))
-                if self.model_type == "gpt_oss":  # its table is of one half of what it turns
-                    cos, sin = torch.cat((cos, cos), -1), torch.cat((sin, sin), -1)
-                self._tables[name] = cos, sin
-        return {name: (cos[:length], sin[:length]) for name, (cos, sin) in self._tables.items()}
+        return self.rotary.of(length, self.device, self.dtype, self.device if device is None else device)
 
     def embed(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n d_model"]:
         """Token embeddings, without positions."""
         embedded: Tensor = self.embedding(ids)
         return embedded
 
+    def resident_embeddings(self) -> Resident:
+        """For a with block in which offloaded embeddings are where they are looked up, read once."""
+        return Resident(self._embedding)
+
     def place(self, embedded: Float[Tensor, "n d_model"], position: Int[Tensor, " n"]) -> Float[Tensor, "n d_model"]:
         """The first residual stream: the embeddings, plus learned positions where the model has them."""
-        return embedded if self.positions is None else embedded + self.positions(position)
+        if self.positions is None:
+            return embedded
+        return embedded + self.positions(position).to(embedded.device)
 
     def unembed(self, resid: Float[Tensor, "... d_model"], columns: Tensor | None = None) -> Tensor:
         """Logits of a final residual stream, of the whole vocabulary or of the ``columns`` named: ``[...,
         n_columns]``.
         """
-        x = self.norm(resid)
-        if columns is None:
-            logits = self.head(x)
-        elif not is_plain(self.head):
-            logits = self.head(x)[..., columns]
-        else:
+        with Resident(self._end):
+            x = self.norm(resid.to(self.out_device)).to(self.head_device)
+            if columns is None:
+                return self.capped(self.head(x))
+            columns = columns.to(x.device)
+            if not is_plain(self.head):
+                return self.capped(self.head(x)[..., columns])
             bias = self.head.bias
-            logits = F.linear(x, self.head.weight[columns], None if bias is None else bias[columns])
-        return self.capped(logits)
+            return self.capped(F.linear(x, self.head.weight[columns], None if bias is None else bias[columns]))
 
     def capped(self, logits: Tensor) -> Tensor:
         """Logits under the model's soft cap, where it has one: ``cap * tanh(x / cap)``."""

@@ -9,8 +9,8 @@ with: edits, recording and gradients are taps.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -92,6 +92,17 @@ class Layout:
         self.slots = int(counts.max()) if len(counts) else 0
         self.uniform = bool((counts == self.slots).all())
         self._masks: dict[int | None, Tensor] = {}
+
+    def to(self, device: torch.device) -> Layout:
+        """The same on another device."""
+        if self.row.device == device:
+            return self
+
+        def put(x: Any) -> Any:
+            return x.to(device) if isinstance(x, Tensor) else x
+
+        moved = {field.name: put(getattr(self, field.name)) for field in fields(self) if field.name != "after"}
+        return Layout(**moved, after=None if self.after is None else [tuple(map(put, group)) for group in self.after])
 
     def mask(self, window: int | None = None) -> Bool[Tensor, "rows 1 slots length"]:
         """Which keys a query sees: those at its position and before, ``window`` of them at most."""
@@ -302,8 +313,9 @@ def all_blocks(
     """The final residual stream of whole prompts, from the first one; taps ``resid_pre`` too. Nothing is kept, nothing
     chunked.
     """
-    rope = decoder.rope(lay.length)
     for block in decoder.blocks:
-        x = tap("resid_pre", x)
-        x = feed_forward(block, x, attention(block, x, lay, rope, tap=tap, explicit=explicit), tap)
-    return x
+        x, lay, rope = x.to(block.device), lay.to(block.device), decoder.rope(lay.length, block.device)
+        with block.resident():
+            x = tap("resid_pre", x)
+            x = feed_forward(block, x, attention(block, x, lay, rope, tap=tap, explicit=explicit), tap)
+    return x.to(decoder.out_device)

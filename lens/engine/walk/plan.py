@@ -262,9 +262,10 @@ def _gather(plan: WalkPlan, parts: Sequence[Sequence[_Part]]) -> None:
             groups.setdefault(
                 (p.layer, p.site, p.turn, p.sub is None, p.key if p.site == "pattern" else None, kind), []
             ).append((row, p))
-    offset, device = plan.offset, plan.base.decoder.device
+    offset, decoder = plan.offset, plan.base.decoder
     for (layer, site, _, _, key, _), members in sorted(groups.items(), key=lambda g: (g[0][0], g[0][2])):
         tokens, sub, keep, scale, entry, prompt, count = [], [], [], [], [], [], 0
+        device = decoder.blocks[layer].device if layer < decoder.n_layers else decoder.out_device
         tables: list[Tensor] = []
         shared: dict[tuple[Any, ...], int] = {}
         for row, p in members:
@@ -300,9 +301,9 @@ def _gather(plan: WalkPlan, parts: Sequence[Sequence[_Part]]) -> None:
 
         source = members[0][1].source
         table = (
-            source.runs.get(site, layer)
+            source.runs.get(site, layer).to(device)
             if source
-            else torch.cat(tables).to(device, plan.base.decoder.dtype)
+            else torch.cat([one.to(device) for one in tables]).to(decoder.dtype)
             if tables
             else None
         )

@@ -125,7 +125,7 @@ class _Walk:
         self.read = put(np.concatenate(keep).astype(np.int64)) if keep else put(np.zeros(0, np.int64))
         self.h = torch.empty(n, decoder.d_model, dtype=decoder.dtype, device=device)
         self.attn = torch.empty_like(self.h)
-        self.rope = decoder.rope(max(base.lengths))
+        self.rope, self.table = decoder.rope(max(base.lengths)), base.table
         self.siblings = Siblings(base, plan)
         self.recorded: dict[tuple[str, int], Tensor] = {}
         self.recorded_rows: dict[tuple[str, int], int] = {}
@@ -138,13 +138,28 @@ class _Walk:
 
     def step(self, layer: int) -> None:
         """Takes all rows through one layer; rows that join at it are loaded from the base run first."""
-        _base, decoder = self.base, self.base.decoder
+        with self.base.decoder.blocks[layer].resident():
+            self._step(layer)
+
+    def _onto(self, device: torch.device) -> None:
+        """Takes the rows to another device, where the next block is."""
+        if self.h.device == device:
+            return
+        for name in ("h", "row", "position", "in_base", "prompt", "read"):
+            setattr(self, name, getattr(self, name).to(device))
+        self.attn, self.table = torch.empty_like(self.h), self.base.table.to(device)
+        self.rope = self.base.decoder.rope(max(self.base.lengths), device)
+        self.siblings.regroup(device)
+
+    def _step(self, layer: int) -> None:
+        decoder = self.base.decoder
         rows, tokens = self._joined(layer, False), int(self.offset[self._joined(layer, False)])
         if not tokens:
             return
         fresh = slice(int(self.offset[np.searchsorted(self.plan.layer, layer, "left")]), tokens)
+        self._onto(decoder.blocks[layer].device)
         if fresh.stop > fresh.start:
-            self.siblings.regroup()
+            self.siblings.regroup(self.h.device)
         self._load(layer, fresh)
         self._write(layer, "resid_pre", self.h[:tokens], slice(0, tokens))
         self._record("resid_pre", layer, self.h[:tokens], rows)
@@ -173,7 +188,8 @@ class _Walk:
         if writes:
             # rows edited at the embedding start from it, then take their learned positions
             local = torch.unique(torch.cat([w.token for w in writes]))
-            x = self._write(0, "embed", self.base.embedded[self.in_base[local]], local)
+            embedded = self.base.embedded.to(self.h.device)
+            x = self._write(0, "embed", embedded[self.in_base[local]], local)
             self.h[local] = self.base.decoder.place(x, self.position[local])
 
     def _chunks(self, n_rows: int, together: bool = False) -> list[tuple[int, int]]:
@@ -226,7 +242,7 @@ class _Walk:
                 query=query,
                 shared=shared,
                 after=after,
-                base=None if shared is not None or after is not None else base.table[self.prompt[first:last], :length],
+                base=None if shared is not None or after is not None else self.table[self.prompt[first:last], :length],
             )
 
             def tap(site: str, x: Tensor) -> Tensor:
@@ -316,6 +332,7 @@ class _Walk:
     def finish(self, n_rows: int, prompts: Sequence[int]) -> EditedRuns:
         """Gathers the reads in the caller's order; rows without a change take the base run's."""
         base, layer = self.base, self.base.decoder.n_layers
+        self._onto(base.decoder.out_device)
         late = self.in_base[(start := int(self.offset[np.searchsorted(self.plan.layer, layer, "left")])) :]
         self.h[start:] = base.resid[layer][late]
         self._write(layer, "resid_pre", self.h, slice(0, len(self.h)))

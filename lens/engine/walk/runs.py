@@ -138,6 +138,10 @@ class _Segment:
         self.x = runs.decoder.place(embedded, runs.position)[self.tokens]
         runs.embedded = embedded
 
+    def to(self, device: torch.device) -> None:
+        """What is computed next is computed there."""
+        self.x, self.tokens = self.x.to(device), self.tokens.to(device)
+
     def whole(self, part: Tensor, of_base: Tensor | None) -> Tensor:
         """The tensor over all tokens: what was computed, before it the base run's (shared outright if nothing
         differs).
@@ -159,23 +163,26 @@ def _fill(segments: list[_Segment], base: WalkRuns | None) -> None:
     # tokens that several prompts begin with are computed once
     share = not together and not segments[0].base and not explicit
     batches = [b for g in groups if (b := _Batch(segments, *g, together=together, share=share)).size]
-    rope = decoder.rope(max(lead.lengths))
     for l, block in enumerate(decoder.blocks):
+        rope = decoder.rope(max(lead.lengths), block.device)
+        for part in (*segments, *batches):
+            part.to(block.device)
         seen: list[dict[str, list[Tensor]]] = [{} for _ in segments]
         outs = [torch.empty_like(s.x) for s in segments]
-        for batch in batches:
-            x = batch.gather([s.x for s in segments])
+        with block.resident():
+            for batch in batches:
+                x = batch.gather([s.x for s in segments])
 
-            def tap(site: str, t: Tensor) -> Tensor:
-                for s, part in enumerate(batch.parts(site, t)):
-                    seen[s].setdefault(site, []).append(part)
-                return t
+                def tap(site: str, t: Tensor) -> Tensor:
+                    for s, part in enumerate(batch.parts(site, t)):
+                        seen[s].setdefault(site, []).append(part)
+                    return t
 
-            kv = None if base is None or together else (base.k[l], base.v[l])
-            asking = Asking(tap, lead.activations) if "expert" in lead.activations else tap
-            attn = attention(block, x, batch.layout, rope, kv, tap, explicit)
-            for s, part in enumerate(batch.parts("resid_post", feed_forward(block, x, attn, asking))):
-                outs[s][batch.spans[s]] = part
+                kv = None if base is None or together else (base.k[l], base.v[l])
+                asking = Asking(tap, lead.activations) if "expert" in lead.activations else tap
+                attn = attention(block, x, batch.layout, rope, kv, tap, explicit)
+                for s, part in enumerate(batch.parts("resid_post", feed_forward(block, x, attn, asking))):
+                    outs[s][batch.spans[s]] = part
         for segment, new, out in zip(segments, seen, outs):
             runs, below = segment.runs, base if segment.base else None
 
@@ -197,6 +204,7 @@ def _fill(segments: list[_Segment], base: WalkRuns | None) -> None:
                     tensors.append(segment.whole(join(site), there))
             segment.x = out
     for segment in segments:
+        segment.to(decoder.out_device)
         segment.runs.resid.append(
             segment.whole(segment.x, base.resid[-1] if base is not None and segment.base else None)
         )
@@ -230,6 +238,11 @@ class _Batch:
             query=unique,
             copies=self.copies,
         )
+
+    def to(self, device: torch.device) -> None:
+        """The indexes to another device."""
+        self.layout = self.layout.to(device)
+        self.copies = self.layout.copies
 
     def gather(self, xs: list[Tensor]) -> Tensor:
         """The tokens to compute: those of all segments, each that prompts share but once."""
@@ -278,7 +291,9 @@ def _patterns(
     """Attention patterns ``[prompt, head, query, key]``, queries before a fork being the base run's."""
     longest, decoder = max(runs.lengths), runs.decoder
     whole = (
-        torch.zeros(len(runs), decoder.n_heads, longest, longest, dtype=decoder.dtype, device=decoder.device)
+        torch.zeros(
+            len(runs), decoder.n_heads, longest, longest, dtype=decoder.dtype, device=batches[0].layout.row.device
+        )
         if of_base is None
         else of_base.clone()
     )

@@ -19,7 +19,7 @@ class Siblings:
     """The rows of a walk by the tokens that they continue."""
 
     def __init__(self, base: WalkRuns, plan: WalkPlan):
-        self.base, self.plan, self.offset = base, plan, plan.offset
+        self.base, self.plan, self.offset, self.device = base, plan, plan.offset, base.decoder.device
         size, longest = plan.end - plan.start, max(base.lengths)
         #: rows with the same number continue the same tokens and are as long
         self.group = np.unique(
@@ -32,8 +32,9 @@ class Siblings:
         self.n_groups = np.cumsum(new)
         self.grouped: dict[tuple[int, int], list[tuple[Tensor, Tensor | slice, Tensor | None]]] = {}
 
-    def regroup(self) -> None:
-        """Forgets the groups: other rows have joined."""
+    def regroup(self, device: torch.device) -> None:
+        """Forgets the groups: other rows have joined, or all go on on another device."""
+        self.device = device
         self.grouped.clear()
 
     def share(self, n_rows: int) -> bool:
@@ -68,7 +69,7 @@ class Siblings:
         """
 
         def put(a: np.ndarray) -> Tensor:
-            return torch.as_tensor(a, device=self.base.decoder.device)
+            return torch.as_tensor(a, device=self.device)
 
         at = put((self.offset[rows] - origin)[..., None] + np.arange(slots))
         n, begin = self.plan.start[rows[:, 0]], np.asarray(self.base.starts)[self.plan.prompt[rows[:, 0]]]

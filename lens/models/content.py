@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .foreign import Foreign
 from .identity import MODULE_INTERNAL, Unidentified, digest, installed
+from .quantised import SET_BY_FORWARD, form_of, method_of
 from .structure import MARKS, NOT_COMPUTED, PASSING, SCALARS, WRAPPERS, moves
 
 _ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention", None)
@@ -22,13 +23,14 @@ _ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_
 
 @dataclass(frozen=True)
 class Identity:
-    """What weights do not say of a model, as content: ``digest`` (None where something cannot be told), why not, and
-    what is unusual in words.
+    """What weights do not say of a model, as content: ``digest`` (None where something cannot be told), why not, what
+    is unusual in words, and by what method how many layers are quantised.
     """
 
     digest: str | None
     unidentified: str | None
     unusual: tuple[str, ...]
+    quantised: dict[str, int] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """As it stands in a result's record, under ``model``."""
@@ -36,6 +38,7 @@ class Identity:
             "state": self.digest,
             **({"unidentified": self.unidentified} if self.unidentified else {}),
             **({"unusual": list(self.unusual)} if self.unusual else {}),
+            **({"quantised": self.quantised} if self.quantised else {}),
         }
 
 
@@ -74,7 +77,11 @@ def content_of(hf: nn.Module, foreign: Sequence[Foreign]) -> Identity:
             unidentified.append(f"{what} holds {error}")
 
     configs: dict[int, Any] = {}
+    quantised: dict[str, int] = {}
     for name, module in plain_modules(hf):
+        if (method := method_of(module)) is not None:
+            quantised[method] = quantised.get(method, 0) + 1
+            parts[f"quantised {name}"] = form_of(module)
         for value in module.__dict__.values():
             if hasattr(value, "to_diff_dict"):
                 configs[id(value)] = value
@@ -93,7 +100,9 @@ def content_of(hf: nn.Module, foreign: Sequence[Foreign]) -> Identity:
         put(f"foreign {number} {item.module} {item.what}", item.function, str(item))
     unusual = [str(item) for item in foreign] + _adapters(hf)
     whole = hashlib.sha256(repr(sorted(parts.items())).encode()).hexdigest()[:32]
-    return Identity(None if unidentified else whole, unidentified[0] if unidentified else None, tuple(unusual))
+    return Identity(
+        None if unidentified else whole, unidentified[0] if unidentified else None, tuple(unusual), quantised
+    )
 
 
 #: Attributes of transformers' and peft's modules that say how a model is loaded, split or trained.
@@ -128,6 +137,7 @@ def _attributes(module: nn.Module) -> dict[str, Any]:
             name in MODULE_INTERNAL
             or name in _LOADING
             or name in PASSING
+            or name in SET_BY_FORWARD
             or name.startswith(MARKS)
             or isinstance(value, nn.Module)
             or hasattr(value, "to_diff_dict")

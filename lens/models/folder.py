@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from lens import reading
@@ -18,6 +17,7 @@ from lens.cache import LoadError
 from ..notices import warn
 from .adapter import ADAPTER_ALONE, adapter_files
 from .placement import value_of
+from .quantised import number_of_bad, stored
 from .tree import Tree
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
@@ -194,12 +194,12 @@ def _beyond(model: nn.Module, key: str) -> tuple[str, int, int] | None:
 
 
 def require_finite(name: FilePath, module: nn.Module, refuse: Callable[[str], Exception] = LoadError) -> None:
-    """Raises `refuse` where a parameter holds a number that is not finite; the message names it."""
-    for key, value in Tree.of(module).named_parameters():
+    """Raises `refuse` where a parameter, or a scale of a quantised one, holds a number that is not finite; the message
+    names it.
+    """
+    for key, value in stored(module, Tree.of(module).named_parameters()):
         value = value_of(value)
-        # A finite sum proves finite values and reads each weight once; an infinite one may be mere overflow.
-        if not torch.isfinite(value.detach().sum(dtype=torch.float32)) and not torch.isfinite(value).all():
-            bad = int((~torch.isfinite(value)).sum())
+        if bad := number_of_bad(value):
             raise refuse(
                 f"model {name!r} is unusable: parameter {key!r} has {bad} of {value.numel()} values NaN or infinite as"
                 f" {value.dtype}. Load it as dtype='float32', or get the weights again."

@@ -20,6 +20,8 @@ _LIBRARIES = (
     "peft",
     "bitsandbytes",
     "torchao",
+    "optimum",
+    "compressed_tensors",
     "diffusers",
     "lens",
 )

@@ -11,13 +11,14 @@ import re
 import weakref
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from lens.arguments import door
 from lens.cache import LoadError
 
 from .fused import Fused, fused_layers
-from .known import FORM, Known, Look, Whole, read
+from .known import FORM, Known, Look, Whole, digests, joined, read
+from .quantised import applied, is_codes, is_unsettled, stored
 from .tree import Parameters, Tree
 
 __all__ = [
@@ -52,6 +53,10 @@ def weight_hash(model: nn.Module, *, anew: bool = False) -> str:
     as those through `.data` or by a fused optimiser, are seen where they change one of 16 values spread over each
     parameter; `anew=True` reads every value, as a sweep with `store=` does.
 
+    Of quantised weights the codes and the scales are read, each as a parameter of its own. Where the first forward
+    writes them anew (bitsandbytes' 4 bits on a processor, compressed-tensors) the hash is that of what is applied then,
+    before and after; the model is not touched.
+
     Raises LoadError: a parameter that has no values (on the meta device), or that is not strided.
     """
     core = getattr(model, "original_model", model)
@@ -60,13 +65,28 @@ def weight_hash(model: nn.Module, *, anew: bool = False) -> str:
 
 def hash_in(core: nn.Module, parameters: Parameters, anew: bool = False) -> str:
     """`weight_hash` of a model whose parameters have just been listed."""
-    known, (names, values) = Known.of(core), parameters.plain()
+    known, (names, values, quantised) = Known.of(core), _tensors(core, parameters)
+    if quantised and is_unsettled(core):
+        return joined(f"{name} {digests([(name, value)])[0]}\n" for name, value in applied(core))
     now = Look(values, known.whole)
     whole = known.whole
     if anew or whole is None or not whole.same(names, now, known.lost):
-        whole = known.learn(names, now, plain_parameters(core) or list(zip(names, values)), anew)
+        plain = plain_parameters(core)
+        hashed = list(zip(names, values)) if plain is None else stored(core, plain) if quantised else plain
+        whole = known.learn(names, now, hashed, anew)
     _hashed[whole.hash] = core
     return whole.hash
+
+
+def _tensors(core: nn.Module, parameters: Parameters) -> tuple[list[str], list[Tensor], bool]:
+    """The names and tensors in which a model's weights lie, and whether some of them are quantised."""
+    names, values = parameters.plain()
+    if "ct_decompress_hook" in core.__dict__:
+        return names, list(values), True
+    if not any(type(value) is not nn.Parameter and is_codes(value) for value in values):
+        return names, list(values), False
+    pieces = stored(core, list(zip(names, values)))
+    return [name for name, _ in pieces], [value for _, value in pieces], True
 
 
 @door(LoadError)
@@ -77,11 +97,12 @@ def old_hash(model: nn.Module) -> str:
     Reads every weight, and is kept until one changes. Raises as `weight_hash`.
     """
     core = getattr(model, "original_model", model)
-    known, (names, values) = Known.of(core), Tree.of(core).parameters().plain()
+    known, (names, values, quantised) = Known.of(core), _tensors(core, Tree.of(core).parameters())
     now = Look(values, known.old and known.old[0])
     if known.old is not None and known.old[0].same(names, now):
         return known.old[1]
-    whole, named = hashlib.sha256(), plain_parameters(core) or list(zip(names, values))
+    plain = None if quantised else plain_parameters(core)
+    whole, named = hashlib.sha256(), plain or list(zip(names, values))
     for name, value in named:
         whole.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
         whole.update(read(name, value).data)
@@ -142,7 +163,7 @@ def written_unseen(core: nn.Module, parameters: Parameters) -> bool:
     known = Known.of(core)
     if known.whole is None:
         return False
-    names, values = parameters.plain()
+    names, values, _ = _tensors(core, parameters)
     now = Look(values, known.whole)
     # a hash of other parameters or versions is none of these weights
     return known.whole.sampled != now.sampled and known.whole.marked(names, now, known.lost)

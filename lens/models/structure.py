@@ -129,7 +129,7 @@ def structure(hf: nn.Module) -> tuple[list[Any], int]:
         if own["_parameters"]:
             for p in own["_parameters"].values():
                 if p is not None:
-                    add((p.dtype, p.device))
+                    add((type(p), p.dtype, p.device))
                     writes += p._version
         moving = own.get("rope_type") in _MOVING
         if own["_buffers"] and not moving:

@@ -78,12 +78,12 @@ def folder_of(name: str) -> Path:
     return cache_dir() / "models" / name
 
 
-def in_hub_cache(name: str) -> bool:
-    """Whether the hub's own cache holds a model of that name; the hub is not asked."""
+def in_hub_cache(name: str, revision: str | None = None) -> bool:
+    """Whether the hub's own cache holds a model of that name, and that revision of it; the hub is not asked."""
     from transformers.utils import cached_file
 
     try:
-        return cached_file(name, "config.json", local_files_only=True) is not None
+        return cached_file(name, "config.json", revision=revision, local_files_only=True) is not None
     except (OSError, ValueError):
         return False
 

@@ -86,10 +86,11 @@ def require_model(name: str) -> None:
     Raises: LoadError.
     """
     from .cache import LoadError, in_hub_cache
-    from .models import _folder
+    from .models.names import named
 
-    if _folder(name) is None and os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "on", "yes"):
-        if not in_hub_cache(name):
+    model = named(name)
+    if model.folder is None and os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "on", "yes"):
+        if not in_hub_cache(model.name, model.revision):
             raise LoadError(
                 f"model={name!r} is no folder and not among the models of the hub's cache, and HF_HUB_OFFLINE says that"
                 " the hub is not asked. Fetch it where there is a network, give a folder, or leave --model out."

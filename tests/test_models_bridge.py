@@ -330,7 +330,7 @@ def test_a_comparison_of_a_model_that_ships_is_made_once(tmp_path, monkeypatch):
     assert len(compared) == 1 and torch.equal(logits(first), logits(second))
     lens.load("organism:induction", device="cpu", dtype="bfloat16")
     assert len(compared) == 2
-    monkeypatch.setattr("lens.models.check.CHECK", "another comparison")
+    monkeypatch.setattr("lens.models.loading.CHECK", "another comparison")
     lens.load("organism:induction", device="cpu")
     assert len(compared) == 3
 

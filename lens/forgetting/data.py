@@ -185,12 +185,13 @@ def starting_from(name: Name) -> Callable[[], torch.nn.Module]:
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from ..models import _folder, _no_progress_bars
     from ..models.adapter import NO_ADAPTER, adapters_beside, put_on
     from ..models.check import one_line as _one_line
     from ..models.folder import inspect_folder, require_complete, require_known_ways
+    from ..models.hub import no_progress_bars
+    from ..models.names import folder_for
 
-    folder = _folder(name)
+    folder = folder_for(name)
     options = {"trust_remote_code": False, "local_files_only": folder is not None}
     ours = False
     if folder is not None:
@@ -198,7 +199,7 @@ def starting_from(name: Name) -> Callable[[], torch.nn.Module]:
         ours = adapters_beside(name, folder)
     else:
         try:
-            with _no_progress_bars():
+            with no_progress_bars():
                 config = AutoConfig.from_pretrained(
                     name, **options
                 )  # a small file: whether the name is known, before anything is built on it
@@ -208,7 +209,7 @@ def starting_from(name: Name) -> Callable[[], torch.nn.Module]:
 
     def make() -> torch.nn.Module:
         try:
-            with _no_progress_bars():
+            with no_progress_bars():
                 loaded: Any = AutoModelForCausalLM.from_pretrained(
                     str(folder or name),
                     dtype=torch.float32,

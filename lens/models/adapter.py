@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,22 +17,19 @@ from lens.files import expanded
 from ..notices import warn
 from .check import one_line
 
-_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 #: Packages that an adapter may name as that of its base model's class.
 _LIBRARIES = ("transformers", "diffusers", "peft")
 #: For `from_pretrained`: transformers applies an adapter that lies beside the weights, unasked; it finds none where it
 #: looks now.
 NO_ADAPTER = {"adapter_kwargs": {"subfolder": ".no-adapter"}}
-ADAPTER_ALONE = (
-    "Load the model that it was trained on, put it on with peft's PeftModel.from_pretrained (transformers' own loaders"
-    " lose the magnitudes of a DoRA adapter), and give merge_and_unload() of it to lens.models.wrap."
-)
+ADAPTER_ALONE = "Load the model that it was trained on with it, as lens.load(base, adapter=folder)."
 
 
 def adapter_files(folder: Path) -> list[str]:
     """The files of a peft adapter that lie in a folder, by name."""
     return sorted(
-        path.name for path in folder.glob("adapter_*") if path.name == _CONFIG or path.name.startswith("adapter_model.")
+        path.name for path in folder.glob("adapter_*") if path.name == CONFIG or path.name.startswith("adapter_model.")
     )
 
 
@@ -61,37 +60,35 @@ def belongs_on(folder: Path) -> bool:
     Weights that are newer than the adapter may be those that it was merged into.
     """
     try:
-        base = reading.json_file(folder / _CONFIG, ValueError).get("base_model_name_or_path")
+        base = reading.json_file(folder / CONFIG, ValueError).get("base_model_name_or_path")
         if not base or expanded(base).resolve() != folder.resolve():
             return False
-        written = (folder / _WEIGHTS).stat().st_mtime_ns
+        written = (folder / WEIGHTS).stat().st_mtime_ns
         return all(path.stat().st_mtime_ns <= written for path in folder.glob("model*.safetensors"))
     except (OSError, ValueError, AttributeError, TypeError):
         return False
 
 
-def _require_plain(folder: Path, name: FilePath) -> None:
-    """Raises LoadError where an adapter's configuration names a module that peft would import, or its weights are not
-    safetensors.
+def require_plain(folder: Path, refuse: Callable[[str], LoadError]) -> dict[str, Any]:
+    """The configuration of an adapter, after a look at its weights.
+
+    Raises: `refuse`: it names a module that peft would import, or its weights are not safetensors.
     """
-
-    def refuse(said: str) -> LoadError:
-        return LoadError(f"name={name!r}: the adapter beside the weights cannot be put on: {said}")
-
-    config = reading.json_file(folder / _CONFIG, refuse)
+    config: dict[str, Any] = reading.json_file(folder / CONFIG, refuse)
     mapping = config.get("auto_mapping") or {}
     parent = mapping.get("parent_library") if isinstance(mapping, dict) else mapping
     if parent is not None and str(parent).split(".")[0] not in _LIBRARIES:
         raise refuse(
-            f"{folder / _CONFIG} names the module {parent!r} to import; expected one of {', '.join(_LIBRARIES)}"
+            f"{folder / CONFIG} names the module {parent!r} to import; expected one of {', '.join(_LIBRARIES)}"
         )
     if config.get("megatron_config"):  # peft imports megatron_core, whatever module it names
         raise refuse(
-            f"{folder / _CONFIG} has a megatron_config, whose layers are no part of a model that is loaded here"
+            f"{folder / CONFIG} has a megatron_config, whose layers are no part of a model that is loaded here"
         )
-    if not (folder / _WEIGHTS).is_file():
-        raise refuse(f"{folder} lacks {_WEIGHTS}; peft would open a pickle instead, which can run any code")
-    reading.safetensors_header(folder / _WEIGHTS, refuse)
+    if not (folder / WEIGHTS).is_file():
+        raise refuse(f"{folder} lacks {WEIGHTS}; peft would open a pickle instead, which can run any code")
+    reading.safetensors_header(folder / WEIGHTS, refuse)
+    return config
 
 
 def put_on(hf: torch.nn.Module, folder: Path, name: FilePath) -> torch.nn.Module:
@@ -103,7 +100,9 @@ def put_on(hf: torch.nn.Module, folder: Path, name: FilePath) -> torch.nn.Module
     """
     from peft import PeftModel
 
-    _require_plain(folder, name)
+    require_plain(
+        folder, lambda said: LoadError(f"name={name!r}: the adapter beside the weights cannot be put on: {said}")
+    )
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")

@@ -102,14 +102,23 @@ def wrapped(
                 f"model {name!r} was changed by the try to wrap it and does not give its own logits any more; load it"
                 " again and use it without lens.models.wrap"
             )
-    model: Any = hf
-    plain: PreTrainedModel = model
-    model.tokenizer, model.__dict__[_NAME] = tokenizer, str(name)
     warn(
         f"model {name!r} comes back as the plain Hugging Face model, not as a bridge of TransformerLens"
         f" {metadata.version('transformer-lens')}: {reason}. lens uses it all the same; only the bridge's own methods"
         " (run_with_cache, hook names) are missing."
     )
+    return plainly(hf, tokenizer, name)
+
+
+def plainly(hf: HFModel, tokenizer: PreTrainedTokenizerBase, name: FilePath) -> PreTrainedModel:
+    """The plain Hugging Face model as every method takes it: in eval mode, without gradients, with `.tokenizer` and
+    its name.
+    """
+    model: Any = hf.eval().requires_grad_(False)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model.tokenizer, model.__dict__[_NAME] = tokenizer, str(name)
+    plain: PreTrainedModel = model
     return plain
 
 

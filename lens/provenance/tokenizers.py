@@ -62,15 +62,19 @@ def rows_for(
 def _named(name: str):
     from transformers import AutoTokenizer
 
-    from ..models import _folder
     from ..models.folder import require_shallow
+    from ..models.names import named
 
     try:
-        folder = _folder(name)
-        if folder is not None:
-            require_shallow(folder.glob("*.json"), ValueError)
+        model = named(name)
+        if model.folder is not None:
+            require_shallow(model.folder.glob("*.json"), ValueError)
         with no_panic(ValueError, "its files made a library fail"):
-            return AutoTokenizer.from_pretrained(str(folder or name), trust_remote_code=False)
+            return AutoTokenizer.from_pretrained(
+                model.where,
+                trust_remote_code=False,
+                **({} if model.revision is None else {"revision": model.revision}),
+            )
     except Exception as error:  # transformers, tokenizers and the hub's client each raise their own kinds
         raise ProvenanceError(
             f"the transcript's tokenizer {name!r} cannot be loaded"

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lens.models.devices import device_of, dtype_of
+from lens.models.names import named
 from lens.scoring.causal import settle
 from lens.scoring.likelihood import ScoringError, cast, core, plain
 from lens.scoring.store import remember, remembered
@@ -23,7 +25,7 @@ class Source:
         from lens import models
 
         self.given, self.device = model, device
-        self.dtype = None if dtype is None else models._dtype(dtype)
+        self.dtype = None if dtype is None else dtype_of(dtype)
         self.named = isinstance(model, (str, os.PathLike))
         self.name = str(model) if self.named else models.name_of(model)
         if not self.named:
@@ -60,19 +62,15 @@ class Source:
     @cached_property
     def model(self) -> Any:
         """The causal model itself, in the dtype and on the device asked for."""
-        from lens import models
-
-        return cast(plain(self.loaded), self.dtype, None if self.device is None else models._device(self.device))
+        return cast(plain(self.loaded), self.dtype, None if self.device is None else device_of(self.device))
 
     @cached_property
     def kind(self) -> str:
         """The type of the device: "cpu", "cuda", "mps"."""
-        from lens import models
-
         return (
-            models._device(self.device or "auto").type
+            device_of(self.device or "auto").type
             if self.named
-            else models._device(self.device).type
+            else device_of(self.device).type
             if self.device
             else self.model.device.type
         )
@@ -102,9 +100,7 @@ class Source:
 
 def _files_digest(name: Any) -> str | None:
     """SHA-256 over a local model's weight, configuration and tokenizer files; None for a hub name."""
-    from lens import models
-
-    folder = models._folder(name)
+    folder = named(name).folder
     if folder is None:
         return None
     digest = hashlib.sha256()

@@ -1,0 +1,231 @@
+"""What lens.load is asked for beside a name: where parts go, how weights are quantised, and what is refused."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
+
+import lens
+import lens.extras
+from lens.models import LoadError
+from lens.models.loaded import loaded_as
+from tests.models import tiny, word_tokenizer
+
+IDS = torch.tensor([[3, 17, 5, 3, 80]])
+SPLIT = {"": "cpu", "model.layers.1": "disk"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A small Llama and its tokenizer."""
+    path = tmp_path_factory.mktemp("llama")
+    tiny("llama").save_pretrained(path)
+    word_tokenizer().save_pretrained(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A Llama wide enough for blocks of four bits."""
+    path = tmp_path_factory.mktemp("wide")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=97,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+    )
+    LlamaForCausalLM(config).save_pretrained(path)
+    word_tokenizer().save_pretrained(path)
+    return str(path)
+
+
+@torch.no_grad()
+def logits(model):
+    out = model(IDS)
+    return getattr(out, "logits", out)
+
+
+def plain(folder, **options):
+    return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", **options).eval()
+
+
+def linear_weights(model):
+    return {
+        name: module.weight
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and "lm_head" not in name
+    }
+
+
+# --- where parts go
+
+
+@pytest.mark.parametrize("device_map", ["cpu", "auto", {"": "cpu"}, {"": torch.device("cpu")}])
+def test_a_map_to_one_device_is_a_load_as_ever(folder, device_map, recwarn):
+    model = lens.load(folder, device_map=device_map)
+    assert type(model).__name__ == "TransformerBridge" and "device_map" not in loaded_as(model)
+    torch.testing.assert_close(logits(model), logits(plain(folder)), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("device_map", [SPLIT, "disk", {"": "disk"}, {"model": "disk", "lm_head": "cpu"}])
+def test_parts_on_disk_give_the_same_logits(folder, device_map, recwarn):
+    model = lens.load(folder, device_map=device_map)
+    assert isinstance(model, LlamaForCausalLM) and model.tokenizer("w3").input_ids == [3] and not recwarn.list
+    assert torch.equal(logits(model), logits(plain(folder)))
+    assert model.model.layers[1].mlp.up_proj.weight.is_meta and "disk" in loaded_as(model)["device_map"].values()
+    assert not model.training and not any(value.requires_grad for value in model.parameters())
+
+
+def test_a_map_names_blocks_and_not_lists_of_them(folder):
+    model = lens.load(folder, device_map={"model.layers": "disk", "": "cpu"})
+    assert {k: v for k, v in loaded_as(model)["device_map"].items() if "layers" in k} == {
+        f"model.layers.{i}": "disk" for i in range(3)
+    }
+    assert torch.equal(logits(model), logits(plain(folder)))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"device_map": {"model.embed_tokens": "cpu", "model.layers.0": "cpu"}}, "misses model.layers.1, model.layers"),
+        ({"device_map": {"": "cpu", "model.layers.7": "disk"}}, "names 'model.layers.7', which .* does not have"),
+        ({"device_map": {"": "meta"}}, "weights on 'meta' have no values"),
+        ({"device_map": "meta"}, "weights on 'meta' have no values"),
+        ({"device_map": {"": "nowhere"}}, "is not known; expected one of"),
+        ({"device_map": {0: "cpu"}}, "expected names of the model's parts"),
+        ({"device_map": {}}, "expected names of the model's parts"),
+        ({"device_map": "tp"}, "tensor parallelism .tp_plan. is not served"),
+        ({"tp_plan": "auto"}, "tp_plan='auto': tensor parallelism"),
+        ({"device": "cpu", "device_map": "auto"}, "both say where the model goes"),
+        ({"max_memory": {0: "1GiB"}}, "goes with a device_map that is worked out"),
+        ({"device_map": SPLIT, "max_memory": {0: "1GiB"}}, "says already what goes where"),
+        ({"device_map": "auto", "max_memory": {"gpu": 1}}, r"max_memory\['gpu'\]: expected the number of a GPU"),
+        ({"device_map": "auto", "max_memory": {0: -1}}, r"max_memory\[0\]=-1: expected a number of bytes"),
+        ({"attn_implementation": "somebody/kernels"}, "stands for code that would be fetched"),
+        ({"quantization": "int3"}, "is not known; expected one of torchao-int8"),
+        ({"quantization": object()}, "or a quantization configuration of transformers"),
+        ({"quantization": BitsAndBytesConfig}, "or a quantization configuration of transformers"),
+        ({"quantization": "torchao-int8", "device_map": SPLIT}, "quantised cannot lie on disk"),
+    ],
+)
+def test_what_cannot_be_is_refused(folder, options, message):
+    with pytest.raises(LoadError, match=message):
+        lens.load(folder, **options)
+
+
+def test_weights_that_are_one_stay_on_one_device(tmp_path):
+    torch.manual_seed(0)
+    tied = LlamaConfig(
+        vocab_size=97,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=48,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(tied).save_pretrained(tmp_path)
+    word_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(LoadError, match="they are one weight; give both one device"):
+        lens.load(str(tmp_path), device_map={"": "cpu", "lm_head": "disk"})
+
+
+def test_a_card_that_is_too_small_is_told_in_numbers(folder, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device=None: (100_000, 2_000_000))
+    size = sum(value.numel() for value in tiny("llama").parameters()) * 4
+    told = rf"device='cuda:0': the weights .* take {size / 1000:.1f} kB on cuda:0, of which 100.0 kB of 2.0 MB are free"
+    with pytest.raises(LoadError, match=f"{told}. Give dtype='bfloat16'.*device_map='auto'"):
+        lens.load(folder, device="cuda:0")
+    with pytest.raises(LoadError, match="on cuda:0, of which 100.0 kB of 2.0 MB are free"):
+        lens.load(folder, device_map={"": "cpu", "model": 0})
+
+
+# --- numbers
+
+
+def test_the_checkpoints_own_dtype(tmp_path):
+    tiny("llama").to(torch.bfloat16).save_pretrained(tmp_path)
+    word_tokenizer().save_pretrained(tmp_path)
+    assert {value.dtype for value in lens.load(str(tmp_path), dtype="auto").parameters()} == {torch.bfloat16}
+    assert {value.dtype for value in lens.load(str(tmp_path)).parameters()} == {torch.float32}
+
+
+def test_another_attention_comes_back_plain(folder, recwarn):
+    model = lens.load(folder, attn_implementation="sdpa")
+    assert isinstance(model, LlamaForCausalLM) and model.config._attn_implementation == "sdpa" and not recwarn.list
+    assert loaded_as(model)["attention"] == "sdpa"
+
+
+# --- quantised
+
+
+@pytest.mark.parametrize("name", [n for n in lens.models.QUANTIZATIONS if n != "bitsandbytes-nf4"])
+def test_quantised_by_name(folder, name):
+    model, want = lens.load(folder, quantization=name), logits(plain(folder, dtype=torch.float32))
+    off = float((logits(model) - want).abs().max() / want.abs().max())
+    assert 1e-3 < off < (0.3 if "float8" in name else 0.15)
+    assert loaded_as(model)["quantization"] == name and model.tokenizer is not None
+    assert all(type(weight) is not torch.nn.Parameter for weight in linear_weights(model).values())
+
+
+@pytest.mark.parametrize("name", ["torchao-int8", "bitsandbytes-int8", "quanto-int8"])
+def test_back_to_plain_floats(folder, name):
+    model = lens.load(folder, quantization=name, dequantize=True)
+    weights, own = linear_weights(model.original_model), linear_weights(plain(folder, dtype=torch.float32))
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+    assert all(type(value) is torch.nn.Parameter for value in model.parameters())
+    first = next(weight for key, weight in weights.items() if "down_proj" in key)
+    want = own["model.layers.0.mlp.down_proj"]
+    # rows of eight bits: no weight is off by more than a step, and some are
+    step = want.abs().amax(1, keepdim=True) / 127
+    assert 0 < ((first - want).abs() / step).max() <= 1.01
+    assert loaded_as(model)["dequantized"] == name and "quantization" not in loaded_as(model)
+
+
+def test_four_bits_are_turned_back_before_they_are_repacked(wide):
+    from bitsandbytes.functional import dequantize_4bit
+
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32)
+    fresh = plain(wide, quantization_config=config, dtype=torch.float32)
+    want = {k: dequantize_4bit(w, w.quant_state) for k, w in linear_weights(fresh).items()}
+    model = lens.load(wide, quantization="bitsandbytes-nf4", dequantize=True)
+    got = {k.replace("._original_component", ""): w for k, w in model.original_model.named_parameters()}
+    assert len(want) == 14
+    for name, weight in want.items():
+        torch.testing.assert_close(got[f"{name}.weight"].data, weight, atol=1e-6, rtol=0)
+    assert loaded_as(lens.load(wide, quantization="bitsandbytes-nf4"))["quantization"] == "bitsandbytes-nf4"
+
+
+def test_stored_quantised_loads_as_it_is_stored(folder, tmp_path):
+    config = BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
+    stored = plain(folder, quantization_config=config)
+    stored.save_pretrained(tmp_path)
+    word_tokenizer().save_pretrained(tmp_path)
+    model = lens.load(str(tmp_path))
+    assert torch.equal(logits(model), logits(stored)) and loaded_as(model)["quantization"] == "bitsandbytes"
+    with pytest.raises(LoadError, match="stored quantised by bitsandbytes already"):
+        lens.load(str(tmp_path), quantization="quanto-int8")
+    floats = lens.load(str(tmp_path), dequantize=True)
+    assert {value.dtype for value in floats.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("how", ["named", "stored"])
+def test_an_absent_package_is_named(folder, tmp_path, monkeypatch, how):
+    import sys
+
+    if how == "stored":
+        plain(folder, quantization_config=BitsAndBytesConfig(load_in_8bit=True)).save_pretrained(tmp_path)
+        word_tokenizer().save_pretrained(tmp_path)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(lens.extras.ExtraError, match=r"needs bitsandbytes.*pip install 'mnemoscope\[quantized\]'"):
+        lens.load(str(tmp_path)) if how == "stored" else lens.load(folder, quantization="bitsandbytes-int8")
+
+
+def test_a_quantization_and_a_device_that_it_cannot_use(folder, monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(LoadError, match="cannot be used on mps: bitsandbytes computes on cpu, cuda.*quanto-int8"):
+        lens.load(folder, device="mps", quantization="bitsandbytes-int8")

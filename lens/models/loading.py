@@ -26,11 +26,8 @@ from .bridge import plainly, wrapped
 from .check import CHECK, IDS, Unlike, logits, one_line, random_ids
 from .devices import (
     Plan,
-    bytes_of,
     dtype_of,
-    free_memory,
     plan,
-    readable,
     refuse_tensor_parallel,
     whole_map,
 )
@@ -38,7 +35,9 @@ from .folder import IMPLEMENTATIONS, inspect_folder, require_complete, require_f
 from .hub import commit_of, no_progress_bars, unreachable
 from .loaded import note
 from .names import Named, configuration, named
+from .placement import offloaded, offloading
 from .quantization import Quantization, chosen, dequantized, dequantizing, require_device, stored
+from .room import require_room, too_small, without_weights
 from .shipped import ORGANISM, organisms
 
 if TYPE_CHECKING:
@@ -153,12 +152,14 @@ def _made(
         method = stored(model.name, configuration(model.folder))
         if method is not None:
             checked = _as_stored(checked, method, request.dequantize)
-    empty = _without_weights(checked) if _needs_parts(checked) else None
+    parts = isinstance(checked.plan.spread, Mapping) or checked.plan.place.type == "cuda"
+    empty = without_weights(model) if parts else None
     if empty is not None:
         if isinstance(checked.plan.spread, Mapping):
             places = whole_map(str(model), checked.plan.spread, empty)
             checked = replace(checked, plan=replace(checked.plan, spread=places))
-        _require_room(checked, empty, method)
+        if method is None:
+            require_room(model, checked.plan, checked.dtype, _method(checked), empty)
     hf, tokenizer = _from_files(checked)
     if request.dequantize:
         hf = dequantized(hf, str(model), checked.dtype)
@@ -166,7 +167,7 @@ def _made(
     if not quantised and checked.plan.spread is None:
         hf = hf.to(checked.plan.place)
     _require_values(str(model), hf)
-    if not quantised and not _offloaded(hf):
+    if not quantised:
         require_finite(str(model), hf)
     if ours and model.folder is not None:
         hf = put_on(hf, model.folder, model.name)
@@ -184,12 +185,12 @@ def _handed_out(
 ) -> TransformerBridge | PreTrainedModel:
     """The model with its adapters, as a bridge where it is whole, on one device and of plain floats; else plain."""
     model = checked.model
-    spread = len(set(map(str, (getattr(hf, "hf_device_map", None) or {}).values()))) > 1 or _offloaded(hf)
+    spread = len(set(map(str, (getattr(hf, "hf_device_map", None) or {}).values()))) > 1 or offloaded(hf)
     beside = False
     if listed:
         hf.eval().requires_grad_(False)
         switch = named_adapters.put_on_all(hf, listed, model)
-        beside = len(listed) > 1 or not request.merge or quantised or _offloaded(hf)
+        beside = len(listed) > 1 or not request.merge or quantised or offloaded(hf)
         hf = named_adapters.kept(switch) if beside else named_adapters.merged(switch, listed[0], model)
     hf.eval().requires_grad_(False)
     if quantised:
@@ -240,67 +241,6 @@ def _as_stored(checked: _Checked, method: str, dequantize: bool) -> _Checked:
     return checked if config is None else replace(checked, quantization=Quantization(method, config, method))
 
 
-def _needs_parts(checked: _Checked) -> bool:
-    return isinstance(checked.plan.spread, Mapping) or checked.plan.options().get("device_map") is not None
-
-
-def _without_weights(checked: _Checked) -> nn.Module | None:
-    """The model's modules on the meta device; None where its configuration cannot be had yet."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    model = checked.model
-    try:
-        config = AutoConfig.from_pretrained(model.where, trust_remote_code=False, **model.options())
-        with torch.device("meta"):
-            empty: nn.Module = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except Exception:  # the load itself says what is wrong
-        return None
-    return empty
-
-
-#: Bytes of a quantised weight beside those of the choice's dtype.
-_BYTES = {"torchao": 1.0, "bitsandbytes-int8": 1.0, "bitsandbytes-nf4": 0.5, "quanto": 1.0}
-
-
-def _require_room(checked: _Checked, empty: nn.Module, method: str | None) -> None:
-    """Raises LoadError where the weights alone are more than a GPU has free."""
-    spread = checked.plan.spread
-    if isinstance(spread, str) or method is not None:
-        return
-    dtype = checked.dtype
-    if dtype == "auto":
-        named_dtype: Any = getattr(empty, "config", None)
-        dtype = getattr(named_dtype, "dtype", None) or torch.float32
-    sizes = bytes_of(empty, dtype)
-    if checked.quantization is not None:
-        each = next((b for start, b in _BYTES.items() if checked.quantization.name.startswith(start)), None)
-        if each is None:
-            return
-        linear = {f"{n}.weight" for n, m in empty.named_modules() if isinstance(m, nn.Linear) and "lm_head" not in n}
-        unit = torch.empty(0, dtype=dtype).element_size()
-        sizes = {n: int(s / unit * each) if n in linear else s for n, s in sizes.items()}
-    wanted: dict[str, int] = {}
-    for tensor, size in sizes.items():
-        place = str(checked.plan.place)
-        if isinstance(spread, Mapping):
-            place = spread[max((k for k in spread if k == "" or f"{tensor}.".startswith(f"{k}.")), key=len)]
-        wanted[place] = wanted.get(place, 0) + size
-    for place, size in wanted.items():
-        free = free_memory(torch.device(place)) if place != "disk" else None
-        if free is not None and size > free[0]:
-            raise LoadError(_too_small(checked, place, size, free))
-
-
-def _too_small(checked: _Checked, place: str, size: int, free: tuple[int, int]) -> str:
-    asked = "device_map" if checked.plan.spread is not None else f"device={place!r}"
-    return (
-        f"{asked}: the weights of model {str(checked.model)!r} take {readable(size)} on {place}, of which"
-        f" {readable(free[0])} of {readable(free[1])} are free. Give dtype='bfloat16' (half of float32),"
-        " quantization='torchao-int8' or 'bitsandbytes-nf4' (a quarter or an eighth of it), or device_map='auto', which"
-        " spreads the model over all GPUs and the memory of this machine; `lens doctor` says what is free."
-    )
-
-
 def _from_files(checked: _Checked) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -323,13 +263,7 @@ def _from_files(checked: _Checked) -> tuple[Any, Any]:
     except LoadError:
         raise
     except torch.OutOfMemoryError as error:
-        place = checked.plan.place
-        free = free_memory(place)
-        raise LoadError(
-            f"model {str(model)!r} does not fit {place}"
-            + (f", of which {readable(free[0])} of {readable(free[1])} are free" if free else "")
-            + ". Give dtype='bfloat16', quantization='bitsandbytes-nf4', or device_map='auto'."
-        ) from error
+        raise LoadError(f"model {str(model)!r} does not fit: {too_small(checked.plan.place)}") from error
     except Exception as error:  # transformers, tokenizers and safetensors each raise their own kinds
         if model.folder is None:
             raise unreachable(model, error, _known()) from error
@@ -347,21 +281,12 @@ def _known() -> str:
     )
 
 
-def _offloaded(hf: nn.Module) -> bool:
-    return any(_offloads(module) for module in hf.modules())
-
-
-def _offloads(module: nn.Module) -> bool:
-    """Whether accelerate keeps a module's weights elsewhere until it runs."""
-    hook = getattr(module, "_hf_hook", None)
-    return any(getattr(one, "offload", False) for one in (hook, *getattr(hook, "hooks", ())))
-
-
 def _require_values(name: str, hf: nn.Module) -> None:
     """Raises LoadError where a weight is on the meta device and nothing brings its values there."""
+    kept = {(id(one.module), one.key) for one in offloading(hf)}
     for path, module in hf.named_modules():
         for key, value in module.named_parameters(recurse=False):
-            if value.is_meta and not _offloads(module):
+            if value.is_meta and (id(module), key) not in kept:
                 raise LoadError(
                     f"model {name!r}: its weight {f'{path}.{key}' if path else key} is on 'meta', where weights have no"
                     " values; give another device or device_map."

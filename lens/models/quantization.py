@@ -109,7 +109,7 @@ def _require(method: str, what: str) -> None:
         importlib.import_module(package)
     except ImportError as error:
         # the extra names what is absent; a package that is there and fails to be imported is told by itself
-        require("quantized", what)
+        require("quantized", what, package)
         raise ExtraError(
             f"{what} needs {package}, which cannot be imported here ({error}). Install it anew: pip install"
             " 'mnemoscope[quantized]'"

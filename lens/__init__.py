@@ -61,6 +61,7 @@ _MODULES = (
     "results",
     "stats",
     "readout",
+    "cluster",
     "scoring",
     "patching",
     "injection",

@@ -37,7 +37,7 @@ FLOORS = (
     },
     {"cache", "data", "models", "prompts", "tokens"},
     {"engine", "results", "stats"},
-    {"readout", "scoring", "training"},
+    {"cluster", "readout", "scoring", "training"},
     {"figures", "organisms"},
     {"__main__", "cli", "doctor", "lens", "new", "reproduce", "widgets"},
 )

@@ -95,6 +95,11 @@ class DecoderView:
         self.d_mlp = max((a.neurons(l) for l in range(a.n_layers) if a.has("neuron", l)), default=0)
         self.max_length = getattr(a.config, "max_position_embeddings", None)
 
+    @property
+    def given(self) -> Any:
+        """The model as it was given: a bridge, or the Hugging Face model."""
+        return self._source
+
     @functools.cached_property
     def anatomy(self) -> Anatomy:
         """Where the sites lie; probed when first asked for."""

@@ -8,9 +8,10 @@ the picture fills from there). Which path computes them is the model's to say.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -20,14 +21,15 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..progress import hidden
-from .errors import RunError, UnsupportedModel
+from .errors import RunError
 from .memory import ERRORS, OutOfMemoryError, out_of_memory
 from .metrics import Metric
 from .model import Model
-from .pieces import Batch, Cell, batches_of, pieces_of, run_bytes
+from .pieces import Cell, run_bytes
 from .runs import Runs
 from .sessions import verify
 from .stopping import Stopped
+from .sweep_parts import Backend, Here, Plan
 
 #: What a sweep's values are labelled as: a Dataset, or a kind of it.
 _Labelled = TypeVar("_Labelled", bound=xr.Dataset)
@@ -39,7 +41,7 @@ WATCHED_LAYERS = 4
 @dataclass
 class Values:
     """What a sweep has computed: ``value [prompt, *grid, *scores]`` (NaN where it has not) and the two unedited runs'
-    metric, ``[prompt, *scores]``.
+    metric, ``[prompt, *scores]``; ``beside``: what it noted of each prompt, see `Sweep.beside`.
     """
 
     value: np.ndarray
@@ -47,6 +49,7 @@ class Values:
     source: np.ndarray
     status: str = "partial"
     seconds: float = 0.0
+    beside: dict[int, Any] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, n: int, shape: Sequence[int], scores: tuple[int, ...] = ()) -> "Values":
@@ -127,6 +130,7 @@ class Sweep:
             prompt's cells.
         axis: of the result along which prompts lie; ``per`` prompts make one entry of it, and ``region`` entries one
             region of a store.
+        beside: what else is noted of a prompt once its unedited runs are made; goes into `Values.beside`.
     """
 
     model: Model
@@ -144,6 +148,7 @@ class Sweep:
     axis: str = "prompt"
     per: int = 1
     region: int = 1
+    beside: Callable[[int], Any] | None = None
 
     def run(
         self,
@@ -158,6 +163,7 @@ class Sweep:
         progress: bool | None = None,
         stop: Callable[[], bool] | None = None,
         on_part: Callable[[xr.Dataset], None] | None = None,
+        backend: Backend | None = None,
     ) -> _Labelled:
         """Computes the grid and labels it; what a store holds already is not computed again.
 
@@ -167,11 +173,12 @@ class Sweep:
             store: opens a store for a result of this form; None: nothing is kept on disk.
             fill: fills values with what a store holds.
             share: ``(number, count)``: every ``count``-th prompt from ``number`` on; others fill the same store.
-            memory_mb, progress, stop: as ``values``. on_part: called with the result so far after each part.
+            memory_mb, progress, stop, backend: as ``values``. on_part: called with the result so far after each part.
 
         Returns: the result; with a share, what the store holds when it is done.
         """
         values, disk, skip, notify = Values.empty(len(self.encoded), self.shape, self.metric.scores), None, None, None
+        number, count = share or (0, 1)
         stored = stored or labelled
         if store is not None:
             disk = store(stored(values))
@@ -179,10 +186,9 @@ class Sweep:
                 record["model"] |= disk.adopted
             if fill is not None:
                 fill(disk.load(), values)
-            number, count = share or (0, 1)
 
             def skip(i: int, l: int) -> bool:
-                return i % count != number or bool(disk.done[i // self.per, l])
+                return bool(disk.done[i // self.per, l])
 
         if on_part is not None or disk is not None:
 
@@ -196,11 +202,13 @@ class Sweep:
         values = self.values(
             values=values,
             skip=skip,
+            mine=range(number, len(self.encoded), count),
             on_part=notify,
             multiple=(self.region if disk is not None else 1) * self.per,
             memory_mb=memory_mb,
             progress=progress,
             stop=stop,
+            backend=backend,
         )
         if disk is not None:
             disk.finish(stored(values))
@@ -215,17 +223,19 @@ class Sweep:
         *,
         values: Values | None = None,
         skip: Callable[[int, int], bool] | None = None,
+        mine: Sequence[int] | None = None,
         on_part: Callable[[Values, Sequence[int], tuple[int, int]], None] | None = None,
         multiple: int = 1,
         layer_groups: int | None = None,
         memory_mb: float = 500,
         progress: bool | None = None,
         stop: Callable[[], bool] | None = None,
+        backend: Backend | None = None,
     ) -> Values:
         """Scores every cell of every prompt.
 
         Args:
-            values: to fill. skip: ``(prompt, layer)`` cells already there.
+            values: to fill. skip: ``(prompt, layer)`` cells already there. mine: which prompts; None: all.
             on_part: called after each part with the values so far, the prompts and the layers ``[first, last)`` of it.
             multiple: batches hold a multiple of so many prompts (the last one what is left).
             layer_groups: layers of one walk; None: all at once, or ``WATCHED_LAYERS`` when ``on_part`` or ``stop`` is
@@ -234,6 +244,8 @@ class Sweep:
                 they need while they join it, and its chunks. One prompt's own unedited runs and a chunk of logits are
                 always held, whatever they take.
             progress: a bar for sweeps over two seconds; False for none. stop: asked between layers.
+            backend: where the parts are computed; None: here. The numbers are the same to the bit, where threads and
+                processors are.
 
         A stop or Ctrl-C leaves the values computed so far, with status ``partial``. Where memory runs out, chunks, rows
         and batches are halved.
@@ -245,52 +257,34 @@ class Sweep:
         values = values or Values.empty(n, self.shape, self.metric.scores)
         watched = on_part is not None or stop is not None
         group = layer_groups or (WATCHED_LAYERS if watched else n_layers)
-        spans = [(max(0, last - group), last) for last in range(n_layers, 0, -group)]
-        wanted = [i for i in range(n) if skip is None or not all(skip(i, l) for l in range(n_layers))]
-        batches = [
-            [wanted[k] for k in batch]
-            for batch in batches_of([self._bytes(i) for i in wanted], memory_mb * 2**20 * 0.5, multiple)
-        ]
+        plan = Plan.of(self, range(n) if mine is None else mine, skip, group, multiple, memory_mb)
         # a bar that appears only when the sweep takes over two seconds
         bar = tqdm(
-            total=len(batches) * len(spans),
+            total=len(plan.batches) * len(plan.spans),
             desc=self.label,
             unit="part",
             delay=2.0,
             leave=False,
             disable=hidden(progress),
         )
-        chunk_bytes = int(min(96 << 20, memory_mb * 2**20 * 0.2))
         try:
-            waiting = batches[::-1]
-            while waiting:
-                batch = waiting.pop()
-                todo = [s for s in spans if skip is None or not all(skip(i, l) for i in batch for l in range(*s))]
-                if not todo:
-                    bar.update(len(spans))
-                    continue
-                unedited = self._recorded(batch, may_fail=len(batch) > multiple)
-                if unedited is None:  # there is no room for those of all its prompts: half of them at a time
-                    half = -(-len(batch) // (2 * multiple)) * multiple
-                    waiting += [batch[half:], batch[:half]]
-                    bar.total += len(spans)
-                    continue
-                bar.update(len(spans) - len(todo))
-                runs, values.base[batch], values.source[batch] = unedited
-                self._finite(values, batch)
-                work = [[c for c in self.cells(i, runs.source[0], k)] for k, i in enumerate(batch)]
-                for first, last in todo:
-                    # prompt by prompt: a piece then holds rows of many layers, of which few join at once, and many of
-                    # one prompt, which are scored together
-                    rows = [(k, c) for k, of_prompt in enumerate(work) for c in of_prompt if first <= c.layer < last]
-                    for piece in pieces_of(rows, runs.row_bytes, memory_mb * 2**20 * 0.3):
-                        for (k, c), v in zip(piece, runs.walk([(k, c.edits) for k, c in piece], chunk_bytes, stop)):
-                            values.value[(batch[k], *c.index)] = v
-                    bar.update(1)
-                    if on_part is not None:
-                        verify(self.model)
-                        values.seconds = time.perf_counter() - began
-                        on_part(values, batch, (first, last))
+            with contextlib.closing((backend or Here()).parts(self, plan, stop)) as parts:
+                for part in parts:
+                    batch = part.batch
+                    if part.span is None:
+                        values.base[batch], values.source[batch] = part.base, part.source
+                        values.beside.update(zip(batch, part.beside or ()))
+                        self._finite(values, batch)
+                        bar.update(len(plan.spans) - part.parts)
+                        continue
+                    for index, value in zip(part.cells, () if part.value is None else part.value):
+                        values.value[index] = value
+                    if part.last:
+                        bar.update(1)
+                        if on_part is not None:
+                            verify(self.model)
+                            values.seconds = time.perf_counter() - began
+                            on_part(values, batch, part.span)
             values.status = "complete"
         except (Stopped, KeyboardInterrupt):
             values.status = "partial"
@@ -307,7 +301,7 @@ class Sweep:
             values.seconds = time.perf_counter() - began
         return values
 
-    def _bytes(self, i: int) -> int:
+    def bytes_at(self, i: int) -> int:
         """Memory of a prompt's unedited runs, one or two for each sequence that the metric reads, answers included."""
         if self.bytes_of is not None:
             return self.bytes_of(i) + self.waiting
@@ -324,19 +318,3 @@ class Sweep:
             + (f"; parameter {bad[0]!r} holds NaN or infinity" if bad else "")
             + "; load the weights again, or choose a metric that is defined there."
         )
-
-    def _recorded(self, batch: Sequence[int], *, may_fail: bool) -> tuple[Batch, np.ndarray, np.ndarray] | None:
-        """Some prompts' unedited runs with the metric of base and source; None where memory ran out and `may_fail`."""
-        try:
-            runs = Batch(self.model, batch, self.encoded, self.lengths, self.make_runs, self.metric, self.clean_is_base)
-            base = runs.score(runs.base)
-            # a sweep without a second prompt gives the same runs twice
-            return runs, base, base if runs.alone else runs.score(runs.source)
-        except UnsupportedModel as reason:
-            # a text on which the written-out blocks are not the model's own: the next path takes all
-            self.model.refuse(reason)
-        except ERRORS as error:
-            if not may_fail or not out_of_memory(error):
-                raise
-            return None
-        return self._recorded(batch, may_fail=may_fail)

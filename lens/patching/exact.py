@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray as xr
 
-from ..arguments import Count, Draws, Experts, FilePath, Heads, HFModel, Layers, Positions, Positive, door
+from ..arguments import Count, Draws, Experts, FilePath, Heads, HFModel, Layers, Positions, Positive, Whole, door
+from ..cluster import backend_of
 from ..engine.errors import UnsupportedModel
 from ..engine.metrics import Metric, resolve
 from ..engine.metrics import identity as metric_identity
 from ..engine.model import Model
 from ..engine.sessions import of_one_model
 from ..engine.sweep import Sweep, Values, paired
+from ..engine.sweep_parts import Backend
 from ..prompts import EncodedPair, Pair, encode_all
 from ..results import dataset as results
 from ..results.record import record_of
@@ -55,6 +57,8 @@ def patch(
     on_part: Callable[[xr.Dataset], None] | None = None,
     store: FilePath | None = None,
     share: tuple[int, int] | None = None,
+    backend: Any = "local",
+    workers: Annotated[int, Whole(1, 10**4)] = 2,
 ) -> xr.Dataset:
     """Patches every cell of a grid from one run of a pair into the other and measures what that changes.
 
@@ -84,6 +88,8 @@ def patch(
         share: ``(number, count)``: this process computes every ``count``-th pair from ``number`` on; run ``count``
             processes, on as many machines as you like, with the same ``store``. The result is what the store holds when
             this share is done.
+        backend: "local", or "ray" for so many ``workers`` on Ray, or a ``lens.cluster.Ray``. The numbers are the same
+            to the bit where threads are; the store is written here, and whichever backend goes on from it.
 
     Returns:
         A labelled result over ``[prompt,] layer, ...`` with ``value`` (the metric under the edit), ``effect`` = value -
@@ -142,6 +148,10 @@ def patch(
     grid = Grid.make(decoder, encoded, site, call["over"], layers, heads, positions, window, experts)
     record = record_of(model, decoder, "patch", call, chosen, store=store, state=decoder.state)
     if method == "attribution":
+        if backend != "local":
+            raise PatchError(
+                f"backend={backend!r} goes with method='exact'; attribution is one pass over the model, here."
+            )
         from .attribution import attribute
 
         if store is not None or grid.window != 1:
@@ -169,6 +179,7 @@ def patch(
         on_part=on_part,
         store=store,
         share=share,
+        backend=backend_of(backend, workers, store),
     )
 
 
@@ -187,6 +198,7 @@ def run_exact(
     on_part,
     store,
     share=None,
+    backend: Backend | None = None,
 ) -> xr.Dataset:
     """The sweep behind ``patch``, on prompts already encoded."""
     keep = () if grid.site in _KEPT else (grid.site,)
@@ -225,6 +237,7 @@ def run_exact(
         progress=progress,
         stop=stop,
         on_part=on_part,
+        backend=backend,
     )
     return remember(done)
 

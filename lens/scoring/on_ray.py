@@ -8,35 +8,21 @@ scoring's.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from lens.engine.interrupts import critical, deliver, due, hold, interruptible, release
-from lens.engine.stopping import says_stop
+from lens.cluster import pool
 from lens.scoring.causal import ScoringError
 from lens.scoring.likelihood import Likelihood, score_piece
-from lens.scoring.ray_cluster import Cluster, first_line
 
-#: Deaths of a worker under the same portion after which that is held to be the cause; and of one that starts.
-DEATHS = 3
-#: Portions that each actor holds: one in work, one waiting.
-AHEAD = 2
 #: Scored tokens of a portion: at most so many, and fewer where each worker would get less than `SHARES` portions.
 PORTION_TOKENS, SHARES = 1 << 13, 8
-#: Seconds between two looks at `stop`, and between two at the cluster.
-LOOK, CHECK = 0.5, 3.0
-#: Seconds in which at least one worker must have started. Its imports are a few seconds' work of an idle processor.
-START = 600.0
 
 
-class Worker:
+class Worker(pool.Process):
     """What an actor holds: the model, received from the driver, or loaded by name and compared with it by hash."""
 
     def __init__(
@@ -71,10 +57,6 @@ class Worker:
         """Log-probabilities of a piece of rows, one array a row, in batches of `batches` rows."""
         return score_piece(self.load(), rows, batches, start, first)
 
-    def process(self) -> int:
-        """The id of the worker's process."""
-        return os.getpid()
-
 
 @dataclass(eq=False)
 class OpenPiece:
@@ -94,19 +76,6 @@ class Portion:
     rows: list
     batches: list[int]
     row_id: int
-    deaths: int = 0
-
-
-@dataclass(eq=False)
-class Seat:
-    """One actor's place, and who is in it. `begun`: when it was made; `out`: its portions, the oldest first."""
-
-    options: dict[str, Any]
-    actor: Any = None
-    begun: float = 0.0
-    started: bool = False
-    failed: int = 0
-    out: deque = field(default_factory=deque)
 
 
 def portions_of(piece: Any, tokens: int, first: int) -> list[Portion]:
@@ -123,10 +92,29 @@ def portions_of(piece: Any, tokens: int, first: int) -> list[Portion]:
     return [Portion(of, i, piece.rows[a:b], batches, int(piece.row_id[a])) for i, (a, b, batches) in enumerate(cuts)]
 
 
-class Pool:
-    """Actors that score pieces; one that dies is replaced and what it held is given out again.
+class Portions:
+    """The tasks of a scoring, see `lens.cluster.pool.Tasks`."""
 
-    Starts a local Ray of `workers` processors where none is running, and ends that one again.
+    def __init__(self, portions: Iterator[Portion], start: int | None, first: int):
+        self.portions, self.start, self.first = portions, start, first
+        self.of: dict[int, Portion] = {}
+
+    def next(self, worker: int) -> pool.Task | None:
+        """The next portion, for whichever worker."""
+        portion = next(self.portions, None)
+        if portion is None:
+            return None
+        args = (portion.rows, portion.batches, self.start, self.first)
+        task = pool.Task("score", args, f"it scored the rows from {portion.row_id} on")
+        self.of[id(task)] = portion
+        return task
+
+    def gone(self, worker: int) -> None:
+        """A worker knows nothing but the model."""
+
+
+class Pool(pool.Pool):
+    """Actors that score pieces; one that dies is replaced and what it held is given out again.
 
     Args:
         store: the store that the driver writes whole pieces to, or None: for the messages.
@@ -135,57 +123,23 @@ class Pool:
     def __init__(
         self, source: Any, moments: bool, start: int | None, first: int, workers: int, threads: int, store: Any = None
     ):
-        self.source, self.moments, self.start, self.first = source, moments, start, first
-        self.threads, self.store = threads, store
-        self.cluster = Cluster(workers, threads, 1 if source.kind == "cuda" else 0)
-        self.ray = self.cluster.ray
-        self.seats: list[Seat] = []
-        self.lost = False
+        def arguments(ray: Any) -> tuple[Any, ...]:
+            model = (source.name, None) if source.named else (None, ray.put(source.model))
+            return (*model, source.facts["hash"], source.dtype, source.device, moments, threads)
 
-    @critical
-    def __enter__(self) -> "Pool":
-        self.signals = hold()
-        try:
-            self.cluster.open()  # Ctrl-C waits: half of a Ray cannot be ended
-            self.seats = [Seat(options) for options in self.cluster.place()]
-            source = self.source
-            model = (source.name, None) if source.named else (None, self.ray.put(source.model))
-            self.arguments = (*model, source.facts["hash"], source.dtype, source.device, self.moments, self.threads)
-            if due():
-                deliver()
-        except BaseException:
-            self._close()
-            release(self.signals)
-            raise
-        return self
+        self.start, self.first = start, first
+        super().__init__(
+            Worker,
+            arguments,
+            workers,
+            threads,
+            1 if source.kind == "cuda" else 0,
+            kept=None if store is None else f"store={str(store)!r}",
+            lower="Lower batch_tokens or workers",
+            error=ScoringError,
+        )
 
-    @critical
-    def __exit__(self, *_: Any) -> None:
-        try:
-            self._close()
-        finally:
-            release(self.signals)
-
-    def _close(self) -> None:
-        for seat in self.seats:
-            self._end(seat)
-        self.cluster.close(self.lost)
-
-    def _end(self, seat: Seat) -> None:
-        actor, seat.actor = seat.actor, None
-        if actor is not None and not self.lost:
-            with contextlib.suppress(Exception):
-                self.ray.kill(actor)
-
-    def _seat(self, seat: Seat) -> Any:
-        """A new actor in a place; returns what it answers with once it has started."""
-        self._end(seat)  # one that only cannot be reached would keep the place
-        seat.actor = self.ray.remote(**seat.options)(Worker).remote(*self.arguments)
-        seat.begun, seat.started = time.monotonic(), False
-        return seat.actor.process.remote()
-
-    @interruptible
-    def run(
+    def score(
         self, pieces: Iterable[Any], stop: Callable[[], bool] | None, tokens: int | None = None
     ) -> Iterator[tuple[Any, list | None]]:
         """Every piece with its values, once, as they become whole; `(None, None)` at the end where it was stopped.
@@ -193,105 +147,16 @@ class Pool:
         Args:
             tokens: how many are to be scored at least; where they are few, they are dealt out in small portions.
         """
-        ray, exceptions = self.ray, self.ray.exceptions
-        deaths = (
-            exceptions.RayActorError,
-            exceptions.OutOfMemoryError,
-            exceptions.ObjectLostError,
-            exceptions.GetTimeoutError,
-        )
         size = PORTION_TOKENS if tokens is None else min(PORTION_TOKENS, tokens // (SHARES * len(self.seats)))
-        more = (portion for piece in pieces for portion in portions_of(piece, size, self.first))
-        again: deque[Portion] = deque()
-        jobs: dict[Any, tuple[Seat, Portion | None]] = {self._seat(seat): (seat, None) for seat in self.seats}
-        checked = time.monotonic()
-        while True:
-            while free := [s for s in self.seats if s.started and len(s.out) < AHEAD]:
-                portion = again.popleft() if again else next(more, None)
-                if portion is None:
-                    break
-                seat = min(free, key=lambda s: len(s.out))
-                jobs[seat.actor.score.remote(portion.rows, portion.batches, self.start, self.first)] = seat, portion
-                seat.out.append(portion)
-            if (
-                not again
-                and all(portion is None for _, portion in jobs.values())
-                and any(s.started for s in self.seats)
-            ):
-                return  # nothing is out, nothing is left
-            ready, _ = ray.wait(list(jobs), num_returns=1, timeout=LOOK)
-            if says_stop(stop):
+        tasks = Portions(
+            (portion for piece in pieces for portion in portions_of(piece, size, self.first)), self.start, self.first
+        )
+        for task, values, _ in self.run(tasks, stop):
+            if task is None:
                 yield None, None
                 return
-            if not ready or time.monotonic() > checked + CHECK:
-                checked = self._check(checked)
-            for job in ready:
-                if job not in jobs:
-                    continue  # of an actor that was seen dead by another job
-                seat, portion = jobs.pop(job)
-                try:
-                    values = ray.get(job, timeout=START)
-                except deaths as error:
-                    for gone in [j for j, (s, _) in jobs.items() if s is seat]:
-                        del jobs[gone]
-                    self._died(seat, portion, error)
-                    again.extend(seat.out)
-                    seat.out.clear()
-                    jobs[self._seat(seat)] = seat, None
-                except exceptions.RayTaskError as error:
-                    raise (error.cause if isinstance(getattr(error, "cause", None), Exception) else error) from error
-                except exceptions.RayError as error:
-                    raise self._over(f"Ray broke off ({type(error).__name__}: {first_line(error)})") from error
-                else:
-                    if portion is None:
-                        seat.started, seat.failed = True, 0
-                        continue
-                    seat.out.remove(portion)
-                    whole = portion.of
-                    whole.values[portion.number], whole.left = values, whole.left - 1
-                    if not whole.left:
-                        yield whole.piece, [row for part in whole.values if part is not None for row in part]
-
-    def _died(self, seat: Seat, portion: Portion | None, error: Exception) -> None:
-        """Books a death. Raises ScoringError: the cluster is gone, or it was one too many."""
-        if (what := self.cluster.lost()) is not None:
-            self.lost = True
-            raise self._over(f"the Ray cluster is gone: {what}") from error
-        if not seat.started:
-            seat.failed += 1
-            if seat.failed >= DEATHS:
-                raise self._over(
-                    f"a worker could not be started in {DEATHS} tries ({first_line(error)}); is the same "
-                    "version of the package on all nodes, and memory enough?"
-                ) from error
-        elif seat.out:
-            # an actor takes its portions in order: the oldest is the one in work
-            working = seat.out[0]
-            working.deaths += 1
-            if working.deaths >= DEATHS:
-                raise self._over(
-                    f"the worker died {DEATHS} times while it scored the rows from {working.row_id} on "
-                    f"({first_line(error)}); is its memory enough? Lower batch_tokens or workers"
-                ) from error
-
-    def _check(self, checked: float) -> float:
-        """Looks at the cluster when it is time; returns when that was last."""
-        now = time.monotonic()
-        if now < checked + CHECK:
-            return checked
-        if (what := self.cluster.lost()) is not None:
-            self.lost = True
-            raise self._over(f"the Ray cluster is gone: {what}")
-        if not any(s.started for s in self.seats) and now > max(s.begun for s in self.seats) + START:
-            raise self._over(
-                f"no worker has started within {START:g} s; Ray's logs (/tmp/ray/session_latest/logs) may tell why"
-            )
-        return now
-
-    def _over(self, what: str) -> ScoringError:
-        onward = (
-            "Nothing is kept without store=; give one, so that a next call goes on where this one ended"
-            if self.store is None
-            else f"The parts that were done are in store={str(self.store)!r}, and the same call goes on from them"
-        )
-        return ScoringError(f"workers={len(self.seats)}: {what}. {onward} (or backend='local' does, without Ray).")
+            portion = tasks.of.pop(id(task))
+            whole = portion.of
+            whole.values[portion.number], whole.left = values, whole.left - 1
+            if not whole.left:
+                yield whole.piece, [row for part in whole.values if part is not None for row in part]

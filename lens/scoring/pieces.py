@@ -153,7 +153,7 @@ class Scoring:
             with Pool(
                 self.source, self.options["moments"], self.start, self.first, workers, self.threads, folder
             ) as pool:
-                yield lambda pieces: pool.run(self._needed(pieces), self.stop, tokens)
+                yield lambda pieces: pool.score(self._needed(pieces), self.stop, tokens)
             return
         before = torch.get_num_threads()
         self.threads = self.options["threads"] or before

@@ -6,7 +6,7 @@ import torch
 
 import lens
 from lens.engine import model as engine_model
-from lens.engine import sweep as sweeps
+from lens.engine import sweep_parts as sweeps
 from lens.engine.memory import OutOfMemoryError, out_of_memory
 from lens.engine.walk import rows as walk
 from lens.scoring import likelihood

@@ -11,9 +11,9 @@ import pytest
 
 pytest.importorskip("ray", reason="ray is an optional extra: pip install 'mnemoscope[ray]'")
 
+from lens.cluster import connection, pool
 from lens.scoring import on_ray as scoring_ray
 from lens.scoring import pieces as scoring_pieces
-from lens.scoring import ray_cluster
 from lens.scoring.causal import ScoringError
 from lens.scoring.rows import score
 from lens.scoring.store import Store
@@ -97,7 +97,7 @@ def test_a_worker_that_dies_in_the_middle_loses_and_doubles_nothing(cluster, tmp
 
 def test_a_piece_that_kills_every_worker_is_an_error(cluster, monkeypatch):
     monkeypatch.setattr(scoring_ray, "Worker", Doomed)
-    monkeypatch.setattr(scoring_ray, "DEATHS", 2)
+    monkeypatch.setattr(pool, "DEATHS", 2)
     with pytest.raises(ScoringError, match="the worker died 2 times"):
         score(tiny_models.tiny("llama"), make_rows(4), backend="ray", workers=1)
 
@@ -105,7 +105,7 @@ def test_a_piece_that_kills_every_worker_is_an_error(cluster, monkeypatch):
 def test_a_cluster_that_another_job_uses_is_not_waited_for_without_end(cluster, monkeypatch):
     import ray
 
-    monkeypatch.setattr(ray_cluster, "PLACE", 2.0)
+    monkeypatch.setattr(connection, "PLACE", 2.0)
     said = "workers=3: .*Asked: 3 workers of 1 CPU each; the cluster has 1 node with 2 CPUs"
     with pytest.raises(ScoringError, match=said):
         run(None, backend="ray", workers=3)

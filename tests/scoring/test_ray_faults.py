@@ -5,135 +5,27 @@ that scoring uses, whose actors run in this process when they are waited for.
 import signal
 import socket
 import sys
-import types
 
 import numpy as np
 import pytest
 
 import lens
+from lens.cluster import connection, pool
+from lens.cluster.connection import Cluster
 from lens.scoring import on_ray as scoring_ray
 from lens.scoring import pieces as scoring_pieces
-from lens.scoring import ray_cluster
 from lens.scoring.causal import ScoringError
-from lens.scoring.ray_cluster import Cluster
 from lens.scoring.rows import score
 from lens.scoring.store import Store
 from tests import models as tiny_models
+from tests.ray_standin import Standin
 from tests.scoring.test_rows import make_rows
-
-
-class RayError(Exception):
-    pass
-
-
-class RayActorError(RayError):
-    pass
-
-
-class RayTaskError(RayError):
-    def __init__(self, cause):
-        super().__init__(str(cause))
-        self.cause = cause
-
-
-OTHERS = {name: type(name, (RayError,), {}) for name in ("OutOfMemoryError", "ObjectLostError", "GetTimeoutError")}
-ERRORS = types.SimpleNamespace(RayError=RayError, RayActorError=RayActorError, RayTaskError=RayTaskError, **OTHERS)
-
-
-class Job:
-    def __init__(self, *call):
-        self.call = call
-
-
-class Actor:
-    def __init__(self, ray, held):
-        self.ray, self.held, self.dead = ray, held, False
-
-    def __getattr__(self, method):
-        return types.SimpleNamespace(remote=lambda *args: Job(self, method, args))
-
-
-class Standin:
-    """`die(actor, method, number)`: asked before each call whether the actor dies of it; `resources`: of the node."""
-
-    exceptions = ERRORS
-
-    def __init__(self):
-        self.connected, self.fits, self.resources = False, True, {"CPU": 2.0, "memory": 2.0**31}
-        self.free, self.alive, self.head = dict(self.resources), True, "standin"
-        self.actors, self.killed, self.log, self.calls = [], [], [], 0
-        self.die = lambda actor, method, number: False
-        self.waits = lambda: None
-        self.never = False
-
-        def strategy(group, placement_group_bundle_index):
-            return placement_group_bundle_index
-
-        self.util = types.SimpleNamespace(
-            placement_group=lambda bundles, strategy: types.SimpleNamespace(wait=lambda s: self.fits),
-            remove_placement_group=lambda group: self.log.append(("removed",)),
-            scheduling_strategies=types.SimpleNamespace(PlacementGroupSchedulingStrategy=strategy),
-        )
-
-    def is_initialized(self):
-        return self.connected
-
-    def init(self, **options):
-        self.connected = True
-        self.log.append(("init", options))
-
-    def shutdown(self):
-        self.connected = False
-        self.log.append(("shutdown",))
-
-    def put(self, value):
-        return value
-
-    def remote(self, **options):
-        def made(cls):
-            def start(*args):
-                self.actors.append(Actor(self, cls(*args)))
-                return self.actors[-1]
-
-            return types.SimpleNamespace(remote=start)
-
-        return made
-
-    def wait(self, jobs, num_returns, timeout):
-        self.waits()
-        return ([], jobs) if self.never or not jobs else (jobs[:1], jobs[1:])
-
-    def get(self, job, timeout):
-        actor, method, args = job.call
-        self.calls += 1
-        if actor.dead or self.die(actor, method, self.calls):
-            actor.dead = True
-            raise RayActorError("The actor died.\nPages of logs.")
-        try:
-            return getattr(actor.held, method)(*args)
-        except Exception as error:
-            raise RayTaskError(error) from error
-
-    def kill(self, actor):
-        self.killed.append(actor)
-
-    def nodes(self):
-        return [{"NodeID": "one", "Alive": self.alive, "Resources": self.resources}]
-
-    def cluster_resources(self):
-        return self.resources
-
-    def available_resources(self):
-        return self.free
-
-    def get_runtime_context(self):
-        return types.SimpleNamespace(gcs_address=self.head, get_node_id=lambda: "one")
 
 
 @pytest.fixture
 def ray(monkeypatch):
     standin = Standin()
-    monkeypatch.setattr(ray_cluster, "engine", lambda: standin)
+    monkeypatch.setattr(connection, "engine", lambda *_: standin)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(scoring_pieces, "PART_TOKENS", 60)
     return standin
@@ -183,7 +75,7 @@ def test_workers_are_at_least_one_and_at_most_one_a_row(ray):
 
 @pytest.mark.parametrize("joined", [False, True])
 def test_a_cluster_without_room_says_what_it_has_and_what_was_asked(ray, monkeypatch, joined):
-    monkeypatch.setattr(ray_cluster, "PLACE", 0.1)
+    monkeypatch.setattr(connection, "PLACE", 0.1)
     ray.connected, ray.fits, ray.free = joined, False, {"CPU": 1.0, "memory": 2.0**30}
     with pytest.raises(ScoringError) as raised:
         run(workers=2)
@@ -198,7 +90,7 @@ def test_a_cluster_without_room_says_what_it_has_and_what_was_asked(ray, monkeyp
 
 
 def test_a_local_ray_without_the_gpus_is_not_waited_for(ray):
-    cluster = Cluster(2, 1, 1)
+    cluster = Cluster(2, 1, 1, ScoringError)
     cluster.open()
     with pytest.raises(ScoringError, match="2 workers of 1 CPU and 1 GPU each.*2 CPUs, 0 GPUs"):
         cluster.place()
@@ -263,7 +155,7 @@ def test_a_cluster_that_is_lost_is_an_error_and_is_not_asked_for_anything_more(r
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         ray.head, ray.never = f"127.0.0.1:{closed.getsockname()[1]}", True
-        monkeypatch.setattr(scoring_ray, "CHECK", 0.0)
+        monkeypatch.setattr(pool, "CHECK", 0.0)
         with pytest.raises(ScoringError, match="its head process .* no longer answers"):
             run(store=tmp_path)
 
@@ -273,8 +165,8 @@ def test_workers_that_do_not_start_are_an_error(ray, monkeypatch):
     with pytest.raises(ScoringError, match="a worker could not be started in 3 tries"):
         run()
     ray.die, ray.never = lambda *a: False, True
-    monkeypatch.setattr(scoring_ray, "CHECK", 0.0)
-    monkeypatch.setattr(scoring_ray, "START", 0.0)
+    monkeypatch.setattr(pool, "CHECK", 0.0)
+    monkeypatch.setattr(pool, "START", 0.0)
     with pytest.raises(ScoringError, match="no worker has started within 0 s"):
         run()
     assert ended(ray)

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lens.engine.interrupts import interruptible
-from lens.scoring.causal import ScoringError
+
+from .errors import ClusterError
 
 #: Seconds that a cluster has for placing all workers (other work may end, nodes may be added meanwhile).
 PLACE = 60.0
@@ -26,12 +27,12 @@ ANSWER = 5.0
 OVER = 4
 
 
-def engine() -> Any:
-    """The package ray; ScoringError where it is absent."""
+def engine(refused: type[Exception] = ClusterError) -> Any:
+    """The package ray; an error of the kind `refused` where it is absent."""
     try:
         return importlib.import_module("ray")
     except ImportError as error:
-        raise ScoringError(
+        raise refused(
             "backend='ray' needs the package ray: pip install 'mnemoscope[ray]'; or use backend='local'."
         ) from error
 
@@ -41,21 +42,21 @@ class Cluster:
     that of RAY_ADDRESS, or on one of its own that ends with it.
     """
 
-    def __init__(self, workers: int, threads: int, gpus: int):
-        self.workers, self.threads, self.gpus = workers, threads, gpus
-        self.ray = engine()
+    def __init__(self, workers: int, threads: int, gpus: float, error: type[Exception] = ClusterError):
+        self.workers, self.threads, self.gpus, self.error = workers, threads, gpus, error
+        self.ray = engine(error)
         self.owned = False  # whether the connection is ours to end
         self.local = False  # whether the Ray is ours too, for these workers alone
         self.group: Any = None
 
     def open(self) -> None:
-        """Connect, or start. Raises ScoringError."""
+        """Connect, or start. Raises the error that it was given."""
         ray, address = self.ray, os.environ.get("RAY_ADDRESS")
         if ray.is_initialized():
             return
         if address:
             if (head := _host_port(address)) is not None and not _answers(head):
-                raise ScoringError(
+                raise self.error(
                     f"backend='ray': nothing answers at RAY_ADDRESS={address!r} within {ANSWER:g} s. "
                     "Start the cluster (ray start --head), mend the address, or unset it."
                 )
@@ -63,7 +64,7 @@ class Cluster:
         else:
             there = os.cpu_count() or 1
             if self.workers * self.threads > OVER * there:
-                raise ScoringError(
+                raise self.error(
                     f"workers={self.workers}, threads={self.threads}: expected at most {OVER * there} "
                     f"threads in all on this machine, which has {_count(there, 'processor')}. Lower "
                     "them, or give the address of a cluster in RAY_ADDRESS."
@@ -75,14 +76,17 @@ class Cluster:
             ray.init(log_to_driver=False, logging_level="error", **options)
         except Exception as error:
             where = f"at RAY_ADDRESS={address!r} " if address else "on this machine "
-            raise ScoringError(
+            raise self.error(
                 f"backend='ray': Ray {where}could not be {'reached' if address else 'started'} "
                 f"({type(error).__name__}: {first_line(error)}). Try again when less else is running, or use "
                 "backend='local'."
             ) from error
 
     def place(self) -> list[dict[str, Any]]:
-        """Options for each actor, so that it has its place. Raises ScoringError: there is no room for all of them."""
+        """Options for each actor, so that it has its place.
+
+        Raises the error that it was given: there is no room for all of them.
+        """
         ask: dict[str, float] = {"CPU": 1 if self.local else self.threads}
         if self.gpus:
             ask["GPU"] = self.gpus
@@ -110,7 +114,7 @@ class Cluster:
                 return True
         return False
 
-    def _no_room(self, limit: str) -> ScoringError:
+    def _no_room(self, limit: str) -> Exception:
         one = [_count(self.threads, "CPU"), *([_count(self.gpus, "GPU")] if self.gpus else [])]
         nodes = [n for n in self.ray.nodes() if n.get("Alive")]
         total, free = self.ray.cluster_resources(), self.ray.available_resources()
@@ -127,7 +131,7 @@ class Cluster:
             "add nodes",
             "or use backend='local'",
         ]
-        return ScoringError(
+        return self.error(
             f"workers={self.workers}: the Ray cluster cannot place them{limit}. Asked: "
             f"{_count(self.workers, 'worker')} of {' and '.join(one)} each; the cluster has "
             f"{there} with {resources(total)} in all, of which {resources(free)} are free. "

@@ -1,0 +1,8 @@
+"""Work on more than one process or machine: Ray actors that share a model's weights and take one part of the work after
+the other.
+"""
+
+from .errors import ClusterError
+from .ray import Ray, backend_of
+
+__all__ = ["ClusterError", "Ray", "backend_of"]

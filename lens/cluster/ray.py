@@ -1,0 +1,132 @@
+"""The parts of sweeps on Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable, Generator, Iterator
+from typing import Annotated, Any
+
+from ..arguments import Whole, door
+from ..engine.model import Model
+from ..engine.stopping import Stopped
+from ..engine.sweep import Sweep
+from ..engine.sweep_parts import Backend, Computed, Plan
+from ..models import weight_hash
+from ..models.state import identity
+from .errors import ClusterError
+from .pool import Pool
+from .sweeps import SweepTasks
+from .transfer import packed, packed_model
+from .weights import SharedWeights
+from .worker import Worker
+
+BACKENDS = ("local", "ray")
+
+
+class Ray:
+    """Workers on Ray, for `backend=` of whatever sweeps: on the Ray that this process is connected to, that of
+    RAY_ADDRESS, or a local one.
+
+    In a with block the workers stay, and keep the model from one call to the next; otherwise each call has its own.
+
+    Args:
+        workers: actors, each a process with the model. On one machine they share its weights, which are written once to
+            the cache (`MNEMOSCOPE_CACHE`) and mapped.
+        threads: of each. Numbers are equal to the bit to those of `backend="local"` with as many (by
+            ``torch.set_num_threads``) on the same kind of processor.
+
+    >>> with lens.cluster.Ray(workers=8) as ray:              # doctest: +SKIP
+    ...     trace = lens.patch(model, pairs, store="trace.zarr", backend=ray)
+    """
+
+    def __init__(self, workers: Annotated[int, Whole(1, 10**4)] = 2, *, threads: Annotated[int, Whole(1, 10**4)] = 1):
+        self.workers, self.threads = workers, threads
+        self.kept: str | None = None
+        self.pool: Pool | None = None
+        self.shared: SharedWeights | None = None
+        self._model: tuple[Any, ...] | None = None
+        self._stays = False
+
+    def __enter__(self) -> Ray:
+        self._stays = True
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._stays = False
+        self.close()
+
+    def close(self) -> None:
+        """Ends the workers, and the Ray that was started for them."""
+        pool, self.pool = self.pool, None
+        shared, self.shared, self._model = self.shared, None, None
+        try:
+            if pool is not None:
+                pool.__exit__()
+        finally:
+            if shared is not None:
+                shared.close()
+
+    def parts(self, sweep: Sweep, plan: Plan, stop: Callable[[], bool] | None) -> Generator[Computed]:
+        """See `lens.engine.sweep_parts.Backend`."""
+        if not any(map(plan.todo, plan.batches)):
+            return
+        with self._with(sweep.model) as pool:
+            content = [pool.ray.put(packed(sweep, sweep.model))]
+            tasks = SweepTasks(plan, uuid.uuid4().hex, content)
+            for task, given, worker in pool.run(tasks, stop):
+                if task is None:
+                    raise Stopped
+                value, path = given
+                if path.get("name"):
+                    sweep.model.note(path["name"], path.get("why"), edited=task.method == "compute")
+                yield from tasks.ended(task, value, worker)
+
+    @contextlib.contextmanager
+    def _with(self, model: Model) -> Iterator[Pool]:
+        """A pool whose workers have the model."""
+        now = (model.hf, weight_hash(model.hf, anew=True), identity(model.given).digest)
+        try:
+            if self._model is None or self._model[0] is not now[0] or self._model[1:] != now[1:] or now[2] is None:
+                content, weights = packed_model(model.given)
+                shared, self.shared = self.shared, SharedWeights(weights)
+                if shared is not None:
+                    shared.close()
+                given = (content, str(self.shared.path), len(weights), now[1], self.threads)
+
+                def arguments(ray: Any) -> tuple[Any, ...]:
+                    return ray.put(given[0]), *given[1:]
+
+                self._model = now
+                if self.pool is not None:
+                    self.pool.arguments = arguments
+                    self.pool.forget()
+            if self.pool is None:
+                pool = Pool(Worker, arguments, self.workers, self.threads)
+                pool.__enter__()
+                self.pool = pool
+            self.pool.kept = self.kept
+            yield self.pool
+        finally:
+            if not self._stays:
+                self.close()
+
+
+@door(ClusterError)
+def backend_of(backend: Any, workers: Annotated[int, Whole(1, 10**4)] = 2, store: Any = None) -> Backend | None:
+    """What `backend=` and `workers=` of a method mean: None for this process.
+
+    Args: store: where the results are kept, for messages.
+
+    Raises ClusterError: neither "local" nor "ray" nor a `Ray`.
+    """
+    if isinstance(backend, str) and backend == "ray":
+        backend = Ray(workers)
+    elif isinstance(backend, str) and backend == "local":
+        return None
+    if not isinstance(backend, Ray):
+        raise ClusterError(
+            f"backend={backend!r} is not known; expected {' or '.join(map(repr, BACKENDS))}, or a lens.cluster.Ray."
+        )
+    backend.kept = None if store is None else f"store={str(store)!r}"
+    return backend

@@ -231,6 +231,8 @@ def test_rendered_verdicts_are_those_that_are_stored(folder):
     for row, cell in zip(verdicts.rows, verdicts.frame.verdict):
         assert cell == row.cells.verdict or row.cells.verdict.startswith(cell.removesuffix("…"))
         assert row.claim is not None and row.kind in KINDS
+        # what the verdict says of an interval is drawn
+        assert row.effects or "interval holds" not in row.cells.verdict, row.cells.claim
     least = 0 if folder.name == "smollm2" else 3  # one seed gives no interval
     assert sum(bool(row.effects) for row in verdicts.rows) >= least
     assert records.finite(made.numbers).keys() == record["numbers"].keys()

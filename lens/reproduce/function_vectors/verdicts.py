@@ -309,10 +309,10 @@ def _vocabulary(rows: JudgedRows) -> None:
         return by_seeds({key: ds.answer.astype(float).sel(vector=some[key]).mean() for key, ds in tables.items()})
 
     read, chance = share(lambda n: n == UNIVERSAL), share(is_draw)
-    more, first = over_tasks(read - chance), min(s for s, _ in tables)
+    more, first = rows.put("decoded_minus_random", over_tasks(read - chance)), min(s for s, _ in tables)
     tokens = {t: ds.token.sel(vector=UNIVERSAL).values[:3] for (s, t), ds in tables.items() if s == first}
     top = "; ".join(f"{t}: {', '.join(repr(str(x)) for x in some)}" for t, some in tokens.items())
-    rows.numbers |= {"decoded": float(read.mean()), "decoded_minus_random": float(more.estimate)}
+    rows.numbers["decoded"] = float(read.mean())
     rows.add(
         "vocabulary",
         f"{read.mean():.2f} of the ten tokens begin an answer of the task (random vectors {chance.mean():.2f}):"

@@ -106,7 +106,7 @@ PRESETS: Mapping[str, Plan] = {
         (1,),
         (4,),
         20,
-        4,
+        2,
         2,
         ("attention",),
         3,

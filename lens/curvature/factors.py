@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..arguments.kinds import is_sequence
 from ..engine.feedforward import FEED_FORWARD, in_block, said
 from ..engine.lengths import Lengths
 from ..engine.linear import Linear, feed_forward, linears
+from ..engine.memory import budget
 from ..engine.sessions import of_one_model
 from ..models import same_weights, weight_hash
 from ..notices import warn
@@ -24,7 +25,8 @@ from ..scoring.likelihood import plain
 from . import passes
 from .errors import CurvatureError
 
-#: Block columns of a symmetric product, of which only the upper triangle is computed, and the least width of one.
+#: Block rows of a symmetric product, of which only what lies from the diagonal on is computed and kept, and the least
+#: height of one.
 _BLOCKS, _NARROWEST = 6, 64
 
 
@@ -111,7 +113,8 @@ def factors(
         seed: of the draws; they do not depend on how rows are cut into batches.
         folder: the sums are written there about once a minute, and a call that was killed goes on there, to the same
             bits; a finished one is read back.
-        rows: rows of a batch; None: about 1024 tokens.
+        rows: rows of a batch; None: as many as the device has memory for, on a CPU about 256 tokens. More of them cost
+            memory and are no faster; sums differ by their rounding.
         objective: `f(model, batch, generator)` -> the sum of every item's loss, for a model that is no language model;
             `fisher` then only says what it draws. On disk it is known by its qualified name.
 
@@ -121,11 +124,16 @@ def factors(
 
     Source: Martens & Grosse 2015; Merullo et al. 2025, section 2. Cost: a forward and a backward pass in which no
         weight asks for a gradient, and per token 0.6 (in^2 + out^2) multiplications a layer (of a symmetric product one
-        triangle is computed).
+        triangle is computed). Memory: the factors, four bytes a number; while they are summed 0.6 of that, and what
+        one batch leaves for the backward pass.
     """
     hf, chosen, work, record, state = prepared("factors", model, layers, batches, fisher, seed, folder, rows, objective)
     device = next(iter(chosen.values())).weight.device
     state.load(device)
+    widths: dict[str, int] = state.notes.setdefault("widths", {})
+    for name, total in state.sums.items():
+        if total.ndim == 2:  # an earlier build wrote whole matrices
+            widths[name], state.sums[name] = len(total), packed(total)
     shared: dict[str, str] = state.notes.setdefault("shared", {})
     tokens: dict[str, int] = state.notes.setdefault("tokens", dict.fromkeys(chosen, 0))
     inputs: dict[tuple, tuple[str, Tensor]] = {}
@@ -173,9 +181,10 @@ def factors(
         record["unreached"] = none
         chosen = {name: linear for name, linear in chosen.items() if tokens[name]}
     means = {}
+    inputs.clear()
     while state.sums:  # one at a time: the sums are given up as the means are made
         name, total = state.sums.popitem()
-        means[name] = mirrored(total).div_(tokens[name.split("/", 1)[1]])
+        means[name] = mirrored(total, widths[name]).div_(tokens[name.split("/", 1)[1]])
     a, g = (
         {name: means[f"{side}/{of(name)}"] for name in chosen} for side, of in (("a", shared.__getitem__), ("g", str))
     )
@@ -204,7 +213,7 @@ def prepared(
     if layers == "mlp":
         # given every token, times a weight that is zero for most: such moments are not of the tokens that they read
         chosen = {name: l for name, l in chosen.items() if not l.sees_all} or chosen
-    work = passes.token_batches(batches, rows) if objective is None else list(batches)
+    work = passes.token_batches(batches, rows, budget(hf).backward_tokens) if objective is None else list(batches)
     if not work:
         raise CurvatureError("batches is empty; give at least one.")
     if objective is None:
@@ -242,26 +251,58 @@ def prepared(
 
 
 def _sum(state: passes.State, side: str, name: str, like: Tensor) -> Tensor:
-    key, width = f"{side}/{name}", like.shape[-1]
+    key = f"{side}/{name}"
     if key not in state.sums:
-        state.sums[key] = torch.zeros(width, width, dtype=torch.float32, device=like.device)
+        state.sums[key] = empty_gram(like.shape[-1], like.device)
+        state.notes["widths"][key] = like.shape[-1]
     return state.sums[key]
 
 
-def add_gram(total: Float[Tensor, "d d"], x: Float[Tensor, "n d"]) -> None:
-    """Add xT x to the upper triangle of `total`, in place: block columns to the right of the diagonal only, 0.6 of the
-    whole product's work (see `mirrored`).
-    """
-    x = x.float()
-    width = x.shape[-1]
+def _block_rows(width: int) -> list[slice]:
+    """The rows of each block of a symmetric matrix; a block has the columns from its first row on."""
     step = max(_NARROWEST, math.ceil(width / _BLOCKS))
-    for a in range(0, width, step):
-        total[a : a + step, a:].addmm_(x[:, a : a + step].T, x[:, a:])
+    return [slice(a, min(a + step, width)) for a in range(0, width, step)]
 
 
-def mirrored(upper: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
-    """The symmetric matrix of an upper triangle; what lies below the diagonal is not read."""
-    return upper.triu() + upper.triu(1).T
+def _blocks(total: Float[Tensor, "packed"], width: int) -> Iterator[tuple[slice, Float[Tensor, "rows columns"]]]:
+    """The block rows of a packed sum, as views of it."""
+    start = 0
+    for rows in _block_rows(width):
+        shape = rows.stop - rows.start, width - rows.start
+        yield rows, total[start : start + shape[0] * shape[1]].view(shape)
+        start += shape[0] * shape[1]
+
+
+def empty_gram(width: int, device: torch.device | None = None) -> Float[Tensor, "packed"]:
+    """A packed sum of zeros, float32: of a symmetric [width, width] matrix the blocks from the diagonal on, 0.6 of its
+    numbers.
+    """
+    size = sum((rows.stop - rows.start) * (width - rows.start) for rows in _block_rows(width))
+    return torch.zeros(size, dtype=torch.float32, device=device)
+
+
+def packed(matrix: Float[Tensor, "d d"]) -> Float[Tensor, "packed"]:
+    """The packed form of a matrix; what lies before the blocks of the diagonal is left out."""
+    return torch.cat([matrix[rows, rows.start :].reshape(-1) for rows in _block_rows(len(matrix))])
+
+
+def add_gram(total: Float[Tensor, "packed"], x: Float[Tensor, "n d"]) -> None:
+    """Add xT x to a packed sum, in place: 0.6 of the whole product's work (see `mirrored`)."""
+    x = x.float()
+    for rows, block in _blocks(total, x.shape[-1]):
+        block.addmm_(x[:, rows].T, x[:, rows.start :])
+
+
+def mirrored(total: Float[Tensor, "packed"], width: int) -> Float[Tensor, "d d"]:
+    """The symmetric matrix of a packed sum: its upper triangle, and the same below."""
+    whole = total.new_empty(width, width)
+    for rows, block in _blocks(total, width):
+        height = rows.stop - rows.start
+        own = block[:, :height].triu()
+        whole[rows, rows] = own + own.triu(1).T
+        whole[rows, rows.stop :] = block[:, height:]
+        whole[rows.stop :, rows] = block[:, height:].T
+    return whole
 
 
 def require_model(model: Any, weights: str, what: str) -> None:

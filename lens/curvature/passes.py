@@ -40,8 +40,6 @@ from ..scoring.likelihood import Likelihood
 from .errors import CurvatureError
 
 Fisher = Literal["true", "empirical"]
-#: Tokens of one batch where the caller does not say how many rows it has.
-BATCH_TOKENS = 1024
 #: Seconds between two writes of the statistics to disk.
 SAVE_SECONDS = 60.0
 _FORMAT = "mnemoscope curvature 1"
@@ -54,8 +52,9 @@ Objective = Callable[[nn.Module, Any, torch.Generator], Tensor]
 # -- batches ----------------------------------------------------------------------------------------------------------
 
 
-def token_batches(batches: Any, rows: int | None = None, argument: str = "batches") -> list[np.ndarray]:
-    """Token ids as int64 arrays [rows, length]: from one array or tensor [rows, length], or from a sequence of such.
+def token_batches(batches: Any, rows: int | None, tokens: int, argument: str = "batches") -> list[np.ndarray]:
+    """Token ids as int64 arrays [rows, length]: from one array or tensor [rows, length], or from a sequence of such;
+    `rows` of them at a time, None: about so many tokens.
 
     Raises: CurvatureError: no row, rows of fewer than two tokens, other numbers than token ids.
     """
@@ -77,7 +76,7 @@ def token_batches(batches: Any, rows: int | None = None, argument: str = "batche
                 f"{argument}[{i}] has shape {ids.shape} and type {ids.dtype}; expected token ids [rows, length] of at"
                 " least two tokens, every row of a batch equally long."
             )
-        step = rows or max(1, BATCH_TOKENS // ids.shape[1])
+        step = rows or max(1, tokens // ids.shape[1])
         pieces += [ids[a : a + step].astype(np.int64) for a in range(0, len(ids), step)]
     if not pieces:
         raise CurvatureError(f"{argument} holds no row; give token ids [rows, length].")

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from ..arguments import Count, HFModel, Portion, Seed, Share, Size, door
 from ..engine.lengths import Lengths
 from ..engine.linear import inputs_of, linears
+from ..engine.memory import budget
 from ..engine.sessions import of_one_model
 from ..engine.stopping import Stopped, says_stop
 from ..progress import hidden
@@ -161,7 +162,11 @@ def activation_ratio(
     ends = _bands(bands)
     if not len(bases) or len(set(bases)) < len(bases):
         raise CurvatureError(f"bases={list(bases)!r}: expected different ones of {', '.join(BASES)}.")
-    parts = {"memorised": token_batches(memorised, rows, "memorised"), "clean": token_batches(clean, rows, "clean")}
+    hf = plain(model)
+    tokens = budget(hf).batch_tokens
+    parts = {
+        name: token_batches(given, rows, tokens, name) for name, given in (("memorised", memorised), ("clean", clean))
+    }
     for name, part in parts.items():
         if (short := min(p.shape[1] for p in part)) - 1 <= first or first < 0:
             raise CurvatureError(
@@ -170,7 +175,6 @@ def activation_ratio(
             )
         if sum(map(len, part)) < 2:
             raise CurvatureError(f"{name} holds one sequence; an interval over sequences takes at least two.")
-    hf = plain(model)
     for name, part in parts.items():
         fitting(hf, part, name)
     chosen = linears(hf, list(decomposition))

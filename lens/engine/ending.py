@@ -16,7 +16,7 @@ from torch import Tensor
 from .anatomy import Anatomy
 from .changes import temporary
 from .errors import UnsupportedModel
-from .metrics import LOGIT_BYTES
+from .memory import logit_bytes
 from .parts import ProbePass, Tail
 from .places import alone, evaluating
 from .sites import SiteError
@@ -88,7 +88,7 @@ class Ending:
         if self.kind == "parts":
             return self.tail.unembed(resid, columns)
         flat = resid.reshape(-1, 1, resid.shape[-1])
-        size = len(flat) if columns is None else max(1, LOGIT_BYTES // (4 * self.d_vocab))
+        size = len(flat) if columns is None else max(1, logit_bytes(resid.device) // (4 * self.d_vocab))
         parts = []
         for part in flat.split(size) if len(flat) else ():
             logits = self._around(part)

@@ -31,10 +31,9 @@ from ..errors import Error
 from ..models.identity import Unidentified, digest
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .memory import logit_bytes
+from .model import Model
 
-#: Bytes of logits held at once while reading whole distributions; their copies come on top.
-LOGIT_BYTES = 32 << 20
 #: Tokens of the vocabulary that are read while they are in the processor's cache.
 _BLOCK = 2048
 
@@ -147,7 +146,7 @@ def _logit(decoder: Model, resid: Sequence[Resid], encoded: Encoded, clean: Sequ
 
 
 def _chunks(decoder: Model, resid: Resid) -> Sequence[Resid]:
-    size = max(1, LOGIT_BYTES // (4 * decoder.d_vocab * resid.shape[1]))
+    size = max(1, logit_bytes(resid.device) // (4 * decoder.d_vocab * resid.shape[1]))
     parts: Sequence[Resid] = resid.split(size) if len(resid) else ()
     return parts
 
@@ -178,7 +177,7 @@ def next_token(
     if linear is not None:
         weight, bias = linear[1].weight, linear[1].bias
         resid = linear[0](resid)
-    size = max(1, 2 * LOGIT_BYTES // (4 * n_vocab))
+    size = max(1, 2 * logit_bytes(resid.device) // (4 * n_vocab))
     buffer = torch.empty(min(size, len(resid)), n_vocab, dtype=torch.float32, device=resid.device)
     spans = [(a, min(a + _BLOCK, n_vocab)) for a in range(0, n_vocab, _BLOCK)]
     parts = []

@@ -203,7 +203,7 @@ class Model(DecoderView):
         *,
         freeze: Sequence[str] = (),
         record: Sequence[tuple[str, int]] = (),
-        chunk_bytes: int = 96 << 20,
+        chunk_bytes: int | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> EditedRuns:
         """Edited runs, each a fork of one of the base runs: what it ends in where it is read; see `walk`.

@@ -19,7 +19,7 @@ from .anatomy import Anatomy
 from .changes import temporary
 from .effective import LayerError, is_plain, linear_bias, linear_map, norm_map
 from .fused_heads import clip_of
-from .metrics import LOGIT_BYTES
+from .memory import logit_bytes
 from .places import Place, alone, evaluating
 from .sites import SiteError
 from .walk.blocks import unwrapped
@@ -325,7 +325,7 @@ class Tail:
         elif is_plain(plain):
             out = nn.functional.linear(x, plain.weight[columns], None if plain.bias is None else plain.bias[columns])
         else:
-            size = max(1, LOGIT_BYTES // (4 * self.anatomy.d_vocab))
+            size = max(1, logit_bytes(x.device) // (4 * self.anatomy.d_vocab))
             out = torch.cat([self.head(rows)[..., columns] for rows in x.split(size, 1)], 1)
         return self.capped(out[0] if self.factor == 1.0 else out[0] * self.factor).reshape(*resid.shape[:-1], -1)
 

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from ..progress import hidden
 from .errors import RunError
-from .memory import ERRORS, OutOfMemoryError, out_of_memory
+from .memory import ERRORS, OutOfMemoryError, memory_of, out_of_memory
 from .metrics import Metric
 from .model import Model
 from .pieces import Cell, run_bytes
@@ -159,7 +159,7 @@ class Sweep:
         stored: Callable[[Values], xr.Dataset] | None = None,
         fill: Callable[[xr.Dataset, Values], None] | None = None,
         share: tuple[int, int] | None = None,
-        memory_mb: float = 500,
+        memory_mb: float | None = None,
         progress: bool | None = None,
         stop: Callable[[], bool] | None = None,
         on_part: Callable[[xr.Dataset], None] | None = None,
@@ -227,7 +227,7 @@ class Sweep:
         on_part: Callable[[Values, Sequence[int], tuple[int, int]], None] | None = None,
         multiple: int = 1,
         layer_groups: int | None = None,
-        memory_mb: float = 500,
+        memory_mb: float | None = None,
         progress: bool | None = None,
         stop: Callable[[], bool] | None = None,
         backend: Backend | None = None,
@@ -240,9 +240,9 @@ class Sweep:
             multiple: batches hold a multiple of so many prompts (the last one what is left).
             layer_groups: layers of one walk; None: all at once, or ``WATCHED_LAYERS`` when ``on_part`` or ``stop`` is
                 given.
-            memory_mb: extra memory to stay under; half is for unedited runs, the rest for the rows of a walk, with what
-                they need while they join it, and its chunks. One prompt's own unedited runs and a chunk of logits are
-                always held, whatever they take.
+            memory_mb: extra memory to stay under, None: see `budget`; half is for unedited runs, the rest for the rows
+                of a walk, with what they need while they join it, and its chunks. One prompt's own unedited runs and a
+                chunk of logits are always held, whatever they take.
             progress: a bar for sweeps over two seconds; False for none. stop: asked between layers.
             backend: where the parts are computed; None: here. The numbers are the same to the bit, where threads and
                 processors are.
@@ -254,6 +254,7 @@ class Sweep:
             OutOfMemoryError: there is no room for one edited run of one prompt.
         """
         began, n, n_layers = time.perf_counter(), len(self.encoded), self.shape[0]
+        memory_mb = memory_of(self.model, memory_mb)
         values = values or Values.empty(n, self.shape, self.metric.scores)
         watched = on_part is not None or stop is not None
         group = layer_groups or (WATCHED_LAYERS if watched else n_layers)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from .errors import UnsupportedModel
-from .memory import ERRORS, out_of_memory
+from .memory import ERRORS, budget, out_of_memory
 from .pieces import Batch, Cell, batches_of, pieces_of
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Plan:
         n_layers = sweep.shape[0]
         spans = [(max(0, last - layers), last) for last in range(n_layers, 0, -layers)]
         batches = []
-        for batch in batches_of([sweep.bytes_at(i) for i in mine], memory_mb * 2**20 * 0.5, multiple):
+        for batch in batches_of([sweep.bytes_at(i) for i in mine], budget(sweep.model, memory_mb).runs, multiple):
             prompts = [mine[k] for k in batch]
             wanted = [i for i in prompts if skip is None or not all(skip(i, l) for l in range(n_layers))]
             if wanted:
@@ -115,7 +115,8 @@ class Opened:
     """
 
     def __init__(self, sweep: Sweep, batch: list[int], memory_mb: float):
-        self.batch, self.memory_mb = batch, memory_mb
+        self.batch = batch
+        self.room, self.held = budget(sweep.model, memory_mb), sum(map(sweep.bytes_at, batch))
         self.runs = Batch(
             sweep.model, batch, sweep.encoded, sweep.lengths, sweep.make_runs, sweep.metric, sweep.clean_is_base
         )
@@ -146,7 +147,7 @@ class Opened:
         which are scored together.
         """
         rows = [(k, c) for k, of_prompt in enumerate(self.work) for c in of_prompt if span[0] <= c.layer < span[1]]
-        return list(pieces_of(rows, self.runs.row_bytes, self.memory_mb * 2**20 * 0.3))
+        return list(pieces_of(rows, self.runs.row_bytes, self.room.rows(self.held)))
 
     def cells(self, piece: Sequence[tuple[int, Cell]]) -> list[tuple[int, ...]]:
         """Where in the grid the values of a piece belong, as ``(prompt, *index)``."""
@@ -154,8 +155,7 @@ class Opened:
 
     def compute(self, piece: Sequence[tuple[int, Cell]], stop: Callable[[], bool] | None = None) -> np.ndarray:
         """The values of a piece, ``[cell, *scores]``. Raises Stopped: ``stop`` said so."""
-        chunk_bytes = int(min(96 << 20, self.memory_mb * 2**20 * 0.2))
-        return self.runs.walk([(k, c.edits) for k, c in piece], chunk_bytes, stop)
+        return self.runs.walk([(k, c.edits) for k, c in piece], self.room.chunk(self.held), stop)
 
 
 class Here:

@@ -147,7 +147,7 @@ class AttentionLens:
         batch: Count = 32,
         seed: Seed = 0,
         start: Token | None = "auto",
-        memory_mb: Positive = 500,
+        memory_mb: Positive | None = None,
         progress: bool | None = None,
     ) -> "AttentionLens":
         """Fits the lens of one layer and measures it on texts that it has not seen.
@@ -305,7 +305,7 @@ def lens_reading(
     k: Count = 10,
     full: bool = False,
     seed: Seed = 0,
-    memory_mb: Positive = 500,
+    memory_mb: Positive | None = None,
     progress: bool | None = None,
 ) -> xr.Dataset:
     """``bridge_reading`` through trained lenses: the same variables over the lenses' layers.

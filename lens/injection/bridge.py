@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..arguments import Count, HFModel, Layers, Name, Positive, Seed, Token, door
+from ..engine.memory import memory_of
 from ..engine.model import Model
 from ..engine.pieces import run_bytes
 from ..engine.runs import Runs
@@ -48,7 +49,7 @@ def bridge_reading(
     k: Count = 10,
     full: bool = True,
     seed: Seed = 0,
-    memory_mb: Positive = 500,
+    memory_mb: Positive | None = None,
     progress: bool | None = None,
 ) -> xr.Dataset:
     """How strongly every head writes the bridge entity at the last token, of the explicit (single-hop) and of the
@@ -66,7 +67,7 @@ def bridge_reading(
         k: a head that has a token of the entity among its ``k`` first ones reads it (``hit``).
         full: False leaves out ``rank``, ``hit`` and ``kl``, which take the whole vocabulary and nearly all the time.
         seed: which other item's entity is the control; see ``partners``.
-        memory_mb: extra memory to stay under; one item's runs and logits are always held.
+        memory_mb: extra memory to stay under, None: by the device; one item's runs and logits are always held.
         progress: a bar over two seconds; False for none.
 
     Returns: over (item, layer, head, prompt = "single", "multi"): ``score``, the mean over the entity's distinct tokens
@@ -115,13 +116,14 @@ def read_heads(
     k: int,
     full: bool,
     seed: int,
-    memory_mb: float,
+    memory_mb: float | None,
     progress: bool | None,
 ) -> xr.Dataset:
     """``bridge_reading`` through any map of a head's ``z`` to the residual stream: per layer a function that gives
     ``[n_heads, d_head, d_model]``.
     """
     began, decoder, items = time.perf_counter(), Model.of(model), as_items(items)
+    memory_mb = memory_of(decoder, memory_mb)
     encoded = encode_items(model, items, start=start)
     layers, others = list(weights), partners(items, seed)
     tokens = [memory_tokens(model, i.memory) for i in items]

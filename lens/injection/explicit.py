@@ -45,7 +45,7 @@ def from_explicit(
     control: bool = True,
     start: Token | None = "auto",
     seed: Seed = 0,
-    memory_mb: Positive = 500,
+    memory_mb: Positive | None = None,
     progress: bool | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> xr.Dataset:

@@ -24,6 +24,7 @@ from ..arguments import (
     door,
     shown,
 )
+from ..engine.memory import budget
 from ..engine.model import Model
 from ..engine.pieces import run_bytes
 from ..engine.runs import Runs
@@ -103,7 +104,7 @@ def collect(
     *,
     groups: Sequence[str] | None = None,
     start: Token | None = "auto",
-    memory_mb: Positive = 500,
+    memory_mb: Positive | None = None,
     progress: bool | None = None,
 ) -> LensData:
     """Runs every text once and keeps what lenses of these layers need. Memory kept: n x (layers x n_heads x d_head +
@@ -128,14 +129,13 @@ def collect(
         raise InjectionError(f"texts holds {empty[0]!r}, which has no token; leave it out.")
     chosen = layers_with(decoder, layers)
     z: dict[int, list[Tensor]] = {l: [] for l in chosen}
+    most = budget(decoder, memory_mb).runs
     final: list[Tensor] = []
     with tqdm(total=len(ids), desc="texts", delay=2.0, leave=False, disable=hidden(progress)) as bar:
         first = 0
         while first < len(ids):
             last, used = first, 0.0
-            while last < len(ids) and (
-                last == first or used + run_bytes(decoder, len(ids[last]), ("z",)) < memory_mb * 2**20 / 2
-            ):
+            while last < len(ids) and (last == first or used + run_bytes(decoder, len(ids[last]), ("z",)) < most):
                 used += run_bytes(decoder, len(ids[last]), ("z",))
                 last += 1
             runs = Runs.record(decoder, ids[first:last], ("z",))

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from .. import stats
 from ..engine.autograd import require_autograd
+from ..engine.memory import budget
 from ..readout.norms import norm_scale, post_norm_scale, through_norm
 from ..stats.bounds import Bounds
 from .items import InjectionError
@@ -29,13 +30,13 @@ _LOOKS = 10
 class LensFit:
     """Training of one lens: its `weight` and `bias`, which move relative to the size of what they begin as."""
 
-    def __init__(self, data: LensData, layer: int, weight: Tensor, bias: Tensor, lr: float, memory_mb: float):
+    def __init__(self, data: LensData, layer: int, weight: Tensor, bias: Tensor, lr: float, memory_mb: float | None):
         self.decoder, self.layer, self.weight, self.bias, self.lr = data.decoder, layer, weight, bias, lr
         self.block, self.table = data.decoder.blocks[layer], data.decoder.unembedding().detach().float()
         self.z, self.final = data.z[layer], data.final
         self.scale = norm_scale(self.decoder.norm, self.final)
         self.inner = post_norm_scale(self.block, self.z)
-        self.rows = max(1, min(_ROWS, int(memory_mb * 2**20 / 2 / (16 * len(self.table)))))
+        self.rows = max(1, min(_ROWS, int(budget(data.decoder, memory_mb).runs / (16 * len(self.table)))))
 
     def logprobs(self, weight: Tensor, bias: Tensor, rows: Any) -> Float[Tensor, "rows d_vocab"]:
         """Log-probabilities of the sum of all heads' read-outs and the bias."""

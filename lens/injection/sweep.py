@@ -17,6 +17,7 @@ import xarray as xr
 
 from ..arguments import Count, FilePath, Heads, HFModel, Layers, Name, Positive, Seed, Token, different_numbers, door
 from ..engine.edits import Edit
+from ..engine.memory import memory_of
 from ..engine.model import Model
 from ..engine.pieces import Cell, batches_of, run_bytes
 from ..engine.runs import Runs
@@ -63,7 +64,7 @@ def sweep(
     window: Count = 1,
     start: Token | None = "auto",
     seed: Seed = 0,
-    memory_mb: Positive = 500,
+    memory_mb: Positive | None = None,
     progress: bool | None = None,
     stop: Callable[[], bool] | None = None,
     on_part: Callable[[xr.Dataset], None] | None = None,
@@ -83,8 +84,8 @@ def sweep(
             item's prompt tokens at the input of that layer.
         window: layers injected together around a cell's layer.
         seed: of the controls.
-        memory_mb: extra memory to stay under. One item's unedited runs and a chunk of logits (64 MiB) are needed
-            whatever it says.
+        memory_mb: extra memory to stay under; None: by the device. One item's unedited runs and a chunk of logits
+            (64 MiB) are needed whatever it says.
         stop: asked between layers; True ends the sweep with a partial result. on_part: called with the result so far as
             layers finish, from the last to the first.
         store: a path that ends in .zarr; written as the sweep goes and taken up again where it was cut.
@@ -105,6 +106,7 @@ def sweep(
     strengths = different_numbers(strengths, "strengths", InjectionError)
     controls = check_controls(controls)
     decoder = Model.of(model)
+    memory_mb = memory_of(decoder, memory_mb)
     encoded = encoded_items(model, decoder, items, start)
     layers = different_layers(layers, decoder)
     places = [_places(e, positions, n) for n, e in enumerate(encoded)]

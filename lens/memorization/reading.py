@@ -13,10 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..engine.memory import budget
 from ..engine.steps import Steps, newest
 from ..progress import hidden
 from ..scoring.likelihood import Likelihood, plain
-from ..scoring.pieces import BATCH_TOKENS
 from .errors import MemorizationError
 
 
@@ -67,12 +67,12 @@ class Reader(Likelihood):
         """For each row the log-probability (nats) of its last `counted` tokens, and the k most likely tokens in the
         place of each.
         """
-        budget = batch_tokens or BATCH_TOKENS.get(self.model.device.type, BATCH_TOKENS["cpu"])
+        most = batch_tokens or budget(self.model).batch_tokens
         out: list[Any] = [None] * len(rows)
         # alike in what is read and what is not counted, so that little is padded and little unembedded in vain
         order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), len(rows[i]) - counted[i]))
         with tqdm(total=len(rows), desc=label, unit="row", delay=2.0, leave=False, disable=hidden(progress)) as bar:
-            for some in _batches(order, [len(r) for r in rows], budget):
+            for some in _batches(order, [len(r) for r in rows], most):
                 first = min(len(rows[i]) - counted[i] for i in some)
                 for i, (logprob, top) in zip(some, self.batch([rows[i] for i in some], None, first)):
                     out[i] = (logprob[len(logprob) - counted[i] :], top[len(top) - counted[i] :])

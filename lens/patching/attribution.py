@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from ..arguments import Count, Draws, Labels, Seed, Share, door
 from ..engine.gradients import site_gradients
+from ..engine.memory import budget
 from ..engine.metrics import Metric, MetricError
 from ..engine.model import Model
 from ..engine.pieces import batches_of
@@ -31,7 +32,7 @@ def attribute(
     metric: Metric,
     direction: str,
     steps: int,
-    memory_mb: float,
+    memory_mb: float | None,
     progress,
     stop=None,
     on_part=None,
@@ -61,7 +62,7 @@ def attribute(
     sizes = [len(metric.sequences(e)) * (2 * len(e.clean_ids) * per_token + patterns(e)) for e in encoded]
     try:
         for batch in tqdm(
-            batches_of(sizes, memory_mb * 2**20 * 0.8),
+            batches_of(sizes, budget(decoder, memory_mb).bytes * 0.8),
             desc="attribution",
             unit="part",
             delay=2.0,

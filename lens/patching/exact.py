@@ -51,7 +51,7 @@ def patch(
     positions: Positions = None,
     window: Count = 1,
     steps: Draws = 1,
-    memory_mb: Positive = 500,
+    memory_mb: Positive | None = None,
     progress: bool | None = None,
     stop: Callable[[], bool] | None = None,
     on_part: Callable[[xr.Dataset], None] | None = None,
@@ -79,7 +79,8 @@ def patch(
         window: layers patched together around a cell's layer.
         steps: for ``attribution``: 1 is the gradient at the base run; more average it on the way to the source run
             (integrated gradients).
-        memory_mb: extra memory to stay under.
+        memory_mb: extra memory to stay under, in units of 2^20 bytes; None: by the device, on a CPU 500, on CUDA 0.4 of
+            what is free.
         progress: a bar for sweeps over two seconds; False for none.
         stop: asked between layers; True ends the sweep with a partial result.
         on_part: called with the result so far after each group of layers; layers come from the last to the first.
@@ -192,7 +193,7 @@ def run_exact(
     single: bool,
     record: dict,
     *,
-    memory_mb: float,
+    memory_mb: float | None,
     progress: bool | None,
     stop,
     on_part,

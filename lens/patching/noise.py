@@ -38,7 +38,7 @@ def causal_trace(
     layers: Layers = None,
     positions: Positions = None,
     seed: Seed = 0,
-    memory_mb: Positive = 500,
+    memory_mb: Positive | None = None,
     progress: bool | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> xr.Dataset:

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from ..arguments import HFModel, Index, Positive, door
 from ..engine.edits import Edit
+from ..engine.memory import budget
 from ..engine.metrics import Metric, resolve
 from ..engine.metrics import identity as metric_identity
 from ..engine.model import Model
@@ -41,7 +42,7 @@ def path_patch(
     metric: "str | Metric | Callable[[Any, Any], Any]" = "logit_diff",
     direction: Literal["denoise", "noise"] = "noise",
     through_mlps: bool = True,
-    memory_mb: Positive = 500,
+    memory_mb: Positive | None = None,
     progress: bool | None = None,
 ) -> xr.Dataset:
     """The effect of each sender head on the metric through one receiver only.
@@ -126,7 +127,7 @@ def path_patch(
     sizes = [len(measure.sequences(e)) * (2 * run_bytes(decoder, m, keep) + rows(m)) for e, m in zip(encoded, lengths)]
     try:
         for batch in tqdm(
-            batches_of(sizes, memory_mb * 2**20 * 0.6),
+            batches_of(sizes, budget(decoder, memory_mb).bytes * 0.6),
             desc="path patch",
             unit="part",
             delay=2.0,

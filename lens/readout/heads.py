@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..arguments import Count, Draws, Heads, HFModel, Layers, Seed, Share, Token, door
-from ..engine.metrics import LOGIT_BYTES
+from ..engine.memory import logit_bytes
 from ..engine.model import Model
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
@@ -310,7 +310,7 @@ def _hits(
     runs = Runs.record(decoder, [torch.tensor([*before, i]) for i in ids], ())
     at, own = torch.tensor(runs.starts, device=decoder.device) + last, torch.tensor(ids, device=decoder.device)
     unembed = decoder.unembedding().float().T
-    rows = max(1, LOGIT_BYTES // (4 * decoder.d_vocab))
+    rows = max(1, logit_bytes(decoder.device) // (4 * decoder.d_vocab))
     up, down = np.zeros((len(layers), decoder.n_heads)), np.zeros((len(layers), decoder.n_heads))
     for n, l in enumerate(layers):
         block = blocks[l]

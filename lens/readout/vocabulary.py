@@ -16,7 +16,7 @@ import xarray as xr
 from torch import Tensor
 
 from ..arguments import Count, HFModel, Index, Positions, Token, door
-from ..engine.metrics import LOGIT_BYTES
+from ..engine.memory import logit_bytes
 from ..engine.model import Model
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
@@ -101,7 +101,7 @@ def logit_lens(
     top_id = np.full((*shape, k), -1)
     for batch, runs in recorded(decoder, [r.ids for r in readings], (), "logit lens"):
         cells = [(i, s, runs.starts[n] + p) for n, i in enumerate(batch) for s, p in enumerate(where.at[i])]
-        size = max(1, LOGIT_BYTES // (4 * decoder.d_vocab))
+        size = max(1, logit_bytes(decoder.device) // (4 * decoder.d_vocab))
         for some in (cells[a : a + size] for a in range(0, len(cells), size)):
             row, slot, at = (np.array(c) for c in zip(*some))
             token = torch.as_tensor(at, device=decoder.device)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lens.engine.changes import temporary
 from lens.engine.lengths import Lengths
-from lens.engine.memory import ERRORS, no_room, out_of_memory
+from lens.engine.memory import ERRORS, logit_bytes, no_room, out_of_memory
 from lens.engine.places import alone
 from lens.engine.stopping import says_stop
 from lens.engine.walk.blocks import unwrapped
@@ -26,8 +26,8 @@ from lens.scoring.causal import CHANGED, PROBE, ScoringError, cast, core, plain,
 
 __all__ = ["Likelihood", "ScoringError", "cast", "core", "plain"]
 
-#: Bytes of one piece of logits in float32, by device type.
-PIECE = {"cpu": 24 << 20, "cuda": 512 << 20}
+#: Bytes of one piece of logits in float32 where the device is no GPU (there: `logit_bytes`): it stays in the cache.
+PIECE = 24 << 20
 _SCALES = {
     "logits_scaling": lambda x: 1.0 / x,
     "logit_scale": float,
@@ -53,7 +53,7 @@ class Likelihood:
         self.body: Any = getattr(model, model.base_model_prefix, None) if model.base_model_prefix else None
         self.vocabulary = model.get_input_embeddings().weight.shape[0]
         width = self.head.weight.shape[0] if self.head is not None and hasattr(self.head, "weight") else self.vocabulary
-        self.piece = max(1, (PIECE.get(model.device.type, PIECE["cpu"]) if piece is None else piece) // (4 * width))
+        self.piece = max(1, (logit_bytes(model.device, PIECE) if piece is None else piece) // (4 * width))
         self.scale: float | None = None
         self.cap: float | None = None
         self.lengths = Lengths.of(model)

@@ -21,7 +21,6 @@ from .source import Source
 BLOCK = 1 << 14
 #: Scored tokens of a part, the unit that is written, resumed and distributed.
 PART_TOKENS = 1 << 16
-BATCH_TOKENS = {"cpu": 1024, "cuda": 1 << 16, "mps": 8192}
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,7 @@ class Scoring:
         width = np.array([len(t) for t in tokens])
         order = np.argsort(-width, kind="stable")
         order = order[sizes[order] > 0]
-        budget = (
-            self.options["batch_tokens"] or BATCH_TOKENS.get(self.source.kind, BATCH_TOKENS["cpu"]) if len(order) else 1
-        )
+        budget = (self.options["batch_tokens"] or self.source.batch_tokens) if len(order) else 1
         pieces, batches, batch, size = [], [], [], 0
         for at, nxt in zip(order, [*order[1:], None]):
             batch.append(at)

@@ -9,6 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from lens.engine.memory import budget
 from lens.models.devices import device_of, dtype_of
 from lens.models.names import named
 from lens.scoring.causal import settle
@@ -74,6 +77,12 @@ class Source:
             if self.device
             else self.model.device.type
         )
+
+    @cached_property
+    def batch_tokens(self) -> int:
+        """Tokens of a batch where nobody says: by the device, on a GPU by what is free beside the model."""
+        # a CPU's are told without the model, which is not loaded where a store has every row
+        return budget(self.model if self.kind == "cuda" else torch.device(self.kind)).batch_tokens
 
     def _facts(self, anew: bool = False) -> dict:
         from lens import models

@@ -37,6 +37,7 @@ from tqdm.auto import tqdm
 
 from ..engine.autograd import require_autograd
 from ..engine.last_token import last_token
+from ..engine.memory import budget
 from ..engine.model import Model
 from ..engine.pieces import batches_of, run_bytes
 from ..engine.runs import Runs
@@ -56,7 +57,7 @@ def estimate(
     method: str,
     metric: str,
     steps: int,
-    memory_mb: float,
+    memory_mb: float | None,
     progress,
     stop=None,
     on_part: Callable[[Values], None] | None = None,
@@ -69,7 +70,7 @@ def estimate(
     sizes = [run_bytes(decoder, len(p), ("z",)) for p in prompts]
     bar = tqdm(total=len(prompts), desc=method, unit="prompt", delay=2.0, leave=False, disable=hidden(progress))
     try:
-        for batch in batches_of(sizes, memory_mb * 2**20 * 0.5):
+        for batch in batches_of(sizes, budget(decoder, memory_mb).runs):
             runs = Runs.record(decoder, [prompts[i].ids for i in batch], keep=("z",))
             for k, i in enumerate(batch):
                 if says_stop(stop):

@@ -94,7 +94,7 @@ def evaluate(
     only_known: bool = False,
     seed: Seed = 0,
     start: Token | None = "auto",
-    memory_mb: Positive = 500,
+    memory_mb: Positive | None = None,
     progress: bool | None = None,
     stop: Callable[[], bool] | None = None,
     on_part: Callable[[xr.Dataset], None] | None = None,
@@ -114,7 +114,7 @@ def evaluate(
             the layer axis then is [-1].
         only_known: leave out items whose whole answer the model does not give after `shots` demonstrations (the
             published filter asks for its first token only).
-        memory_mb: extra memory to stay under.
+        memory_mb: extra memory to stay under; None: by the device, 500 on a CPU.
         stop: asked between layers; True ends with a partial result. on_part: called with the result so far.
         store: a path that ends in .zarr; written as it goes and taken up again where it was cut.
 

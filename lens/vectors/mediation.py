@@ -101,7 +101,7 @@ def head_effects(
     start: Token | None = "auto",
     split: Split = "valid",
     known: bool = True,
-    memory_mb: Positive = 500,
+    memory_mb: Positive | None = None,
     progress: bool | None = None,
     stop: Callable[[], bool] | None = None,
     on_part: Callable[[xr.Dataset], None] | None = None,
@@ -120,7 +120,8 @@ def head_effects(
         metric: of the answer's first token: "prob" (published) or "logprob", which does not saturate near 0 and 1.
         known: the means are over prompts that the model answers (all, with a warning, where it answers none), by their
             whole answers, see `mean_activations`.
-        memory_mb: extra memory to stay under. stop: asked between layers; True ends with a partial result. on_part:
+        memory_mb: extra memory to stay under; None: by the device. stop: asked between layers; True ends with a partial
+            result. on_part:
             called with the result so far.
         store: a path that ends in .zarr; written as the sweep goes and taken up again where it was cut (exact only).
 

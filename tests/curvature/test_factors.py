@@ -10,7 +10,7 @@ from torch import nn
 
 import lens.curvature as curvature
 from lens.curvature import passes
-from lens.curvature.factors import add_gram, mirrored
+from lens.curvature.factors import add_gram, empty_gram, mirrored, packed
 from lens.curvature.passes import sampled
 from lens.engine.linear import LinearError
 from lens.engine.stopping import Stopped
@@ -85,10 +85,13 @@ def test_gate_and_up_share_their_input_factor_and_down_has_its_own(tiny):
 def test_triangle_by_blocks_is_the_whole_product():
     for width in (5, 64, 130, 500):
         x = torch.randn(37, width, generator=torch.Generator().manual_seed(width))
-        total = torch.zeros(width, width)
+        total = empty_gram(width)
         add_gram(total, x[:20])
         add_gram(total, x[20:])
-        assert torch.allclose(mirrored(total), x.T @ x, atol=1e-4)
+        whole = mirrored(total, width)
+        assert torch.allclose(whole, x.T @ x, atol=1e-4) and torch.equal(whole, whole.T)
+        assert torch.equal(mirrored(packed(whole), width), whole)
+    assert len(total) < 0.6 * width * width
 
 
 class OneLayer(nn.Module):

@@ -141,7 +141,10 @@ def test_what_is_said_of_a_next_token_equals_the_whole_distribution(dtype, bias,
     if bias:
         hf.lm_head.bias[96] = hf.lm_head.bias[11]
     decoder = Decoder.of(hf)
-    monkeypatch.setattr(metrics, "LOGIT_BYTES", 97 * 2 * rows), monkeypatch.setattr(metrics, "_BLOCK", block)
+    (
+        monkeypatch.setattr(metrics, "logit_bytes", lambda device: 97 * 2 * rows),
+        monkeypatch.setattr(metrics, "_BLOCK", block),
+    )
     resid = torch.randn(23, 32, generator=torch.Generator().manual_seed(1)).to(dtype)
     logits = decoder.unembed(resid).float()
     target = torch.randint(0, 97, (23,), generator=torch.Generator().manual_seed(3))

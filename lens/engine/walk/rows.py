@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..edits import Edit
 from ..errors import RunError
-from ..memory import ERRORS, out_of_memory
+from ..memory import ERRORS, budget, out_of_memory
 from ..stopping import Stopped, says_stop
 from .forward import Asking, Layout, attention, feed_forward
 from .plan import WalkPlan, plan_walk
@@ -58,7 +58,7 @@ def walk(
     *,
     freeze: Sequence[str] = (),
     record: Sequence[tuple[str, int]] = (),
-    chunk_bytes: int = 96 << 20,
+    chunk_bytes: int | None = None,
     stop: Callable[[], bool] | None = None,
     on_layer: Callable[[int], None] | None = None,
 ) -> EditedRuns:
@@ -71,7 +71,8 @@ def walk(
         freeze: ``"attention"`` and/or ``"mlp"``: keep these at the base run's output in every row (path patching);
             ``"mlp"`` needs ``mlp_out`` kept by the base run.
         record: ``(site, layer)`` pairs to return too: residual sites, or ``q``, ``k``, ``v``.
-        chunk_bytes: working memory of one chunk; on an out-of-memory error it is halved and tried again.
+        chunk_bytes: working memory of one chunk, None: by the device; on an out-of-memory error it is halved and tried
+            again.
         stop: asked before every layer; True ends the walk.
         on_layer: called with each layer when it is finished.
 
@@ -102,9 +103,12 @@ class _Walk:
         reads: Sequence[Sequence[int]],
         freeze: frozenset[str],
         record: set[tuple[str, int]],
-        chunk_bytes: int,
+        chunk_bytes: int | None,
     ):
-        self.base, self.plan, self.freeze, self.record, self.chunk_bytes = base, plan, freeze, record, chunk_bytes
+        self.base, self.plan, self.freeze, self.record = base, plan, freeze, record
+        room = budget(base.decoder)
+        self.chunk_bytes = room.chunk() if chunk_bytes is None else chunk_bytes
+        self.chunk_tokens = room.chunk_tokens(CHUNK_TOKENS)
         decoder, device = base.decoder, base.decoder.device
         self.reads = [sorted(r) for r in reads]
         self.offset = plan.offset
@@ -200,16 +204,16 @@ class _Walk:
         per_token = item * (3 * d.d_model + (d.n_heads + 2 * d.n_kv_heads) * d.d_head + 2 * d.n_heads * longest)
         total = int(self.offset[n_rows])
         # chunks of even size: a small last one would run at a fraction of the speed
-        size = -(-total // max(1, -(-total // CHUNK_TOKENS)))
+        size = -(-total // max(1, -(-total // self.chunk_tokens)))
         while first < n_rows:
             last = int(np.searchsorted(self.offset, self.offset[first] + size, "right")) - 1
 
-            def budget(stop: int) -> int:
+            def needs(stop: int) -> int:
                 bytes_: int = per_row * (stop - first) + per_token * (self.offset[stop] - self.offset[first])
                 return bytes_
 
             last = min(max(last, first + 1), n_rows)
-            while last > first + 1 and budget(last) > self.chunk_bytes:
+            while last > first + 1 and needs(last) > self.chunk_bytes:
                 last = first + (last - first) // 2
             chunks.append((first, last))
             first = last
@@ -283,7 +287,7 @@ class _Walk:
         """The second half of the block, over all rows in chunks of tokens."""
         block, frozen = self.base.decoder.blocks[layer], "mlp" in self.freeze
         n = tokens if want is None else len(want)
-        start, size = 0, -(-n // max(1, -(-n // CHUNK_TOKENS)))
+        start, size = 0, -(-n // max(1, -(-n // self.chunk_tokens)))
         apart = (layer, "expert") in self.plan.writes
         if apart:  # what every expert adds is laid out
             size = max(1, min(size, int(self.chunk_bytes / (2 * self.h[0].nbytes * block.experts.n_experts))))

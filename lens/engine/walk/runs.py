@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from ..errors import TooLong
+from ..memory import budget
 from ..runs import Runs
 from ..sites import SITES, SiteError
 from .decoder import Decoder
 from .forward import Asking, Layout, attention, feed_forward
 
-#: Tokens a recording pushes through a layer at once; bounds the working memory, not the result.
+#: Tokens a recording pushes through a layer at once on a CPU; bounds the working memory, not the result.
 CHUNK_TOKENS = 2048
 
 
@@ -158,7 +159,9 @@ def _fill(segments: list[_Segment], base: WalkRuns | None) -> None:
     """
     lead, together = segments[0].runs, len(segments) > 1
     decoder = lead.decoder
-    groups = _groups([sum(s.sizes[i] for s in segments) for i in range(len(lead))])
+    groups = _groups(
+        [sum(s.sizes[i] for s in segments) for i in range(len(lead))], budget(decoder).chunk_tokens(CHUNK_TOKENS)
+    )
     explicit = "pattern" in lead.activations
     # tokens that several prompts begin with are computed once
     share = not together and not segments[0].base and not explicit
@@ -305,11 +308,11 @@ def _patterns(
     return whole
 
 
-def _groups(sizes: Sequence[int]) -> list[tuple[int, int]]:
-    """Consecutive prompts ``[first, last)`` of at most ``CHUNK_TOKENS`` new tokens together."""
+def _groups(sizes: Sequence[int], most: int) -> list[tuple[int, int]]:
+    """Consecutive prompts ``[first, last)`` of at most so many new tokens together."""
     groups, first, total = [], 0, 0
     for i, size in enumerate(sizes):
-        if total and total + size > CHUNK_TOKENS:
+        if total and total + size > most:
             groups.append((first, i))
             first, total = i, 0
         total += size

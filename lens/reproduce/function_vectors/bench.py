@@ -68,7 +68,7 @@ class Bench:
     steps: Steps
     seed: int
     start: Any = "auto"
-    memory_mb: float = 500
+    memory_mb: float | None = None
     progress: bool | None = None
     decoder: Model = field(init=False)
 

@@ -171,7 +171,7 @@ def measure(
     asked: Asked,
     *,
     start: Any = "auto",
-    memory_mb: Positive = 500,
+    memory_mb: Positive | None = None,
     quartet: Callable[[int], Quartet] | None = None,
 ) -> Reproduction:
     """Every step of every task.

@@ -23,7 +23,7 @@ class Bench:
     plan: Preset
     steps: Steps
     progress: bool | None = None
-    memory_mb: float = 500
+    memory_mb: float | None = None
 
     def kept(self, name: str, make: Callable[[], xr.Dataset]) -> xr.Dataset:
         """A step of this seed."""

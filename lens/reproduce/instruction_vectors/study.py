@@ -168,7 +168,7 @@ class Reproduction(Judged):
         return {key: results.provenance(ds)["seconds"] for key, ds in self.parts.items()}
 
 
-def measure(asked: Asked, *, memory_mb: Positive = 500) -> Reproduction:
+def measure(asked: Asked, *, memory_mb: Positive | None = None) -> Reproduction:
     """Every sequence: one that was finished is read back, one under way goes on after its last finished stage.
 
     Of the model: "organism:symbols" stands for all of its seeds, each with its own start model; a plain Hugging Face

@@ -85,7 +85,7 @@ class Reproduction(Judged):
     damage: xr.Dataset
 
 
-def measure(asked: Asked, *, start: Any = "auto", memory_mb: Positive = 500) -> Reproduction:
+def measure(asked: Asked, *, start: Any = "auto", memory_mb: Positive | None = None) -> Reproduction:
     """The grid of every encoder, each kept in a store.
 
     Data: "own", "hand", "2wmh" or a file (see `lens.injection.load_items`); own items are those whose single-hop answer

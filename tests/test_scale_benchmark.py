@@ -1,0 +1,31 @@
+"""The parts of the benchmark `scale` work: each gives its figures."""
+
+import pytest
+
+from benchmarks import scale
+from benchmarks.before import BeforeError
+
+
+def test_kfac_beside_an_earlier_build_gives_its_figures(monkeypatch):
+    from benchmarks import scale_kfac
+
+    figures = scale_kfac.run(True)
+    if "why" in figures:
+        pytest.skip(figures["why"])
+    assert set(scale.FIGURES["kfac"]) <= set(figures)
+    assert figures["kfac_peak_over_before"] > 0 and figures["kfac_time_over_before"] > 0
+    assert 0 <= figures["kfac_max_rel_diff"] < 1e-5
+    assert figures["kfac"]["now"]["kept_mb"] == figures["kfac"]["before"]["kept_mb"] > 0
+
+
+def test_kfac_without_an_earlier_build_says_why_and_keeps_its_own_figures(monkeypatch):
+    from benchmarks import scale_kfac
+
+    monkeypatch.setattr(scale_kfac, "commit_of", lambda name: (_ for _ in ()).throw(BeforeError("no line")))
+    monkeypatch.setattr(scale_kfac, "_call", lambda root, call, quick, file=None: {"peak_mb": 1.0, "seconds": 2.0})
+    assert scale_kfac.run(True) == {
+        "curvature_peak_mb": 1.0,
+        "subspace_peak_mb": 1.0,
+        "kfac_now": {"peak_mb": 1.0, "seconds": 2.0},
+        "why": "no line",
+    }

@@ -29,10 +29,10 @@ from torch import Tensor
 
 from ..errors import Error
 from ..models.identity import Unidentified, digest
+from .memory import logit_bytes
 
 if TYPE_CHECKING:
-    from .memory import logit_bytes
-from .model import Model
+    from .model import Model
 
 #: Tokens of the vocabulary that are read while they are in the processor's cache.
 _BLOCK = 2048

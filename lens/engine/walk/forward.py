@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -68,6 +69,8 @@ class Layout:
         dense: all rows cover positions 0 to length - 1, so that no base run is needed and no scattering.
         copies: only the ``query`` tokens are at hand, the first of those that begin their rows alike; which of them
             every token equals.
+        counts: how many queries each row has, where Python can read it without waiting for the device; with ``first``,
+            the number of each row's first query. None: they are counted, and waited for.
     """
 
     row: Int[Tensor, " n_tokens"]
@@ -81,16 +84,19 @@ class Layout:
     after: Sequence[tuple[Tensor, Tensor | slice, Tensor | None]] | None = None
     dense: bool = False
     copies: Int[Tensor, " n_tokens"] | None = None
+    counts: np.ndarray | None = None
+    first: Int[Tensor, " n_rows"] | None = None
 
     def __post_init__(self) -> None:
         self.q_row = self.row if self.query is None else self.row[self.query]
         self.q_position = self.position if self.query is None else self.position[self.query]
-        counts = torch.bincount(self.q_row, minlength=self.n_rows)
-        first = counts.cumsum(0) - counts
+        if self.counts is None or self.first is None:
+            counted = torch.bincount(self.q_row, minlength=self.n_rows)
+            self.counts, self.first = counted.cpu().numpy(), counted.cumsum(0) - counted
         #: slot of a query within its row, and the number of slots
-        self.slot = torch.arange(len(self.q_row), device=self.row.device) - first[self.q_row]
-        self.slots = int(counts.max()) if len(counts) else 0
-        self.uniform = bool((counts == self.slots).all())
+        self.slot = torch.arange(len(self.q_row), device=self.row.device) - self.first[self.q_row]
+        self.slots = int(self.counts.max()) if len(self.counts) else 0
+        self.uniform = bool((self.counts == self.slots).all())
         self._masks: dict[int | None, Tensor] = {}
 
     def to(self, device: torch.device) -> Layout:

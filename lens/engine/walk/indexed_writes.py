@@ -12,6 +12,32 @@ from torch import Tensor
 from .forward import Layout
 
 
+def put(a: np.ndarray, device: torch.device) -> Tensor:
+    """An array on a device; the host does not wait for a GPU to take it."""
+    made = torch.as_tensor(a)
+    return made.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else made.to(device)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Some of a walk's tokens, ascending: on its device, and where Python can read them without waiting for it."""
+
+    index: Tensor
+    host: np.ndarray
+
+    @classmethod
+    def of(cls, host: np.ndarray, device: torch.device) -> Tokens:
+        """Tokens by their numbers."""
+        return cls(put(host, device), host)
+
+    def between(self, start: int, stop: int) -> Tokens:
+        """Those from a token on, before another."""
+        return self[slice(*np.searchsorted(self.host, (start, stop)).tolist())]
+
+    def __getitem__(self, part: slice) -> Tokens:
+        return Tokens(self.index[part], self.host[part])
+
+
 @dataclass
 class IndexedWrites:
     """Indexed writes at one site of one layer, ``x[token, sub] <- keep * x[token, sub] + scale * table[entry]``, sorted
@@ -44,13 +70,13 @@ class IndexedWrites:
             added = self.table[self.entry[pick], sub[pick]] if self.by_sub else self.table[self.entry[pick]]
         return added * self.scale[pick].reshape(-1, *[1] * (added.ndim - 1)).to(added)
 
-    def put(self, x: Tensor, tokens: slice | Tensor) -> None:
+    def put(self, x: Tensor, tokens: slice | Tokens) -> None:
         """Writes in place where ``x``, which holds the tokens named (ascending), has what is written to."""
         if isinstance(tokens, slice):
             pick: slice | Tensor = slice(*np.searchsorted(self.host, (tokens.start, tokens.stop)).tolist())
             where = self.token[pick] - tokens.start
         else:
-            pick, where = _inside(self.token, tokens)
+            pick, where = self._inside(tokens.host)
         if not len(where):
             return
         index = (where,) if self.sub is None else (where, self.sub[pick])
@@ -62,25 +88,25 @@ class IndexedWrites:
         old = old * self.keep[pick].reshape(-1, *[1] * (old.ndim - 1)).to(x)
         x[index] = old if value is None else old + value.to(x.dtype)
 
-    def put_patterns(self, x: Tensor, lay: Layout, tokens: Tensor) -> None:
+    def put_patterns(self, x: Tensor, lay: Layout, tokens: slice | Tokens) -> None:
         """The same of attention patterns as they are laid out, whose queries are the tokens named."""
-        pick, where = _inside(self.token, tokens)
+        pick, where = self._inside(np.arange(tokens.start, tokens.stop) if isinstance(tokens, slice) else tokens.host)
         if not len(where):
             return
         sub: Any = self.sub  # of a pattern there are always heads and keys
         old = x[lay.q_row[where], sub[pick], lay.slot[where]]
-        key = torch.tensor([k for k in self.key or () if k < lay.length], device=x.device, dtype=torch.long)
+        key = put(np.array([k for k in self.key or () if k < lay.length], np.int64), x.device)
         value = self.values(pick)
         if value is not None:
             value = value[:, key] if self.prompt is not None else value[:, : len(key)]
         old[:, key] = old[:, key] * self.keep[pick][:, None].to(x) + (0 if value is None else value.to(x))
         x[lay.q_row[where], sub[pick], lay.slot[where]] = old
 
-
-def _inside(token: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of the sorted ``token`` are in the sorted ``at``, and where."""
-    where = torch.searchsorted(at, token)
-    inside = where < len(at)
-    inside &= at[where.clamp(max=max(len(at) - 1, 0))] == token if len(at) else False
-    pick = inside.nonzero()[:, 0]
-    return pick, where[pick]
+    def _inside(self, at: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Which of the tokens written to are in ``at`` (ascending), and where."""
+        where = np.searchsorted(at, self.host)
+        inside = where < len(at)
+        if len(at):
+            inside &= at[where.clip(max=len(at) - 1)] == self.host
+        pick = np.flatnonzero(inside)
+        return put(pick, self.token.device), put(where[pick], self.token.device)

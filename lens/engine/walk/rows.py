@@ -24,6 +24,7 @@ from ..errors import RunError
 from ..memory import ERRORS, budget, out_of_memory
 from ..stopping import Stopped, says_stop
 from .forward import Asking, Layout, attention, feed_forward
+from .indexed_writes import Tokens, put
 from .plan import WalkPlan, plan_walk
 from .runs import WalkRuns as Runs
 from .siblings import Siblings
@@ -117,16 +118,13 @@ class _Walk:
         rows = np.repeat(np.arange(len(size)), size)
         position = np.arange(n) - self.offset[rows] + plan.start[rows] if n else np.zeros(0, np.int64)
 
-        def put(a: np.ndarray) -> Tensor:
-            return torch.as_tensor(a, device=device)
-
-        self.row, self.position = put(rows), put(position)
-        self.in_base = put(np.asarray(base.starts, np.int64)[plan.prompt[rows]] + position if n else position)
-        self.prompt = put(plan.prompt)
+        self.row, self.position = put(rows, device), put(position, device)
+        self.in_base = put(np.asarray(base.starts, np.int64)[plan.prompt[rows]] + position if n else position, device)
+        self.prompt, self.begin = put(plan.prompt, device), put(self.offset[:-1], device)
         read = [self.offset[i] + np.asarray(self.reads[p]) - plan.start[i] for i, p in enumerate(plan.prompt)]
         # a row's reads before its first change are the base run's own
         keep = [r[np.asarray(self.reads[p]) >= plan.start[i]] for i, (r, p) in enumerate(zip(read, plan.prompt))]
-        self.read = put(np.concatenate(keep).astype(np.int64)) if keep else put(np.zeros(0, np.int64))
+        self.read = Tokens.of(np.concatenate(keep).astype(np.int64) if keep else np.zeros(0, np.int64), device)
         self.h = torch.empty(n, decoder.d_model, dtype=decoder.dtype, device=device)
         self.attn = torch.empty_like(self.h)
         self.rope, self.table = decoder.rope(max(base.lengths)), base.table
@@ -149,8 +147,9 @@ class _Walk:
         """Takes the rows to another device, where the next block is."""
         if self.h.device == device:
             return
-        for name in ("h", "row", "position", "in_base", "prompt", "read"):
+        for name in ("h", "row", "position", "in_base", "prompt", "begin"):
             setattr(self, name, getattr(self, name).to(device))
+        self.read = Tokens(self.read.index.to(device), self.read.host)
         self.attn, self.table = torch.empty_like(self.h), self.base.table.to(device)
         self.rope = self.base.decoder.rope(max(self.base.lengths), device)
         self.siblings.regroup(device)
@@ -177,7 +176,7 @@ class _Walk:
                     rows,
                 )
         last = layer == decoder.n_layers - 1 and not any(l >= layer for _, l in self.record)
-        want = self.read[self.read < tokens] if last else None
+        want = self.read.between(0, tokens) if last else None
         attending = 0 if "attention" in self.freeze else self._joined(layer, True)
         self._attend(layer, attending, want)
         self._copy_attention(layer, int(self.offset[attending]), tokens)
@@ -191,10 +190,10 @@ class _Walk:
         writes = self.plan.writes.get((0, "embed"), ()) if layer == 0 else ()
         if writes:
             # rows edited at the embedding start from it, then take their learned positions
-            local = torch.unique(torch.cat([w.token for w in writes]))
+            local = Tokens.of(np.unique(np.concatenate([w.host for w in writes])), self.h.device)
             embedded = self.base.embedded.to(self.h.device)
-            x = self._write(0, "embed", embedded[self.in_base[local]], local)
-            self.h[local] = self.base.decoder.place(x, self.position[local])
+            x = self._write(0, "embed", embedded[self.in_base[local.index]], local)
+            self.h[local.index] = self.base.decoder.place(x, self.position[local.index])
 
     def _chunks(self, n_rows: int, together: bool = False) -> list[tuple[int, int]]:
         """Consecutive rows whose attention fits the chunk's memory and whose tokens make one matrix product."""
@@ -219,7 +218,7 @@ class _Walk:
             first = last
         return chunks
 
-    def _attend(self, layer: int, n_rows: int, want: Tensor | None) -> None:
+    def _attend(self, layer: int, n_rows: int, want: Tokens | None) -> None:
         """Fills ``self.attn`` with the attention output of the rows that need it computed."""
         base, block = self.base, self.base.decoder.blocks[layer]
         explicit = (layer, "pattern") in self.plan.writes
@@ -229,11 +228,12 @@ class _Walk:
             first, last = chunks.pop(0)
             a, b = int(self.offset[first]), int(self.offset[last])
             query: Tensor | None = None
-            tokens: Tensor | slice = slice(a, b)
-            if want is not None:
-                some = want[(want >= a) & (want < b)]
-                if len(some) != b - a:
-                    query, tokens = some - a, some
+            tokens: Tokens | slice = slice(a, b)
+            counts, begin = np.diff(self.offset[first : last + 1]), self.begin[first:last] - a
+            if want is not None and len((some := want.between(a, b)).host) != b - a:
+                query, tokens = some.index - a, some
+                counts = np.diff(np.searchsorted(some.host, self.offset[first : last + 1]))
+                begin = torch.searchsorted(query, begin)
             length = int(self.plan.end[first:last].max())
             prompts = self.plan.prompt[first:last]
             shared = base.starts[prompts[0]] if prompts.min() == prompts.max() else None
@@ -247,7 +247,10 @@ class _Walk:
                 shared=shared,
                 after=after,
                 base=None if shared is not None or after is not None else self.table[self.prompt[first:last], :length],
+                counts=counts,
+                first=begin,
             )
+            at = tokens if isinstance(tokens, slice) else tokens.index
 
             def tap(site: str, x: Tensor) -> Tensor:
                 if site == "pattern":
@@ -257,7 +260,7 @@ class _Walk:
                 return x if site == "placed_k" else self._write(layer, site, x, tokens)
 
             try:
-                self.attn[tokens] = attention(
+                self.attn[at] = attention(
                     block, self.h[a:b], lay, self.rope, (base.k[layer], base.v[layer]), tap, explicit
                 )
             except ERRORS as error:
@@ -275,30 +278,30 @@ class _Walk:
             return
         span = slice(start, tokens)
         self.attn[span] = self.base.attn[layer][self.in_base[span]]
-        touched = [w.token[(w.token >= start) & (w.token < tokens)] for w in self.plan.writes.get((layer, "z"), ())]
-        if touched:
-            local = torch.unique(torch.cat(touched))
-            if len(local):
-                z = self._write(layer, "z", self.base.get("z", layer)[self.in_base[local]], local)
-                self.attn[local] = self.base.decoder.blocks[layer].out(z)
+        touched = [w.host[(w.host >= start) & (w.host < tokens)] for w in self.plan.writes.get((layer, "z"), ())]
+        if any(map(len, touched)):
+            local = Tokens.of(np.unique(np.concatenate(touched)), self.h.device)
+            z = self._write(layer, "z", self.base.get("z", layer)[self.in_base[local.index]], local)
+            self.attn[local.index] = self.base.decoder.blocks[layer].out(z)
         self._write(layer, "attn_out", self.attn[span], span)
 
-    def _feed(self, layer: int, tokens: int, want: Tensor | None, rows: int) -> None:
+    def _feed(self, layer: int, tokens: int, want: Tokens | None, rows: int) -> None:
         """The second half of the block, over all rows in chunks of tokens."""
         block, frozen = self.base.decoder.blocks[layer], "mlp" in self.freeze
-        n = tokens if want is None else len(want)
+        n = tokens if want is None else len(want.host)
         start, size = 0, -(-n // max(1, -(-n // self.chunk_tokens)))
         apart = (layer, "expert") in self.plan.writes
         if apart:  # what every expert adds is laid out
             size = max(1, min(size, int(self.chunk_bytes / (2 * self.h[0].nbytes * block.experts.n_experts))))
         while start < n:
             stop = min(start + size, n)
-            at = slice(start, stop) if want is None else want[start:stop]
+            of = slice(start, stop) if want is None else want[start:stop]
+            at = of if want is None else of.index
 
             def tap(site: str, x: Tensor) -> Tensor:
                 if site == "mlp_out" and frozen:
                     x = self.base.get("mlp_out", layer)[self.in_base[at]].clone()
-                return x if site == "resid_post" else self._write(layer, site, x, at)
+                return x if site == "resid_post" else self._write(layer, site, x, of)
 
             try:
                 self.h[at] = feed_forward(block, self.h[at], self.attn[at], Asking(tap, ("expert",)) if apart else tap)
@@ -317,16 +320,15 @@ class _Walk:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _write(self, layer: int, site: str, x: Tensor, tokens: slice | Tensor) -> Tensor:
+    def _write(self, layer: int, site: str, x: Tensor, tokens: slice | Tokens) -> Tensor:
         """Applies the writes at a site in place; ``x`` holds the tokens named, ascending."""
         for w in self.plan.writes.get((layer, site), ()):
             w.put(x, tokens)
         return x
 
-    def _write_patterns(self, layer: int, x: Tensor, lay: Layout, tokens: slice | Tensor) -> Tensor:
-        at = torch.arange(tokens.start, tokens.stop, device=x.device) if isinstance(tokens, slice) else tokens
+    def _write_patterns(self, layer: int, x: Tensor, lay: Layout, tokens: slice | Tokens) -> Tensor:
         for w in self.plan.writes[layer, "pattern"]:
-            w.put_patterns(x, lay, at)
+            w.put_patterns(x, lay, tokens)
         return x
 
     def _record(self, site: str, layer: int, x: Tensor, rows: int) -> None:
@@ -355,7 +357,7 @@ class _Walk:
             if position >= s
         ]
         if slots:
-            resid[torch.as_tensor(np.asarray(slots), device=self.h.device)] = self.h[self.read]
+            resid[torch.as_tensor(np.asarray(slots), device=self.h.device)] = self.h[self.read.index]
         changed = np.zeros(n_rows, bool)
         changed[self.plan.order] = True
         return EditedRuns(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .indexed_writes import put
 from .plan import WalkPlan
 from .runs import WalkRuns
 
@@ -68,18 +69,18 @@ class Siblings:
         shorter ones is padded.
         """
 
-        def put(a: np.ndarray) -> Tensor:
-            return torch.as_tensor(a, device=self.device)
+        def here(a: np.ndarray) -> Tensor:
+            return put(a, self.device)
 
-        at = put((self.offset[rows] - origin)[..., None] + np.arange(slots))
+        at = here((self.offset[rows] - origin)[..., None] + np.arange(slots))
         n, begin = self.plan.start[rows[:, 0]], np.asarray(self.base.starts)[self.plan.prompt[rows[:, 0]]]
         if len(rows) == 1:
             return at, slice(int(begin[0]), int(begin[0] + n[0])), None
         slot = np.arange(n.max())
         return (
             at,
-            put(begin[:, None] + np.minimum(slot, np.maximum(n - 1, 0)[:, None])),
-            put(slot < n[:, None]) if n.min() < n.max() else None,
+            here(begin[:, None] + np.minimum(slot, np.maximum(n - 1, 0)[:, None])),
+            here(slot < n[:, None]) if n.min() < n.max() else None,
         )
 
 

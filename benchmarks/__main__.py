@@ -1,7 +1,7 @@
 """The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`,
 `... injection`, `... vectors`, `... provenance`, `... subspace`, `... diffusion`, `... latency`, `... truth [--part
 NAME]`, `... stress [--part NAME]`, `... house [--part NAME]`, `... scale [--part NAME]`, `... models [--part NAME]
-[--only TYPE ...] [--methods NAME ...]`, or `... load`.
+[--only TYPE ...] [--methods NAME ...]`, `... gpu`, or `... load`.
 """
 
 from __future__ import annotations
@@ -156,6 +156,12 @@ def main() -> int:
         made.add_argument("--json", type=Path, metavar="FILE", help="write all timings there too")
     loading = commands.add_parser("load", help="time to load the fetched model in a fresh process")
     loading.add_argument("--repeats", type=_count, default=5, help="processes of each kind (default %(default)s)")
+    gpu = commands.add_parser(
+        "gpu", help="what a GPU computes beside the CPU and how fast; left out where there is none"
+    )
+    gpu.add_argument("--device", default="cuda", help="cuda (default), or cpu to try the parts with --quick")
+    gpu.add_argument("--quick", action="store_true", help="a tiny model: tests the benchmark, says nothing about speed")
+    gpu.add_argument("--json", type=Path, metavar="FILE", help="write the JSON line there too")
     for name, (said, parts) in PARTED.items():
         made = commands.add_parser(name, help=said)
         _options(made, parts)
@@ -177,6 +183,10 @@ def main() -> int:
         from benchmarks.load import run as run_load
 
         return run_load(arguments.repeats)
+    if arguments.command == "gpu":
+        from benchmarks.gpu import run as run_gpu
+
+        return run_gpu(device=arguments.device, quick=arguments.quick, file=arguments.json)
     if arguments.command in PARTED:
         if arguments.command == "models" and (arguments.only or arguments.methods):
             return _look(parser, arguments)

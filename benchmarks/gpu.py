@@ -1,9 +1,9 @@
 """What a GPU computes and how fast: `python -m benchmarks gpu`. The numbers beside those of the CPU, a sweep beside the
 rate of matrix products, how often a walk makes the host wait, and scoring beside the plain forward.
 
-Random models with a tokenizer of made-up words: nothing is fetched, and nothing beside torch and transformers is needed.
-Where there is no GPU it says so, and every figure is null. `--device cpu --quick` tries each part on a tiny model, which
-says nothing about speed.
+Random models with a tokenizer of made-up words: nothing is fetched, and nothing beside torch and transformers is
+needed. Where there is no GPU it says so, and every figure is null. `--device cpu --quick` tries each part on a tiny
+model, which says nothing about speed.
 """
 
 from __future__ import annotations
@@ -116,13 +116,19 @@ def model(size: Size, dtype: torch.dtype, device: torch.device, seed: int = 0) -
     return made
 
 
-def pair(size: Size) -> Any:
-    """Two prompts that differ at their second token."""
+@torch.no_grad()
+def pair(size: Size, made: Any) -> Any:
+    """Two prompts that differ at their second token; the words that the model finds likeliest and least likely after
+    the first, so that what is measured stands clear of rounding.
+    """
     import lens
 
     words = [f"w{i}" for i in range(1, size.tokens + 1)]
     other = [words[0], f"w{size.tokens + 1}", *words[2:]]
-    return lens.Pair(" ".join(words), corrupted=" ".join(other), answer=" w200", foil=" w201")
+    ids = torch.arange(1, size.tokens + 1, device=made.device)[None]
+    logits = made(input_ids=ids, use_cache=False).logits[0, -1, :WORDS]
+    answer, foil = int(logits.argmax()), int(logits.argmin())
+    return lens.Pair(" ".join(words), corrupted=" ".join(other), answer=f" w{answer}", foil=f" w{foil}")
 
 
 def difference(size: Size, dtype: torch.dtype, device: torch.device) -> float:
@@ -131,10 +137,11 @@ def difference(size: Size, dtype: torch.dtype, device: torch.device) -> float:
 
     here, gaps = model(size, dtype, torch.device("cpu")), []
     grids: dict[str, Any] = {"resid_pre": ("layer", "position"), "z": ("layer", "head")}
-    wanted = {site: lens.patch(here, pair(size), site, over, progress=False) for site, over in grids.items()}
+    prompts = pair(size, here)
+    wanted = {site: lens.patch(here, prompts, site, over, progress=False) for site, over in grids.items()}
     there = here.to(device)
     for site, over in grids.items():
-        found = lens.patch(there, pair(size), site, over, progress=False)
+        found = lens.patch(there, prompts, site, over, progress=False)
         for name in ("value", "effect"):
             if name in found:
                 exact = np.asarray(wanted[site][name], float)
@@ -235,17 +242,27 @@ def parts(device: torch.device, quick: bool) -> Iterator[tuple[str, Callable[[],
     kept: dict[str, Any] = {}
 
     def subject() -> Any:
-        return kept.setdefault("model", kept.get("model") or model(large, torch.bfloat16, device))
+        if "model" not in kept:
+            kept["model"] = model(large, torch.bfloat16, device)
+        return kept["model"]
 
     def sweep() -> Any:
         import lens
 
-        return lens.patch(subject(), pair(large), "resid_pre", ("layer", "position"), progress=False)
+        made = subject()
+        if "pair" not in kept:
+            kept["pair"] = pair(large, made)
+        return lens.patch(made, kept["pair"], "resid_pre", ("layer", "position"), progress=False)
 
     def fraction() -> dict[str, Any]:
         seconds = timed(sweep, device)
         rate, reached = matrix_rate(large.matrix, torch.bfloat16, device), large.sweep_operations / seconds
-        return {"gpu_gemm_fraction": reached / rate, "matrix_rate": rate, "sweep_rate": reached, "sweep_seconds": seconds}
+        return {
+            "gpu_gemm_fraction": reached / rate,
+            "matrix_rate": rate,
+            "sweep_rate": reached,
+            "sweep_seconds": seconds,
+        }
 
     def syncs() -> dict[str, Any]:
         subject()

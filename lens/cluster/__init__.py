@@ -3,6 +3,6 @@ the other.
 """
 
 from .errors import ClusterError
-from .ray import Ray, backend_of
+from .ray import Ray, Workers, backend_of
 
-__all__ = ["ClusterError", "Ray", "backend_of"]
+__all__ = ["ClusterError", "Ray", "Workers", "backend_of"]

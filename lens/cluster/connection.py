@@ -73,13 +73,19 @@ class Cluster:
             options = {"address": "local", "num_cpus": self.workers, "include_dashboard": False}
         self.owned, self.local = True, not address
         try:
-            ray.init(log_to_driver=False, logging_level="error", **options)
+            try:
+                ray.init(log_to_driver=False, logging_level="error", **options)
+            except Exception:
+                if address:
+                    raise
+                ray.shutdown()  # a busy machine misses the deadline that Ray has for its own start
+                ray.init(log_to_driver=False, logging_level="error", **options)
         except Exception as error:
             where = f"at RAY_ADDRESS={address!r} " if address else "on this machine "
             raise self.error(
                 f"backend='ray': Ray {where}could not be {'reached' if address else 'started'} "
-                f"({type(error).__name__}: {first_line(error)}). Try again when less else is running, or use "
-                "backend='local'."
+                f"({type(error).__name__}: {first_line(error)}{_cause(error)}). "
+                "Try again when less else is running, or use backend='local'."
             ) from error
 
     def place(self) -> list[dict[str, Any]]:
@@ -191,6 +197,11 @@ def resources(has: Mapping[str, float]) -> str:
     """What a machine or a cluster has, in words: cores, GPUs and GiB of memory."""
     memory = f"{has.get('memory', 0) / 2**30:.1f} GiB of memory"
     return f"{_count(has.get('CPU', 0), 'CPU')}, {_count(has.get('GPU', 0), 'GPU')} and {memory}"
+
+
+def _cause(error: BaseException) -> str:
+    """What an error says of the one that it comes from: Ray hides there that a token is missing."""
+    return "" if error.__cause__ is None else f"; {first_line(error.__cause__)}"
 
 
 def first_line(error: BaseException) -> str:

@@ -22,6 +22,7 @@ from .weights import SharedWeights
 from .worker import Worker
 
 BACKENDS = ("local", "ray")
+Workers = Annotated[int, Whole(1, 10**4)]
 
 
 class Ray:
@@ -40,7 +41,7 @@ class Ray:
     ...     trace = lens.patch(model, pairs, store="trace.zarr", backend=ray)
     """
 
-    def __init__(self, workers: Annotated[int, Whole(1, 10**4)] = 2, *, threads: Annotated[int, Whole(1, 10**4)] = 1):
+    def __init__(self, workers: Workers = 2, *, threads: Workers = 1):
         self.workers, self.threads = workers, threads
         self.kept: str | None = None
         self.pool: Pool | None = None
@@ -113,7 +114,7 @@ class Ray:
 
 
 @door(ClusterError)
-def backend_of(backend: Any, workers: Annotated[int, Whole(1, 10**4)] = 2, store: Any = None) -> Backend | None:
+def backend_of(backend: Any, workers: Workers = 2, store: Any = None) -> Backend | None:
     """What `backend=` and `workers=` of a method mean: None for this process.
 
     Args: store: where the results are kept, for messages.

@@ -15,6 +15,7 @@ import xarray as xr
 from torch import Tensor
 
 from ..arguments import Draws, HFModel, Layers, Seed, array, different_numbers, door, unfit
+from ..cluster import Workers, backend_of
 from ..engine.edits import Edit
 from ..engine.model import Model
 from ..engine.pieces import Cell
@@ -23,6 +24,7 @@ from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..engine.sweep import Sweep, Values, alone
+from ..engine.sweep_parts import Backend
 from ..readout.answers import ANSWER, SCORES
 from ..results import dataset as results
 from ..results.record import record_of
@@ -49,6 +51,8 @@ def recover(
     randoms: Draws = 5,
     seed: Seed = 0,
     progress: Callable[[int, int], None] | None = None,
+    backend: Any = "local",
+    workers: Workers = 2,
 ) -> xr.Dataset:
     """Accuracy of a fine-tuned model with an old vector put in, a new one taken out, and random vectors of the same
     lengths, at every layer and strength.
@@ -60,6 +64,7 @@ def recover(
             output at the last prompt token, as published.
         layers: which; None for all. strengths: factors. randoms: random vectors for each condition; they follow from
             `seed` and the probe's name, so that every task has directions of its own.
+        backend, workers: as ``lens.patch``.
 
     Returns: a result over ``condition, layer, strength, prompt`` with ``correct`` (whole answer, greedy) and ``base
         [prompt]`` without any vector. Conditions: "old", "new" (taken away), "random" (in the old one's place), "random
@@ -104,7 +109,8 @@ def recover(
     with evaluating(plain):
         base = accuracy(plain, probe)
         view = Model.of(plain)
-        right = _right(view, probe, (len(vectors), len(layers), len(strengths)), edit_of, progress)
+        where = backend_of(backend, workers)
+        right = _right(view, probe, (len(vectors), len(layers), len(strengths)), edit_of, progress, where)
     ds = xr.Dataset(
         {
             "correct": (_DIMS, right),
@@ -158,7 +164,9 @@ class _Answered:
     answer_ids: tuple[int, ...]
 
 
-def _right(model: Model, probe: Probe, shape: tuple[int, int, int], edit_of, progress) -> np.ndarray:
+def _right(
+    model: Model, probe: Probe, shape: tuple[int, int, int], edit_of, progress, backend: Backend | None
+) -> np.ndarray:
     """Whether greedy decoding gives each prompt's whole answer under every edit: ``[condition, layer, strength,
     prompt]``.
     """
@@ -187,7 +195,9 @@ def _right(model: Model, probe: Probe, shape: tuple[int, int, int], edit_of, pro
         ANSWER,
         label="recovery",
     )
-    values = grid.values(on_part=None if progress is None else told, layer_groups=layers, progress=False)
+    values = grid.values(
+        on_part=None if progress is None else told, layer_groups=layers, progress=False, backend=backend
+    )
     return values.value[..., list(SCORES).index("exact")].transpose(2, 1, 3, 0) == 1
 
 

@@ -13,6 +13,7 @@ import xarray as xr
 from torch import Tensor
 
 from ..arguments import HFModel, Layers, Name, Positive, Seed, Token, door
+from ..cluster import Workers, backend_of
 from ..engine.edits import Edit
 from ..engine.metrics import METRICS, sequence_logprob
 from ..engine.model import Model
@@ -48,6 +49,8 @@ def from_explicit(
     memory_mb: Positive | None = None,
     progress: bool | None = None,
     stop: Callable[[], bool] | None = None,
+    backend: Any = "local",
+    workers: Workers = 2,
 ) -> xr.Dataset:
     """What the multi-hop prompt gains when one activation at its last token is that of the explicit prompt.
 
@@ -59,6 +62,7 @@ def from_explicit(
         site: ``attn_out``, ``mlp_out``, ``resid_pre``, ``resid_post`` (per layer) or ``z`` (per layer and head).
         layers: which; None for all that have the site. ``control``: False leaves it out, which halves the time.
         stop: asked between layers; True ends with a partial result (NaN where nothing was computed).
+        backend, workers: as ``lens.patch``.
 
     Returns: over (item, layer[, head]), in nats: ``effect`` and ``effect_other`` (value - unedited multi-hop prompt),
         ``value`` and ``value_other``; over (item,): ``multi_logprob`` and ``single_logprob`` of the unedited prompts.
@@ -77,7 +81,7 @@ def from_explicit(
     keep = (site,) if site in ("z", "mlp_out") else ()
     heads = list(range(decoder.n_heads)) if PATCHED[site] else [None]
     sources: dict[int, list[Tensor]] = {}
-    single = np.full(len(items), np.nan)
+    answered_alone: dict[int, float] = {}
 
     @torch.no_grad()
     def make_runs(batch: Sequence[int], tails: Sequence[Tensor]) -> tuple[Runs, Runs]:
@@ -106,7 +110,7 @@ def from_explicit(
                 - 1
                 + torch.arange(len(encoded[i].answer_ids), device=decoder.device)
             )
-            single[i] = sequence_logprob(decoder, source.final[at][None], encoded[i].answer_ids).item()
+            answered_alone[i] = sequence_logprob(decoder, source.final[at][None], encoded[i].answer_ids).item()
         # the sweep reads its source where the base is read; prompts of other lengths stay outside of it
         return base, base
 
@@ -143,8 +147,10 @@ def from_explicit(
         METRICS["logprob"],
         label=f"explicit {site}",
         bytes_of=size,
+        beside=answered_alone.__getitem__,
     )
-    values = sweep.values(memory_mb=memory_mb, progress=progress, stop=stop)
+    values = sweep.values(memory_mb=memory_mb, progress=progress, stop=stop, backend=backend_of(backend, workers))
+    single = np.array([values.beside.get(i, np.nan) for i in range(len(items))])
     dims = ("item", "layer", "head") if PATCHED[site] else ("item", "layer")
     drop = (lambda x: x) if PATCHED[site] else (lambda x: x[:, :, 0])
     variables: dict[str, Any] = {}

@@ -16,6 +16,7 @@ import torch
 import xarray as xr
 
 from ..arguments import Count, FilePath, Heads, HFModel, Layers, Name, Positive, Seed, Token, different_numbers, door
+from ..cluster import Workers, backend_of
 from ..engine.edits import Edit
 from ..engine.memory import memory_of
 from ..engine.model import Model
@@ -69,6 +70,8 @@ def sweep(
     stop: Callable[[], bool] | None = None,
     on_part: Callable[[xr.Dataset], None] | None = None,
     store: FilePath | None = None,
+    backend: Any = "local",
+    workers: Workers = 2,
 ) -> xr.Dataset:
     """Injects every item's memory at every layer and strength, and every control there too.
 
@@ -89,6 +92,7 @@ def sweep(
         stop: asked between layers; True ends the sweep with a partial result. on_part: called with the result so far as
             layers finish, from the last to the first.
         store: a path that ends in .zarr; written as the sweep goes and taken up again where it was cut.
+        backend, workers: as ``lens.patch``.
 
     Returns:
         A result over ``item, layer, strength, condition`` with the `SCORES` of every edited run, ``multi_*`` and
@@ -218,6 +222,7 @@ def sweep(
         progress=progress,
         stop=stop,
         on_part=on_part,
+        backend=backend_of(backend, workers, store),
     )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
-from ..arguments import Count, Draws, Experts, FilePath, Heads, HFModel, Layers, Positions, Positive, Whole, door
-from ..cluster import backend_of
+from ..arguments import Count, Draws, Experts, FilePath, Heads, HFModel, Layers, Positions, Positive, door
+from ..cluster import Workers, backend_of
 from ..engine.errors import UnsupportedModel
 from ..engine.metrics import Metric, resolve
 from ..engine.metrics import identity as metric_identity
@@ -58,7 +58,7 @@ def patch(
     store: FilePath | None = None,
     share: tuple[int, int] | None = None,
     backend: Any = "local",
-    workers: Annotated[int, Whole(1, 10**4)] = 2,
+    workers: Workers = 2,
 ) -> xr.Dataset:
     """Patches every cell of a grid from one run of a pair into the other and measures what that changes.
 

@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 
 from ..arguments import Count, Draws, HFModel, Layers, Name, Positions, Positive, Seed, door
+from ..cluster import Workers, backend_of
 from ..engine.metrics import Metric, resolve
 from ..engine.metrics import identity as metric_identity
 from ..engine.model import Model
@@ -41,6 +42,8 @@ def causal_trace(
     memory_mb: Positive | None = None,
     progress: bool | None = None,
     stop: Callable[[], bool] | None = None,
+    backend: Any = "local",
+    workers: Workers = 2,
 ) -> xr.Dataset:
     """Restores clean states, one (layer, position) at a time, in runs whose subject embeddings are drowned in noise.
 
@@ -51,6 +54,7 @@ def causal_trace(
         noise: standard deviation of the Gaussian noise, in standard deviations of the token embedding matrix.
         samples: noise draws per prompt; value and effect are means over them, ``value_sd`` their standard deviation.
         metric: ``prob`` of the answer, as in the paper, or any other.
+        backend, workers: as ``lens.patch``.
 
     Returns: as ``lens.patch`` (denoising; ``corrupted`` is the noised run), with ``value_sd`` and ``corrupted_sd``.
 
@@ -106,7 +110,7 @@ def causal_trace(
         keep=keep,
         clean_is_base=False,
     )
-    values = sweep.values(memory_mb=memory_mb, progress=progress, stop=stop)
+    values = sweep.values(memory_mb=memory_mb, progress=progress, stop=stop, backend=backend_of(backend, workers))
 
     def split(a):
         return a.reshape(len(encoded), samples, *a.shape[1:])

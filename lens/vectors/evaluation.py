@@ -28,6 +28,7 @@ from ..arguments import (
     door,
     shown,
 )
+from ..cluster import Workers, backend_of
 from ..engine.edits import Edit
 from ..engine.model import Model
 from ..engine.pieces import Cell, run_bytes
@@ -99,6 +100,8 @@ def evaluate(
     stop: Callable[[], bool] | None = None,
     on_part: Callable[[xr.Dataset], None] | None = None,
     store: FilePath | None = None,
+    backend: Any = "local",
+    workers: Workers = 2,
 ) -> results.Result:
     """How well a model does a task with each vector added to the residual stream after each layer, and without any.
 
@@ -117,6 +120,7 @@ def evaluate(
         memory_mb: extra memory to stay under; None: by the device, 500 on a CPU.
         stop: asked between layers; True ends with a partial result. on_part: called with the result so far.
         store: a path that ends in .zarr; written as it goes and taken up again where it was cut.
+        backend, workers: as ``lens.patch``.
 
     Returns:
         A result over ``item, condition, vector, layer, strength``: ``correct`` (greedy decoding would give the whole
@@ -232,6 +236,7 @@ def evaluate(
         progress=progress,
         stop=stop,
         on_part=on_part,
+        backend=backend_of(backend, workers, store),
     )
 
 

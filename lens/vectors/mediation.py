@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..arguments import Draws, FilePath, HFModel, Positive, Seed, Size, Token, door
+from ..cluster import Workers, backend_of
 from ..engine.edits import Edit
 from ..engine.metrics import Metric
 from ..engine.model import Model
@@ -106,6 +107,8 @@ def head_effects(
     stop: Callable[[], bool] | None = None,
     on_part: Callable[[xr.Dataset], None] | None = None,
     store: FilePath | None = None,
+    backend: Any = "local",
+    workers: Workers = 2,
 ) -> xr.Dataset:
     """The indirect effect of every head of every layer on the answer to prompts with shuffled labels.
 
@@ -124,6 +127,7 @@ def head_effects(
             result. on_part:
             called with the result so far.
         store: a path that ends in .zarr; written as the sweep goes and taken up again where it was cut (exact only).
+        backend, workers: as ``lens.patch`` (exact only).
 
     Returns: a result over `prompt, layer, head`: ``effect`` = edited - unedited, ``edited``; by prompt ``base``
         (unedited) and labels. NaN in a hybrid's layers without attention heads, which the record names
@@ -144,6 +148,11 @@ def head_effects(
         raise VectorError(
             f"store={str(store)!r}: method={method!r} takes little longer than reading it back; leave `store` out, or"
             " use method='exact'."
+        )
+    if backend != "local" and method != "exact":
+        raise VectorError(
+            f"backend={backend!r}: method={method!r} is one pass over the model, here; leave `backend` out, or use"
+            " method='exact'."
         )
     decoder = Model.of(model)
     decoder.attention_parts()
@@ -241,6 +250,7 @@ def head_effects(
         progress=progress,
         stop=stop,
         on_part=on_part,
+        backend=backend_of(backend, workers, store),
     )
 
 

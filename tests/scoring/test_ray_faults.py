@@ -112,7 +112,7 @@ def test_ray_that_is_absent_unreachable_or_does_not_start(ray, monkeypatch):
     monkeypatch.setattr(ray, "init", broken)
     with pytest.raises(ScoringError, match="could not be started .*timed out during startup.*backend='local'"):
         run()
-    assert ray.log == [("shutdown",)]
+    assert ray.log == [("shutdown",)] * 2  # it is tried twice
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ScoringError, match="pip install 'mnemoscope\\[ray\\]'"):

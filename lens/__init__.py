@@ -26,6 +26,8 @@ _PUBLIC = {
     "Edit": ("engine.edits", "Edit"),
     "EditError": ("engine.edits", "EditError"),
     "edited": ("engine.edited", "edited"),
+    "adapter": ("engine.adapters", "adapter"),
+    "AdapterError": ("engine.adapters", "AdapterError"),
     "restore": ("engine.changes", "restore"),
     "ChangeError": ("engine.change_registry", "ChangeError"),
     "Runs": ("engine.runs", "Runs"),
@@ -85,6 +87,7 @@ __all__ = ["__version__", *_PUBLIC]
 if TYPE_CHECKING:
     __version__: str
 
+    from .engine.adapters import AdapterError, adapter
     from .engine.change_registry import ChangeError
     from .engine.changes import restore
     from .engine.edited import edited

@@ -114,8 +114,8 @@ def load(
             `lens.models.checkpoints` lists those in the cache.
         adapter: the folder or hub name of a peft adapter, or a list of them. One is merged into the weights, and the
             record tells by how much logits differ from those with the adapter beside the weights. Several, one with
-            `merge=False`, and any on quantised or offloaded weights stay beside them, the first in force;
-            `lens.adapter` switches them.
+            `merge=False`, and any on quantised weights stay beside them, the first in force; `lens.adapter` switches
+            them. On offloaded weights they are refused.
         merge: False: keep the adapter beside the weights.
         attn_implementation: "eager", "sdpa", ...: None is eager, as a bridge's is.
         tp_plan: refused: tensor parallelism is not served.

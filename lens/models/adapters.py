@@ -40,6 +40,8 @@ _REFUSED = {
     "POLY": "asks for the number of a task with every text",
     "LILY": "weighs its parts by a mean over all tokens of a call, so that a token's output depends on its batch",
 }
+#: Ways to begin an adapter that move part of the base weights into it: without it the base is another model.
+CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 #: Largest difference of logits between the merged model and the one with its adapter beside it that is rounding, as a
 #: share of the largest logit.
 _MERGED = {torch.float64: 1e-4, torch.float32: 1e-3}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import weakref
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from lens.arguments import door
 from lens.cache import LoadError
 
+from .foreign import plain_name
 from .fused import Fused, fused_layers
 from .known import FORM, Known, Look, Whole, digests, joined, read
 from .quantised import applied, is_codes, is_unsettled, stored
@@ -57,6 +59,9 @@ def weight_hash(model: nn.Module, *, anew: bool = False) -> str:
     writes them anew (bitsandbytes' 4 bits on a processor, compressed-tensors) the hash is that of what is applied then,
     before and after; the model is not touched.
 
+    Of a model with peft's adapters in its layers the hash is also taken of those that are in force, their scales, and
+    those that are merged in place: it follows a switch.
+
     Raises LoadError: a parameter that has no values (on the meta device), or that is not strided.
     """
     core = getattr(model, "original_model", model)
@@ -67,15 +72,43 @@ def hash_in(core: nn.Module, parameters: Parameters, anew: bool = False) -> str:
     """`weight_hash` of a model whose parameters have just been listed."""
     known, (names, values, quantised) = Known.of(core), _tensors(core, parameters)
     if quantised and is_unsettled(core):
-        return joined(f"{name} {digests([(name, value)])[0]}\n" for name, value in applied(core))
+        return _switched(core, joined(f"{name} {digests([(name, value)])[0]}\n" for name, value in applied(core)))
     now = Look(values, known.whole)
     whole = known.whole
     if anew or whole is None or not whole.same(names, now, known.lost):
         plain = plain_parameters(core)
         hashed = list(zip(names, values)) if plain is None else stored(core, plain) if quantised else plain
         whole = known.learn(names, now, hashed, anew)
-    _hashed[whole.hash] = core
-    return whole.hash
+    found = _switched(core, whole.hash)
+    _hashed[found] = core
+    return found
+
+
+def _switched(core: nn.Module, weights: str) -> str:
+    """The hash of a model with adapters in its layers: with those that are in force it is another model than without,
+    although it holds the same weights. Of any other model `weights` itself.
+    """
+    if "peft" not in sys.modules:
+        return weights
+    lines = []
+    for name, module in zip(*_adapted(core)):
+        own = module.__dict__
+        active = [own["_active_adapter"]] if isinstance(own["_active_adapter"], str) else own["_active_adapter"] or []
+        scaling = getattr(module, "scaling", None)
+        scales = [scaling.get(one) for one in active] if isinstance(scaling, dict) else []
+        merged = getattr(module, "merged_adapters", ())
+        lines.append(f"{name} {[] if own.get('_disable_adapters') else list(active)} {scales} {list(merged)}\n")
+    if not lines:
+        return weights
+    return FORM + hashlib.sha256("".join([f"{weights}\n", *sorted(lines)]).encode()).hexdigest()
+
+
+def _adapted(core: nn.Module) -> tuple[list[str], list[nn.Module]]:
+    """The layers in which adapters are switched, by their plain names."""
+    if not any("_active_adapter" in module.__dict__ for module in Tree.kept(core).modules):
+        return [], []
+    modules = [(name, module) for name, module in core.named_modules() if "_active_adapter" in module.__dict__]
+    return [plain_name(name) for name, _ in modules], [module for _, module in modules]
 
 
 def _tensors(core: nn.Module, parameters: Parameters) -> tuple[list[str], list[Tensor], bool]:

@@ -127,8 +127,9 @@ def unreachable(model: Named, error: BaseException, known: str, argument: str = 
             f"{argument}={name!r}: the hub has no model of that name, or it is private. Check its spelling; for a"
             f" private one log in with `hf auth login` (or set HF_TOKEN). {known}"
         )
+    what = "model " if argument == "name" else f"{argument}="
     return LoadError(
-        f"model {str(model)!r} cannot be loaded: {said}\n{name!r} was taken for a hub name, because it is no folder and"
+        f"{what}{str(model)!r} cannot be loaded: {said}\n{name!r} was taken for a hub name, because it is no folder and"
         f" none of the built-in models. {known}"
     )
 

@@ -167,8 +167,7 @@ def _made(
     if not quantised and checked.plan.spread is None:
         hf = hf.to(checked.plan.place)
     _require_values(str(model), hf)
-    if not quantised:
-        require_finite(str(model), hf)
+    require_finite(str(model), hf)
     if ours and model.folder is not None:
         hf = put_on(hf, model.folder, model.name)
     return _handed_out(request, checked, listed, hf, tokenizer, method or _method(checked), quantised)
@@ -188,9 +187,16 @@ def _handed_out(
     spread = len(set(map(str, (getattr(hf, "hf_device_map", None) or {}).values()))) > 1 or offloaded(hf)
     beside = False
     if listed:
+        if offloaded(hf):
+            raise LoadError(
+                f"adapter={str(listed[0].source)!r}: model {str(model)!r} has weights on disk or in memory that it"
+                " does not compute in (device_map), where peft cannot put an adapter on them. Merge it where the model"
+                " fits: load it there with device='cpu' and dtype='auto', save_pretrained the model, and load that"
+                " folder with the device_map."
+            )
         hf.eval().requires_grad_(False)
         switch = named_adapters.put_on_all(hf, listed, model)
-        beside = len(listed) > 1 or not request.merge or quantised or offloaded(hf)
+        beside = len(listed) > 1 or not request.merge or quantised
         hf = named_adapters.kept(switch) if beside else named_adapters.merged(switch, listed[0], model)
     hf.eval().requires_grad_(False)
     if quantised:

@@ -22,14 +22,16 @@ __all__ = ["Named", "folder_for", "named"]
 _WAYS = "give 'smollm2', 'organism:<name>', a folder or a hub name"
 
 
-def folder_for(name: FilePath) -> Path | None:
-    """The folder that a name stands for, or None for a hub name.
+def folder_for(name: FilePath, argument: str = "name") -> Path | None:
+    """The folder that a name stands for, or None for a hub name. `argument`: what an error calls it.
 
     Raises: LoadError: no name, a file, a path where nothing is, a model that is not fetched or does not ship.
     """
-    name = str(PathLike().of(name, "name", LoadError, _WAYS))
+    name = str(PathLike().of(name, argument, LoadError, _WAYS))
     if not name.strip():
-        raise LoadError(f"name={name!r} is not a model; expected 'smollm2', 'organism:<name>', a folder or a hub name")
+        raise LoadError(
+            f"{argument}={name!r} is not a model; expected 'smollm2', 'organism:<name>', a folder or a hub name"
+        )
     if name in SOURCES:
         return fetched(name)
     if name.startswith(ORGANISM):
@@ -39,9 +41,11 @@ def folder_for(name: FilePath) -> Path | None:
     if os.path.isdir(path):
         return path
     if os.path.exists(path):
-        raise LoadError(f"name={name!r} is a file; expected the folder that holds config.json and model.safetensors")
+        raise LoadError(
+            f"{argument}={name!r} is a file; expected the folder that holds config.json and model.safetensors"
+        )
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
-        raise LoadError(f"name={name!r} looks like a folder, but none is there (looked at {path.absolute()})")
+        raise LoadError(f"{argument}={name!r} looks like a folder, but none is there (looked at {path.absolute()})")
     return None
 
 
@@ -75,7 +79,7 @@ def named(name: FilePath, revision: str | None = None, argument: str = "name") -
     Raises: LoadError: as `folder_for`; two revisions; a revision of what has none: a folder, a fetched model, an
         organism.
     """
-    text, short = os.fspath(name), None
+    text, short = os.fspath(PathLike().of(name, argument, LoadError, _WAYS)), None
     if "@" in text and not os.path.exists(expanded(text)) and not text.startswith((".", "/", "~", ORGANISM)):
         text, _, short = text.rpartition("@")
         if not text or not short:
@@ -84,7 +88,7 @@ def named(name: FilePath, revision: str | None = None, argument: str = "name") -
             raise LoadError(
                 f"revision={revision!r} and {argument}={os.fspath(name)!r} ask for two revisions; give one of them"
             )
-    folder = folder_for(text)
+    folder = folder_for(text, argument)
     asked = short if revision is None else revision
     if asked is not None and folder is not None:
         raise LoadError(

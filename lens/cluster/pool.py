@@ -151,6 +151,14 @@ class Pool:
         self.given = self.arguments(self.ray)
 
     @interruptible
+    def each(self, method: str, *args: Any) -> list[Any]:
+        """What every actor answers, in the order of their numbers; made where they are not there. For looking at."""
+        for seat in self.seats:
+            if seat.actor is None:
+                self._seat(seat)
+        return list(self.ray.get([getattr(s.actor, method).remote(*args) for s in self.seats], timeout=START))
+
+    @interruptible
     def run(self, tasks: Tasks, stop: Callable[[], bool] | None) -> Iterator[tuple[Task | None, Any, int]]:
         """Every task with what it gave and the worker's number, once, as they end; `(None, None, -1)` at the end where
         it was stopped. Actors that are there from an earlier run go on.

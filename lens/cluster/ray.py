@@ -72,7 +72,7 @@ class Ray:
         """See `lens.engine.sweep_parts.Backend`."""
         if not any(map(plan.todo, plan.batches)):
             return
-        with self._with(sweep.model) as pool:
+        with self.pool_with(sweep.model) as pool:
             content = [pool.ray.put(packed(sweep, sweep.model))]
             tasks = SweepTasks(plan, uuid.uuid4().hex, content)
             for task, given, worker in pool.run(tasks, stop):
@@ -84,8 +84,8 @@ class Ray:
                 yield from tasks.ended(task, value, worker)
 
     @contextlib.contextmanager
-    def _with(self, model: Model) -> Iterator[Pool]:
-        """A pool whose workers have the model."""
+    def pool_with(self, model: Model) -> Iterator[Pool]:
+        """A pool whose workers are given the model; each maps it with its first task."""
         now = (model.hf, weight_hash(model.hf, anew=True), identity(model.given).digest)
         try:
             if self._model is None or self._model[0] is not now[0] or self._model[1:] != now[1:] or now[2] is None:

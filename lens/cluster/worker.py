@@ -50,6 +50,12 @@ class Worker(Process):
             self.view = Model.of(given)
         return self.view
 
+    def warm(self) -> int:
+        """Maps the model and runs it once; the id of the process."""
+        view = self.model()
+        view.record([torch.arange(1, 9) % view.d_vocab])
+        return self.process()
+
     def begin(self, key: str, content: Any, batch: list[int], memory_mb: float, spans: Any, may_fail: bool) -> Any:
         """Makes a batch's unedited runs.
 

@@ -295,9 +295,9 @@ def test_random_vectors_are_drawn_for_each_task_and_seed_and_their_mean_is_one_r
     model, probe, old, new, _ = recovery
     drawn, walked = {}, module._right
 
-    def watched(view, of, shape, edit_of, progress):
+    def watched(view, of, shape, edit_of, *more):
         drawn[key] = {c: edit_of((c, 0, 0), 1).value.cpu() for c in range(2, 12)}
-        return walked(view, of, shape, edit_of, progress)
+        return walked(view, of, shape, edit_of, *more)
 
     monkeypatch.setattr(module, "_right", watched)
     found = {}

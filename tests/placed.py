@@ -2,8 +2,12 @@
 `simulated_devices`.
 """
 
+import argparse
 import contextlib
 import copy
+import json
+import sys
+import warnings
 
 from tests.models import speaking
 
@@ -53,3 +57,84 @@ def reads():
         yield counts
     finally:
         OffloadedWeightsLoader.__getitem__ = plain
+
+
+def late(model):
+    """Parts for a second device: all blocks but the first, the final norm, and the head unless it is tied."""
+    parts, body = parts_of(model), f"{model.base_model_prefix}."
+    late = {n for n in parts if n.rsplit(".", 1)[-1].isdigit() and not n.endswith(".0")}
+    late |= {n for n in parts if "norm" in n or n.endswith("ln_f")}
+    return late if model.config.tie_word_embeddings else late | {n for n in parts if not n.startswith(body)}
+
+
+def judged_parts(row, columns, place, path=None):
+    """What the benchmark's judge says of each part of some methods, on a model that ``place`` has spread: against plain
+    hooks on another copy, that is in one place.
+
+    Args: path: "layers" or "hooks": leaves the faster ones out.
+    """
+    from benchmarks._models_cells import Case, judged, word_tokenizer
+    from benchmarks._models_table import COLUMNS
+    from benchmarks._models_zoo import ROWS
+    from lens.engine.errors import UnsupportedModel
+    from lens.engine.model import Model
+
+    case = Case(ROWS[row][0])
+    case.model = place(ROWS[row][0].build(seed=0))
+    case.model.tokenizer = word_tokenizer()
+    if path is not None:
+        view = Model.of(case.model)
+        view._without_walk("left out")
+        if path == "hooks":
+            view._layered = UnsupportedModel("left out")
+    said = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for column in columns:
+            for part in COLUMNS[column].parts(case):
+                one = judged([case], part)
+                said.append({"part": f"{column}: {part.name}", "said": one.said, "why": one.why, "path": one.path})
+    return said
+
+
+def main():
+    """Judges methods over two made-up devices, and prints what was said, and the transfers of one sweep."""
+    from tests.simulated_devices import Simulated, spread, transfers
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("row")
+    parser.add_argument("columns")
+    parser.add_argument("--path")
+    asked = parser.parse_args()
+    with Simulated():
+
+        def place(model):
+            second = late(model)
+            return spread(model, second.__contains__)
+
+        said = judged_parts(asked.row, asked.columns.split(","), place, asked.path)
+        moved = _moves(place, transfers) if asked.path is None else None
+    json.dump({"said": said, "moved": moved}, sys.stdout)
+
+
+def _moves(place, transfers):
+    """From where to where, and bytes, of each transfer of activations between devices in one walk."""
+    import torch
+
+    from lens.engine.edits import Edit
+    from lens.engine.model import Model
+    from lens.engine.sites import Site
+    from tests.models import tiny
+
+    model = Model.of(place(tiny("llama")))
+    base, other = model.record_pair([torch.arange(3, 12)], [torch.arange(4, 13)])
+    rows = [
+        (0, (Edit(Site("resid_pre", layer, position=p), "replace", other[0]),)) for layer in range(3) for p in range(9)
+    ]
+    transfers.clear()
+    model.run(base, rows, [[8]])
+    return [(str(a), str(b), n) for a, b, n in transfers if "cpu" not in (a.type, b.type)]
+
+
+if __name__ == "__main__":
+    main()

@@ -21,6 +21,7 @@ from ..engine.linear import inputs_of, linears
 from ..engine.memory import budget
 from ..engine.sessions import of_one_model
 from ..engine.stopping import Stopped, says_stop
+from ..models.placement import device_of
 from ..progress import hidden
 from ..results import dataset as results
 from ..results.record import plain as as_json
@@ -217,7 +218,7 @@ def activation_ratio(
                 if lengths is not None:
                     lengths.forget()
                 with inputs_of(hf, chosen, sink):
-                    hf.base_model(input_ids=torch.from_numpy(text).to(hf.device), use_cache=False)
+                    hf.base_model(input_ids=torch.from_numpy(text).to(device_of(hf)), use_cache=False)
                 means.append(here)
                 bar.update()
             of[kind] = np.concatenate(means)

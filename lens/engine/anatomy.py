@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import ModelLike, unfit
+from ..models.placement import device_of
 from ..models.state import State
 from .effective import shape
 from .ends import Ends
@@ -40,6 +41,7 @@ class Anatomy:
     Attributes:
         layers: the block modules as the model calls them. body: the library's base model.
         carriers: the modules around the layers that are really called and take tokens, from the outermost inwards.
+        devices: where each layer computes.
         n_layers, n_heads, n_kv_heads, d_head, d_model, d_vocab: sizes; heads are 0 where attention was not found.
     """
 
@@ -84,6 +86,7 @@ class Anatomy:
         else:
             self.embedding, self.head = self.hf.get_input_embeddings(), self.hf.get_output_embeddings()
         self.n_layers, self.d_vocab = len(self.layers), self.config.vocab_size
+        self.devices = [device_of(layer) for layer in self.layers]
         self.points: dict[nn.Module, nn.Module] = {}
         self._places: dict[tuple[str, int], Place] = {}
         #: layers whose heads' outputs are multiplied by a gate before the output projection reads them
@@ -126,8 +129,8 @@ class Anatomy:
     @property
     def device(self) -> torch.device:
         """Where the embedding is, and so the runs."""
-        device: torch.device = self.embedding.weight.device
-        return device
+        weight: Tensor = self.embedding.weight
+        return device_of(self.embedding) if weight.is_meta else weight.device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -250,7 +253,7 @@ class Anatomy:
                     lambda: self.attach(
                         "attn_out",
                         layer,
-                        lambda x: x + push * x.abs().amax() * torch.linspace(-1, 1, x.shape[-1]).to(x),
+                        lambda x: x + push.to(x) * x.abs().amax() * torch.linspace(-1, 1, x.shape[-1]).to(x),
                     )
                 )
                 self.forward(self.probe_ids())

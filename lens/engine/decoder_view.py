@@ -20,6 +20,7 @@ from .effective import table
 from .ending import Ending
 from .errors import UnsupportedModel
 from .parts import ModuleBlock, Tail, parts_of
+from .placed import PlacedNorm, placed, placed_norm
 from .sites import HEADED, SiteError
 from .walk.decoder import Decoder
 
@@ -72,7 +73,8 @@ class DecoderView:
 
     def _take(self, decoder: Decoder) -> None:
         self.walked = decoder
-        self.config, self.model_type, self.blocks = decoder.config, decoder.model_type, decoder.blocks
+        self.config, self.model_type = decoder.config, decoder.model_type
+        self.blocks = placed(decoder.blocks, [block.layer for block in decoder.blocks], decoder.device)
         for name in (
             "n_layers",
             "n_heads",
@@ -89,7 +91,7 @@ class DecoderView:
         """Goes on without the written-out blocks, for as long as the model's structure is what it is."""
         self.walked, self.why = None, reason
         a, own = self.anatomy, self.own
-        self.blocks, self.config, self.model_type = own.blocks, a.config, a.model_type
+        self.blocks, self.config, self.model_type = placed(own.blocks, a.layers, a.device), a.config, a.model_type
         self.n_layers, self.n_heads, self.n_kv_heads, self.d_head = a.n_layers, a.n_heads, a.n_kv_heads, a.d_head
         self.d_model, self.d_vocab = a.d_model, a.d_vocab
         self.d_mlp = max((a.neurons(l) for l in range(a.n_layers) if a.has("neuron", l)), default=0)
@@ -136,8 +138,7 @@ class DecoderView:
     @property
     def device(self) -> torch.device:
         """Where the token embedding lies."""
-        device: torch.device = self.embedding.weight.device
-        return device
+        return (self.walked or self.anatomy).device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -157,10 +158,10 @@ class DecoderView:
         Raises: SiteError: none was found.
         """
         if self.walked is not None:
-            return self.walked.norm
+            return placed_norm(self.walked.norm, self.device)
         if self.own.tail.why is not None:
             raise SiteError(self.own.tail.why)
-        return self.own.tail.norm
+        return placed_norm(self.own.tail.norm, self.device)
 
     @property
     def causal(self) -> bool:
@@ -243,7 +244,7 @@ class DecoderView:
 
     def embeddings(self) -> Float[Tensor, "tokens d_model"]:
         """The rows of the token embedding as they are looked up now."""
-        return table(self.embedding)
+        return table(self.embedding).to(self.device)
 
     def unembed(self, resid: Float[Tensor, "... d_model"], columns: Tensor | None = None) -> Tensor:
         """Logits of a final residual stream (as runs end in), of the whole vocabulary or of the ``columns`` named."""
@@ -254,7 +255,7 @@ class DecoderView:
 
         Raises: LayerError: under an adapter that applies no fixed weight. SiteError: no head was found.
         """
-        return self.walked.unembedding() if self.walked is not None else self.own.tail.weight()
+        return (self.walked.unembedding() if self.walked is not None else self.own.tail.weight()).to(self.device)
 
     @property
     def cap(self) -> float | None:
@@ -269,11 +270,13 @@ class DecoderView:
         """The final norm and a plain linear layer that together give the logits, up to `capped`, for readers of whole
         distributions; None where more acts on them (an adapter, a factor) or the blocks are not written out.
         """
-        return None if self.walked is None else self.walked.linear_head()
+        found = None if self.walked is None else self.walked.linear_head()
+        return None if found is None or isinstance(placed_norm(found[0], self.device), PlacedNorm) else found
 
     def unembedding_bias(self) -> Float[Tensor, " d_vocab"] | None:
         """The bias of the unembedding in float32, or None."""
-        return (self.walked or self.own.tail).bias()
+        bias = (self.walked or self.own.tail).bias()
+        return None if bias is None else bias.to(self.device)
 
     @property
     def attention_layers(self) -> list[int]:

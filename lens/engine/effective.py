@@ -17,7 +17,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import Error
-from ..models.placement import runs_its_own
+from ..models.placement import device_of, runs_its_own
+from .resident import resident
 
 #: Bytes of a layer's output that are held at once while it is probed.
 _PROBED = 64 << 20
@@ -102,21 +103,23 @@ def linear_map(module: Any, name: str = "layer") -> tuple[Float[Tensor, "out in"
 
     Raises: LayerError: its output is no affine function of its input.
     """
-    if is_plain(module):
-        return module.weight.T if is_conv1d(module) else module.weight, module.bias
-    return probed(module, name)
+    with resident(module):
+        if is_plain(module):
+            return module.weight.T if is_conv1d(module) else module.weight, module.bias
+        return probed(module, name)
 
 
 @torch.no_grad()
 def linear_bias(module: Any) -> Float[Tensor, " out"] | None:
     """The bias that a linear layer applies now: its output for an input of zeros."""
     bias: Tensor | None
-    if is_plain(module):
-        bias = module.bias
-        return bias
-    call, like, _ = _caller(module)
-    bias = call(like.new_zeros(1, shape(module)[1]))[0]
-    return bias if bool(bias.any()) else None
+    with resident(module):
+        if is_plain(module):
+            bias = module.bias
+            return bias
+        call, like, _ = _caller(module)
+        bias = call(like.new_zeros(1, shape(module)[1]))[0]
+        return bias if bool(bias.any()) else None
 
 
 @torch.no_grad()
@@ -125,11 +128,12 @@ def table(module: Any) -> Float[Tensor, "tokens d_model"]:
     token.
     """
     weight: Tensor
-    if is_plain(module):
-        weight = module.weight
-        return weight
-    weight = innermost(module).weight
-    return torch.cat([module(ids) for ids in torch.arange(len(weight), device=weight.device).split(4096)])
+    with resident(module):
+        if is_plain(module):
+            weight = module.weight
+            return weight
+        weight = innermost(module).weight
+        return torch.cat([module(ids) for ids in torch.arange(len(weight), device=weight.device).split(4096)])
 
 
 #: What norms call the number that they add under the root.
@@ -148,6 +152,13 @@ def norm_map(
     Raises: LayerError: a module that is no norm of that kind.
     """
     base = innermost(module)
+    with resident(module):
+        return _norm_map(module, base, name)
+
+
+def _norm_map(
+    module: nn.Module, base: Any, name: str
+) -> tuple[bool, Float[Tensor, " d_model"], Float[Tensor, " d_model"] | None, float]:
     epsilon = next((float(e) for n in _EPSILONS if isinstance(e := getattr(base, n, None), float | int)), None)
     parameter = getattr(base, "weight", None)
     if epsilon is None or not isinstance(parameter, Tensor) or parameter.ndim != 1:
@@ -209,7 +220,7 @@ def _caller(module: nn.Module) -> tuple[Callable[[Tensor], Tensor], Tensor, floa
         raise LayerError(
             f"layer: a {type(module).__name__} without a floating-point parameter; what it applies cannot be told."
         )
-    device = innermost(module).weight.device
+    device = device_of(module)
     if first.dtype == torch.float64:
         return module, torch.empty(0, dtype=torch.float64, device=device), 1e-8
     half = [n for n, v in values.items() if v.dtype in (torch.bfloat16, torch.float16)]

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..models.placement import hooks_of
 from .anatomy import Anatomy
 from .changes import temporary
 from .errors import UnsupportedModel
@@ -99,13 +100,16 @@ class Ending:
 
     def _around(self, x: Float[Tensor, "n 1 d_model"]) -> Float[Tensor, "n d_vocab"]:
         """The model's forward on rows of one token, its blocks stood in for by ``x``."""
-        layers = self.anatomy.layers
-        if any("forward" in layer.__dict__ for layer in layers):
+        layers: list[Any] = self.anatomy.layers
+        own = [layer.__dict__.get("forward") for layer in layers]
+        if any(forward is not None and not hooks_of(layer) for layer, forward in zip(layers, own)):
             raise UnsupportedModel(f"{type(layers[0]).__name__} has had its forward replaced; it is left alone.")
 
         def put_back() -> None:
-            for layer in layers:
+            for layer, forward in zip(layers, own):
                 layer.__dict__.pop("forward", None)
+                if forward is not None:
+                    layer.__dict__["forward"] = forward
 
         with temporary(self.anatomy.hf) as here:
             here.back(put_back)
@@ -114,6 +118,6 @@ class Ending:
                 def stand_in(*_: Any, size: int = size, **__: Any) -> Any:
                     return (x, *[None] * (size - 1)) if size else x
 
-                layer.__dict__["forward"] = alone(stand_in, type(layer).forward.__get__(layer))
+                layer.__dict__["forward"] = alone(stand_in, layer.forward)
             ids = torch.zeros(x.shape[:2], dtype=torch.long, device=x.device)
             return self.anatomy.forward(ids)[:, 0]

@@ -147,7 +147,7 @@ def confirmed(
         trials = [
             None
             if passed[l] is not None or (ends := next(rest, None)) is None
-            else _Trial(anatomy.layers[l], ends, traces[l], l)
+            else _Trial(anatomy.layers[l], ends, traces[l], l, anatomy.device)
             for l, rest in enumerate(left)
         ]
         if not any(trials):
@@ -170,6 +170,7 @@ class _Trial:
     ends: Ends
     trace: BlockPass
     seed: int
+    home: torch.device
     noise: dict[nn.Module, Tensor] = field(default_factory=dict)
     outputs: dict[nn.Module, Tensor] = field(default_factory=dict)
     inputs: dict[nn.Module, Tensor] = field(default_factory=dict)
@@ -182,17 +183,17 @@ class _Trial:
         if ends.beside is not None:
             looks = [m for m in self.trace.inner if m not in added]
         for module in (self.block, *looks):
-            here.put(lambda: put(module, "in", self._look(self.inputs, module)).remove)
+            here.put(lambda: put(module, "in", self._look(self.inputs, module, self.home)).remove)
         for module in added:
             here.put(lambda: put(module, "out", self._instead(module)).remove)
         for module in (*looks, self.block):
-            here.put(lambda: put(module, "out", self._look(self.outputs, module)).remove)
+            here.put(lambda: put(module, "out", self._look(self.outputs, module, self.home)).remove)
 
     @staticmethod
-    def _look(into: dict[nn.Module, Tensor], module: nn.Module) -> Callable[[Any], None]:
+    def _look(into: dict[nn.Module, Tensor], module: nn.Module, home: torch.device) -> Callable[[Any], None]:
         def look(x: Any) -> None:
             if isinstance(x, Tensor):
-                into[module] = x.detach().clone()
+                into[module] = x.detach().clone().to(home)
 
         return look
 
@@ -202,9 +203,10 @@ class _Trial:
             rows = torch.randn(out.shape, generator=self.generator).flatten(0, -2)
             rows = rows * torch.linspace(0.5, 2.0, len(rows))[:, None]
             size = self.inputs[self.block].float().square().mean().sqrt().item() or 1.0
-            self.noise[module] = (rows.view(out.shape) * size).to(out)
+            noise = (rows.view(out.shape) * size).to(out)
             # a copy: some blocks add to what a module returned in place
-            return self.noise[module].clone()
+            self.noise[module] = noise.to(self.home)
+            return noise.clone()
 
         return through
 

@@ -176,10 +176,9 @@ def run_rows(
         if ends[r] is None:
             ends[r] = base.final[[base.starts[prompt] + p for p in sorted(reads[prompt])]]
     sizes = [len(reads[prompt]) for prompt, _ in rows]
-    width, device = base.final.shape[-1], base.final.device
     return EditedRuns(
-        torch.cat(ends) if ends else base.final.new_zeros(0, width),
-        torch.tensor(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), device=device),
+        torch.cat(ends) if ends else base.final.new_zeros(0, base.final.shape[-1]),
+        torch.tensor(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)),
         np.array([live[r] != [] and r in set(by_prompt.get(p, ())) for r, (p, _) in enumerate(rows)], dtype=bool),
         recorded,
     )

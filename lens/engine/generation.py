@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..models.placement import device_of
 from .cached_tokens import remember
 from .edited import edited
 from .edits import Edit, EditError
@@ -86,7 +87,7 @@ def write(
     step.
     """
     hf = getattr(model, "original_model", model)
-    device = hf.get_input_embeddings().weight.device
+    device = device_of(hf)
     feed = torch.as_tensor(ids, dtype=torch.long, device=device).reshape(1, -1)
     ends, draw = end_tokens(hf), torch.Generator().manual_seed(int(seed))
     new: list[int] = []

@@ -61,6 +61,7 @@ def site_gradients(
         gradients = torch.autograd.grad(total, flat, allow_unused=True)
     grads = [torch.zeros_like(t) if g is None else g for g, t in zip(gradients, flat)]
     parts = list(_split(grads, [len(seen) for seen in sites_of]))
+    parts = [[grad.to(runs.decoder.device) for grad in part] for runs, part in zip(sequences, parts)]
     return [
         _joined(runs, part, site) if isinstance(runs, ForwardRuns) else _by_layer(runs.decoder, part, site)
         for runs, part in zip(sequences, parts)
@@ -126,7 +127,7 @@ def forward_with(
             here.put(lambda: a.attach(site, layer, change))
         here.put(lambda: a.attach("resid_post", a.n_layers - 1, last))
         logits = a.forward(ids[None].expand(rows, -1))
-    return logits if model.ending.kind == "logits" else model.ending.entering(final[-1])
+    return logits if model.ending.kind == "logits" else model.ending.entering(final[-1]).to(a.device)
 
 
 def watched(into: list[Tensor]) -> Callable[[Tensor], Tensor]:

@@ -127,8 +127,9 @@ class Hooks:
             # the embedding itself is seen before it is replaced: both changes are in force, the replacement first
             options = {"logits_to_keep": 1} if self._short and not whole else {}
             logits = a.forward(ids[None], **options)[0]
-        resid = [activations.pop(("resid_pre", l)) for l in range(a.n_layers)]
-        resid.append(self.ending.entering(activations[("resid_post", a.n_layers - 1)]))
+        # each where its layer computes; what a run ends in where it began
+        resid = [activations.pop(("resid_pre", l)).to(a.devices[l]) for l in range(a.n_layers)]
+        resid.append(self.ending.entering(activations[("resid_post", a.n_layers - 1)]).to(a.device))
         return PromptRun(
             ids,
             activations,
@@ -187,7 +188,9 @@ class Hooks:
                     raise no_room(a.device, length) from error
                 size //= 2
                 continue
-            out.append(logits[:, [r - length for r in reads]] if whole else self.ending.entering(final[-1]))
+            out.append(
+                logits[:, [r - length for r in reads]] if whole else self.ending.entering(final[-1]).to(a.device)
+            )
             begin = part.stop
         width = self.ending.width
         return (torch.cat(out) if out else torch.zeros(0, len(reads), width, device=a.device)), seen, 0

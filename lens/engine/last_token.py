@@ -45,39 +45,43 @@ class _Walked:
         self.runs: Any = runs  # a walk's, with keys and values
         self.start, self.n = runs.starts[prompt], runs.lengths[prompt] - 1
         self.at = self.start + self.n
-        self.rope = self.decoder.rope(self.n + 1)
 
-    def _layout(self, n: int) -> Layout:
+    def _layout(self, n: int, device: torch.device) -> Layout:
         """So many rows of this token, all after the prompt's other tokens."""
-        rows = torch.arange(n, device=self.decoder.device)
+        rows = torch.arange(n, device=device)
         after = [(rows[None, :, None], slice(self.start, self.at), None)]
         return Layout(rows, torch.full_like(rows, self.n), n, self.n + 1, after=after)
 
-    def _attention(self, layer: int, x: Tensor, lay: Layout, tap: Callable[[str, Tensor], Tensor] = no_tap) -> Tensor:
-        cache = self.runs.k[layer], self.runs.v[layer]
-        return attention(self.decoder.blocks[layer], x, lay, self.rope, cache, tap)
+    def _attention(self, layer: int, x: Tensor, tap: Callable[[str, Tensor], Tensor] = no_tap) -> Tensor:
+        block, lay = self.decoder.blocks[layer], self._layout(len(x), x.device)
+        cache, rope = (self.runs.k[layer], self.runs.v[layer]), self.decoder.rope(self.n + 1, x.device)
+        return attention(block, x, lay, rope, cache, tap)
 
     def whole(self, rows: int, tap: Tap) -> Tensor:
-        lay = self._layout(rows)
         x: Tensor = self.runs.resid[0][self.at].expand(rows, -1).clone()
         for l, block in enumerate(self.decoder.blocks):
 
             def of_layer(site: str, t: Tensor, l: int = l) -> Tensor:
                 return tap(l, site, t)
 
-            x = feed_forward(block, x, self._attention(l, x, lay, of_layer), of_layer)
-        return x
+            x = x.to(block.device)
+            with block.resident():
+                x = feed_forward(block, x, self._attention(l, x, of_layer), of_layer)
+        return x.to(self.decoder.device)
 
     def joining(self, z: Mapping[int, Tensor]) -> Tensor:
         x: Tensor = self.runs.resid[0][:0]
         for l in range(min(z), self.decoder.n_layers):
-            block, before = self.decoder.blocks[l], [x] if len(x) else []
-            out = [self._attention(l, x, self._layout(len(x)))] if before else []
-            if l in z:
-                before.append(self.runs.resid[l][self.at].expand(len(z[l]), -1))
-                out.append(block.out(z[l]))
-            x = feed_forward(block, torch.cat(before), torch.cat(out))
-        return x
+            block = self.decoder.blocks[l]
+            x = x.to(block.device)
+            before = [x] if len(x) else []
+            with block.resident():
+                out = [self._attention(l, x)] if before else []
+                if l in z:
+                    before.append(self.runs.resid[l][self.at].expand(len(z[l]), -1))
+                    out.append(block.out(z[l].to(block.device)))
+                x = feed_forward(block, torch.cat(before), torch.cat(out))
+        return x.to(self.decoder.device)
 
 
 class _Own:

@@ -391,7 +391,7 @@ class Layers:
         self._equal(self.unembed(self.run(run, rows, reads)[0]), want, f"an edit at {site!r}")
 
     def _equal(self, ours: Tensor, theirs: Tensor, what: str) -> None:
-        gap = (ours - theirs).abs().max().item() / max(1.0, theirs.abs().max().item())
+        gap = (ours - theirs.to(ours.device)).abs().max().item() / max(1.0, theirs.abs().max().item())
         allowed = {torch.float32: 1e-4, torch.float64: 1e-4}.get(self.anatomy.dtype, 5e-2)
         if not gap <= allowed:
             raise UnsupportedModel(

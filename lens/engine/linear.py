@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import Error
+from ..models.placement import kept
 from ..models.tree import Tree
 from ..notices import warn
 from .changes import temporary
@@ -87,9 +88,24 @@ class Linear:
 
     @property
     def weight(self) -> Float[Tensor, "out in"]:
-        """The weight as [out, in]: the parameter itself, or its transposed view."""
-        weight: Tensor = self.module.weight
+        """The weight as [out, in]: the parameter itself, or its transposed view; of an offloaded layer its values, read
+        from where they are kept.
+        """
+        weight: Tensor = self.module.weight if isinstance(self.module, Expert) else kept(self.module)
         return weight.T if self.transposed else weight
+
+    def require_resident(self, what: str) -> Linear:
+        """The layer itself.
+
+        Raises: LinearError: its weight is offloaded, where ``what`` would change or reach nothing.
+        """
+        if self.parameter.is_meta:
+            raise LinearError(
+                f"{self.name}: its weight is offloaded (accelerate loads it for each forward from where it is kept), so"
+                f" that {what} would be of a stand-in and reach nothing; load the model without offloading, on one"
+                " device or spread over several, or choose other layers."
+            )
+        return self
 
     @property
     def parameter(self) -> nn.Parameter:
@@ -123,12 +139,12 @@ class Linear:
     @property
     def d_out(self) -> int:
         """How many outputs it has."""
-        return self.weight.shape[0]
+        return int(self.module.weight.shape[1 if self.transposed else 0])
 
     @property
     def d_in(self) -> int:
         """How many inputs it has."""
-        return self.weight.shape[1]
+        return int(self.module.weight.shape[0 if self.transposed else 1])
 
     @property
     def layer(self) -> int | None:

@@ -42,7 +42,8 @@ class Middle:
         def last(x: Tensor) -> Tensor:
             if len(self._before) != len(self.ends.mixers) or self._shape != tuple(x.shape):
                 return x  # computed again, of a forward that was made before this
-            first, *others = (part.reshape(x.shape) for part in self._before)
+            # what goes into a block may lie where the one before it computes
+            first, *others = (part.reshape(x.shape).to(x.device) for part in self._before)
             before = sum(others, first)
             stream = before + x
             new = change(stream)

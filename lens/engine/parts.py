@@ -15,12 +15,14 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..models.placement import device_of
 from .anatomy import Anatomy
 from .changes import temporary
 from .effective import LayerError, is_plain, linear_bias, linear_map, norm_map
 from .fused_heads import clip_of
 from .memory import logit_bytes
 from .places import Place, alone, evaluating
+from .resident import resident
 from .sites import SiteError
 from .walk.blocks import unwrapped
 
@@ -75,10 +77,10 @@ class ProbePass:
             named = kwargs.get("hidden_states") if not args else None
             for value in (named, *args, *kwargs.values()):
                 if isinstance(value, Tensor) and value.is_floating_point():
-                    self.inputs[module] = value.detach()
+                    self.inputs[module] = value.detach().to(anatomy.device)
                     break
             if isinstance(first, Tensor):
-                self.outputs[module] = first.detach()
+                self.outputs[module] = first.detach().to(anatomy.device)
             self.returned[module] = len(out) if isinstance(out, tuple) else 0
 
         with evaluating(hf), torch.no_grad(), temporary(hf) as here:
@@ -319,15 +321,20 @@ class Tail:
         """Logits of a stream that enters the final norm: all, or the ``columns`` named. Cost: one product with the
         head's rows, of the columns alone where its weight is what it applies.
         """
-        x, plain = self.norm(resid.reshape(1, -1, resid.shape[-1])), unwrapped(self.head)
-        if columns is None:
-            out = self.head(x)
-        elif is_plain(plain):
-            out = nn.functional.linear(x, plain.weight[columns], None if plain.bias is None else plain.bias[columns])
-        else:
-            size = max(1, logit_bytes(x.device) // (4 * self.anatomy.d_vocab))
-            out = torch.cat([self.head(rows)[..., columns] for rows in x.split(size, 1)], 1)
-        return self.capped(out[0] if self.factor == 1.0 else out[0] * self.factor).reshape(*resid.shape[:-1], -1)
+        plain = unwrapped(self.head)
+        with resident(self.norm.module, plain):
+            x = self.norm(resid.reshape(1, -1, resid.shape[-1]))
+            columns = None if columns is None else columns.to(device_of(plain))
+            if columns is None:
+                out = self.head(x)
+            elif is_plain(plain):
+                bias = None if plain.bias is None else plain.bias[columns]
+                out = nn.functional.linear(x.to(columns.device), plain.weight[columns], bias)
+            else:
+                size = max(1, logit_bytes(x.device) // (4 * self.anatomy.d_vocab))
+                out = torch.cat([self.head(rows)[..., columns] for rows in x.split(size, 1)], 1)
+        logits = self.capped(out[0] if self.factor == 1.0 else out[0] * self.factor)
+        return logits.reshape(*resid.shape[:-1], -1).to(resid.device)
 
     def capped(self, logits: Tensor) -> Tensor:
         """Logits under the model's soft cap, where it has one."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -109,9 +110,9 @@ def acting(
         return set()
     with temporary(anatomy.hf) as here, torch.no_grad():
         for l, (block, x, out, _) in layers.items():
-            here.put(lambda: hook(block, "in", lambda _, x=x: x).remove)
+            here.put(lambda: hook(block, "in", lambda now, x=x: x.to(now)).remove)
             here.put(lambda: anatomy.attach("pattern", l, lambda pattern: 2 * pattern))
-            here.put(lambda: hook(out, "in", lambda z, l=l: read.__setitem__(l, z.detach().clone())).remove)
+            here.put(lambda: hook(out, "in", partial(_kept, read, l, anatomy.device)).remove)
         try:
             anatomy.forward(anatomy.probe_ids())
         except SiteError:
@@ -121,6 +122,10 @@ def acting(
         for l, (*_, z) in layers.items()
         if l in read and torch.allclose(read[l], 2 * z, rtol=1e-2, atol=1e-3 * float(z.abs().max()))
     }
+
+
+def _kept(into: dict[int, Tensor], layer: int, device: torch.device, z: Tensor) -> None:
+    into[layer] = z.detach().to(device, copy=True)
 
 
 class _Inside(TorchFunctionMode):

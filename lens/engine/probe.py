@@ -216,7 +216,8 @@ class Probe:
     def _note(self, module: nn.Module, side: str, x: Any) -> None:
         call = self.calls[module]
         if isinstance(x, Tensor):
-            setattr(call, side, x.detach().clone())
+            # in one place: what enters a block lies where the one before it computes
+            setattr(call, side, x.detach().clone().to(self.anatomy.device))
         if side == "first_out":
             self._turns += 1
             call.calls, call.turn = call.calls + 1, self._turns

@@ -34,7 +34,8 @@ class RowGroup:
     joined: int = 0
 
     def load(self, layer: int, stream: Float[Tensor, "length d_model"]) -> None:
-        """Takes the rows that join at a layer from the unedited run's stream before it."""
+        """Takes the rows that join at a layer from the unedited run's stream before it, and all to its device."""
+        self.h = self.h.to(stream.device)
         old = self.joined
         while self.joined < len(self.join) and self.join[self.joined] <= layer:
             self.joined += 1

@@ -59,8 +59,9 @@ class Runs(Activations):
     named in ``keep``.
 
     Attributes:
-        decoder: what made them. ids, lengths: of the prompts. resid: the stream before every block and as it goes on
-            behind the last (as ``resid_pre`` of a next block would be), flat over tokens. final: what a metric reads.
+        decoder: what made them. ids, lengths: of the prompts. resid: the stream before every block, on its device, and
+            as it goes on behind the last (as ``resid_pre`` of a next block would be), flat over tokens. final: what a
+            metric reads.
         embedded: the token embeddings that the runs began with, ``[n_tokens, d_model]``; for noised runs not the
             vocabulary's. of_ids: whether the runs are those of their token ids (noised ones are not).
 
@@ -221,12 +222,13 @@ class Runs(Activations):
 
     @door(SiteError)
     def get(self, site: str, layer: Index) -> Tensor:
-        """A site's activations at a layer, flat over tokens; ``pattern`` is ``[prompt, head, query, key]``.
+        """A site's activations at a layer, flat over tokens; ``pattern`` is ``[prompt, head, query, key]``. Of a model
+        that is spread over devices they come to the device of the token ids.
 
         Raises:
             SiteError: the site was not kept, or the block has none of that name.
         """
-        return self._get(site, layer)
+        return self._get(site, layer).to(self.decoder.device)
 
     def _get(self, site: str, layer: int) -> Tensor:
         raise NotImplementedError

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from ..models.placement import device_of
 from ..models.state import State
 from .lengths import Lengths
 from .memory import out_of_memory
@@ -132,7 +133,7 @@ def _tried(module: nn.Module, hf: Any) -> tuple[bool, bool]:
 @torch.no_grad()
 def _try(module: nn.Module, hf: nn.Module, weight: Tensor) -> tuple[bool, bool]:
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(0, len(weight), (1, _PROBE + _STEPS), generator=generator).to(weight.device)
+    ids = torch.randint(0, len(weight), (1, _PROBE + _STEPS), generator=generator).to(device_of(hf))
     lengths, close = Lengths.of(hf), allowed(weight.dtype)
     wholes = []
     for end in range(_PROBE, _PROBE + _STEPS + 1):

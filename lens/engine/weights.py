@@ -133,7 +133,7 @@ def prepared_weights(
         if name not in every:
             raise WeightError(f"new: {name!r} is no linear layer of the model; {near(name, every)}.")
         try:
-            linear = every[name].require_own()
+            linear = every[name].require_own().require_resident("an edit of it")
         except LinearError as error:
             raise WeightError(f"new: {error}") from None
         if tuple(weight.shape) != tuple(linear.weight.shape):

@@ -234,7 +234,7 @@ def _read(decoder: Model, ids: Sequence[Tensor], heads: tuple[int, ...] | None) 
     out, there = [], set(decoder.attention_layers)
     for layer, block in enumerate(decoder.attention_parts()):
         if layer not in there:
-            out.append(runs.resid[layer].new_zeros(len(ids), decoder.d_model))
+            out.append(runs.get("resid_pre", layer).new_zeros(len(ids), decoder.d_model))
             continue
         z = runs.get("z", layer)[last]
         alone = torch.zeros_like(z)
@@ -290,7 +290,7 @@ def stream_rms(runs: Runs, prompt: int = 0, length: int | None = None) -> Float[
     ``length``: its first so many tokens only (an answer may follow).
     """
     span = slice(runs.starts[prompt], runs.starts[prompt] + (length or runs.lengths[prompt]))
-    return torch.stack([x[span].float().square().mean(-1).sqrt().median() for x in runs.resid[:-1]]).cpu()
+    return torch.stack([x[span].float().square().mean(-1).sqrt().median().cpu() for x in runs.resid[:-1]])
 
 
 def relative_factors(

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from ..engine.memory import budget
 from ..engine.steps import Steps, newest
+from ..models.placement import device_of
 from ..progress import hidden
 from ..scoring.likelihood import Likelihood, plain
 from .errors import MemorizationError
@@ -84,7 +85,7 @@ class Reader(Likelihood):
         """The `count` most likely tokens one after another, from prompts of one length; an end token ends nothing. See
         `Steps`.
         """
-        feed, out = torch.from_numpy(prompts).to(self.model.device), []
+        feed, out = torch.from_numpy(prompts).to(device_of(self.model)), []
         steps = Steps(self.model if self.way == "whole" else self.body, self.model)
         for _ in range(count):
             last = newest(steps(feed))

@@ -23,6 +23,7 @@ __all__ = [
     "Offloaded",
     "device_of",
     "dispatched",
+    "kept",
     "offloaded",
     "offloading",
     "place_named",
@@ -46,18 +47,18 @@ def hooks_of(module: nn.Module) -> tuple[Any, ...]:
 
 
 def device_of(module: Any) -> torch.device:
-    """Where a module computes: as accelerate's hook says, on it or on its first part that has one; else where its
-    first weight is.
+    """Where a module computes, and takes what comes in: as accelerate's hook says, on it or on the first of its parts
+    that has one or a weight; else where that weight is.
     """
-    first: torch.device | None = None
     for part in module.modules():
         for hook in reversed(hooks_of(part)):
             if hook.execution_device is not None:
                 return place_named(hook.execution_device)
-        if first is None:
-            tensors = (*part._parameters.values(), *part._buffers.values())
-            first = next((t.device for t in tensors if t is not None and not t.is_meta), None)
-    return first if first is not None else torch.device("cpu")
+        for value in (*part._parameters.values(), *part._buffers.values()):
+            if value is not None and not value.is_meta:
+                device: torch.device = value.device
+                return device
+    return torch.device("cpu")
 
 
 def place_named(device: Any) -> torch.device:
@@ -150,6 +151,17 @@ def offloading(root: nn.Module) -> Iterator[Offloaded]:
                 for key, value in held:
                     if value is not None and key not in part._non_persistent_buffers_set:
                         yield Offloaded(part, key, hook, prefix + key, module)
+
+
+def kept(module: nn.Module, key: str = "weight") -> Tensor:
+    """A parameter of a module as it is applied: itself, or where it is offloaded its values, where the module computes.
+    They are a copy, or read-only: what is written into them changes nothing.
+    """
+    now: Tensor = getattr(module, key)
+    if not now.is_meta:
+        return now
+    one = next((one for one in offloading(module) if one.module is module and one.key == key), None)
+    return now if one is None else one.value().to(place_named(one.hook.execution_device))
 
 
 def offloaded(root: nn.Module) -> bool:

@@ -314,7 +314,7 @@ def _hits(
     up, down = np.zeros((len(layers), decoder.n_heads)), np.zeros((len(layers), decoder.n_heads))
     for n, l in enumerate(layers):
         block = blocks[l]
-        v = block.values(block.norm_attn(runs.resid[min(l, 1)][at])).float()
+        v = block.values(block.norm_attn(runs.get("resid_pre", min(l, 1))[at])).float()
         out = torch.einsum("nhd,hdm->nhm", v.repeat_interleave(share, 1), block.output_weight().float())
         out = through_norm(block.post_attn, out, norm_scale(block.post_attn, out))
         out = through_norm(decoder.norm, out, norm_scale(decoder.norm, out))

@@ -165,7 +165,7 @@ def _attributed(
 
     return {
         "contribution": torch.stack(parts, 1),
-        "embed": along(runs.resid[0][token]),
+        "embed": along(runs.get("resid_pre", 0)[token]),
         "bias": constant,
         "total": own(0) - there * own(1),
     }

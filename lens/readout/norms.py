@@ -33,6 +33,7 @@ def norm_parts(norm: Any) -> tuple[bool, Tensor | None, float]:
     if module is None:
         return False, None, 0.0
     centre, weight, _, epsilon = norm_map(module)
+    weight = weight.to(getattr(norm, "home", weight.device))
     factor = getattr(norm, "factor", 1.0)
     return centre, weight if factor == 1.0 else weight * factor, epsilon
 
@@ -72,7 +73,7 @@ def module_bias(module: Any) -> Tensor | None:
     if not isinstance(module, nn.Module):
         inner = getattr(module, "module", None)
         bias = None if inner is None else norm_map(inner)[2]
-        return None if bias is None else bias * getattr(module, "factor", 1.0)
+        return None if bias is None else bias.to(getattr(module, "home", bias.device)) * getattr(module, "factor", 1.0)
     bias = linear_bias(module)
     return None if bias is None else bias.float()
 

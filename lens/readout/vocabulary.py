@@ -114,7 +114,8 @@ def logit_lens(
             # layers together: the unembedding is the largest matrix, and few rows at a time would only wait for it
             for first in range(0, len(layers), together := max(1, size // len(some))):
                 group = layers[first : first + together]
-                stream = torch.stack([runs.resid[0][token] if l < 0 else runs.get(site, l)[token] for l in group])
+                streams = [runs.get("resid_pre", 0) if l < 0 else runs.get(site, l) for l in group]
+                stream = torch.stack([x[token] for x in streams])
                 for name, value in _lens(decoder.unembed(stream).float(), final, share, aim, beside, k).items():
                     into = top_id if name == "top_id" else out[name]
                     into[row[None], np.arange(first, first + len(group))[:, None], slot[None]] = value.cpu().numpy()

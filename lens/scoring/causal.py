@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lens.engine.change_registry import share
 from lens.engine.changes import edits_in_force
 from lens.engine.memory import out_of_memory
+from lens.models.placement import device_of, dispatched
 from lens.models.state import State, plain_name, replaced_methods, user_hooks
 
 from ..arguments import Fitting, HFModel, ModelLike, NonNegative, Whole, door
@@ -121,7 +122,8 @@ def plain(model: Scored) -> PreTrainedModel:
     hf = core(model)
     if (outer := wrapped(model)) is not None:
         require_same(outer, hf)
-    if hf is model or "_mnemoscope_parameters" not in hf.__dict__:
+    # of a model that accelerate has spread no second one is made on its weights: it would take them to one device
+    if hf is model or "_mnemoscope_parameters" not in hf.__dict__ or dispatched(hf):
         return hf
     state = plain_parameters(hf)
     if state is None or replaced_methods(model):
@@ -214,6 +216,11 @@ def cast(model: Causal, dtype: torch.dtype | None, device: torch.device | None) 
     """
     if dtype in (None, model.dtype) and device in (None, model.device):
         return model
+    if dispatched(model):
+        raise ScoringError(
+            f"dtype={dtype}, device={device}: the model is spread over devices or offloaded by accelerate, so that it"
+            " is scored as it is; load it in this dtype, or on this device, instead."
+        )
     copied = copy.deepcopy(model)
     if dtype is not None:
         for p in copied.parameters():
@@ -231,7 +238,7 @@ def probe(model: Causal, change: Annotated[int, Whole(0, PROBE)] = 0) -> Tensor:
     ids = torch.randint(0, size, (1, PROBE), generator=torch.Generator().manual_seed(0))
     if change:
         ids[0, -change:] = (ids[0, -change:] + 1) % size
-    return ids.to(model.device)
+    return ids.to(device_of(model))
 
 
 @door(ScoringError)
@@ -279,6 +286,7 @@ def same(a: Float[Tensor, "..."], b: Float[Tensor, "..."], close: NonNegative) -
     """Whether two tensors are equal up to a share of the largest finite number; a logit may be -inf in both."""
     if a.shape != b.shape:
         return False
+    b = b.to(a.device)
     most = b[b.isfinite()].abs().max() if bool(b.isfinite().any()) else 0.0
     return bool(((a == b) | ((a - b).abs() <= close * most)).all())
 

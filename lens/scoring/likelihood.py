@@ -20,8 +20,10 @@ from lens.engine.changes import temporary
 from lens.engine.lengths import Lengths
 from lens.engine.memory import ERRORS, logit_bytes, no_room, out_of_memory
 from lens.engine.places import alone
+from lens.engine.resident import resident
 from lens.engine.stopping import says_stop
 from lens.engine.walk.blocks import unwrapped
+from lens.models.placement import device_of
 from lens.scoring.causal import CHANGED, PROBE, ScoringError, cast, core, plain, probe, refuse_ahead, same, unwritten
 
 __all__ = ["Likelihood", "ScoringError", "cast", "core", "plain"]
@@ -53,7 +55,7 @@ class Likelihood:
         self.body: Any = getattr(model, model.base_model_prefix, None) if model.base_model_prefix else None
         self.vocabulary = model.get_input_embeddings().weight.shape[0]
         width = self.head.weight.shape[0] if self.head is not None and hasattr(self.head, "weight") else self.vocabulary
-        self.piece = max(1, (logit_bytes(model.device, PIECE) if piece is None else piece) // (4 * width))
+        self.piece = max(1, (logit_bytes(device_of(model), PIECE) if piece is None else piece) // (4 * width))
         self.scale: float | None = None
         self.cap: float | None = None
         self.lengths = Lengths.of(model)
@@ -100,6 +102,7 @@ class Likelihood:
         """
         caught: dict[str, Tensor] = {}
         model, ids, other = self.model, probe(self.model), probe(self.model, CHANGED)
+        home = ids.device
         close = 1e-5 if model.dtype in (torch.float32, torch.float64) else 2e-2
         factor, scaled = 1.0, False
         with temporary(model) as here:
@@ -107,7 +110,7 @@ class Likelihood:
                 here.put(
                     lambda: (
                         self.head.register_forward_hook(
-                            alone(lambda _, args, out: caught.update(into=args[0], raw=out))
+                            alone(lambda _, args, out: caught.update(into=args[0].to(home), raw=out.to(home)))
                         ).remove
                     )
                 )
@@ -124,7 +127,7 @@ class Likelihood:
                     logits = model(input_ids=ids, use_cache=False).logits
                     pairs.append((caught["raw"].double(), logits.double()))
                     factor = 1.0
-                    hidden = self.body(input_ids=ids, use_cache=False)[0]
+                    hidden = self.body(input_ids=ids, use_cache=False)[0].to(home)
                     ahead = self.body(input_ids=other, use_cache=False)[0]
                     scaled = True
         if not scaled or not same(hidden, into, close):
@@ -174,13 +177,15 @@ class Likelihood:
             if not out_of_memory(error):
                 raise
             if len(rows) == 1:
-                raise no_room(self.model.device, len(rows[0])) from error
+                raise no_room(device_of(self.model), len(rows[0])) from error
             torch.cuda.empty_cache()
         half = len(rows) // 2
         return self.batch(rows[:half], start, first) + self.batch(rows[half:], start, first)
 
     def _batch(self, rows: Sequence[np.ndarray], start: int | None, first: int) -> list[tuple[np.ndarray, ...]]:
-        device, lead = self.model.device, int(start is not None)
+        device, lead = device_of(self.model), int(start is not None)
+        # where logits come out
+        there = device if self.way == "whole" else device_of(self.head)
         # the last token predicts nothing that is asked for; it is read all the same where the length of the text counts
         last = int(self.lengths is None)
         sizes = np.array([len(r) for r in rows]) - last + lead
@@ -196,23 +201,23 @@ class Likelihood:
         if not last:
             scored &= np.arange(width)[None] < sizes[:, None] - 1
             self.begin()
-        targets = torch.from_numpy(np.concatenate([np.asarray(r[first:], np.int64) for r in rows])).to(device)
+        targets = torch.from_numpy(np.concatenate([np.asarray(r[first:], np.int64) for r in rows])).to(there)
         chosen = torch.from_numpy(np.flatnonzero(scored)).to(device)
         inputs = {"input_ids": torch.from_numpy(ids).to(device), "use_cache": False}
         if self.way == "whole" and not keep.all():
             inputs["attention_mask"] = torch.from_numpy(keep.astype(np.int64)).to(device)
-        out = torch.empty((3 if self.moments else 1, len(targets)), dtype=torch.float32, device=device)
+        out = torch.empty((3 if self.moments else 1, len(targets)), dtype=torch.float32, device=there)
         if self.way == "whole":
             self._whole(inputs, scored, targets, out)
         else:
             hidden = self.body(**inputs)[0]
             hidden = hidden.reshape(-1, hidden.shape[-1])
             if len(chosen) != len(hidden):
-                hidden = hidden[chosen]
-            for a in range(0, len(targets), self.piece):
-                self._read(
-                    self._logits(hidden[a : a + self.piece]), targets[a : a + self.piece], out[:, a : a + self.piece]
-                )
+                hidden = hidden[chosen.to(hidden.device)]
+            with resident(self.head):
+                for a in range(0, len(targets), self.piece):
+                    at = slice(a, a + self.piece)
+                    self._read(self._logits(hidden[at]), targets[at], out[:, at])
         ends = np.cumsum(scored.sum(1))[:-1]
         return list(zip(*(np.split(line, ends) for line in out.cpu().numpy())))
 

@@ -25,6 +25,7 @@ from ..engine.sessions import of_one_model
 from ..engine.stopping import Stopped, says_stop
 from ..models import weight_hash
 from ..models.hash import same_record
+from ..models.placement import device_of
 from ..progress import hidden
 from .data import Tokens, fitting, linear_layers, module_to_run, tokens_of
 from .errors import SubspaceError
@@ -306,7 +307,7 @@ def statistics(
 def _reader(core: Any, tokens: Tokens) -> Callable[[Tokens], Any]:
     """Runs the body of a language model on padded rows."""
     body = getattr(core, getattr(core, "base_model_prefix", "") or "", None) or core
-    device = next(core.parameters()).device
+    device = device_of(core)
 
     def read(some: Tokens) -> Any:
         require_alike(core, some.lengths.tolist(), SubspaceError, "data")

@@ -33,6 +33,7 @@ from ..engine.places import alone
 from ..engine.sessions import of_one_model
 from ..engine.stopping import Stopped, says_stop
 from ..models import weight_hash
+from ..models.placement import device_of
 from ..notices import warn
 from ..progress import hidden
 from .data import Tokens, causal_model, fitting, layers_reached, losses, output_layers, rows_to_recite
@@ -304,7 +305,7 @@ def zero_out(
 
 
 def _device(core: nn.Module) -> torch.device:
-    return next(core.parameters()).device
+    return device_of(core)
 
 
 def _bar(total: int, what: str, progress: bool | None) -> tqdm:

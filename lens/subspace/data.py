@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ..arguments import Count, HFModel, Ids, Name, door, unfit
 from ..engine.lengths import require_alike, require_readable
 from ..engine.linear import Linear, inputs_of, linears
+from ..models.placement import device_of
 from ..scoring.causal import require_causal
 from ..scoring.likelihood import plain
 from .errors import SubspaceError
@@ -249,7 +250,7 @@ def layers_reached(core: nn.Module, layers: Mapping[str, Linear], tokens: Tokens
     experts = {name: linear for name, linear in layers.items() if linear.expert is not None}
     names = set(layers) - set(experts)
     if experts:
-        device = next(core.parameters()).device
+        device = device_of(core)
         with inputs_of(core, experts, lambda name, *_: names.add(name)):
             for row in tokens.rows():
                 core(input_ids=torch.from_numpy(row[None, : max(1, len(row) - 1)]).to(device), use_cache=False)
@@ -263,7 +264,7 @@ def losses(core: nn.Module, tokens: Tokens, *, call: Any = None) -> Float[Tensor
     `call`: what runs instead of `core(**inputs)`.
     """
     require_alike(core, tokens.lengths.tolist(), SubspaceError, "tokens")
-    device = next(core.parameters()).device
+    device = device_of(core)
     ids, lengths = tokens.ids.to(device), tokens.lengths.to(device)
     keep = ids.shape[1] - tokens.prefix + 1
     inputs: dict[str, Any] = {"input_ids": ids, "use_cache": False}

@@ -20,6 +20,7 @@ from .. import files, reading
 from ..engine.experts import Routed
 from ..engine.linear import Linear
 from ..models.hash import older
+from ..models.placement import device_of
 from ..notices import warn
 from .errors import SubspaceError
 
@@ -169,7 +170,7 @@ class Sums:
         for name, linear in experts.items():
             self.source.setdefault(name, name)
             if name not in self.now:
-                none = torch.zeros(0, linear.d_in, device=linear.weight.device)
+                none = torch.zeros(0, linear.d_in, device=device_of(linear.module))
                 self.now[name] = none.new_zeros(self.items, 3 if self.absolute else 2, linear.d_in)
                 self.now_rows[name] = torch.zeros(self.items, dtype=torch.float64)
                 if self.keep_moment:
@@ -180,10 +181,8 @@ class Sums:
             )
         sums, rows, reached = dict(self.sums), dict(self.rows), dict(self.reached)
         names = list(self.now)
-        flat = (
-            torch.cat([self.now[name].flatten(1) for name in names], 1)
-            .cpu()
-            .split([self.now[name][0].numel() for name in names], 1)
+        flat = torch.cat([self.now[name].flatten(1).cpu() for name in names], 1).split(
+            [self.now[name][0].numel() for name in names], 1
         )
         each = {}
         for name, values in zip(names, flat):

@@ -156,7 +156,8 @@ class _LastToken:
 
         resid = self.rows.whole(rows, tap)
         grads = torch.autograd.grad(self._finish(resid), activations, allow_unused=True)
-        return torch.stack([torch.zeros_like(t) if g is None else g for g, t in zip(grads, activations)])
+        grads = tuple(torch.zeros_like(t) if g is None else g for g, t in zip(grads, activations))
+        return torch.stack([grad.to(self.decoder.device) for grad in grads])
 
     def _along(self, layers: range, means: Tensor, steps: int) -> Float[Tensor, "layer head d_head"]:
         """For each of these (numbers among the layers with heads), the mean gradient at its z over the midpoints of

@@ -82,7 +82,7 @@ class Norm:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The normed stream, [..., width]."""
-        if not self.rms:
+        if not self.rms or self.module.weight.is_meta:
             normed: Tensor = self.module(x)
             return normed
         # the norm's square over the width is the mean square, without writing the squares out
@@ -125,7 +125,7 @@ class Block:
 
     def __init__(self, layer: nn.Module, config: Any):
         layer = unwrapped(layer)
-        self.device, self._offloaded = device_of(layer), tuple(offloading(layer))
+        self.layer, self.device, self._offloaded = layer, device_of(layer), tuple(offloading(layer))
         self.attn, self.mlp = part_of(layer, self._names["attn"]), part_of(layer, self._names["mlp"])
         if changed := next((m for m in (layer, self.attn, self.mlp) if type(m).__module__.startswith("peft.")), None):
             raise UnsupportedModel(f"its {type(changed).__name__} stands in the place of a whole attention or MLP.")

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ...models.placement import device_of, offloading, value_of
+from ...models.placement import device_of, offloaded, offloading, value_of
 from ...models.state import State
 from ...models.tree import Tree
 from ..change_registry import WEIGHTS, Changes
@@ -100,8 +100,8 @@ class Decoder:
 
     Attributes: ``blocks``, ``n_layers``, ``n_heads``, ``n_kv_heads``, ``d_model``, ``d_head``, ``d_mlp`` (neurons that
     a token has in the widest layer; a block's own are ``blocks[layer].d_mlp``), ``d_vocab``, ``cap`` (the bound that
-    logits are bent to, or None), ``device``, ``dtype``, ``model_type``; ``out_device``, where the final norm is, and so
-        what runs end in.
+    logits are bent to, or None), ``device``, ``dtype``, ``model_type``; ``out_device``, ``head_device``, where the
+    final norm and the unembedding are. What runs end in, and their logits, come back to ``device``.
     """
 
     n_layers: int
@@ -361,12 +361,13 @@ class Decoder:
         with Resident(self._end):
             x = self.norm(resid.to(self.out_device)).to(self.head_device)
             if columns is None:
-                return self.capped(self.head(x))
-            columns = columns.to(x.device)
-            if not is_plain(self.head):
-                return self.capped(self.head(x)[..., columns])
-            bias = self.head.bias
-            return self.capped(F.linear(x, self.head.weight[columns], None if bias is None else bias[columns]))
+                logits = self.head(x)
+            elif not is_plain(self.head):
+                logits = self.head(x)[..., columns.to(x.device)]
+            else:
+                columns, bias = columns.to(x.device), self.head.bias
+                logits = F.linear(x, self.head.weight[columns], None if bias is None else bias[columns])
+        return self.capped(logits).to(resid.device)
 
     def capped(self, logits: Tensor) -> Tensor:
         """Logits under the model's soft cap, where it has one: ``cap * tanh(x / cap)``."""
@@ -382,8 +383,10 @@ class Decoder:
 
     def linear_head(self) -> tuple[Norm, nn.Module] | None:
         """The final norm and a plain linear layer that together give the logits, up to `capped`; None where more acts
-        on them.
+        on them, or where they compute elsewhere than where the token ids are, or are offloaded.
         """
+        if self.head_device != self.device or offloaded(self.head):
+            return None
         return (self.norm, self.head) if is_plain(self.head) else None
 
     def bias(self) -> Float[Tensor, " d_vocab"] | None:

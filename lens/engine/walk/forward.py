@@ -324,4 +324,4 @@ def all_blocks(
         with block.resident():
             x = tap("resid_pre", x)
             x = feed_forward(block, x, attention(block, x, lay, rope, tap=tap, explicit=explicit), tap)
-    return x.to(decoder.out_device)
+    return x.to(decoder.device)

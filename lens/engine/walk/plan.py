@@ -193,7 +193,8 @@ class _Changes:
             return int(part.position.min())
         key = (id(source.runs), part.site, part.layer, part.sub is None)
         if key not in self.differing:
-            differs = source.runs.get(part.site, part.layer) != self.base.get(part.site, part.layer)
+            own = self.base._get(part.site, part.layer)
+            differs = source.runs._get(part.site, part.layer).to(own.device) != own
             differs = (
                 differs.flatten(1).any(1) if part.sub is None else differs.any(-1) if differs.ndim == 3 else differs
             )
@@ -265,7 +266,7 @@ def _gather(plan: WalkPlan, parts: Sequence[Sequence[_Part]]) -> None:
     offset, decoder = plan.offset, plan.base.decoder
     for (layer, site, _, _, key, _), members in sorted(groups.items(), key=lambda g: (g[0][0], g[0][2])):
         tokens, sub, keep, scale, entry, prompt, count = [], [], [], [], [], [], 0
-        device = decoder.blocks[layer].device if layer < decoder.n_layers else decoder.out_device
+        device = decoder.blocks[min(layer, decoder.n_layers - 1)].device
         tables: list[Tensor] = []
         shared: dict[tuple[Any, ...], int] = {}
         for row, p in members:
@@ -301,7 +302,7 @@ def _gather(plan: WalkPlan, parts: Sequence[Sequence[_Part]]) -> None:
 
         source = members[0][1].source
         table = (
-            source.runs.get(site, layer).to(device)
+            source.runs._get(site, layer).to(device)
             if source
             else torch.cat([one.to(device) for one in tables]).to(decoder.dtype)
             if tables

@@ -281,7 +281,7 @@ class _Walk:
         touched = [w.host[(w.host >= start) & (w.host < tokens)] for w in self.plan.writes.get((layer, "z"), ())]
         if any(map(len, touched)):
             local = Tokens.of(np.unique(np.concatenate(touched)), self.h.device)
-            z = self._write(layer, "z", self.base.get("z", layer)[self.in_base[local.index]], local)
+            z = self._write(layer, "z", self.base._get("z", layer)[self.in_base[local.index]], local)
             self.attn[local.index] = self.base.decoder.blocks[layer].out(z)
         self._write(layer, "attn_out", self.attn[span], span)
 
@@ -300,7 +300,7 @@ class _Walk:
 
             def tap(site: str, x: Tensor) -> Tensor:
                 if site == "mlp_out" and frozen:
-                    x = self.base.get("mlp_out", layer)[self.in_base[at]].clone()
+                    x = self.base._get("mlp_out", layer)[self.in_base[at]].clone()
                 return x if site == "resid_post" else self._write(layer, site, x, of)
 
             try:
@@ -336,11 +336,13 @@ class _Walk:
             self.recorded[site, layer], self.recorded_rows[site, layer] = x.clone(), rows
 
     def finish(self, n_rows: int, prompts: Sequence[int]) -> EditedRuns:
-        """Gathers the reads in the caller's order; rows without a change take the base run's."""
-        base, layer = self.base, self.base.decoder.n_layers
-        self._onto(base.decoder.out_device)
+        """Gathers the reads in the caller's order, on the device of the token ids; rows without a change take the base
+        run's.
+        """
+        base, layer, home = self.base, self.base.decoder.n_layers, self.base.decoder.device
+        self._onto(base.decoder.blocks[-1].device)
         late = self.in_base[(start := int(self.offset[np.searchsorted(self.plan.layer, layer, "left")])) :]
-        self.h[start:] = base.resid[layer][late]
+        self.h[start:] = base.resid[layer][late.to(home)].to(self.h.device)
         self._write(layer, "resid_pre", self.h, slice(0, len(self.h)))
         counts = np.array([len(self.reads[p]) for p in prompts], dtype=np.int64)
         first = np.concatenate(([0], np.cumsum(counts)))
@@ -349,7 +351,7 @@ class _Walk:
             if n_rows
             else np.zeros(0, np.int64)
         )
-        resid = base.resid[layer][torch.as_tensor(wanted, device=self.h.device)]
+        resid = base.resid[layer][torch.as_tensor(wanted, device=home)]
         slots = [
             first[number] + k
             for number, p, s in zip(self.plan.order, self.plan.prompt, self.plan.start)
@@ -357,7 +359,7 @@ class _Walk:
             if position >= s
         ]
         if slots:
-            resid[torch.as_tensor(np.asarray(slots), device=self.h.device)] = self.h[self.read.index]
+            resid[torch.as_tensor(np.asarray(slots), device=home)] = self.h[self.read.index].to(home)
         changed = np.zeros(n_rows, bool)
         changed[self.plan.order] = True
         return EditedRuns(

@@ -96,7 +96,8 @@ class WalkRuns(Runs):
         return other, _Segment(other, theirs, start)
 
     def _get(self, site: str, layer: int) -> Tensor:
-        """A site's activations at a layer, flat over tokens; ``pattern`` is ``[prompt, head, query, key]``.
+        """A site's activations at a layer, where they were computed, flat over tokens; ``pattern`` is ``[prompt, head,
+        query, key]``.
 
         Raises:
             SiteError: the site was not kept, or the block has none of that name.
@@ -207,7 +208,7 @@ def _fill(segments: list[_Segment], base: WalkRuns | None) -> None:
                     tensors.append(segment.whole(join(site), there))
             segment.x = out
     for segment in segments:
-        segment.to(decoder.out_device)
+        segment.to(decoder.device)
         segment.runs.resid.append(
             segment.whole(segment.x, base.resid[-1] if base is not None and segment.base else None)
         )

@@ -65,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
         "--model", default="smollm2", help="smollm2, organism:<name>, a folder or a hub name (default: smollm2)"
     )
     patch.add_argument("--site", default="resid_pre", help="which activation to patch (default: resid_pre)")
-    patch.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    from lens.models.options import add_model_options
+
+    add_model_options(patch)
     patch.add_argument("--out", type=Path, help="save the result here: .zarr, or export it: .nc, .csv, .parquet")
     patch.add_argument("--figure", type=Path, help="draw the map here: .png, .pdf or .svg")
     patch.set_defaults(run=_patch)
@@ -115,8 +117,9 @@ def _patch(arguments: argparse.Namespace) -> int:
     _require_writable(arguments.out, "--out", (".zarr", ".nc", ".csv", ".parquet"))
     _require_writable(arguments.figure, "--figure", FIGURES)
     import lens
+    from lens.models.options import asked_for
 
-    model = lens.load(arguments.model, device=arguments.device)
+    model = lens.load(arguments.model, **asked_for(arguments))
     pair = lens.Pair(arguments.clean, corrupted=arguments.corrupted, answer=arguments.answer, foil=arguments.foil)
     trace = lens.patch(model, pair, arguments.site)
     print(lens.describe(trace))

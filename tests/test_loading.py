@@ -229,3 +229,127 @@ def test_a_quantization_and_a_device_that_it_cannot_use(folder, monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     with pytest.raises(LoadError, match="cannot be used on mps: bitsandbytes computes on cpu, cuda.*quanto-int8"):
         lens.load(folder, device="mps", quantization="bitsandbytes-int8")
+
+
+# --- what a result says of it
+
+
+PAIR = lens.Pair("w3 w17 w5 w3 w80", corrupted="w3 w17 w9 w3 w80", answer=" w11", foil=" w23")
+
+
+def test_the_record_says_how_it_was_loaded(folder):
+    def told(**options):
+        found = lens.patch(lens.load(folder, **options), PAIR, "resid_pre", layers=[1], progress=False)
+        return lens.record(found)["model"]["loaded"]
+
+    assert told() == {"source": folder, "dtype": "float32", "attention": "eager"}
+    spread = told(device_map=SPLIT)["device_map"]
+    assert spread["model.layers.1"] == "disk" and spread["model.layers.0"] == "cpu"
+    assert told(quantization="torchao-int8")["quantization"] == "torchao-int8"
+    assert told(quantization="torchao-int8", dequantize=True)["dequantized"] == "torchao-int8"
+    assert told(dtype="bfloat16", attn_implementation="sdpa") == {
+        "source": folder,
+        "dtype": "bfloat16",
+        "attention": "sdpa",
+    }
+    assert told(device_map="auto", max_memory={"cpu": "1GiB"})["max_memory"] == {"cpu": "1GiB"}
+
+
+def test_loads_that_differ_in_how_do_not_share_a_store(folder, tmp_path):
+    store = tmp_path / "sweep.zarr"
+
+    def sweep(**options):
+        model = lens.load(folder, **options)
+        return lens.patch(model, PAIR, "resid_pre", layers=[1], store=store, progress=False)
+
+    sweep()
+    sweep(device_map="cpu")  # the same load in other words
+    for options, what in (
+        ({"device_map": SPLIT}, "model.loaded: absent -> .*device_map"),
+        ({"attn_implementation": "sdpa"}, "model.loaded: absent -> .*attention"),
+        ({"quantization": "torchao-int8"}, "model.hash"),
+    ):
+        with pytest.raises(lens.ResultError, match=f"(?s)belongs to another sweep.*{what}"):
+            sweep(**options)
+
+
+def test_scores_are_of_a_model_in_the_dtype_that_was_asked_for(folder, tmp_path, monkeypatch):
+    from lens.scoring.rows import score
+    from lens.scoring.source import Source
+
+    rows = [[3, 17, 5, 3, 80], [9, 3, 11]]
+    loaded = []
+    original = lens.models.load
+    monkeypatch.setattr(lens.models, "load", lambda *a, **k: loaded.append(original(*a, **k)) or loaded[-1])
+    options = {"store": str(tmp_path / "scores"), "progress": False}
+    half = score(folder, rows, dtype="bfloat16", **options)
+    assert {value.dtype for value in loaded[-1].parameters()} == {torch.bfloat16}
+    want = score(original(folder, dtype="bfloat16"), rows, progress=False)
+    assert (half.logprob == want.logprob).all()
+    # what a store remembers of the files is kept by dtype
+    facts = {d: Source(folder, d, None, options["store"]).facts["hash"] for d in ("bfloat16", None)}
+    assert facts["bfloat16"] == lens.models.weight_hash(loaded[0]) != facts[None]
+
+
+def test_provenance_loads_a_named_suspect_in_the_dtype_that_is_asked_for(folder, monkeypatch):
+    from lens.provenance import scorers
+
+    asked = []
+    monkeypatch.setattr(lens.models, "load", lambda name, **options: asked.append((name, options)) or [0.5])
+    scorer = scorers.scorer_of("some/model", [0], None, {"dtype": "bfloat16", "device": "cpu"}, "suspect")
+    assert scorer.values.tolist() == [0.5]
+    assert asked == [("some/model", {"dtype": "bfloat16", "device": "cpu"})]
+
+
+# --- from the command line
+
+
+def test_every_command_that_loads_a_model_takes_the_same_options():
+    from lens.cli import _parser
+
+    common = ["--device-map", '{"": "cpu", "model.layers.1": "disk"}', "--revision", "step7", "--dtype", "bfloat16"]
+    common += ["--adapter", "one", "--adapter", "two", "--quantization", "quanto-int8"]
+    from lens.models.options import asked_for
+
+    want = {
+        "device": "auto",
+        "dtype": "bfloat16",
+        "device_map": SPLIT,
+        "quantization": "quanto-int8",
+        "revision": "step7",
+        "adapter": ["one", "two"],
+    }
+    pair = ["--clean", "a", "--corrupted", "b", "--answer", "c", "--foil", "d"]
+    for words in (
+        ["patch", *pair],
+        ["reproduce", "memory-injections"],
+        ["provenance", "query", "--suspect", "a", "--transcript", "t.jsonl"],
+    ):
+        arguments = _parser().parse_args([*words, *common])
+        assert asked_for(arguments) == want
+        alone = asked_for(arguments, which=False)
+        assert {**want, "revision": None, "adapter": None} == alone | {"revision": None, "adapter": None}
+        assert asked_for(_parser().parse_args(words)) == {"device": "auto", "dtype": "float32"}
+
+
+def test_provenance_tells_the_dtype_of_tokens_from_that_of_models():
+    from lens.cli import _parser
+    from lens.provenance.command_options import command_of
+
+    words = ["provenance", "query", "--suspect", "a", "--transcript", "t.bin", "--dtype", "uint32"]
+    arguments = _parser().parse_args([*words, "--dtype", "bfloat16"])
+    assert (arguments.dtype, arguments.model_dtype) == ("uint32", "bfloat16")
+    again = _parser().parse_args(command_of(arguments).split()[1:])
+    assert (again.dtype, again.model_dtype) == ("uint32", "bfloat16")
+
+
+def test_the_command_patches_a_spread_model(folder, tmp_path, capsys):
+    from lens.cli import main
+
+    words = ["patch", "--model", folder, "--clean", "w3 w17 w5", "--corrupted", "w3 w9 w5"]
+    words += ["--answer", " w11", "--foil", " w23", "--out", str(tmp_path / "out.zarr"), "--dtype", "bfloat16"]
+    (tmp_path / "map.json").write_text('{"": "cpu", "model.layers.1": "disk"}')
+    assert main([*words, "--device-map", str(tmp_path / "map.json")]) == 0
+    told = lens.record(lens.open(tmp_path / "out.zarr"))["model"]
+    assert told["dtype"] == "bfloat16" and told["loaded"]["device_map"]["model.layers.1"] == "disk"
+    assert main([*words[:-4], "--device-map", "{"]) == 2 and "expected a word such as auto" in capsys.readouterr().err

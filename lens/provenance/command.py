@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..models.options import asked_for
 from .command_inputs import TABLES, read_documents, read_subject, read_transcript
 from .command_options import command_of, query_options, text_options
 from .errors import ProvenanceError
@@ -38,11 +39,12 @@ def run_query(arguments: argparse.Namespace) -> int:
 
         as_references([Reference(name, True, name) for name in arguments.reference])  # refused before anything is read
     transcript = read_transcript(arguments, arguments.rows)
-    references = [Reference(read_subject(name, arguments.device), declared, name) for name in arguments.reference]
+    other = asked_for(arguments, which=False)
+    references = [Reference(read_subject(name, other), declared, name) for name in arguments.reference]
     options = {
         key: value for key, value in (("prefix", arguments.prefix), ("window", arguments.window)) if value is not None
     }
-    suspect = Reference(read_subject(arguments.suspect, arguments.device), name=arguments.suspect)
+    suspect = Reference(read_subject(arguments.suspect, asked_for(arguments)), name=arguments.suspect)
     result = query(
         suspect,
         transcript,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,13 @@ USED = {
 }
 
 
-def read_subject(name: str, device: str) -> Any:
-    """A model, or the numbers of a file."""
+def read_subject(name: str, asked: Mapping[str, Any]) -> Any:
+    """A model, loaded as `asked`, or the numbers of a file."""
     path = Path(name)
     if path.suffix not in TABLES:
         from ..models import load
 
-        return load(name, device=device)
+        return load(name, **asked)
     if path.suffix == ".npy":
         return np.array(containers.array(path, ProvenanceError))
     table = containers.parquet(path, ProvenanceError).to_pandas()

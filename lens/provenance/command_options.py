@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import shlex
 from pathlib import Path
+from typing import Any
+
+from ..models.options import DTYPES, add_model_options
 
 
 def query_options(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +32,7 @@ def query_options(parser: argparse.ArgumentParser) -> None:
         default="unknown",
         help="what you declare of the references; yes is refused, unknown is noted in the report",
     )
-    _transcript_options(parser)
+    _transcript_options(parser, _Dtype)
     parser.add_argument(
         "--rows", type=int, help="how many rows to ask for, drawn without looking at positions (default: all)"
     )
@@ -47,7 +50,8 @@ def query_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prefix", type=int, help="tokens at the start of a row that are not scored")
     parser.add_argument("--window", type=int, help="tokens of a row that are scored")
     parser.add_argument("--store", type=Path, help="folder that keeps scores, so that no model scores a row twice")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    add_model_options(parser, dtype=False)
+    parser.add_argument("--model-dtype", choices=DTYPES, help="of the models' weights (default: float32)")
     _test_options(parser, "less")
 
 
@@ -71,7 +75,20 @@ def text_options(parser: argparse.ArgumentParser) -> None:
     _test_options(parser, "greater")
 
 
-def _transcript_options(parser: argparse.ArgumentParser) -> None:
+class _Dtype(argparse.Action):
+    """Of `--dtype`: a format of numbers is that of the models' weights, a type of whole numbers that of tokens."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, "model_dtype" if values in DTYPES else "dtype", values)
+
+
+def _transcript_options(parser: argparse.ArgumentParser, dtype: Any = "store") -> None:
     parser.add_argument(
         "--transcript",
         required=True,
@@ -104,7 +121,12 @@ def _transcript_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind", choices=("key", "step", "rank"), help="what positions are (default: the column's name, else rank)"
     )
-    parser.add_argument("--dtype", help="of the tokens in a flat .bin file or in olmo parts (default: uint16)")
+    models = "" if dtype == "store" else f"; {', '.join(DTYPES)}: of the models' weights, as --model-dtype"
+    parser.add_argument(
+        "--dtype",
+        action=dtype,
+        help=f"of the tokens in a flat .bin file or in olmo parts (default: uint16){models}",
+    )
     parser.add_argument("--length", type=int, help="tokens of a row in a flat file (pythia: 2049, olmo: 2048)")
     parser.add_argument("--batch-rows", type=int, help="rows of a training step (pythia: 1024, olmo: 2048)")
     parser.add_argument("--read", type=int, help="how many rows to read of a pythia or olmo file")

@@ -272,7 +272,8 @@ def scorer_of(
         from ..models import LoadError, load
 
         try:
-            subject = load(subject)
+            # in the dtype that it is scored in, so that it fits where that does
+            subject = load(subject, dtype=options.get("dtype") or "float32", device=options.get("device") or "auto")
         except LoadError as error:
             raise LoadError(f"{role}: {error}") from error
     kind = kind_of(subject)

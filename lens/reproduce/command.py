@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..models.options import add_model_options, asked_for, refuse_which, words_of
 from . import REPRODUCTIONS, reproduction
 from .errors import ReproduceError
 
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--preset", default="quick", help="how much is asked: see --list (default: quick)")
     add("--limit", type=int, help="so many items (memory-injections) or tasks (function-vectors) at most")
-    add("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    add_model_options(parser)
     add("--seed", type=int, default=0, help="of controls, splits and resampling (default: 0)")
     add(
         "--models",
@@ -72,6 +73,8 @@ def one(arguments: argparse.Namespace) -> Any:
         raise ReproduceError(f"--preset {arguments.preset!r} is not known; expected one of {', '.join(study.presets)}")
     if arguments.models is not None and not study.trains:
         raise ReproduceError(f"--models {arguments.models}: {study.name} takes no folder of models; leave it out")
+    if not study.model:
+        refuse_which(arguments, f"{study.name} loads no model by name")
     import lens
 
     # one folder for each model, data and preset: a study refuses a folder of another configuration
@@ -79,7 +82,7 @@ def one(arguments: argparse.Namespace) -> Any:
     words = [name.rsplit(":", 1)[-1].strip("/").rsplit("/", 1)[-1]] * (name != "smollm2")
     out = arguments.out or Path("build") / study.name / "-".join([*words, Path(arguments.data).stem, arguments.preset])
     result = study.run(
-        lens.load(name, device=arguments.device) if study.model else None,
+        lens.load(name, **asked_for(arguments)) if study.model else None,
         data=arguments.data,
         preset=arguments.preset,
         limit=arguments.limit,
@@ -113,6 +116,7 @@ def every(arguments: argparse.Namespace) -> int:
             raise ReproduceError(
                 f"--{option} {getattr(arguments, option)}: each study has its own; run that one by name."
             )
+    refuse_which(arguments, "each study has a model of its own; run that one by name")
     home = arguments.out or Path("build") / "reproduce" / arguments.preset
     parts, began = [], time.monotonic()
     for study in studies:
@@ -136,8 +140,9 @@ def every(arguments: argparse.Namespace) -> int:
 def _apart(study: Study, folder: Path, arguments: argparse.Namespace) -> str:
     """Runs a study in a process of its own, whose memory ends with it; what went wrong, or nothing."""
     command = [sys.executable, "-m", "lens", "reproduce", study.name, "--out", str(folder)]
-    for option in ("preset", "device", "seed"):
+    for option in ("preset", "seed"):
         command += [f"--{option}", str(getattr(arguments, option))]
+    command += words_of(arguments)
     process = subprocess.Popen(command, env=os.environ | {"PYTHONUNBUFFERED": "1"}, stderr=subprocess.PIPE, text=True)
     try:
         said = process.communicate()[1]

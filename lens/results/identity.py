@@ -14,6 +14,7 @@ import zarr
 from .. import reading
 from ..arguments import FilePath
 from ..models.hash import older
+from ..models.loaded import told_apart
 from .dataset import ATTRIBUTE, _entries, fingerprint, provenance, stamp
 from .errors import ResultError
 from .files import about, check_path, failure
@@ -39,7 +40,13 @@ def identity_of(ds: xr.Dataset, regions: Mapping[str, int]) -> dict[str, Any]:
         "call": record.get("call"),
         "pairs": record.get("pairs"),
         "seed": record.get("seed"),
-        "model": {"hash": model.get("hash"), "state": model.get("state", _ABSENT_STATE), "dtype": model.get("dtype")},
+        "model": {
+            "hash": model.get("hash"),
+            "state": model.get("state", _ABSENT_STATE),
+            "dtype": model.get("dtype"),
+            # empty, and so left out, for a load as ever: older stores have no such entry
+            **({"loaded": loaded} if (loaded := told_apart(model.get("loaded"))) else {}),
+        },
         "grid": {"variables": variables, "labels": labels, "regions": dict(regions)},
     }
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..models import name_of, weight_hash
+from ..models.loaded import loaded_as
 from ..models.state import State, identity
 from ..prompts import Pair
 from .errors import ResultError
@@ -90,7 +91,8 @@ def record_of(
 
     ``model.state`` is the digest of all that weights do not say of the model as it is now
     (``lens.models.state.identity``), None where that cannot be told; ``model.unusual`` names hooks, replaced methods
-    and adapters in words. Arguments of ``call`` are made
+    and adapters in words; ``model.loaded`` says what ``lens.load`` was asked for: source, revision and commit, device
+    map, quantisation, adapters with the SHA-256 of their weights, dtype and attention. Arguments of ``call`` are made
     plain: slices, ranges and arrays become what JSON can hold.
 
     Args:
@@ -124,6 +126,7 @@ def record_of(
             **content.record(),
             "dtype": str(view.dtype).removeprefix("torch."),
             "device": str(view.device),
+            **({"loaded": loaded} if (loaded := loaded_as(model)) else {}),
         },
         "pairs": [
             dict(

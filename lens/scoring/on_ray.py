@@ -42,7 +42,7 @@ class Worker(pool.Process):
         if self.likelihood is not None:
             return self.likelihood
         if self.name is not None:
-            loaded = settle(models.load(self.name, device=self.device or "auto"))
+            loaded = settle(models.load(self.name, device=self.device or "auto", dtype=self.dtype or "float32"))
             if not models.same_weights(loaded, self.expected):
                 raise ScoringError(
                     f"model {self.name!r} has other weights on the worker's machine (hash"

@@ -94,6 +94,7 @@ def score(
     identity = {
         "model": source.facts["hash"],
         "state": source.facts["state"],
+        **({"loaded": source.facts["loaded"]} if source.facts.get("loaded") else {}),
         "dtype": source.dtype_name,
         "start": None if begin is None else int(begin),
         "prefix": options["prefix"],

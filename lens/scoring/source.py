@@ -13,6 +13,7 @@ import torch
 
 from lens.engine.memory import budget
 from lens.models.devices import device_of, dtype_of
+from lens.models.loaded import loaded_as, told_apart
 from lens.models.names import named
 from lens.scoring.causal import settle
 from lens.scoring.likelihood import ScoringError, cast, core, plain
@@ -34,6 +35,8 @@ class Source:
         if not self.named:
             core(model)
         digest = _files_digest(model) if self.named and store is not None else None
+        if digest and self.dtype not in (None, torch.float32):
+            digest += f"-{self.dtype_name}"  # of the same files in another dtype the hash is another
         noted = remembered(store, digest) if digest else None
         # what an older version noted lacks the state
         self.facts = noted if noted is not None and "state" in noted else self._facts(anew=store is not None)
@@ -55,12 +58,12 @@ class Source:
 
     @cached_property
     def loaded(self) -> Any:
-        """The model as it was given, or as it is loaded by name (in float32, so that the hash does not depend on the
-        dtype asked for).
-        """
+        """The model as it was given, or as it is loaded by name, in the dtype asked for."""
         from lens import models
 
-        return settle(models.load(self.given, device=self.device or "auto")) if self.named else self.given
+        if not self.named:
+            return self.given
+        return settle(models.load(self.given, device=self.device or "auto", dtype=self.dtype or "float32"))
 
     @cached_property
     def model(self) -> Any:
@@ -100,6 +103,7 @@ class Source:
         return {
             "hash": models.weight_hash(self.loaded, anew=anew),
             "state": known.digest,
+            **({"loaded": loaded} if (loaded := told_apart(loaded_as(self.loaded))) else {}),
             **({"unidentified": known.unidentified} if known.unidentified else {}),
             "vocabulary": vocabulary,
             "context": int(context) if isinstance(context, int) and context > 0 else None,

@@ -399,7 +399,7 @@ def test_rows_of_a_second_epoch_are_not_drawn(tmp_path):
         (["organism:palimpsest", "--tokenizer", "gpt2"], "--tokenizer is given and an organism's own transcript"),
         (["organism:palimpsest", "--format", "olmo"], "--format olmo: organism:palimpsest brings its own transcript"),
         (["t.jsonl", "--transcript", "u.jsonl"], "given 2 times, and a table"),
-        (["t.bin", "--order", "o.npy", "--dtype", "float32"], "'float32' is no type of whole numbers"),
+        (["t.bin", "--order", "o.npy", "--dtype", "float64"], "'float64' is no type of whole numbers"),
         (["t.bin", "--order", "o.npy", "--dtype", "word"], "'word' is no type of whole numbers"),
         (["t.bin", "--format", "pythia", "--length", "0"], "--length 0: expected whole numbers of at least 1"),
         (["t.bin", "--format", "olmo"], "needs --order"),

@@ -168,3 +168,31 @@ def quiet():
             yield
     finally:
         logging.disable(before)
+
+
+def dequantised(method: str, kind: str = "llama", seed: int = 0):
+    """A plain float model with the weights that the quantised one applies, by each library's own function."""
+    import bitsandbytes
+
+    source, out = quantised(method, kind, seed), plain(kind, seed)
+    if method == "compressed":
+        with quiet():
+            source(CLEAN[None])
+    packs = bitsandbytes.functional.has_avx512bf16()
+    found = layers(out)
+    for name, layer in layers(source).items():
+        w = layer.weight
+        if hasattr(w, "SCB"):
+            value = w.data.float() * w.SCB[:, None] / 127
+        elif hasattr(w, "quant_state"):
+            state = w.quant_state
+            if packs:  # the kernel for such processors has scales in bfloat16
+                absmax = state.absmax
+                if state.nested:
+                    absmax = bitsandbytes.functional.dequantize_blockwise(absmax, state.state2) + state.offset
+                state.nested, state.absmax = False, absmax.bfloat16().float()
+            value = bitsandbytes.functional.dequantize_4bit(w.data, state)
+        else:
+            value = w.dequantize() if hasattr(w, "dequantize") and type(w) is not torch.nn.Parameter else w
+        found[name].weight.copy_(value)
+    return out

@@ -270,7 +270,7 @@ def run(
     Raises: CurvatureError: a layer, no expert, that no gradient reached. Stopped: `stop` said so; with a folder the
         state is written first.
     """
-    require_autograd(CurvatureError, label)
+    require_autograd(CurvatureError, label, model)
     always = [name for name, linear in layers.items() if linear.expert is None]
     step = NextToken(model, fisher, seed, not always) if objective is None else None
     rows = np.cumsum([0, *(len(b) for b in batches)]) if objective is None else np.zeros(0, dtype=int)

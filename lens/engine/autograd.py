@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch import nn
+
+from ..models.quantised import FLOATS, gradient_refusal
 
 
-def require_autograd(error: type[Exception], what: str) -> None:
-    """Raises `error` under torch.inference_mode, where nothing can be recorded; torch.no_grad() around a call is no
-    obstacle.
+def require_autograd(error: type[Exception], what: str, model: Any = None) -> None:
+    """Raises `error` under torch.inference_mode, where nothing can be recorded (torch.no_grad() around a call is no
+    obstacle), and where the gradients through a model's quantised layers are wrong without an error.
     """
+    core = getattr(model, "original_model", model)
+    if isinstance(core, nn.Module) and (why := gradient_refusal(core)) is not None:
+        raise error(f"{what} takes gradients, and {why}; {FLOATS}.")
     if torch.is_inference_mode_enabled():
         raise error(
             f"{what} takes gradients, and torch.inference_mode() is in force, under which torch records none, "

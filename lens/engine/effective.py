@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import Error
 from ..models.placement import device_of, runs_its_own
+from ..models.quantised import dequantised, is_codes, is_quantised, rounds_activations
 from .resident import resident
 
 #: Bytes of a layer's output that are held at once while it is probed.
@@ -59,7 +60,9 @@ def is_plain(module: nn.Module) -> bool:
     if not known or module._forward_hooks or module._forward_pre_hooks or not runs_its_own(module):
         return False
     # a plain tensor in the weight's place is made anew by something else before each forward, and may be stale
-    return "weight" in module._parameters or hasattr(module, "parametrizations")
+    if "weight" not in module._parameters:
+        return hasattr(module, "parametrizations")
+    return not is_codes(module._parameters["weight"])
 
 
 def shape(module: nn.Module) -> tuple[int, int]:
@@ -99,14 +102,34 @@ def probed(module: nn.Module, name: str = "layer") -> tuple[Float[Tensor, "out i
 
 def linear_map(module: Any, name: str = "layer") -> tuple[Float[Tensor, "out in"], Float[Tensor, " out"] | None]:
     """Weight ``[d_out, d_in]`` and bias that a linear layer applies now: the parameters themselves (or a view) of a
-    plain layer, else as ``probed``.
+    plain layer, the codes times their scales of a quantised one, else as ``probed``.
 
     Raises: LayerError: its output is no affine function of its input.
     """
     with resident(module):
         if is_plain(module):
             return module.weight.T if is_conv1d(module) else module.weight, module.bias
+        if (quantised := _quantised_alone(module)) is not None:
+            return dequantised(quantised), quantised.bias
         return probed(module, name)
+
+
+def weight_of(module: Any, name: str = "layer") -> Float[Tensor, "out in"]:
+    """The weight ``[d_out, d_in]`` that a linear layer applies now, whatever it is made of: as ``linear_map``."""
+    return linear_map(module, name)[0]
+
+
+def _quantised_alone(module: Any) -> Any:
+    """The quantised layer that a module is, or that a bridge's wrapper around it runs; None of any other, one with an
+    adapter on it too.
+    """
+    while isinstance(inner := getattr(module, "_modules", {}).get("_original_component"), nn.Module):
+        if module._forward_hooks or module._forward_pre_hooks:
+            return None
+        module = inner
+    if module._forward_hooks or module._forward_pre_hooks:
+        return None
+    return module if is_quantised(module) else None
 
 
 @torch.no_grad()
@@ -116,6 +139,9 @@ def linear_bias(module: Any) -> Float[Tensor, " out"] | None:
     with resident(module):
         if is_plain(module):
             bias = module.bias
+            return bias
+        if (quantised := _quantised_alone(module)) is not None:
+            bias = quantised.bias
             return bias
         call, like, _ = _caller(module)
         bias = call(like.new_zeros(1, shape(module)[1]))[0]
@@ -132,8 +158,9 @@ def table(module: Any) -> Float[Tensor, "tokens d_model"]:
         if is_plain(module):
             weight = module.weight
             return weight
-        weight = innermost(module).weight
-        return torch.cat([module(ids) for ids in torch.arange(len(weight), device=weight.device).split(4096)])
+        base = innermost(module)
+        size = base.num_embeddings if isinstance(base, nn.Embedding) else len(base.weight)
+        return torch.cat([module(ids) for ids in torch.arange(size, device=base.weight.device).split(4096)])
 
 
 #: What norms call the number that they add under the root.
@@ -215,6 +242,14 @@ def _caller(module: nn.Module) -> tuple[Callable[[Tensor], Tensor], Tensor, floa
     and how exact its outputs are.
     """
     values = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    base = next((part for part in module.modules() if is_quantised(part)), None)
+    if base is not None:
+        # an adapter's own layers compute in float32 on a base that takes any input; a rounded input may be off by half
+        # a step of its largest value
+        here = next(iter(base.parameters())).device
+        scale = next((v.dtype for v in values.values() if v.dtype in (torch.bfloat16, torch.float16)), torch.float32)
+        like = torch.empty(0, dtype=scale if scale == torch.bfloat16 else torch.float32, device=here)
+        return module, like, 5e-2 if rounds_activations(base) or _rounds_to_bfloat16(base) else 1e-3
     first = next((v for v in values.values() if v.is_floating_point()), None)
     if first is None:
         raise LayerError(
@@ -235,6 +270,10 @@ def _caller(module: nn.Module) -> tuple[Callable[[Tensor], Tensor], Tensor, floa
 
         return call, torch.empty(0, dtype=torch.float32, device=device), 1e-4
     return module, torch.empty(0, dtype=values[half[0]].dtype, device=device), 5e-2
+
+
+def _rounds_to_bfloat16(module: Any) -> bool:
+    return hasattr(module.weight, "quant_state") or module.weight.dtype == torch.bfloat16
 
 
 def _same(own: Tensor, product: Tensor, tolerance: float, module: nn.Module, name: str) -> None:

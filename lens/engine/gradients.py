@@ -43,7 +43,7 @@ def site_gradients(
     Cost: one forward and one backward pass with all activations kept: about 12 residual streams and 4 MLP widths a
         layer. Where blocks are not written out the prompts run one by one, but their activations are kept together.
     """
-    require_autograd(SiteError, "method='attribution'")
+    require_autograd(SiteError, "method='attribution'", model.hf)
     if site != "embed" and not any(model.has(site, l) for l in range(model.n_layers)):
         model.require(site, 0)
     with torch.enable_grad():

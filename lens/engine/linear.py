@@ -21,10 +21,11 @@ from torch import Tensor, nn
 
 from ..errors import Error
 from ..models.placement import kept
+from ..models.quantised import FLOATS, dequantised, is_quantised, method_of
 from ..models.tree import Tree
 from ..notices import warn
 from .changes import temporary
-from .effective import is_conv1d
+from .effective import is_conv1d, shape
 from .experts import Expert, Experts, Routed, experts_of
 from .feedforward import (
     BLOCKS,
@@ -86,11 +87,28 @@ class Linear:
             )
         return self
 
+    def require_floats(self) -> "Linear":
+        """The layer itself, as `require_own`, for who writes to its weight or puts another in its place.
+
+        Raises: LinearError: an adapter is in force on it, or its weight is quantised.
+        """
+        self._require_no_codes()
+        return self.require_own()
+
+    def _require_no_codes(self) -> None:
+        if not isinstance(self.module, Expert) and is_quantised(self.module):
+            raise LinearError(
+                f"{self.name}: the weight of this layer is quantised ({method_of(self.module)}): what is written to its"
+                f" codes would be lost or another weight; {FLOATS}."
+            )
+
     @property
     def weight(self) -> Float[Tensor, "out in"]:
         """The weight as [out, in]: the parameter itself, or its transposed view; of an offloaded layer its values, read
-        from where they are kept.
+        from where they are kept; of a quantised one the floats that it stands for, in which nothing can be written.
         """
+        if not isinstance(self.module, Expert) and is_quantised(self.module):
+            return dequantised(self.module)
         weight: Tensor = self.module.weight if isinstance(self.module, Expert) else kept(self.module)
         return weight.T if self.transposed else weight
 
@@ -109,7 +127,11 @@ class Linear:
 
     @property
     def parameter(self) -> nn.Parameter:
-        """The parameter that holds the weight: its own, or the one with the matrices of all experts."""
+        """The parameter that holds the weight: its own, or the one with the matrices of all experts.
+
+        Raises: LinearError: it is quantised, and holds codes.
+        """
+        self._require_no_codes()
         parameter: nn.Parameter = self.module.stack if isinstance(self.module, Expert) else self.module.weight
         return parameter
 
@@ -139,12 +161,18 @@ class Linear:
     @property
     def d_out(self) -> int:
         """How many outputs it has."""
-        return int(self.module.weight.shape[1 if self.transposed else 0])
+        return self._shape[0]
 
     @property
     def d_in(self) -> int:
         """How many inputs it has."""
-        return int(self.module.weight.shape[0 if self.transposed else 1])
+        return self._shape[1]
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        if isinstance(self.module, Expert):
+            return self.weight.shape[0], self.weight.shape[1]
+        return shape(self.module)
 
     @property
     def layer(self) -> int | None:

@@ -107,8 +107,8 @@ def apply_weights(model: Any, new: Mapping[str, Float[Tensor, "out in"]]) -> Und
         new: plain name of a layer -> its new weight [out, in], of any device and floating dtype.
 
     Raises: WeightError: an edit is in force on one of the layers (or on what it is fused with), or an adapter, a layer
-        is unknown, has another shape, or would get numbers that are not finite. ChangeError: another thread is
-        computing with the model, or a computation of this thread's own is under way. Nothing is written then.
+        is quantised or unknown, has another shape, or would get numbers that are not finite. ChangeError: another
+        thread is computing with the model, or a computation of this thread's own is under way. Nothing is written then.
     """
     return put(model, lambda: prepared_weights(model, new))
 
@@ -133,7 +133,7 @@ def prepared_weights(
         if name not in every:
             raise WeightError(f"new: {name!r} is no linear layer of the model; {near(name, every)}.")
         try:
-            linear = every[name].require_own().require_resident("an edit of it")
+            linear = every[name].require_floats().require_resident("an edit of it")
         except LinearError as error:
             raise WeightError(f"new: {error}") from None
         if tuple(weight.shape) != tuple(linear.weight.shape):

@@ -84,7 +84,7 @@ class LensFit:
         begin = self.weight, self.bias
         written = (self.z.flatten(1) @ begin[0].flatten(0, 1)).square().mean().sqrt()
         sizes = begin[0].square().mean().sqrt(), _size(self.block, written)
-        require_autograd(InjectionError, "training a lens")
+        require_autograd(InjectionError, "training a lens", self.decoder.hf)
         offsets = [torch.zeros_like(x, requires_grad=True) for x in begin]
         optimiser = torch.optim.Adam(offsets, lr=self.lr)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / max(1, steps))

@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from .tree import Tree
 
 __all__ = [
+    "FLOATS",
     "applied",
+    "dequantised",
     "form_of",
+    "gradient_refusal",
     "is_codes",
     "is_quantised",
     "is_unsettled",
@@ -150,6 +153,81 @@ def _decompressed(module: nn.Module) -> dict[str, Tensor] | None:
     twin = copy.deepcopy(module)
     decompress_module(twin)
     return {key: value for key, value in twin._parameters.items() if value is not None}
+
+
+# -- as floats -------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def dequantised(module: Any) -> Tensor:
+    """The weight [out, in] that a quantised layer applies, as floats, by its library's own formula; what lies in the
+    layer stays as it is.
+    """
+    own, value = module._parameters, module._parameters.get("weight")
+    if getattr(module, "quantization_scheme", None) is not None:
+        settled = _decompressed(module)
+        found: Tensor = own["weight"] if settled is None else settled["weight"]
+        return found.detach()
+    if hasattr(value, "quant_state"):
+        return _unpacked(value)
+    if hasattr(value, "SCB"):
+        scale = value.SCB if value.SCB is not None else module.state.SCB
+        return value.detach().float() * (scale.float() / 127)[:, None]
+    plain: Tensor = value.dequantize()
+    return plain.detach()
+
+
+def _unpacked(value: Any) -> Tensor:
+    from bitsandbytes import functional
+
+    codes, state = value.data, copy.copy(value.quant_state)
+    if getattr(state, "packing_format_for_cpu", False):
+        # the inverse would round nested scales once more, and leaves others as they lie
+        state.original_nested = False
+        codes, state = functional._convert_weight_packed_for_cpu_inverse(codes, state)
+        state.absmax, state.dtype = state.absmax.T.reshape(-1).float(), torch.float32
+    elif _packs(value):
+        state.absmax = (
+            functional.dequantize_blockwise(state.absmax, state.state2) + state.offset if state.nested else state.absmax
+        )
+        state.nested, state.absmax = False, state.absmax.bfloat16().float()
+    found: Tensor = functional.dequantize_4bit(codes, state)
+    return found.reshape(tuple(state.shape))
+
+
+def _packs(value: Any) -> bool:
+    module = getattr(value, "module", None)
+    return module is not None and _will_pack(module)
+
+
+def gradient_refusal(core: nn.Module) -> str | None:
+    """Why gradients through a model's layers are not those of what it computes, without an error of their own; None
+    where they are.
+    """
+    for name, module in core.named_modules():
+        value = getattr(module, "_parameters", {}).get("weight")
+        if not is_codes(value):
+            scheme = getattr(module, "quantization_scheme", None)
+            if scheme is None or scheme.input_activations is None:
+                continue
+        if hasattr(value, "quant_state"):
+            if not (getattr(value.quant_state, "packing_format_for_cpu", False) or _packs(value)):
+                continue
+            why = "packs its codes for this processor, and the gradient that it gives for packed codes is noise"
+        elif hasattr(value, "SCB"):
+            if not module.training:
+                continue
+            why = "multiplies floats in train() and codes in eval(), another function; call model.eval()"
+        elif rounds_activations(module):
+            why = "rounds its input to codes, so that the gradient is that of constant pieces"
+        else:
+            continue
+        return f"the layer {_plain(name)!r} ({method_of(module)}) {why}"
+    return None
+
+
+#: What to do where weights have to be floats.
+FLOATS = "load the model with dequantize=True (lens.load(name, dequantize=True)), or its unquantised weights"
 
 
 # -- by what method ---------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from lens.engine.change_registry import share
 from lens.engine.changes import edits_in_force
 from lens.engine.memory import out_of_memory
 from lens.models.placement import device_of, dispatched
+from lens.models.quantised import FLOATS, methods, stored
 from lens.models.state import State, plain_name, replaced_methods, user_hooks
 
 from ..arguments import Fitting, HFModel, ModelLike, NonNegative, Whole, door
@@ -122,8 +123,9 @@ def plain(model: Scored) -> PreTrainedModel:
     hf = core(model)
     if (outer := wrapped(model)) is not None:
         require_same(outer, hf)
-    # of a model that accelerate has spread no second one is made on its weights: it would take them to one device
-    if hf is model or "_mnemoscope_parameters" not in hf.__dict__ or dispatched(hf):
+    # of a model that accelerate has spread no second one is made on its weights: it would take them to one device; what
+    # applies quantised weights are the model's own layers
+    if hf is model or "_mnemoscope_parameters" not in hf.__dict__ or dispatched(hf) or methods(hf):
         return hf
     state = plain_parameters(hf)
     if state is None or replaced_methods(model):
@@ -220,6 +222,11 @@ def cast(model: Causal, dtype: torch.dtype | None, device: torch.device | None) 
         raise ScoringError(
             f"dtype={dtype}, device={device}: the model is spread over devices or offloaded by accelerate, so that it"
             " is scored as it is; load it in this dtype, or on this device, instead."
+        )
+    if dtype not in (None, model.dtype) and (quantised := methods(model)):
+        raise ScoringError(
+            f"dtype={str(dtype).removeprefix('torch.')!r}: the weights of this {type(model).__name__} are quantised"
+            f" ({', '.join(quantised)}) and cannot be cast; leave dtype out, or {FLOATS}."
         )
     copied = copy.deepcopy(model)
     if dtype is not None:
@@ -328,7 +335,7 @@ def unwritten(model: nn.Module) -> Iterator[None]:
     """Forwards in the block must not write into the model's parameters or saved buffers: a write is stopped before it
     happens. Raises ScoringError.
     """
-    saved = [*model.named_parameters(), *_saved_buffers(model)]
+    saved = [*stored(model, list(model.named_parameters())), *_saved_buffers(model)]
     with _Guard({t.untyped_storage().data_ptr(): name for name, t in saved if t.device.type != "meta"}):
         yield
 

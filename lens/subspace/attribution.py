@@ -158,7 +158,7 @@ def integrated_gradients(
 
     Raises: SubspaceError: no token after a prefix, fewer than one step. Stopped.
     """
-    require_autograd(SubspaceError, "method='integrated_gradients'")
+    require_autograd(SubspaceError, "method='integrated_gradients'", model)
     core = causal_model(model)
     tokens, linears = (
         fitting(core, rows_to_recite(sequences, "sequences", prefix), "sequences"),

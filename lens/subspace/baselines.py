@@ -30,7 +30,11 @@ from .scores import Scores, weight_scores
 def with_weights(core: nn.Module, layers: Mapping[str, Linear]) -> Callable[[Mapping[str, Tensor]], Callable[..., Any]]:
     """A function of new weights [out, in] by layer that gives what to call in place of the model; the model's own
     parameters are never touched.
+
+    Raises: LinearError: a layer's weight is quantised, so that floats cannot stand in for it.
     """
+    for linear in layers.values():
+        linear.require_floats()
     names = {id(p): name for name, p in core.named_parameters()}
 
     def whole(new: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -210,7 +214,7 @@ def gradient_ascent(
 
 
 def _sets(model: Any, memorised: Any, clean: Any, prefix: int | None) -> tuple[nn.Module, Tokens, Tokens | None]:
-    require_autograd(SubspaceError, "learning on weights")
+    require_autograd(SubspaceError, "learning on weights", model)
     core = causal_model(model)
     bad = fitting(core, rows_to_recite(memorised, "memorised", prefix), "memorised")
     good = None if clean is None else fitting(core, rows_to_recite(clean, "clean", 1), "clean")

@@ -145,7 +145,7 @@ def gate(log_a: Tensor, u: Tensor) -> Tensor:
 
 
 def _start(model: Any, sequences: Any, layers: Any, prefix: int | None):
-    require_autograd(SubspaceError, "learning a mask")
+    require_autograd(SubspaceError, "learning a mask", model)
     core = causal_model(model)
     return core, fitting(core, rows_to_recite(sequences, "sequences", prefix), "sequences"), output_layers(core, layers)
 

@@ -286,7 +286,7 @@ class Mask:
                     f" {tuple(every[name].weight.shape)}: it is a mask of another model."
                 )
             if len(index):
-                new = every[name].require_own().weight.detach().clone(memory_format=torch.contiguous_format)
+                new = every[name].require_floats().weight.detach().clone(memory_format=torch.contiguous_format)
                 new.view(-1)[torch.from_numpy(index.astype(np.int64)).to(new.device)] = 0
                 out[name] = new
         return out

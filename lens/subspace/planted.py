@@ -91,10 +91,12 @@ def inject(
         raise SubspaceError(
             f"sequence_ids holds {len(tokens)} sequences; expected one. Inject each into a copy of its own."
         )
-    require_autograd(SubspaceError, "planting a sequence")
+    require_autograd(SubspaceError, "planting a sequence", model)
     core = copy.deepcopy(causal_model(model))
     fitting(core, tokens, "sequence_ids")
     linears = output_layers(core, layers)
+    for linear in linears.values():
+        linear.require_floats()
     runs = layers_reached(core, linears, tokens)
     linears = {name: linear for name, linear in linears.items() if name in runs}
     sizes = [l.d_in for l in linears.values()]

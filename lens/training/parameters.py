@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import shown, truth, unfit
+from ..models.quantised import FLOATS, is_codes
 from .recipe import TrainingError
 
 
@@ -47,5 +48,10 @@ def parameters_to_train(model: torch.nn.Module, parameters) -> dict[str, torch.n
     if not chosen:
         raise TrainingError(
             f"parameters chooses none of the model's {len(every)} parameters; e.g. {next(iter(every), 'none')}"
+        )
+    if codes := next((name for name, value in chosen.items() if is_codes(value)), None):
+        raise TrainingError(
+            f"parameters has {codes!r}, whose numbers are codes ({type(chosen[codes]).__name__}) that no step can"
+            f" change; train an adapter beside it, or {FLOATS}"
         )
     return chosen

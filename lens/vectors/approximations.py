@@ -118,7 +118,7 @@ class _LastToken:
 
     def estimate(self, means: Tensor, method: str, steps: int) -> Float[Tensor, "layer head"]:
         """The estimate of every head; NaN in layers without."""
-        require_autograd(VectorError, f"method={method!r}")
+        require_autograd(VectorError, f"method={method!r}", self.decoder.hf)
         out = means.new_full((self.decoder.n_layers, self.decoder.n_heads), torch.nan)
         out[self.layers] = self._estimate(means[self.layers], method, steps)
         return out

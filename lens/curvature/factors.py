@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from ..arguments import Count, FilePath, HFModel, Seed, Size, door, unfit
 from ..arguments.kinds import is_sequence
-from ..engine.feedforward import FEED_FORWARD, in_block, said
+from ..engine.feedforward import FEED_FORWARD, feed_forward, in_block, said
 from ..engine.lengths import Lengths
-from ..engine.linear import Linear, feed_forward, linears
+from ..engine.linear import Linear, linears
 from ..engine.memory import budget
 from ..engine.sessions import of_one_model
 from ..models import same_weights, weight_hash

@@ -8,12 +8,15 @@ weights, which has to be said. Routers send tokens to experts and are no feed-fo
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable
-from typing import Any
+from collections.abc import Container, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from .probe import layers_of
+
+if TYPE_CHECKING:
+    from .linear import Linear
 
 #: In a record: how many feed-forward weights a model has where the layers at hand are but a part of them.
 FEED_FORWARD = "feed_forward_weights"
@@ -111,3 +114,16 @@ def said(covered: int, total: int) -> str:
     them are covered.
     """
     return f"; covers {100 * covered / total:.1f} % of the feed-forward weights" if total and covered < total else ""
+
+
+def covered_by(layers: Mapping[str, Linear]) -> int:
+    """How many feed-forward weights some linear layers hold."""
+    return sum(linear.d_in * linear.d_out for name, linear in layers.items() if in_block(name) is not None)
+
+
+def feed_forward(layers: Mapping[str, Linear]) -> dict[str, int]:
+    """For a record: how many feed-forward weights there are where these layers are but a part of them (`FEED_FORWARD`);
+    else empty.
+    """
+    total = max((linear.feed_forward for linear in layers.values()), default=0)
+    return {FEED_FORWARD: total} if total and covered_by(layers) < total else {}

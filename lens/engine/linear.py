@@ -29,9 +29,9 @@ from .effective import is_conv1d, shape
 from .experts import Expert, Experts, Routed, experts_of
 from .feedforward import (
     BLOCKS,
-    FEED_FORWARD,
     OPEN,
     blocks_with_experts,
+    covered_by,
     folded,
     in_block,
     is_router,
@@ -161,18 +161,12 @@ class Linear:
     @property
     def d_out(self) -> int:
         """How many outputs it has."""
-        return self._shape[0]
+        return (self.weight.shape if isinstance(self.module, Expert) else shape(self.module))[0]
 
     @property
     def d_in(self) -> int:
         """How many inputs it has."""
-        return self._shape[1]
-
-    @property
-    def _shape(self) -> tuple[int, int]:
-        if isinstance(self.module, Expert):
-            return self.weight.shape[0], self.weight.shape[1]
-        return shape(self.module)
+        return (self.weight.shape if isinstance(self.module, Expert) else shape(self.module))[1]
 
     @property
     def layer(self) -> int | None:
@@ -249,19 +243,6 @@ def linears(model: Any, which: str | Sequence[str] = "mlp") -> dict[str, Linear]
 def _is_in(linear: Linear, modules: set[int] | None) -> bool:
     """Whether a layer is one of these modules' (`id` of each; None: of any)."""
     return modules is None or id(getattr(linear.module, "owner", linear.module)) in modules
-
-
-def covered_by(layers: Mapping[str, Linear]) -> int:
-    """How many feed-forward weights some linear layers hold."""
-    return sum(linear.d_in * linear.d_out for name, linear in layers.items() if in_block(name) is not None)
-
-
-def feed_forward(layers: Mapping[str, Linear]) -> dict[str, int]:
-    """For a record: how many feed-forward weights there are where these layers are but a part of them (`FEED_FORWARD`);
-    else empty.
-    """
-    total = max((linear.feed_forward for linear in layers.values()), default=0)
-    return {FEED_FORWARD: total} if total and covered_by(layers) < total else {}
 
 
 def every_linear(model: Any) -> dict[str, Linear]:

@@ -17,7 +17,8 @@ from torch.func import functional_call
 
 from ..arguments import Count, Draws, HFModel, NonNegative, Portion, Positive, Real, Seed, Share, TokenRows, door
 from ..engine.autograd import require_autograd
-from ..engine.linear import Linear, feed_forward
+from ..engine.feedforward import feed_forward
+from ..engine.linear import Linear
 from ..engine.sessions import of_one_model
 from ..models import weight_hash
 from .data import Tokens, causal_model, fitting, layers_reached, linear_layers, losses, refuse_overlap, rows_to_recite

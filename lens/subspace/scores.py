@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..arguments import HFModel, NonNegative, Portion, Seed, Size, door, unfit
-from ..engine.linear import Linear, feed_forward
+from ..engine.feedforward import feed_forward
+from ..engine.linear import Linear
 from ..models import same_weights, weight_hash
 from ..notices import warn
 from .activations import Stats, same_layers

@@ -3,6 +3,7 @@ the other.
 """
 
 from .errors import ClusterError
+from .jobs import run_jobs
 from .ray import Ray, Workers, backend_of
 
-__all__ = ["ClusterError", "Ray", "Workers", "backend_of"]
+__all__ = ["ClusterError", "Ray", "Workers", "backend_of", "run_jobs"]

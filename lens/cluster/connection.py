@@ -140,9 +140,15 @@ class Cluster:
         return self.error(
             f"workers={self.workers}: the Ray cluster cannot place them{limit}. Asked: "
             f"{_count(self.workers, 'worker')} of {' and '.join(one)} each; the cluster has "
-            f"{there} with {resources(total)} in all, of which {resources(free)} are free. "
+            f"{there} with {resources(total)} in all, of which {resources(free)} are free, "
+            f"room for {self._room(free)} of them. "
             f"{', '.join(steps).capitalize()}."
         )
+
+    def _room(self, free: Mapping[str, float]) -> int:
+        """How many of the workers what is free has room for, if it were one machine."""
+        ask = {"CPU": 1 if self.local else self.threads, "GPU": self.gpus}
+        return int(min(self.workers, *(free.get(kind, 0) // n for kind, n in ask.items() if n)))
 
     def lost(self) -> str | None:
         """What of the cluster is gone so that nothing on it can go on; None while it lives."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import torch
 
 from lens.engine.interrupts import critical, deliver, due, hold, interruptible, release
 from lens.engine.stopping import says_stop
@@ -32,12 +35,15 @@ START = 600.0
 
 @dataclass(eq=False)
 class Task:
-    """A call of an actor's method. `what` it is, for messages: "it scored the rows from 7 on"."""
+    """A call of an actor's method. `what` it is, for messages: "it scored the rows from 7 on"; `number`: whoever gives
+    it out may call it by one.
+    """
 
     method: str
     args: tuple[Any, ...]
     what: str
     deaths: int = 0
+    number: int = 0
 
 
 @dataclass(eq=False)
@@ -68,9 +74,21 @@ class Tasks(Protocol):
 class Process:
     """What any actor answers."""
 
+    def __init__(self, threads: int):
+        torch.set_num_threads(threads)
+
     def process(self) -> int:
         """The id of the worker's process."""
         return os.getpid()
+
+    def devices(self) -> str:
+        """The GPUs that Ray gave it, as CUDA names them."""
+        return os.environ.get("CUDA_VISIBLE_DEVICES", "")
+
+    def do(self, content: bytes) -> Any:
+        """A job of its own, as `transfer.packed_job` packed it."""
+        job: Callable[[], Any] = pickle.loads(content)
+        return job()
 
 
 class Pool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-from ..arguments import Whole, door
+from ..arguments import Positive, Whole, door
 from ..engine.model import Model
 from ..engine.stopping import Stopped
 from ..engine.sweep import Sweep
@@ -15,9 +15,10 @@ from ..engine.sweep_parts import Backend, Computed, Plan
 from ..models import weight_hash
 from ..models.state import identity
 from .errors import ClusterError
-from .pool import Pool
+from .jobs import JobTasks
+from .pool import Pool, Process
 from .sweeps import SweepTasks
-from .transfer import packed, packed_model
+from .transfer import packed, packed_job, packed_model
 from .weights import SharedWeights
 from .worker import Worker
 
@@ -34,6 +35,10 @@ class Ray:
     Args:
         workers: actors, each a process with the model. On one machine they share its weights, which are written once to
             the cache (`MNEMOSCOPE_CACHE`) and mapped.
+        num_gpus: of each worker; by default one where the model is on a GPU, and none where it is not. Less than one
+            puts several workers on a GPU; give each its share of `memory_mb`.
+        device_map: how a worker spreads the model over the GPUs that it has, as accelerate's `dispatch_model` takes it,
+            or "auto": for a model that is larger than one of them; a plain Hugging Face model in memory here.
         threads: of each. Numbers are equal to the bit to those of `backend="local"` with as many (by
             ``torch.set_num_threads``) on the same kind of processor.
 
@@ -41,8 +46,17 @@ class Ray:
     ...     trace = lens.patch(model, pairs, store="trace.zarr", backend=ray)
     """
 
-    def __init__(self, workers: Workers = 2, *, threads: Workers = 1):
-        self.workers, self.threads = workers, threads
+    def __init__(
+        self,
+        workers: Workers = 2,
+        *,
+        threads: Workers = 1,
+        num_gpus: Positive | None = None,
+        device_map: Mapping[str, Any] | str | None = None,
+    ):
+        if isinstance(device_map, str) and device_map != "auto":
+            raise ClusterError(f"device_map={device_map!r}: expected 'auto', or a mapping of modules to devices.")
+        self.workers, self.threads, self.num_gpus, self.device_map = workers, threads, num_gpus, device_map
         self.kept: str | None = None
         self.pool: Pool | None = None
         self.shared: SharedWeights | None = None
@@ -93,24 +107,55 @@ class Ray:
                 shared, self.shared = self.shared, SharedWeights(weights)
                 if shared is not None:
                     shared.close()
-                given = (content, str(self.shared.path), len(weights), now[1], self.threads)
+                given = (content, str(self.shared.path), len(weights), now[1], self.threads, self.device_map)
 
                 def arguments(ray: Any) -> tuple[Any, ...]:
                     return ray.put(given[0]), *given[1:]
 
                 self._model = now
                 if self.pool is not None:
-                    self.pool.arguments = arguments
+                    self.pool.actor, self.pool.arguments = Worker, arguments
                     self.pool.forget()
             if self.pool is None:
-                pool = Pool(Worker, arguments, self.workers, self.threads)
-                pool.__enter__()
-                self.pool = pool
-            self.pool.kept = self.kept
-            yield self.pool
+                self._open(Worker, arguments, float(model.device.type == "cuda"))
+            yield self._told()
         finally:
             if not self._stays:
                 self.close()
+
+    def jobs(
+        self, jobs: Sequence[tuple[str, Callable[[], Any]]], stop: Callable[[], bool] | None = None
+    ) -> Generator[tuple[int, Any]]:
+        """What independent jobs give, each with its number, as they end.
+
+        Args: jobs: what each is, in words ("it trained seed 3"), and a function without arguments; both it and what it
+            gives travel whole.
+
+        Raises ClusterError: a job that cannot be sent, or of which workers die. Stopped: ``stop`` said so.
+        """
+        if not jobs:
+            return
+        contents = [packed_job(job, what) for what, job in jobs]
+        try:
+            if self.pool is None:
+                self._open(Process, lambda ray: (self.threads,), 0.0)
+            for task, given, _ in self._told().run(JobTasks([what for what, _ in jobs], contents), stop):
+                if task is None:
+                    raise Stopped
+                yield task.number, given
+        finally:
+            if not self._stays:
+                self.close()
+
+    def _open(self, actor: type, arguments: Callable[[Any], tuple[Any, ...]], gpus: float) -> None:
+        pool = Pool(actor, arguments, self.workers, self.threads, gpus if self.num_gpus is None else self.num_gpus)
+        pool.__enter__()
+        self.pool = pool
+
+    def _told(self) -> Pool:
+        assert self.pool is not None
+        self.pool.kept = self.kept
+        return self.pool
 
 
 @door(ClusterError)

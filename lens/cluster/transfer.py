@@ -19,7 +19,8 @@ from .errors import ClusterError
 from .weights import shareable
 
 #: What a model remembers is not sent, these aside, which are of its content.
-_REMEMBERED, _CONTENT = "_mnemoscope", ("_mnemoscope_parameters", "_mnemoscope_layers", "_mnemoscope_name")
+_REMEMBERED = "_mnemoscope"
+_CONTENT = tuple(f"{_REMEMBERED}_{name}" for name in ("parameters", "layers", "name", "loaded", "adapters"))
 #: Bytes of a tensor's storage from which on a view of less than half of it is sent without the rest.
 _LARGE = 1 << 16
 
@@ -79,6 +80,11 @@ def unpacked(content: bytes, view: Model) -> Any:
     """The same again, computing with another model of the same kind."""
     parts = _parts(view)
     return _loaded(content, parts.__getitem__)
+
+
+def packed_job(job: Callable[[], Any], what: str) -> bytes:
+    """A function without arguments as bytes, with all that it holds. Raises ClusterError: it cannot be sent."""
+    return _dumped(job, lambda one: None, what)
 
 
 def _parts(view: Model) -> dict[Any, Any]:

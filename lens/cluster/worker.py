@@ -15,12 +15,13 @@ class Worker(Process):
     """An actor with a model. It is put together by the first task, so that what is wrong with it is that task's error.
 
     Args: content: the model without its weights. path: of the file that it maps. count: its tensors. expected: the
-        hash that it must have. threads: that torch may use.
+        hash that it must have. threads: that torch may use. device_map: where on this process's devices its parts go.
     """
 
-    def __init__(self, content: bytes, path: str, count: int, expected: str, threads: int):
-        torch.set_num_threads(threads)
+    def __init__(self, content: bytes, path: str, count: int, expected: str, threads: int, device_map: Any = None):
+        super().__init__(threads)
         self.content, self.path, self.count, self.expected = content, path, count, expected
+        self.device_map = device_map
         self.view: Any = None
         self.key: Any = None
         self.sweep: Any = None
@@ -47,6 +48,12 @@ class Worker(Process):
                     f"backend='ray': a worker's model has the hash {found[:12]}, the driver's {self.expected[:12]};"
                     " load the model again, or use backend='local'."
                 )
+            if self.device_map is not None:
+                from accelerate import dispatch_model, infer_auto_device_map
+
+                core: Any = given
+                automatic = isinstance(self.device_map, str)
+                dispatch_model(core, infer_auto_device_map(core) if automatic else self.device_map, force_hooks=True)
             self.view = Model.of(given)
         return self.view
 

@@ -78,8 +78,9 @@ class SweepStore:
         return self.store.load()
 
     def write(self, part: xr.Dataset) -> None:
-        """Writes the part just computed."""
-        self.store.write(part)
+        """Writes the part just computed; one that another process has written meanwhile stays as it is."""
+        if not self.store.has(part):
+            self.store.write(part)
 
     def finish(self, ds: xr.Dataset) -> None:
         """Records status and duration."""

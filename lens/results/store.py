@@ -129,6 +129,16 @@ class Store:
                 raise failure("write a region to", self.path, error) from error
             raise
 
+    def has(self, part: xr.Dataset) -> bool:
+        """Whether every region of `part` is written already, by whomever."""
+        try:
+            spans = [[place for place, _ in self._spans(part, dim)] for dim in self.regions]
+            return all(bool(np.all(self._arrays["done"][region])) for region in itertools.product(*spans))
+        except ResultError:
+            raise
+        except Exception as error:
+            raise failure("read", self.path, error) from error
+
     def _write_block(self, arrays: Mapping[str, np.ndarray], where: Mapping[str, tuple[slice, list[int]]]) -> None:
         """Write one block of neighbouring regions: ``where`` has its place in the store and its indices in the part."""
         region = tuple(place for place, _ in where.values())

@@ -29,3 +29,17 @@ def test_kfac_without_an_earlier_build_says_why_and_keeps_its_own_figures(monkey
         "kfac_now": {"peak_mb": 1.0, "seconds": 2.0},
         "why": "no line",
     }
+
+
+@pytest.mark.slow
+def test_workers_give_their_figures_and_the_stores_are_equal():
+    from benchmarks import scale_ray, scale_workers
+
+    pytest.importorskip("ray", reason="ray is an optional extra: pip install 'mnemoscope[ray]'")
+    figures = scale_ray.run(True)
+    assert set(scale.FIGURES["ray"]) <= set(figures)
+    assert figures["store_bytes_equal"] is True and figures["ray_two_workers"] > 0 and figures["ray_pairs"] > 3
+    shared = scale_workers.run(True)
+    if "why" in shared:
+        pytest.skip(shared["why"])
+    assert set(scale.FIGURES["workers"]) <= set(shared) and shared["shared_weights_over_size"] <= 0.2

@@ -3,7 +3,6 @@ the other.
 """
 
 from .errors import ClusterError
-from .jobs import run_jobs
-from .ray import Ray, Workers, backend_of
+from .ray import Ray, Workers, backend_of, run_jobs
 
 __all__ = ["ClusterError", "Ray", "Workers", "backend_of", "run_jobs"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from ..arguments import Positive, Whole, door
 from ..engine.model import Model
@@ -23,9 +23,11 @@ from .weights import SharedWeights
 from .worker import Worker
 
 BACKENDS = ("local", "ray")
+_Given = TypeVar("_Given")
 Workers = Annotated[int, Whole(1, 10**4)]
 
 
+@door(ClusterError)
 class Ray:
     """Workers on Ray, for `backend=` of whatever sweeps: on the Ray that this process is connected to, that of
     RAY_ADDRESS, or a local one.
@@ -36,7 +38,7 @@ class Ray:
         workers: actors, each a process with the model. On one machine they share its weights, which are written once to
             the cache (`MNEMOSCOPE_CACHE`) and mapped.
         num_gpus: of each worker; by default one where the model is on a GPU, and none where it is not. Less than one
-            puts several workers on a GPU; give each its share of `memory_mb`.
+            puts several workers on a GPU; the default of `memory_mb` is then divided among them.
         device_map: how a worker spreads the model over the GPUs that it has, as accelerate's `dispatch_model` takes it,
             or "auto": for a model that is larger than one of them; a plain Hugging Face model in memory here.
         threads: of each. Numbers are equal to the bit to those of `backend="local"` with as many (by
@@ -57,6 +59,7 @@ class Ray:
         if isinstance(device_map, str) and device_map != "auto":
             raise ClusterError(f"device_map={device_map!r}: expected 'auto', or a mapping of modules to devices.")
         self.workers, self.threads, self.num_gpus, self.device_map = workers, threads, num_gpus, device_map
+        self.on_device = 1 if num_gpus is None or num_gpus >= 1 else round(1 / num_gpus)
         self.kept: str | None = None
         self.pool: Pool | None = None
         self.shared: SharedWeights | None = None
@@ -107,7 +110,15 @@ class Ray:
                 shared, self.shared = self.shared, SharedWeights(weights)
                 if shared is not None:
                     shared.close()
-                given = (content, str(self.shared.path), len(weights), now[1], self.threads, self.device_map)
+                given = (
+                    content,
+                    str(self.shared.path),
+                    len(weights),
+                    now[1],
+                    self.threads,
+                    self.device_map,
+                    self.on_device,
+                )
 
                 def arguments(ray: Any) -> tuple[Any, ...]:
                     return ray.put(given[0]), *given[1:]
@@ -176,3 +187,25 @@ def backend_of(backend: Any, workers: Workers = 2, store: Any = None) -> Backend
         )
     backend.kept = None if store is None else f"store={str(store)!r}"
     return backend
+
+
+def run_jobs(
+    jobs: Sequence[tuple[str, Callable[[], _Given]]],
+    backend: Any = "local",
+    workers: int = 2,
+    *,
+    stop: Callable[[], bool] | None = None,
+) -> Iterator[tuple[int, _Given]]:
+    """What independent jobs give, each with its number, as they end: here in their order, on Ray in any.
+
+    Args:
+        jobs: what each is, in words ("it trained seed 3"), and a function without arguments.
+        backend, workers: as `lens.patch`. A job on Ray has one thread, or as many as its `Ray` says.
+
+    Raises ClusterError: a job that cannot be sent, or of which workers die. Whatever a job raises is raised here.
+    """
+    where: Any = backend_of(backend, workers)
+    if where is None:
+        yield from ((number, job()) for number, (_, job) in enumerate(jobs))
+    else:
+        yield from where.jobs(jobs, stop)

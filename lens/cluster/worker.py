@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ..engine.memory import share_device
 from .pool import Process
 
 
@@ -16,10 +17,14 @@ class Worker(Process):
 
     Args: content: the model without its weights. path: of the file that it maps. count: its tensors. expected: the
         hash that it must have. threads: that torch may use. device_map: where on this process's devices its parts go.
+        on_device: workers on one GPU.
     """
 
-    def __init__(self, content: bytes, path: str, count: int, expected: str, threads: int, device_map: Any = None):
+    def __init__(
+        self, content: bytes, path: str, count: int, expected: str, threads: int, device_map: Any, on_device: int
+    ):
         super().__init__(threads)
+        share_device(on_device)
         self.content, self.path, self.count, self.expected = content, path, count, expected
         self.device_map = device_map
         self.view: Any = None

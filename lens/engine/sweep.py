@@ -254,7 +254,8 @@ class Sweep:
             OutOfMemoryError: there is no room for one edited run of one prompt.
         """
         began, n, n_layers = time.perf_counter(), len(self.encoded), self.shape[0]
-        memory_mb = memory_of(self.model, memory_mb)
+        on_device = 1 if backend is None or self.model.device.type == "cpu" or memory_mb else backend.on_device
+        memory_mb = memory_of(self.model, memory_mb) / on_device
         values = values or Values.empty(n, self.shape, self.metric.scores)
         watched = on_part is not None or stop is not None
         group = layer_groups or (WATCHED_LAYERS if watched else n_layers)

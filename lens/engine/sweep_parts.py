@@ -98,7 +98,12 @@ class Computed:
 
 
 class Backend(Protocol):
-    """Where the parts of a sweep are computed; `Here` is this process, `lens.cluster` has another."""
+    """Where the parts of a sweep are computed; `Here` is this process, `lens.cluster` has another.
+
+    Attributes: on_device: how many processes compute on one GPU, where the model is on one.
+    """
+
+    on_device: int
 
     def parts(self, sweep: Sweep, plan: Plan, stop: Callable[[], bool] | None) -> Generator[Computed]:
         """Every piece of every part, those of a batch after its unedited runs, otherwise in any order.
@@ -160,6 +165,8 @@ class Opened:
 
 class Here:
     """The parts of a sweep, one after the other in this process."""
+
+    on_device = 1
 
     def parts(self, sweep: Sweep, plan: Plan, stop: Callable[[], bool] | None) -> Generator[Computed]:
         """See `Backend.parts`."""

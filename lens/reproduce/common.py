@@ -16,6 +16,7 @@ import xarray as xr
 from scipy import stats as scipy_stats
 
 from .. import files, locks, stats
+from ..cluster import run_jobs
 from ..models.hash import older
 from ..results import dataset as results
 from ..results.errors import ResultError
@@ -180,6 +181,25 @@ class Steps:
                 ds = open_result(path)  # what a later run will read is what this one goes on with
         self.held[name] = ds
         return ds
+
+    def all(
+        self, makers: Mapping[str, Callable[[], xr.Dataset]], *, backend: Any = "local", workers: int = 2
+    ) -> list[xr.Dataset]:
+        """Steps that do not need each other, in their order, each kept as it is made; on Ray several at once, see
+        `lens.patch`.
+
+        Raises: ClusterError: a step that cannot be sent to a worker, or of which workers die.
+        """
+        if backend == "local":
+            return [self.kept(name, make) for name, make in makers.items()]
+        missing = [name for name in makers if name not in self.held and not self._file(name)]
+        jobs = [(f"it made the step {name}", makers[name]) for name in missing]
+        for number, ds in run_jobs(jobs, backend, workers):
+            self.kept(missing[number], lambda made=ds: made)
+        return [self.kept(name, make) for name, make in makers.items()]
+
+    def _file(self, name: str) -> bool:
+        return self.folder is not None and (self.folder / f"{name}.nc").is_file()
 
 
 class Tables:

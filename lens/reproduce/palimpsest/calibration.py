@@ -23,6 +23,7 @@ import xarray as xr
 
 from ... import files
 from ...arguments import Choice, FilePath, Seed, door
+from ...cluster import Workers
 from ...organisms.micro import BigramPlan, MicroPlan, corpus, draw_keys, train
 from ...results.dataset import provenance
 from ...results.errors import ResultError
@@ -137,9 +138,13 @@ def calibrate(
     *,
     figures: bool = True,
     say: Callable[[str], None] = lambda line: None,
+    backend: Any = "local",
+    workers: Workers = 2,
 ) -> Calibrated:
     """Run, or go on with, the calibration study; with `out`, steps, tables, record and figures are written there and
     found again.
+
+    Args: backend, workers: where the conditions of level 1, most of the time, are drawn; as `lens.patch`.
 
     Raises: ReproduceError: unknown preset. ResultError: `out` holds a run of another configuration.
     """
@@ -147,7 +152,8 @@ def calibrate(
     config = {"preset": asdict(plan), "seed": seed, "nominal": list(sizes.NOMINAL), "level": sizes.LEVEL}
     steps = Steps(None if out is None else Path(out), config)
     trained = Trained(plan, seed, steps, say)
-    made = {name: steps.kept(name, functools.partial(_MAKERS[name], plan, trained, seed, say)) for name in STEPS}
+    makers = _MAKERS | {"redrawn": functools.partial(_redrawn, backend=backend, workers=workers)}
+    made = {name: steps.kept(name, functools.partial(makers[name], plan, trained, seed, say)) for name in STEPS}
     found = _read(made, steps.fingerprint)
     if figures:
         found.figures.update(draw(found, None if out is None else Path(out) / "figures"))
@@ -197,7 +203,7 @@ def _read(made: dict[str, xr.Dataset], fingerprint: str) -> Calibrated:
 # -- the steps ---------------------------------------------------------------------------------------------------------
 
 
-def _redrawn(plan: Preset, trained: Trained, seed: int, say) -> xr.Dataset:
+def _redrawn(plan: Preset, trained: Trained, seed: int, say, backend: Any = "local", workers: int = 2) -> xr.Dataset:
     """Level 1, condition by condition, each kept as it is done."""
     call = {"draws": plan.draws, "resamples": plan.resamples}
     difference = trained.scored.nll[0] - trained.scored.nll[1]
@@ -206,10 +212,8 @@ def _redrawn(plan: Preset, trained: Trained, seed: int, say) -> xr.Dataset:
         return sizes.summarise(redrawn.redrawn([condition], plan.draws, seed, say), call, seed)
 
     conditions = enumerate(redrawn.all_conditions(difference, plan.resamples, seed))
-    parts = [
-        trained.steps.kept(f"{PARTS}/redrawn-{number:02}", functools.partial(one, condition))
-        for number, condition in conditions
-    ]
+    makers = {f"{PARTS}/redrawn-{number:02}": functools.partial(one, condition) for number, condition in conditions}
+    parts = trained.steps.all(makers, backend=backend, workers=workers)
     return sizes.stamped(xr.concat(parts, "cell", combine_attrs="drop"), "calibration", call, seed)
 
 

@@ -5,6 +5,7 @@ run a published experiment again, test where a model or a text comes from.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -47,6 +48,12 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser(
         "doctor", help="say what is installed, cached and usable; exit code 1 when smollm2 is not"
     )
+    doctor.add_argument(
+        "--model",
+        help="say instead what of this model fits: a name, a folder, or the path of a config.json; reads no weights",
+    )
+    doctor.add_argument("--tokens", type=int, default=64, help="of a prompt of that model (default: 64)")
+    doctor.add_argument("--json", action="store_true", help="print it as JSON")
     doctor.set_defaults(run=_doctor)
 
     from lens.new import add_parser
@@ -101,10 +108,16 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
+    if arguments.model is not None:
+        from lens.doctor.fits import fits
+
+        found = fits(arguments.model, tokens=arguments.tokens)
+        print(json.dumps(found.facts) if arguments.json else found)
+        return 0
     from lens.doctor import doctor
 
     report = doctor()
-    print(report)
+    print(json.dumps({"sections": report.sections, "usable": report.usable}) if arguments.json else report)
     return 0 if report.ok else 1
 
 

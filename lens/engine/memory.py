@@ -194,17 +194,23 @@ def devices_of(model: Any) -> list[torch.device]:
     return [torch.device(p) for p in places if p not in ("disk", "meta")] or [torch.device(model.device)]
 
 
+def mlp_width(config: Any) -> int:
+    """Neurons of the widest MLP that a configuration tells of; four times the stream's width where it tells none."""
+    names = ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "d_ff")
+    told = next((n for name in names if (n := getattr(config, name, None))), 4 * config.hidden_size)
+    return int(max(told) if isinstance(told, (list, tuple)) else told)
+
+
 def _sizes(model: Any) -> dict[str, Any]:
     """Of a model what its batches are cut by."""
     hf = getattr(model, "hf", model)
     hf = getattr(hf, "original_model", hf)
     config = getattr(hf.config, "get_text_config", lambda: hf.config)()
     stream, blocks = config.hidden_size, max(1, config.num_hidden_layers)
-    width = getattr(config, "intermediate_size", None) or 4 * stream
     ends = {id(m.weight): m.weight.numel() for m in (hf.get_input_embeddings(), hf.get_output_embeddings()) if m}
     inner = sum(p.numel() for p in hf.parameters()) - sum(ends.values())
     return dict(
-        width=max(width) if isinstance(width, (list, tuple)) else width,
+        width=mlp_width(config),
         stream=stream,
         blocks=blocks,
         weights=inner / blocks,

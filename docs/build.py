@@ -192,7 +192,7 @@ def stage(source: Path) -> None:
     for path in (ROOT / "docs").rglob("*"):
         if path.is_file() and path.suffix in SHOWN and "__pycache__" not in path.parts and path.name != "build.py":
             put(source / path.relative_to(ROOT / "docs"), of=path)
-    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         put(source / "notebooks" / path.name, shown(path))
     for path in (ROOT / "notebooks" / "images").glob("*"):
         put(source / "notebooks" / "images" / path.name, of=path)

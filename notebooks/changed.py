@@ -36,6 +36,11 @@ def rows(text: str) -> list[Row]:
 
 
 def _rows_of(table) -> list[Row]:
+    if behind := table.select("details > dl"):  # short cells, with all that was measured behind them
+        return [
+            {name.get_text(strip=True): name.find_next_sibling("dd").get_text(" ", strip=True) for name in of("dt")}
+            for of in behind
+        ]
     parts = [line.find_all(["th", "td"]) for line in table.find_all("tr")]
     lines = [[part.get_text(" ", strip=True) for part in line] for line in parts]
     if not lines or "verdict" not in lines[0]:

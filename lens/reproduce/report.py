@@ -76,10 +76,10 @@ class Verdicts:
     """The verdicts of a run to be looked at: in a notebook a table whose rows open, as text a table of short cells.
 
     `frame`: claim, paper, here, n, verdict, in cells of at most `CELL` characters. `rows`: all that there is, a row a
-    claim.
+    claim; of the claims that hold the words `only`, where these are given.
     """
 
-    def __init__(self, study: Study, result: Reproduction):
+    def __init__(self, study: Study, result: Reproduction, only: str = ""):
         named = result.table.attrs.get("claims") or [[] for _ in range(len(result.table))]
         self.study, self.table = study, result.table
         self.rows = [
@@ -90,6 +90,7 @@ class Verdicts:
                 about[2] if len(about) > 2 else 0.0,
             )
             for (_, cells), about in zip(result.table.iterrows(), named)
+            if only in str(cells.claim)
         ]
         self.frame = pd.DataFrame(
             [
@@ -111,8 +112,10 @@ class Verdicts:
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in ("", "claim", "paper", "here", "n", "verdict"))
         body = "".join(self._row(row, cells) for row, cells in zip(self.rows, self.frame.to_dict("records")))
-        said = html.escape(multiplicity(self.table))
-        table = f'<table class="verdicts"><tr>{head}</tr>{body}</table><p class="said">{said}</p>'
+        of = self.study.claims
+        said = f"{multiplicity(self.table)} Where a row names no other: source: {of.source}; estimator: {of.estimator};"
+        text = html.escape(f"{said} rule: {of.rule}")
+        table = f'<table class="verdicts"><tr>{head}</tr>{body}</table><p class="said">{text}</p>'
         return as_written(f"<style>{_style('verdicts')}</style>{table}")
 
     def _row(self, row: Judged, cells: dict[str, Any]) -> str:
@@ -121,16 +124,16 @@ class Verdicts:
         facts = {
             "claim": row.cells.claim,
             "paper": row.cells.paper,
-            "source": (claim.source if claim else "") or self.study.claims.source,
+            "source": claim.source if claim else "",
             "here": row.cells.here,
-            "estimator": self.study.claims.estimator,
-            "rule": ((claim.rule if claim else "") and str(row.cells.claim).partition(" Rule: ")[2])
-            or self.study.claims.rule,
+            "rule": (claim.rule if claim else "") and str(row.cells.claim).partition(" Rule: ")[2],
             "n": row.cells.n,
             "multiplicity": row.cells.multiplicity,
             "verdict": row.cells.verdict,
         }
-        more = "".join(f"<dt>{name}</dt><dd>{html.escape(str(fact))}</dd>" for name, fact in facts.items())
+        more = "".join(
+            f"<dt>{name}</dt><dd>{html.escape(str(fact))}</dd>" for name, fact in facts.items() if fact != ""
+        )
         sign, word = _SIGNS[row.kind]
         return (
             f'<tr class="{row.kind}"><td class="sign" title="{word}" aria-label="{word}">{sign}</td>'

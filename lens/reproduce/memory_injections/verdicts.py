@@ -170,6 +170,7 @@ def verdicts(
         f"headline_{k}": float(top[k])
         for k in ("layer", "strength", "trimmed_percent", "mean_percent", "mean", "median", "improved")
     }
+    numbers["judged_headline"] = {"estimate": float(row.held_out), "low": float(row.low), "high": float(row.high)}
     rows.add(
         "headline",
         f"best cell by that measure (layer {top['layer']}, strength {top['strength']:g}):"
@@ -186,7 +187,7 @@ def verdicts(
                 else ""
             ),
         ),
-        effects="headline",
+        effects="judged_headline",
     )
     return table_of(rows), numbers
 

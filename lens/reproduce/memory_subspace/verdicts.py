@@ -283,6 +283,7 @@ def _families(rows: Rows, table: pd.DataFrame) -> None:
         of, title = table[table.cell == cell], frames.title(next(iter(taken[cell])))
         listed = (f"{frames.title(m)} {_told_of(v)}" for m, v in sorted(taken[cell].items()))
         random = against[cell]
+        rows.put(f"family_taken_{cell}", one.interval)
         rows.add(
             "family",
             "; ".join(listed)
@@ -291,6 +292,7 @@ def _families(rows: Rows, table: pd.DataFrame) -> None:
             f"{of.seed.nunique()} models, {of.groupby('seed').caption.nunique().min()} or more captions",
             f"{_both(one, p)} (of: {title})",
             f"Holm over {len(taken)}",
+            effects=f"family_taken_{cell}",
             cell=cell,
         )
 

@@ -113,6 +113,8 @@ def _reference(rows: Rows, references: pd.DataFrame) -> None:
     rows.numbers |= {f"{name}_rho": [float(v) for v in rho] for name, rho in others.items()}
     apart = {name: rho.abs() - best.rho.abs() for name, rho in others.items()}
     worse = {name: by_seed(values) for name, values in apart.items()}
+    for name, interval in worse.items():
+        rows.numbers[f"{name}_minus_same_data"] = dict(zip(("estimate", "low", "high"), map(float, interval)))
     paid = holm_over_models([values.to_numpy(float) for values in apart.values()]) <= 0.05
     if others:
         rows.add(
@@ -126,6 +128,7 @@ def _reference(rows: Rows, references: pd.DataFrame) -> None:
                 part=any(sure and w[2] < 0 for w, sure in zip(worse.values(), paid)),
             ),
             f"Holm over {len(worse)}",
+            effects=tuple(f"{name}_minus_same_data" for name in worse),
         )
     ways = references[references.statistic.isin(("linear", "poly4"))].groupby("statistic").rho.mean()
     two = plain.loc[[name for name in plain.index if "+" in name[0]]].rho

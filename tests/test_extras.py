@@ -145,3 +145,17 @@ def test_the_doctor_says_which_extras_are_there():
     said = run_without({"ray", "sklearn"}, "from lens.doctor import _extras; print(*_extras(), sep='\\n')")
     assert "sklearn missing: pip install 'mnemoscope[diffusion]'" in said.stdout
     assert "ray missing: pip install 'mnemoscope[ray]'" in said.stdout
+
+
+def test_a_float_model_loads_without_the_packages_of_quantised_weights():
+    """Torchao aside, which transformers itself imports where it is installed."""
+    code = "import lens; lens.load('organism:induction'); import sys; print(*sys.modules)"
+    said = run_without((), code)
+    assert not {"bitsandbytes", "optimum.quanto", "compressed_tensors"} & set(said.stdout.split()), said.stderr[-2000:]
+    first = run_without((), "import lens; import lens.models.quantised; import sys; print(*sys.modules)")
+    assert "torch" in first.stdout.split() and not {
+        "torchao",
+        "bitsandbytes",
+        "optimum.quanto",
+        "compressed_tensors",
+    } & set(first.stdout.split())

@@ -156,7 +156,7 @@ def shared_models(models: dict) -> Iterator[None]:
     load = lens.load
 
     def once(name: object = "smollm2", **options: object):
-        key = (str(name), *sorted(options.items()))
+        key = (str(name), *sorted((option, repr(value)) for option, value in options.items()))
         if key not in models:
             models[key] = models[str(name)] if str(name) in models and not options else load(name, **options)
         return models[key]

@@ -1,7 +1,11 @@
 """What lens.load is asked for beside a name: where parts go, how weights are quantised, and what is refused."""
 
+import json
+import shutil
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
 
 import lens
@@ -9,6 +13,7 @@ import lens.extras
 from lens.models import LoadError
 from lens.models.loaded import loaded_as
 from tests.models import tiny, word_tokenizer
+from tests.quantised import making
 
 IDS = torch.tensor([[3, 17, 5, 3, 80]])
 SPLIT = {"": "cpu", "model.layers.1": "disk"}
@@ -211,6 +216,52 @@ def test_stored_quantised_loads_as_it_is_stored(folder, tmp_path):
         lens.load(str(tmp_path), quantization="quanto-int8")
     floats = lens.load(str(tmp_path), dequantize=True)
     assert {value.dtype for value in floats.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("method", ["torchao_int8", "torchao_float8", "nf4", "compressed"])
+def test_every_stored_kind_loads_settled_and_turns_back(method, tmp_path, recwarn):
+    where = making.compressed_folder() if method == "compressed" else tmp_path
+    own = making.quantised(method)
+    if method != "compressed":
+        own.save_pretrained(where)
+        word_tokenizer().save_pretrained(where)
+    recwarn.clear()
+    model = lens.load(str(where))
+    before = lens.models.weight_hash(model)
+    assert torch.equal(logits(model), logits(own.eval())) and lens.models.weight_hash(model, anew=True) == before
+    assert loaded_as(model)["quantization"] == {"nf4": "bitsandbytes", "compressed": "compressed-tensors"}.get(
+        method, "torchao"
+    )
+    floats = lens.load(str(where), dequantize=True)
+    assert {type(value) for value in floats.parameters()} == {torch.nn.Parameter}
+    off = (logits(floats) - logits(model)).abs().max() / logits(model).abs().max()
+    assert off < (0.05 if method == "nf4" else 1e-5)  # four bits are multiplied in bfloat16
+    assert "dequantized" in loaded_as(floats) and not [
+        w for w in recwarn.list if "quantization_config" in str(w.message)
+    ]
+
+
+def test_eight_bit_floats_that_transformers_turns_back_are_told_as_plain(wide, tmp_path):
+    shutil.copytree(wide, tmp_path / "fp8")
+    file, config = tmp_path / "fp8" / "model.safetensors", tmp_path / "fp8" / "config.json"
+    stored, want = {}, {}
+    for name, value in load_file(file).items():
+        stored[name] = value
+        if name.endswith("_proj.weight"):
+            scale = value.abs().max().reshape(1, 1) / 448
+            stored[name] = (value / scale).to(torch.float8_e4m3fn)
+            stored[name.replace("weight", "weight_scale_inv")] = scale
+            want[name] = stored[name].float() * scale
+    save_file(stored, file, metadata={"format": "pt"})
+    entry = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128], "fmt": "e4m3"}
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"quantization_config": entry}))
+    for options in ({}, {"dequantize": True}):
+        model = lens.load(str(tmp_path / "fp8"), device="cpu", **options)
+        got = {k.replace("._original_component", ""): v for k, v in model.original_model.named_parameters()}
+        assert len(want) == 14
+        for name, value in want.items():
+            torch.testing.assert_close(got[name].data, value, atol=1e-6, rtol=1e-6)
+        assert loaded_as(model)["dequantized"] == "fp8" and "quantization" not in loaded_as(model)
 
 
 @pytest.mark.parametrize("how", ["named", "stored"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -208,15 +209,16 @@ def _handed_out(
     out = plainly(hf, tokenizer, str(model)) if plainly_out else wrapped(hf, tokenizer, str(model), mark=mark)
     note(
         out,
-        source=model.where,
+        source=model.name,
         revision=model.revision,
         commit=commit_of(model),
         device_map=_places(hf) if spread else None,
         max_memory=None
         if request.max_memory is None
         else {str(key): value for key, value in request.max_memory.items()},
-        quantization=method if method and not request.dequantize else None,
-        dequantized=method if method and request.dequantize else None,
+        quantization=method if quantised else None,
+        # some kinds transformers itself turns back where the device cannot compute with them
+        dequantized=None if quantised else method,
         adapters=[one.record() for one in listed],
         dtype=str(request.dtype).removeprefix("torch."),
         attention=checked.attention,
@@ -255,6 +257,7 @@ def _from_files(checked: _Checked) -> tuple[Any, Any]:
     try:
         with (
             no_progress_bars(),
+            _no_word_of_stored_quantization(),
             no_panic(LoadError, f"model {str(model)!r} cannot be loaded: a part of it made a library fail"),
         ):
             tokenizer = AutoTokenizer.from_pretrained(model.where, **options)
@@ -277,6 +280,14 @@ def _from_files(checked: _Checked) -> tuple[Any, Any]:
     hf, report = made
     require_complete(str(model), report, hf)
     return hf, tokenizer
+
+
+@contextlib.contextmanager
+def _no_word_of_stored_quantization() -> Iterator[None]:
+    """Without transformers' warning that of a configuration beside a stored one little is used: just that is meant."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="You passed `quantization_config` or equivalent parameters")
+        yield
 
 
 def _known() -> str:

@@ -5,6 +5,7 @@ and back to plain floats.
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -184,7 +185,10 @@ def dequantizing(method: str, config: dict[str, Any]) -> Any:
 
     plain = {k: v for k, v in config.items() if k not in ("quant_method", "dequantize", "run_compressed")}
     if method == "compressed-tensors":
-        return transformers.CompressedTensorsConfig(**plain, run_compressed=False)
+        named = inspect.signature(transformers.CompressedTensorsConfig.__init__).parameters
+        # the older name of the switch means the opposite
+        switch = {"dequantize": True} if "dequantize" in named else {"run_compressed": False}
+        return transformers.CompressedTensorsConfig(**plain, **switch)
     if method == "mxfp4":
         return transformers.Mxfp4Config(**plain, dequantize=True)
     if method == "fp8":

@@ -65,14 +65,14 @@ def chosen(quantization: Any, dtype: torch.dtype | str) -> Quantization | None:
         method = quantization.split("-")[0]
         _require(method, f"quantization={quantization!r}")
         return Quantization(quantization, _MAKERS[quantization](dtype), method)
-    method = method_of(quantization)
-    if isinstance(quantization, type) or method is None or not callable(getattr(quantization, "to_dict", None)):
+    found = method_of(quantization)
+    if isinstance(quantization, type) or found is None or not callable(getattr(quantization, "to_dict", None)):
         raise LoadError(
             f"quantization={shown(quantization)}: expected one of {', '.join(QUANTIZATIONS)}, or a quantization"
             " configuration of transformers, such as BitsAndBytesConfig(load_in_8bit=True)."
         )
-    _require(method, f"quantization={type(quantization).__name__}")
-    return Quantization(method, quantization, method)
+    _require(found, f"quantization={type(quantization).__name__}")
+    return Quantization(found, quantization, found)
 
 
 def method_of(config: Any) -> str | None:
@@ -137,8 +137,9 @@ def require_device(name: str, types: set[str], what: str) -> None:
 
 def _torchao(kind: str) -> Callable[[Any], Any]:
     def make(dtype: Any) -> Any:
-        from torchao import quantization as kinds
         from transformers import TorchAoConfig
+
+        kinds = importlib.import_module("torchao.quantization")
 
         return TorchAoConfig(getattr(kinds, kind)())
 
@@ -181,18 +182,18 @@ def dequantizing(method: str, config: dict[str, Any]) -> Any:
     """A configuration with which transformers loads stored weights as plain floats, or None where that is done
     afterwards (`dequantized`).
     """
-    import transformers
+    from transformers.utils import quantization_config as kinds
 
     plain = {k: v for k, v in config.items() if k not in ("quant_method", "dequantize", "run_compressed")}
     if method == "compressed-tensors":
-        named = inspect.signature(transformers.CompressedTensorsConfig.__init__).parameters
+        named = inspect.signature(kinds.CompressedTensorsConfig.__init__).parameters
         # the older name of the switch means the opposite
         switch = {"dequantize": True} if "dequantize" in named else {"run_compressed": False}
-        return transformers.CompressedTensorsConfig(**plain, **switch)
+        return kinds.CompressedTensorsConfig(**plain, **switch)
     if method == "mxfp4":
-        return transformers.Mxfp4Config(**plain, dequantize=True)
+        return kinds.Mxfp4Config(**plain, dequantize=True)
     if method == "fp8":
-        return transformers.FineGrainedFP8Config(**plain, dequantize=True)
+        return kinds.FineGrainedFP8Config(**plain, dequantize=True)
     return None
 
 

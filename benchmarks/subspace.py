@@ -38,7 +38,7 @@ from .tables import median, number, say, spread, table
 #: Largest difference from an explicit sum, as a share of the largest number of its tensor.
 TOLERANCE = 1e-4
 SEED = 0
-#: Rows of a batch: of the statistics, and of the factors; what they take by themselves.
+#: Rows of a batch: of the statistics, what they take by themselves; of the plain passes beside the factors.
 BATCH, FACTOR_BATCH = 16, 8
 #: Plain passes are timed on one batch in so many: those of the headlines, and the others.
 SHARE, RARE = 2, 4
@@ -189,8 +189,8 @@ class Benchmark(frame.Frame):
         """Ours, as a user calls it."""
         return subspace.statistics(self.subject.model.bridge, "mlp", rows, batch=batch, progress=False)
 
-    def factors(self, rows: Tensor, batch: int = FACTOR_BATCH, fisher: str = "true") -> curvature.Factors:
-        """Ours, as a user calls it."""
+    def factors(self, rows: Tensor, batch: int | None = None, fisher: str = "true") -> curvature.Factors:
+        """Ours, as a user calls it: in batches of its own size."""
         return curvature.factors(
             self.subject.model.bridge, "mlp", rows, rows=batch, fisher=fisher, seed=SEED, progress=False
         )

@@ -16,6 +16,7 @@ from torch import nn
 
 from ..models.placement import Offloaded, offloading, place_named
 from .interrupts import Held, critical, hold, release
+from .memory import SHARE, memory_of
 
 
 class Resident:
@@ -81,3 +82,16 @@ class Resident:
 def resident(*modules: nn.Module | None) -> Resident:
     """The weights in some modules; see `Resident`. Costs nothing where none is offloaded."""
     return Resident(one for module in modules if module is not None for one in offloading(module))
+
+
+def memory_beside(model: Any, memory_mb: float | None) -> float:
+    """Megabytes that a sweep of a model with offloaded weights may add: what the caller says, else ``SHARE`` of what is
+    free on its device, the processor's memory too, where that is more than the usual. Rows that do not fit go in
+    another walk, and that reads all these weights again.
+    """
+    usual = memory_of(model, memory_mb)
+    if memory_mb is not None or model.device.type != "cpu":
+        return usual
+    import psutil  # comes with accelerate, without which nothing is offloaded
+
+    return max(usual, SHARE * psutil.virtual_memory().available / 2**20)

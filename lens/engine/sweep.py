@@ -20,12 +20,14 @@ import xarray as xr
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..models.placement import offloaded
 from ..progress import hidden
 from .errors import RunError
 from .memory import ERRORS, OutOfMemoryError, memory_of, out_of_memory
 from .metrics import Metric
 from .model import Model
 from .pieces import Cell, run_bytes
+from .resident import memory_beside
 from .runs import Runs
 from .sessions import verify
 from .stopping import Stopped
@@ -254,10 +256,13 @@ class Sweep:
             OutOfMemoryError: there is no room for one edited run of one prompt.
         """
         began, n, n_layers = time.perf_counter(), len(self.encoded), self.shape[0]
+        offloads = offloaded(self.model.hf)
         on_device = 1 if backend is None or self.model.device.type == "cpu" or memory_mb else backend.on_device
-        memory_mb = memory_of(self.model, memory_mb) / on_device
+        beside = memory_beside if offloads else memory_of
+        memory_mb = beside(self.model, memory_mb) / on_device
         values = values or Values.empty(n, self.shape, self.metric.scores)
-        watched = on_part is not None or stop is not None
+        # each walk reads what is offloaded once
+        watched = (on_part is not None or stop is not None) and not offloads
         group = layer_groups or (WATCHED_LAYERS if watched else n_layers)
         plan = Plan.of(self, range(n) if mine is None else mine, skip, group, multiple, memory_mb)
         # a bar that appears only when the sweep takes over two seconds

@@ -166,3 +166,68 @@ def test_the_walk_is_exact_against_hooks():
             assert abs(float(trace.value.isel(layer=layer, position=position).squeeze()) - want) <= 1e-3 * max(
                 1, abs(want)
             )
+
+
+def split(model, share=0.5):
+    """A model with its first blocks and the embedding on the GPU, the others in the processor's memory, from where
+    accelerate brings them to the GPU for each call.
+    """
+    from accelerate import dispatch_model
+
+    n = model.config.num_hidden_layers
+    where = {f"model.layers.{i}": 0 if i < share * n else "cpu" for i in range(n)}
+    where |= {"model.embed_tokens": 0, "model.rotary_emb": 0, "model.norm": 0, "lm_head": 0}
+    return dispatch_model(model, where, main_device=0)
+
+
+def random_llama(dtype, **sizes):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(vocab_size=97, bos_token_id=0, eos_token_id=0, pad_token_id=0, **sizes)
+    config._attn_implementation = "eager"
+    torch.manual_seed(0)
+    with torch.device("cuda"):
+        model = LlamaForCausalLM._from_config(config, dtype=dtype, attn_implementation="eager")
+    model = model.eval().requires_grad_(False)
+    model.tokenizer = word_tokenizer()
+    return model
+
+
+def test_a_model_split_over_gpu_and_cpu_memory_is_patched_as_on_the_gpu():
+    model = random_llama(
+        torch.float32,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        tie_word_embeddings=True,
+    )
+    want = [lens.patch(model, PAIR, "resid_pre"), lens.patch(model, PAIR, "z", over=("layer", "head"))]
+    before = lens.models.weight_hash(model)
+    there = split(model)
+    ours = [lens.patch(there, PAIR, "resid_pre"), lens.patch(there, PAIR, "z", over=("layer", "head"))]
+    assert lens.models.weight_hash(there) == before
+    for a, b in zip(ours, want, strict=True):
+        close(a.value, b.value, 1e-4)
+    assert all(p.is_meta for p in there.model.layers[-1].parameters())
+
+
+def test_a_7b_model_in_bf16_split_over_gpu_and_cpu_memory():
+    free, _ = torch.cuda.mem_get_info()
+    with open("/proc/meminfo", encoding="utf-8") as lines:
+        host = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    if free < 24 << 30 or host < 16 << 30:
+        pytest.skip("needs 24 GiB on the GPU and 16 GiB beside it")
+    model = random_llama(
+        torch.bfloat16,
+        hidden_size=4096,
+        intermediate_size=11008,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=32,
+    )
+    want = lens.patch(model, PAIR, "resid_pre")
+    there = split(model)
+    ours = lens.patch(there, PAIR, "resid_pre")
+    close(ours.value, want.value, 0.05)

@@ -43,3 +43,13 @@ def test_workers_give_their_figures_and_the_stores_are_equal():
     if "why" in shared:
         pytest.skip(shared["why"])
     assert set(scale.FIGURES["workers"]) <= set(shared) and shared["shared_weights_over_size"] <= 0.2
+
+
+def test_a_sweep_over_blocks_on_disk_gives_its_figures():
+    from benchmarks import scale_offload
+
+    figures = scale_offload.run(True)
+    assert set(scale.FIGURES["offload"]) <= set(figures)
+    assert figures["offload_reads"] == 2 and figures["offload_equal"] and figures["offload_over_resident"] > 0
+    assert figures["larger_max_memory_mb"] < figures["larger_mb"] and figures["larger_on_disk"] > 0
+    assert figures["larger_equal"]

@@ -20,6 +20,7 @@ from lens.cache import LoadError
 
 from ..notices import warn
 from .check import IDS, ROUNDING, Unlike, differs_on_copies, logits, one_line, random_ids, require_same
+from .placement import dispatched, offloaded, places_of, require_readable
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -40,6 +41,8 @@ def wrap(hf: nn.Module, tokenizer: Any, name: Name = "model") -> TransformerBrid
     type, the plain model itself comes back, unchanged and with `.tokenizer`, and a UserWarning says why: every method
     takes it too. Costs two forwards of 64 tokens and, once for each configuration, a copy of a few layers (for
     SmolLM2-135M together about as long as reading it from its files); no second set of weights.
+
+    A model that accelerate has spread over devices, or offloaded, stays plain: each block computes where it is.
 
     A bridge rewrites the model object in place (eager attention, wrapped modules): keep a second copy where the plain
     one is needed. Either way the model is in eval mode and asks for no gradients. Nothing is installed and no hub is
@@ -64,9 +67,17 @@ def wrapped(
         )
     if not isinstance(hf, nn.Module) or not hasattr(hf, "config") or getattr(hf.config, "is_encoder_decoder", False):
         raise LoadError(f"hf: model {name!r} is a {type(hf).__name__}; expected a Hugging Face causal language model")
+    require_readable(hf)
     hf.eval().requires_grad_(False)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if dispatched(hf) and (offloaded(hf) or len(places_of(hf)) > 1):
+        warn(
+            f"model {name!r} comes back as the plain Hugging Face model, not as a bridge of TransformerLens: accelerate"
+            " has spread it over devices or offloaded it, which a bridge does not follow everywhere. lens uses it all"
+            " the same; only the bridge's own methods (run_with_cache, hook names) are missing."
+        )
+        return plainly(hf, tokenizer, name)
     if mark is not None and mark.is_file():
         return booted(hf, tokenizer, name)
     try:

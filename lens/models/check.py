@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from lens.arguments import HFModel
 
+from .placement import device_of
+
 #: Part of what is remembered of a comparison: another name for other comparisons.
 CHECK = "logits 1"
 #: Layers and windows of the copy, ids of its text (more than a window holds), ids that the model itself is compared on.
@@ -90,8 +92,7 @@ def random_ids(hf: HFModel, length: int) -> Int[Tensor, "1 length"]:
     allowed = torch.tensor([i for i in range(size) if i not in placeholders]) if placeholders else torch.arange(size)
     length = min([length, *limits])
     at = torch.randint(0, len(allowed), (1, length), generator=torch.Generator().manual_seed(0))
-    device = table.weight.device
-    return allowed[at].to("cpu" if device.type == "meta" else device)
+    return allowed[at].to(device_of(hf))
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ __all__ = [
     "offloading",
     "place_named",
     "places_of",
+    "require_readable",
     "runs_its_own",
     "stand_ins",
     "value_of",
@@ -220,6 +221,38 @@ def stand_ins(core: nn.Module) -> dict[int, dict[str, Tensor]]:
         by_name[full] = stand_in
         found.setdefault(id(one.module), {})[one.key] = by_name.get(ties.get(full, full), stand_in)
     return found
+
+
+def require_readable(core: Any) -> None:
+    """Nothing, where every weight of a model can be read and is what its forward computes with.
+
+    Raises: LoadError: tensor parallelism cut the weights; a weight is on the meta device and accelerate keeps none for
+        it (an adapter that was put on after offloading); RWKV is offloaded.
+    """
+    named = list(core.named_parameters())
+    split = next((name for name, value in named if hasattr(value, "device_mesh")), None)
+    if split is not None or (getattr(core, "_tp_size", None) or 1) > 1:
+        raise LoadError(
+            "model: tensor parallelism (tp_plan) has cut its weights into parts that lie on several devices"
+            f"{f', first {split!r}' if split else ''}, so that no head and no weight can be told from them; load it"
+            " with device_map, which keeps each block whole."
+        )
+    if not any(value.is_meta for _, value in named):
+        return
+    known = {(id(one.module), one.key) for one in offloading(core)}
+    for path, module in core.named_modules():
+        for key, value in module._parameters.items():
+            if value is not None and value.is_meta and (id(module), key) not in known:
+                raise LoadError(
+                    f"model: the weight {f'{path}.{key}'.lstrip('.')!r} is on the meta device, where it has no values,"
+                    " and accelerate keeps none for it elsewhere. Load the model's weights; an adapter is put on an"
+                    " offloaded model by PeftModel.from_pretrained, or before the model is offloaded."
+                )
+    if any("layers_are_rescaled" in module.__dict__ for module in core.modules()):
+        raise LoadError(
+            "model: RWKV divides its weights in place at its first forward, and offloading takes that back at each"
+            " call, so that every forward is another function than the model's; load it without offloading."
+        )
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

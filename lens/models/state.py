@@ -16,6 +16,7 @@ from typing import Any
 
 from .content import Identity, content_of, plain_modules
 from .foreign import Foreign, foreign, modules_of, plain_name, replaced_methods, user_hooks
+from .placement import require_readable
 from .structure import structure
 
 __all__ = [
@@ -55,11 +56,15 @@ class State:
 
     @classmethod
     def of(cls, model: Any) -> "State":
-        """The state of a model now: the same object as before where its structure is as it was."""
+        """The state of a model now: the same object as before where its structure is as it was.
+
+        Raises: LoadError: weights that cannot be read, see `require_readable`.
+        """
         hf = getattr(model, "original_model", model)
         mark, writes = structure(hf)
         state: State | None = hf.__dict__.get(_REMEMBERED)
         if state is None or state.mark != mark:
+            require_readable(hf)
             state = cls(mark, tuple(foreign(model)))
             hf.__dict__[_REMEMBERED] = state
         if writes != state.writes:

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lens.engine.change_registry import share
 from lens.engine.changes import edits_in_force
 from lens.engine.memory import out_of_memory
-from lens.models.placement import device_of, dispatched
+from lens.models.placement import device_of, dispatched, require_readable
 from lens.models.quantised import FLOATS, methods, stored
 from lens.models.state import State, plain_name, replaced_methods, user_hooks
 
@@ -73,6 +73,7 @@ def core(model: Scored) -> PreTrainedModel:
             f"model is a {type(hf).__name__}, an encoder with a decoder: what it gives are no "
             "log-likelihoods of its input's tokens. Expected a causal language model."
         )
+    require_readable(hf)
     if hf.training:
         raise ScoringError("model is in training mode, where dropout changes every run; call model.eval() first.")
     if edits_in_force(hf):

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 
@@ -122,7 +122,7 @@ class Pool:
         self.lost = False
 
     @critical
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> Self:
         self.signals = hold()
         try:
             self.cluster.open()  # Ctrl-C waits: half of a Ray cannot be ended

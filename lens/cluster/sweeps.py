@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ..engine.sweep_parts import Computed, Plan, Span
 from .pool import Task
 
@@ -17,7 +19,7 @@ class _Batch:
 
     prompts: list[int]
     todo: list[Span]
-    known: tuple[Any, ...] = ()
+    known: tuple[list[int], np.ndarray, np.ndarray, list[Any] | None] | None = None
     pieces: deque[tuple[Span, int]] = field(default_factory=deque)
     left: dict[Span, int] = field(default_factory=dict)
 
@@ -81,13 +83,13 @@ class SweepTasks:
         """What a task gave, for the sweep."""
         of = self.of.pop(id(task))
         if isinstance(of, _Batch):
-            self.beginning.clear() if worker < 0 else self.beginning.discard(worker)
+            self.beginning.discard(worker)
             if value is None:  # no room for the unedited runs of all its prompts: half of them at a time
                 halves = self.plan.halves(of.prompts)
                 self.waiting.extendleft(reversed(halves or ()))
                 return
-            *known, counts = value
-            of.known = (of.prompts, *known)
+            base, source, beside, counts = value
+            of.known = (of.prompts, base, source, beside)
             of.left = dict(zip(of.todo, counts))
             of.pieces.extend((span, number) for span, count in of.left.items() for number in range(count))
             self.at[worker] = of
@@ -98,6 +100,7 @@ class SweepTasks:
                     yield Computed(*of.known, span, last=True)
             return
         batch, span, _ = of
+        assert batch.known is not None  # its pieces are given out when they are
         batch.left[span] -= 1
         cells, values = value
         yield Computed(*batch.known, span, cells, values, last=not batch.left[span])

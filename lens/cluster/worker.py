@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -54,11 +55,10 @@ class Worker(Process):
                     " load the model again, or use backend='local'."
                 )
             if self.device_map is not None:
-                from accelerate import dispatch_model, infer_auto_device_map
-
-                core: Any = given
+                accelerate: Any = importlib.import_module("accelerate")
                 automatic = isinstance(self.device_map, str)
-                dispatch_model(core, infer_auto_device_map(core) if automatic else self.device_map, force_hooks=True)
+                places = accelerate.infer_auto_device_map(given) if automatic else self.device_map
+                accelerate.dispatch_model(given, places, force_hooks=True)
             self.view = Model.of(given)
         return self.view
 

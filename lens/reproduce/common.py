@@ -5,6 +5,7 @@ again, in a folder with the hash of its configuration.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -195,11 +196,15 @@ class Steps:
         missing = [name for name in makers if name not in self.held and not self._file(name)]
         jobs = [(f"it made the step {name}", makers[name]) for name in missing]
         for number, ds in run_jobs(jobs, backend, workers):
-            self.kept(missing[number], lambda made=ds: made)
+            self.kept(missing[number], functools.partial(_same, ds))
         return [self.kept(name, make) for name, make in makers.items()]
 
     def _file(self, name: str) -> bool:
         return self.folder is not None and (self.folder / f"{name}.nc").is_file()
+
+
+def _same(ds: xr.Dataset) -> xr.Dataset:
+    return ds
 
 
 class Tables:

@@ -295,8 +295,8 @@ class _Walk:
             size = max(1, min(size, int(self.chunk_bytes / (2 * self.h[0].nbytes * block.experts.n_experts))))
         while start < n:
             stop = min(start + size, n)
-            of = slice(start, stop) if want is None else want[start:stop]
-            at = of if want is None else of.index
+            of: Tokens | slice = slice(start, stop) if want is None else want[start:stop]
+            at = of if isinstance(of, slice) else of.index
 
             def tap(site: str, x: Tensor) -> Tensor:
                 if site == "mlp_out" and frozen:

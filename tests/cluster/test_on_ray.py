@@ -28,7 +28,7 @@ def cluster(tmp_path_factory):
     os.environ["MNEMOSCOPE_CACHE"] = str(tmp_path_factory.mktemp("cache"))  # the workers inherit it
     for last in (False, True):
         try:
-            ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
+            ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
             break
         except Exception:  # a busy machine misses Ray's deadline
             if last:
@@ -127,3 +127,12 @@ def test_two_drivers_on_one_store_write_one_whole_result(cluster, tmp_path):
     assert other.returncode == 0 and said == "WHOLE\n"
     assert same(run(store=tmp_path / "here.zarr"), ours) and same_files(tmp_path / "here.zarr", tmp_path / "both.zarr")
     assert lens.record(lens.open(tmp_path / "both.zarr"))["status"] == "complete"
+
+
+def test_each_worker_has_a_gpu_of_its_own_and_a_cluster_without_room_says_so(cluster, monkeypatch):
+    with lens.cluster.Ray(workers=2, num_gpus=1) as stays:
+        assert same(run(), run(backend=stays))
+        assert sorted(stays.pool.each("devices")) == ["0", "1"]  # of two that the cluster only says it has
+    monkeypatch.setattr("lens.cluster.connection.PLACE", 2.0)
+    with pytest.raises(lens.Error, match="workers=3: .*3 workers of 1 CPU and 1 GPU each.*room for 2 of them"):
+        run(backend=lens.cluster.Ray(workers=3, num_gpus=1))

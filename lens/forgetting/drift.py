@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..arguments import Count, HFModel, Index, array, door
 from ..engine.probe import ATTENTION, MLP
+from ..models.quantised import FLOATS, is_codes
 from .data import ForgettingError, core
 
 Head = tuple[Index, Index]
@@ -53,7 +54,12 @@ def weight_drift(before: Mapping[str, Tensor] | HFModel, after: Mapping[str, Ten
 
 
 def _weights(x: Any) -> dict[str, Tensor]:
-    return {n: p.detach() for n, p in (x.items() if isinstance(x, Mapping) else core(x).named_parameters())}
+    named = list(x.items() if isinstance(x, Mapping) else core(x).named_parameters())
+    if codes := next((n for n, p in named if is_codes(p)), None):
+        raise ForgettingError(
+            f"the weight {codes!r} is quantised, and a distance of codes is none of weights; {FLOATS}."
+        )
+    return {n: p.detach() for n, p in named}
 
 
 def _part(name: str) -> tuple[str, int]:

@@ -10,6 +10,7 @@ import hashlib
 import re
 import sys
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -135,7 +136,8 @@ def old_hash(model: nn.Module) -> str:
     if known.old is not None and known.old[0].same(names, now):
         return known.old[1]
     plain = None if quantised else plain_parameters(core)
-    whole, named = hashlib.sha256(), plain or list(zip(names, values))
+    whole = hashlib.sha256()
+    named: Sequence[tuple[str, Tensor]] = plain or list(zip(names, values))
     for name, value in named:
         whole.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
         whole.update(read(name, value).data)

@@ -129,7 +129,7 @@ def applied(core: nn.Module) -> Iterator[tuple[str, Tensor]]:
             own = _decompressed(module) or {}
             yield name, own[key]
             continue
-        value = module._parameters[key]
+        value: Any = module._parameters[key]
         if "support_avx512bf16_for_cpu" in vars(module) and key == "weight" and _will_pack(module):
             from bitsandbytes.functional import _convert_weight_packed_for_cpu
 
@@ -167,12 +167,14 @@ def dequantised(module: Any) -> Tensor:
     if getattr(module, "quantization_scheme", None) is not None:
         settled = _decompressed(module)
         found: Tensor = own["weight"] if settled is None else settled["weight"]
-        return found.detach()
+        floats: Tensor = found.detach()
+        return floats
     if hasattr(value, "quant_state"):
         return _unpacked(value)
     if hasattr(value, "SCB"):
         scale = value.SCB if value.SCB is not None else module.state.SCB
-        return value.detach().float() * (scale.float() / 127)[:, None]
+        product: Tensor = value.detach().float() * (scale.float() / 127)[:, None]
+        return product
     plain: Tensor = value.dequantize()
     return plain.detach()
 
@@ -205,7 +207,7 @@ def gradient_refusal(core: nn.Module) -> str | None:
     where they are.
     """
     for name, module in core.named_modules():
-        value = getattr(module, "_parameters", {}).get("weight")
+        value: Any = getattr(module, "_parameters", {}).get("weight")
         if not is_codes(value):
             scheme = getattr(module, "quantization_scheme", None)
             if scheme is None or scheme.input_activations is None:
@@ -236,7 +238,7 @@ FLOATS = "load the model with dequantize=True (lens.load(name, dequantize=True))
 def method_of(module: Any) -> str | None:
     """By what a layer's weight is quantised, as it stands in records; None of a plain layer."""
     own = getattr(module, "_parameters", {})
-    value = own.get("weight")
+    value: Any = own.get("weight")
     scheme = getattr(module, "quantization_scheme", None)
     if scheme is not None and ("weight_packed" in own or "weight_scale" in own):
         return f"compressed-tensors {_scheme(scheme)}"

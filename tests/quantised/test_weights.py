@@ -9,6 +9,7 @@ import lens
 from lens.engine.effective import shape, weight_of
 from lens.engine.linear import LinearError, every_linear, linears
 from lens.engine.weights import WeightError, apply_weights
+from lens.forgetting.drift import weight_drift
 from lens.models import weight_hash
 from lens.models.quantised import gradient_refusal
 from lens.scoring.causal import cast
@@ -192,3 +193,18 @@ def test_reading_a_plain_layer_copies_nothing():
     layer = plain().lm_head
     assert weight_of(layer) is layer.weight
     assert linears(plain(), "lm_head")["lm_head"].d_out == 97
+
+
+def test_a_distance_of_codes_is_refused():
+    model = quantised("nf4")
+    with pytest.raises(lens.Error, match=r"q_proj.weight' is quantised, and a distance of codes.*dequantize=True"):
+        weight_drift(model, model)
+
+
+def test_a_sweep_that_is_not_finite_names_the_scale_that_is_not():
+    with quiet():
+        model = wrapped("torchao_int8")
+        own = getattr(model, "original_model", model)
+        next(p for p in own.parameters() if hasattr(p, "qdata")).scale[0] = float("nan")
+        with pytest.raises(lens.Error, match=r"\.scale' holds NaN or infinity"):
+            lens.patch(model, PAIR, "resid_pre", progress=False)

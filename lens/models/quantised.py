@@ -129,15 +129,15 @@ def applied(core: nn.Module) -> Iterator[tuple[str, Tensor]]:
             own = _decompressed(module) or {}
             yield name, own[key]
             continue
-        value: Any = module._parameters[key]
+        last: Any = module._parameters[key]
         if "support_avx512bf16_for_cpu" in vars(module) and key == "weight" and _will_pack(module):
             from bitsandbytes.functional import _convert_weight_packed_for_cpu
 
-            codes, state = _convert_weight_packed_for_cpu(value.data, copy.copy(value.quant_state))
+            codes, state = _convert_weight_packed_for_cpu(last.data, copy.copy(last.quant_state))
             yield name, codes
             yield from _state(name, state)
         else:
-            yield from _pieces(name, value, module)
+            yield from _pieces(name, last, module)
 
 
 def _plain(name: str) -> str:

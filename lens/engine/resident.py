@@ -7,6 +7,7 @@ that are none.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
@@ -92,6 +93,6 @@ def memory_beside(model: Any, memory_mb: float | None) -> float:
     usual = memory_of(model, memory_mb)
     if memory_mb is not None or model.device.type != "cpu":
         return usual
-    import psutil  # comes with accelerate, without which nothing is offloaded
-
-    return max(usual, SHARE * psutil.virtual_memory().available / 2**20)
+    psutil = importlib.import_module("psutil")  # comes with accelerate, without which nothing is offloaded
+    free: int = psutil.virtual_memory().available
+    return max(usual, SHARE * free / 2**20)

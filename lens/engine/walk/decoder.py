@@ -145,7 +145,6 @@ class Decoder:
         self.max_length = getattr(config, "max_position_embeddings", None)
         self.cap = config.final_logit_softcapping if family.capped else None
         self.out_device, self.head_device = device_of(self.norm.module), device_of(self.head)
-        self._embedding = tuple(o for m in (self.embedding, self.positions) if m is not None for o in offloading(m))
         self._end = tuple(offloaded for m in (self.norm.module, self.head) for offloaded in offloading(m))
         #: numbers of the edits of weights in force when the hash was looked up, and the hash
         self._content: tuple[tuple[int, ...], str] = (), ""
@@ -344,15 +343,12 @@ class Decoder:
         embedded: Tensor = self.embedding(ids)
         return embedded
 
-    def resident_embeddings(self) -> Resident:
-        """For a with block in which offloaded embeddings are where they are looked up, read once."""
-        return Resident(self._embedding)
-
     def place(self, embedded: Float[Tensor, "n d_model"], position: Int[Tensor, " n"]) -> Float[Tensor, "n d_model"]:
         """The first residual stream: the embeddings, plus learned positions where the model has them."""
         if self.positions is None:
             return embedded
-        return embedded + self.positions(position).to(embedded.device)
+        learned: Tensor = self.positions(position)
+        return embedded + learned.to(embedded.device)
 
     def unembed(self, resid: Float[Tensor, "... d_model"], columns: Tensor | None = None) -> Tensor:
         """Logits of a final residual stream, of the whole vocabulary or of the ``columns`` named: ``[...,

@@ -169,8 +169,10 @@ def _fill(segments: list[_Segment], base: WalkRuns | None) -> None:
     batches = [b for g in groups if (b := _Batch(segments, *g, together=together, share=share)).size]
     for l, block in enumerate(decoder.blocks):
         rope = decoder.rope(max(lead.lengths), block.device)
-        for part in (*segments, *batches):
-            part.to(block.device)
+        for segment in segments:
+            segment.to(block.device)
+        for batch in batches:
+            batch.to(block.device)
         seen: list[dict[str, list[Tensor]]] = [{} for _ in segments]
         outs = [torch.empty_like(s.x) for s in segments]
         with block.resident():

@@ -11,6 +11,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from .quiet import silence
+
+silence()
+
 #: public name -> (module, name there); resolved on first use, so that ``import lens`` is quick
 _PUBLIC = {
     "Error": ("errors", "Error"),

@@ -152,7 +152,7 @@ def test_a_float_model_loads_without_the_packages_of_quantised_weights():
     code = "import lens; lens.load('organism:induction'); import sys; print(*sys.modules)"
     said = run_without((), code)
     assert not {"bitsandbytes", "optimum.quanto", "compressed_tensors"} & set(said.stdout.split()), said.stderr[-2000:]
-    first = run_without((), "import lens; import lens.models.quantised; import sys; print(*sys.modules)")
+    first = run_without((), "import lens; import lens.models.quantised_layers; import sys; print(*sys.modules)")
     assert "torch" in first.stdout.split() and not {
         "torchao",
         "bitsandbytes",

@@ -31,6 +31,7 @@ FLOORS = (
         "locks",
         "markup",
         "notices",
+        "quiet",
         "processes",
         "progress",
         "reading",

@@ -1,6 +1,7 @@
 """A warning names the line of whoever called the package, through doors, sessions, decorators and constructors."""
 
 import ast
+import logging
 import warnings
 from pathlib import Path
 
@@ -59,3 +60,14 @@ def test_everything_warns_there(package):
         and (ast.unparse(node.func) == "warnings.warn" or any(k.arg == "stacklevel" for k in node.keywords))
     ]
     assert not found, "use lens.notices.warn"
+
+
+def test_what_packages_say_at_their_import_is_left_out_and_nothing_else(caplog):
+    for name, said in (
+        ("torchao", "Failed to load a library of another device"),
+        ("torch.utils._pytree", "%s is an Enum subclass and more"),
+        ("bitsandbytes.backends.cpu.ops", "Failed to load CPU gemm_4bit_forward from there: %s"),
+    ):
+        logging.getLogger(name).warning(said, *["it"] * said.count("%s"))
+        logging.getLogger(name).warning("something else")
+    assert [record.getMessage() for record in caplog.records] == ["something else"] * 3

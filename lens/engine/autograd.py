@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..models.quantised import FLOATS, gradient_refusal
+from ..models.quantised_layers import FLOATS, gradient_refusal
 
 
 def require_autograd(error: type[Exception], what: str, model: Any = None) -> None:

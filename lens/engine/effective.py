@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import Error
 from ..models.placement import device_of, runs_its_own
-from ..models.quantised import dequantised, is_codes, is_quantised, rounds_activations
+from ..models.quantised_layers import dequantised, is_codes, is_quantised, rounds_activations
 from .resident import resident
 
 #: Bytes of a layer's output that are held at once while it is probed.

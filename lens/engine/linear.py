@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ..errors import Error
 from ..models.placement import kept
-from ..models.quantised import FLOATS, dequantised, is_quantised, method_of
+from ..models.quantised_layers import FLOATS, dequantised, is_quantised, method_of
 from ..models.tree import Tree
 from ..notices import warn
 from .changes import temporary

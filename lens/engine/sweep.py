@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..models.placement import offloaded, value_of
-from ..models.quantised import number_of_bad, stored
+from ..models.quantised_layers import number_of_bad, stored
 from ..models.tree import Tree
 from ..progress import hidden
 from .errors import RunError

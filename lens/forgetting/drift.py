@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..arguments import Count, HFModel, Index, array, door
 from ..engine.probe import ATTENTION, MLP
-from ..models.quantised import FLOATS, is_codes
+from ..models.quantised_layers import FLOATS, is_codes
 from .data import ForgettingError, core
 
 Head = tuple[Index, Index]

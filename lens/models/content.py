@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .foreign import Foreign
 from .identity import MODULE_INTERNAL, Unidentified, digest, installed
-from .quantised import SET_BY_FORWARD, form_of, method_of
+from .quantised_layers import SET_BY_FORWARD, form_of, method_of
 from .structure import MARKS, NOT_COMPUTED, PASSING, SCALARS, WRAPPERS, moves
 
 _ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention", None)

@@ -17,7 +17,7 @@ from lens.cache import LoadError
 from ..notices import warn
 from .adapter import ADAPTER_ALONE, adapter_files
 from .placement import value_of
-from .quantised import number_of_bad, stored
+from .quantised_layers import number_of_bad, stored
 from .tree import Tree
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")

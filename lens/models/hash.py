@@ -21,7 +21,7 @@ from lens.cache import LoadError
 from .foreign import plain_name
 from .fused import Fused, fused_layers
 from .known import FORM, Known, Look, Whole, digests, joined, read
-from .quantised import applied, is_codes, is_unsettled, stored
+from .quantised_layers import applied, is_codes, is_unsettled, stored
 from .tree import Parameters, Tree
 
 __all__ = [

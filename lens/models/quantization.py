@@ -188,7 +188,7 @@ def dequantizing(method: str, config: dict[str, Any]) -> Any:
     if method == "compressed-tensors":
         named = inspect.signature(kinds.CompressedTensorsConfig.__init__).parameters
         # the older name of the switch means the opposite
-        switch = {"dequantize": True} if "dequantize" in named else {"run_compressed": False}
+        switch: dict[str, Any] = {"dequantize": True} if "dequantize" in named else {"run_compressed": False}
         return kinds.CompressedTensorsConfig(**plain, **switch)
     if method == "mxfp4":
         return kinds.Mxfp4Config(**plain, dequantize=True)

@@ -22,7 +22,7 @@ from lens.engine.change_registry import share
 from lens.engine.changes import edits_in_force
 from lens.engine.memory import out_of_memory
 from lens.models.placement import device_of, dispatched, require_readable
-from lens.models.quantised import FLOATS, methods, stored
+from lens.models.quantised_layers import FLOATS, methods, stored
 from lens.models.state import State, plain_name, replaced_methods, user_hooks
 
 from ..arguments import Fitting, HFModel, ModelLike, NonNegative, Whole, door

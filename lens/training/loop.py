@@ -22,7 +22,7 @@ from ..engine.recompute import checkpointing
 from ..engine.sessions import of_one_model
 from ..engine.stopping import says_stop
 from ..models.fused import fused_layers
-from ..models.quantised import FLOATS, method_of, trains_elsewhere
+from ..models.quantised_layers import FLOATS, method_of, trains_elsewhere
 from ..notices import warn
 from ..progress import hidden
 from .batches import Batch, Sampler, fitting
@@ -108,7 +108,7 @@ def train(
     checkpoint cannot be written.
     """
     require_autograd(TrainingError, "training", model)
-    inner = getattr(model, "original_model", model)
+    inner: Any = getattr(model, "original_model", model)
     if (elsewhere := next((n for n, m in inner.named_modules() if trains_elsewhere(m)), None)) is not None:
         raise TrainingError(
             f"model: the layer {elsewhere!r} ({method_of(inner.get_submodule(elsewhere))}) multiplies floats in train()"

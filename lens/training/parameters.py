@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import shown, truth, unfit
-from ..models.quantised import FLOATS, is_codes
+from ..models.quantised_layers import FLOATS, is_codes
 from .recipe import TrainingError
 
 

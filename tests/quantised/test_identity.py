@@ -10,7 +10,7 @@ import lens
 from lens.cache import LoadError
 from lens.models import weight_hash
 from lens.models.folder import require_finite
-from lens.models.quantised import is_unsettled
+from lens.models.quantised_layers import is_unsettled
 from lens.models.state import identity
 
 from .making import CLEAN, METHODS, PAIR, layers, plain, quantised, quiet, wrapped

@@ -7,7 +7,7 @@ import torch
 import lens
 from lens.engine.effective import weight_of
 from lens.models import weight_hash
-from lens.models.quantised import quantised_layers
+from lens.models.quantised_layers import quantised_layers
 
 from .. import naive
 from .making import CLEAN, CORRUPTED, PAIR, dequantised, layers, quantised, quiet, wrapped

@@ -11,7 +11,7 @@ from lens.engine.linear import LinearError, every_linear, linears
 from lens.engine.weights import WeightError, apply_weights
 from lens.forgetting.drift import weight_drift
 from lens.models import weight_hash
-from lens.models.quantised import gradient_refusal
+from lens.models.quantised_layers import gradient_refusal
 from lens.scoring.causal import cast
 
 from .making import CLEAN, CORRUPTED, METHODS, PAIR, dequantised, layers, plain, quantised, quiet, wrapped

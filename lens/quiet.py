@@ -1,4 +1,5 @@
-"""Messages that packages print when something imports them, and that tell a person nothing: kernels for other devices.
+"""Messages that packages log and that tell a person nothing: kernels for other devices, and that what was asked to lie
+on disk lies there.
 
 Transformers imports torchao where it is installed, and peft bitsandbytes, so that these lines would stand on the
 standard error of every command and in notebooks.
@@ -14,6 +15,7 @@ __all__ = ["silence"]
 _UNSAID = {
     "torchao": "Failed to load ",
     "torch.utils._pytree": "%s is an Enum subclass",
+    "accelerate.big_modeling": "Some parameters are on the meta device because they were offloaded",
     "bitsandbytes.backends.cpu.ops": "Failed to load CPU gemm_4bit_forward",
 }
 

@@ -3,6 +3,6 @@ the other.
 """
 
 from .errors import ClusterError
-from .ray import Ray, Workers, backend_of, run_jobs
+from .ray import Ray, Workers, backend_of, by_default, run_jobs
 
-__all__ = ["ClusterError", "Ray", "Workers", "backend_of", "run_jobs"]
+__all__ = ["ClusterError", "Ray", "Workers", "backend_of", "by_default", "run_jobs"]

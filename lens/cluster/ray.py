@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Annotated, Any, TypeVar
 
 from ..arguments import Positive, Whole, door
@@ -25,6 +26,8 @@ from .worker import Worker
 BACKENDS = ("local", "ray")
 _Given = TypeVar("_Given")
 Workers = Annotated[int, Whole(1, 10**4)]
+#: where whatever names no other backend sweeps, see `by_default`
+_DEFAULT: ContextVar[Ray | None] = ContextVar("lens.cluster", default=None)
 
 
 @door(ClusterError)
@@ -180,13 +183,33 @@ def backend_of(backend: Any, workers: Workers = 2, store: Any = None) -> Backend
     if isinstance(backend, str) and backend == "ray":
         backend = Ray(workers)
     elif isinstance(backend, str) and backend == "local":
-        return None
+        backend = _DEFAULT.get()
+        if backend is None:
+            return None
     if not isinstance(backend, Ray):
         raise ClusterError(
             f"backend={backend!r} is not known; expected {' or '.join(map(repr, BACKENDS))}, or a lens.cluster.Ray."
         )
     backend.kept = None if store is None else f"store={str(store)!r}"
     return backend
+
+
+@contextlib.contextmanager
+def by_default(backend: Any, workers: Workers = 2) -> Iterator[None]:
+    """Within, every sweep and job that names no other backend is computed there, by workers that stay until the end.
+
+    Raises ClusterError: neither "local" nor "ray" nor a `Ray`.
+    """
+    where: Any = backend_of(backend, workers)
+    if where is None:
+        yield
+        return
+    with where:
+        token = _DEFAULT.set(where)
+        try:
+            yield
+        finally:
+            _DEFAULT.reset(token)
 
 
 def run_jobs(

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preset", default="quick", help="how much is asked: see --list (default: quick)")
     add("--limit", type=int, help="so many items (memory-injections) or tasks (function-vectors) at most")
     add_model_options(parser)
+    add("--workers", type=int, help="compute the sweeps of its steps on Ray, by so many workers (default: here)")
     add("--seed", type=int, default=0, help="of controls, splits and resampling (default: 0)")
     add(
         "--models",
@@ -90,6 +91,7 @@ def one(arguments: argparse.Namespace) -> Any:
         seed=arguments.seed,
         say=lambda line: print(line, flush=True),
         **({} if arguments.models is None else {"models": arguments.models}),
+        **({} if arguments.workers is None else {"backend": "ray", "workers": arguments.workers}),
     )
     for row in result.table.to_dict("records"):
         print(
@@ -143,6 +145,8 @@ def _apart(study: Study, folder: Path, arguments: argparse.Namespace) -> str:
     for option in ("preset", "seed"):
         command += [f"--{option}", str(getattr(arguments, option))]
     command += words_of(arguments)
+    if arguments.workers is not None:
+        command += ["--workers", str(arguments.workers)]
     process = subprocess.Popen(command, env=os.environ | {"PYTHONUNBUFFERED": "1"}, stderr=subprocess.PIPE, text=True)
     try:
         said = process.communicate()[1]

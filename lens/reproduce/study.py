@@ -16,6 +16,7 @@ import pandas as pd
 
 from .. import files
 from ..arguments import Choice, Count, FilePath, HFModel, Name, Seed, door
+from ..cluster import Workers, by_default
 from ..results import dataset as results
 from ..results.errors import ResultError
 from .claims import Claims
@@ -157,6 +158,8 @@ class Study:
         limit: Count | None = None,
         progress: bool | None = None,
         say: Callable[[str], None] = _quiet,
+        backend: Any = "local",
+        workers: Workers = 2,
         **options: Any,
     ) -> Any:
         """Runs the study, or takes it up where it was cut: what a killed run has finished is read back.
@@ -167,7 +170,8 @@ class Study:
             out: folder for steps, tables, figures and record; None keeps everything in memory.
             models: folder with trained models, into which those that are missing are trained.
             seed: of controls, splits and resampling. limit: so many items (tasks) at most, instead of the preset's.
-            say: is told what is done. options: of the study's `measure`.
+            say: is told what is done. backend, workers: of the sweeps and trainings of its steps, as `lens.patch`.
+            options: of the study's `measure`.
 
         Raises: the study's error: an argument that does not fit, models that are nowhere. ResultError: `out` holds a
             run of another configuration, or a damaged one.
@@ -202,7 +206,7 @@ class Study:
             progress,
             say,
         )
-        with _measured(folder):
+        with _measured(folder), by_default(backend, workers):
             result = self.measure(asked, **options)
             if result.config is not None and not result.fingerprint:
                 result.fingerprint = results.fingerprint({"kind": "reproduction", **result.config})

@@ -5,8 +5,10 @@ Ray whose actors run in this process.
 import filecmp
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -15,6 +17,8 @@ pytest.importorskip("ray", reason="ray is an optional extra: pip install 'mnemos
 import lens
 from lens.cluster import connection, pool
 from lens.cluster import worker as workers
+from lens.reproduce.claims import Claims
+from lens.reproduce.study import Reproduction, Study
 from tests.models import speaking
 from tests.ray_standin import Standin
 
@@ -78,6 +82,40 @@ def test_workers_give_the_numbers_of_this_process_to_the_bit(ray, computed, tmp_
     assert len(ray.actors) == 2 and all(a.held.view is not None for a in ray.actors)
     assert not list((tmp_path / "cache" / "workers").iterdir())  # the weights' file is gone with the workers
     assert lens.record(there)["engine"] == lens.record(here)["engine"]
+
+
+def test_a_default_holds_within_its_block_and_keeps_its_workers(ray, computed):
+    model = speaking()
+    here = run(model)
+    with lens.cluster.by_default("ray", 2):
+        first, actors = run(model), len(ray.actors)
+        second = run(model)
+        assert len(ray.actors) == actors == 2
+    pieces = len(computed)
+    assert same(here, first) and same(here, second) and pieces > 8
+    assert same(here, run()) and len(computed) == pieces
+    with lens.cluster.by_default("local"):
+        run()
+    assert len(computed) == pieces
+
+
+def test_a_study_hands_its_backend_to_what_its_steps_sweep(ray, computed):
+    study = Study(
+        "toy",
+        paper="none",
+        question="none",
+        models="none",
+        presets={"quick": None},
+        plan=Any,
+        measure=lambda asked: Reproduction(table=pd.DataFrame(), tables={"effects": run().effect.to_dataframe()}),
+        read=lambda folder, record, seed: Reproduction(table=pd.DataFrame()),
+        figures=lambda made: {},
+        claims=Claims("none", "none", "none"),
+        controls="none",
+    )
+    here = study.run().tables["effects"]
+    assert not computed
+    assert study.run(backend="ray", workers=2).tables["effects"].equals(here) and computed
 
 
 def test_a_store_is_the_same_files_whoever_computed_it(ray, computed, tmp_path):

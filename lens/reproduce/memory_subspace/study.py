@@ -106,7 +106,7 @@ PRESETS: Mapping[str, Plan] = {
         (1,),
         (4,),
         20,
-        2,
+        4,
         2,
         ("attention",),
         3,

@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import peft
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
 import lens
+from lens.engine.weights import apply_weights, edited_weights
 from lens.models import LoadError, weight_hash
 from lens.models.loaded import loaded_as
 from tests.models import tiny, word_tokenizer
@@ -305,3 +308,60 @@ def test_an_adapter_that_is_pickled_absent_or_damaged_is_refused(base, two, tmp_
     unnamed = edited(home / "french", tmp_path / "unnamed", base_model_name_or_path=None)
     with pytest.raises(LoadError, match="does not name its base model"):
         lens.load(unnamed)
+
+
+# --- switches that end in another order, beside edits, and from threads
+
+
+def test_switches_that_end_in_another_order_leave_the_model_as_it_was(base, two):
+    home, want = two
+    model = lens.load(str(base), adapter=[str(home / "french"), str(home / "german")])
+    before = weight_hash(model)
+    outer, inner = lens.adapter(model, "german"), lens.adapter(model, None)
+    outer.__enter__()
+    inner.__enter__()
+    outer.__exit__(None, None, None)
+    assert torch.equal(logits(model), logits(plain(base)))
+    inner.__exit__(None, None, None)
+    torch.testing.assert_close(logits(model), want["french"], atol=1e-5, rtol=1e-5)
+    assert weight_hash(model) == before and lens.restore(model) == []
+
+
+def test_another_thread_does_not_switch_a_switched_model(base, two):
+    home, want = two
+    model = lens.load(str(base), adapter=[str(home / "french"), str(home / "german")])
+
+    def switched():
+        with lens.adapter(model, None):
+            return None
+
+    with lens.adapter(model, "german"), ThreadPoolExecutor(1) as pool:
+        with pytest.raises(lens.ChangeError, match="with no adapter is refused: lens.adapter with adapter 'german'"):
+            pool.submit(switched).result()
+        torch.testing.assert_close(logits(model), want["german"], atol=1e-5, rtol=1e-5)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(switched).result()
+
+
+def test_no_adapter_is_put_on_a_weight_that_an_edit_has_changed(base, two):
+    home, _ = two
+    model = lens.load(str(base), adapter=[str(home / "french"), str(home / "german")])
+    weights = {"model.layers.1.self_attn.o_proj": torch.zeros(32, 32)}
+    with lens.adapter(model, None), edited_weights(model, weights):
+        with lens.adapter(model, None):
+            pass
+        with pytest.raises(lens.AdapterError, match="in force on model.layers.1.self_attn.o_proj, on which this"):
+            lens.adapter(model, "french").__enter__()
+        assert not model.model.layers[1].self_attn.o_proj.base_layer.weight.any()
+    # what is left in force past the end of the block is told
+    with pytest.warns(UserWarning, match="an edit of weights that was put in force inside it still is"):
+        with lens.adapter(model, None):
+            apply_weights(model, weights)
+    assert len(lens.restore(model)) == 1
+
+
+def test_a_text_is_scored_from_the_same_start_however_its_model_was_loaded(base):
+    rows = [[3, 17, 5, 3, 80], [5, 6, 7]]
+    one, other = (lens.scoring.score(lens.load(str(base), attn_implementation=a), rows) for a in ("eager", "sdpa"))
+    assert one.first == other.first == 0
+    np.testing.assert_allclose(one.logprob, other.logprob, rtol=0, atol=1e-5)

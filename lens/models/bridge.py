@@ -124,10 +124,15 @@ def wrapped(
 def plainly(hf: HFModel, tokenizer: PreTrainedTokenizerBase, name: FilePath) -> PreTrainedModel:
     """The plain Hugging Face model as every method takes it: in eval mode, without gradients, with `.tokenizer` and
     its name.
+
+    A tokenizer without a start token has the one that ends a text for it, as in a bridge, so that what puts one in
+    front (scoring) gives the same numbers however a model was loaded.
     """
     model: Any = hf.eval().requires_grad_(False)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.bos_token is None:
+        tokenizer.bos_token = tokenizer.eos_token
     model.tokenizer, model.__dict__[_NAME] = tokenizer, str(name)
     plain: PreTrainedModel = model
     return plain

@@ -61,7 +61,8 @@ def score(
         prefix: tokens at the head of each row that are read but not scored. window: tokens after them that are scored;
             None: all.
         start: a token put before every row; None: none, and a row's first token then has no log-probability; "auto":
-            the tokenizer's or configuration's start token where it has one. Rows that hold it already want None.
+            the tokenizer's or configuration's start token where it has one; a model of `lens.load` whose tokenizer has
+            none takes the token that ends a text. Rows that hold it already want None.
         extra: "mean", "variance": of the log-probability under the model's own distribution at each place
             (`lens.scoring.membership` needs them for Min-K%++).
         batch_tokens: tokens of a batch, padding included; a longer row is a batch of its own.

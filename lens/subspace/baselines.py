@@ -32,10 +32,11 @@ def with_weights(core: nn.Module, layers: Mapping[str, Linear]) -> Callable[[Map
     """A function of new weights [out, in] by layer that gives what to call in place of the model; the model's own
     parameters are never touched.
 
-    Raises: LinearError: a layer's weight is quantised, so that floats cannot stand in for it.
+    Raises: LinearError: a layer's weight is quantised, so that floats cannot stand in for it, or offloaded, so that
+        accelerate's hooks take away what stands in for it.
     """
     for linear in layers.values():
-        linear.require_floats()
+        linear.require_floats().require_resident("what stands in for it")
     names = {id(p): name for name, p in core.named_parameters()}
 
     def whole(new: Mapping[str, Tensor]) -> dict[str, Tensor]:

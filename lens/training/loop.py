@@ -22,14 +22,13 @@ from ..engine.recompute import checkpointing
 from ..engine.sessions import of_one_model
 from ..engine.stopping import says_stop
 from ..models.fused import fused_layers
-from ..models.quantised_layers import FLOATS, method_of, trains_elsewhere
 from ..notices import warn
 from ..progress import hidden
 from .batches import Batch, Sampler, fitting
 from .checkpoints import Checkpoints
 from .interruption import between_steps
 from .language import language_loss, logits_of, require_language_model
-from .parameters import parameters_to_train
+from .parameters import parameters_to_train, require_trained_here
 from .recipe import Recipe, Rows, TrainingError, order_of, step_seed
 
 SNAPSHOTS = 50  # steps between the copies in memory that a diverged run goes back to (each checkpoint is one too)
@@ -109,11 +108,7 @@ def train(
     """
     require_autograd(TrainingError, "training", model)
     inner: Any = getattr(model, "original_model", model)
-    if (elsewhere := next((n for n, m in inner.named_modules() if trains_elsewhere(m)), None)) is not None:
-        raise TrainingError(
-            f"model: the layer {elsewhere!r} ({method_of(inner.get_submodule(elsewhere))}) multiplies floats in train()"
-            f" and codes in eval(): what is trained would not be what runs; {FLOATS}"
-        )
+    require_trained_here(inner)
     terms = dict(terms or {})
     if clash := {"lm", "total", "step", "learning_rate", "gradient_norm"} & set(terms):
         raise TrainingError(

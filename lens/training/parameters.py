@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..arguments import shown, truth, unfit
-from ..models.quantised_layers import FLOATS, is_codes
+from ..models.placement import offloaded
+from ..models.quantised_layers import FLOATS, is_codes, is_quantised, method_of, trains_elsewhere
 from .recipe import TrainingError
 
 
@@ -49,9 +50,45 @@ def parameters_to_train(model: torch.nn.Module, parameters) -> dict[str, torch.n
         raise TrainingError(
             f"parameters chooses none of the model's {len(every)} parameters; e.g. {next(iter(every), 'none')}"
         )
-    if codes := next((name for name, value in chosen.items() if is_codes(value)), None):
+    if (codes := _quantised(model, chosen)) is not None:
         raise TrainingError(
-            f"parameters has {codes!r}, whose numbers are codes ({type(chosen[codes]).__name__}) that no step can"
+            f"parameters has {codes!r}, whose numbers are codes or scales ({_kind(chosen[codes])}) that no step can"
             f" change; train an adapter beside it, or {FLOATS}"
         )
     return chosen
+
+
+def require_trained_here(core: Any) -> None:
+    """Raises TrainingError where steps would change what no forward reads: layers that run codes and train floats, or
+    weights that are offloaded.
+    """
+    if (elsewhere := next((n for n, m in core.named_modules() if trains_elsewhere(m)), None)) is not None:
+        raise TrainingError(
+            f"model: the layer {elsewhere!r} ({method_of(core.get_submodule(elsewhere))}) multiplies floats in train()"
+            f" and codes in eval(): what is trained would not be what runs; {FLOATS}"
+        )
+    if offloaded(core):
+        raise TrainingError(
+            "model: its weights are offloaded (accelerate loads them for each forward from where they are kept), so"
+            " that steps would change what no forward reads; load the model without offloading, on one device or spread"
+            " over several"
+        )
+
+
+def _quantised(model: torch.nn.Module, chosen: dict[str, torch.nn.Parameter]) -> str | None:
+    """The first chosen parameter that is codes, or stands in a quantised layer and is no bias."""
+    held = {
+        id(value)
+        for module in model.modules()
+        if is_quantised(module)
+        for key, value in module._parameters.items()
+        if value is not None and key != "bias"
+    }
+    return next(
+        (n for n, value in chosen.items() if is_codes(value) or id(value) in held or not value.is_floating_point()),
+        None,
+    )
+
+
+def _kind(value: Tensor) -> str:
+    return type(value).__name__ if is_codes(value) else str(value.dtype).removeprefix("torch.")

@@ -173,9 +173,36 @@ def test_an_offloaded_model_stays_plain_and_scores_where_it_is(tmp_path):
     with pytest.warns(UserWarning, match="comes back as the plain.*accelerate has spread it"):
         assert lens.models.wrap(offloaded, word_tokenizer(), "tiny") is offloaded
     rows = [[1, 2, 3, 4], [5, 6, 7]]
-    for ours, want in zip(*(score(m, rows).logprob for m in (offloaded, model)), strict=True):
+    for ours, want in zip(*(score(m, rows, start=None).logprob for m in (offloaded, model)), strict=True):
         np.testing.assert_allclose(ours, want, rtol=0, atol=1e-5)
     assert all(p.is_meta for p in offloaded.model.layers.parameters())
+
+
+@pytest.mark.parametrize("what", ["layers", "embedding"])
+def test_training_an_offloaded_model_is_refused_by_name(what, tmp_path):
+    from lens.training import Recipe, Rows, TrainingError, train
+
+    _, offloaded = pair_of("llama", tmp_path)
+    with pytest.raises(TrainingError, match="its weights are offloaded"):
+        train(
+            offloaded,
+            Rows.of([([1, 2, 3], [4])]),
+            Recipe(steps=1, batch=1, learning_rate=1e-2),
+            parameters=lambda name: (what == "layers") == ("layers" in name),
+        )
+    assert not any(p.requires_grad for p in offloaded.parameters())
+
+
+@pytest.mark.parametrize("method", ["subnet", "gradient_ascent", "zero_out"])
+def test_what_learns_weights_refuses_offloaded_ones_and_what_leaves_them_out_is_right(method, tmp_path):
+    model, offloaded = pair_of("llama", tmp_path)
+    rows = [[1, 2, 3, 4, 5, 6, 7, 8], [9, 8, 7, 6, 5, 4, 3, 2]]
+    if method == "zero_out":
+        ours, want = (lens.subspace.zero_out(m, rows).mask(0.05) for m in (offloaded, model))
+        assert ours.iou(want) == 1 and want.count > 0
+        return
+    with pytest.raises(lens.Error, match="model.layers.0.mlp.gate_proj: its weight is offloaded"):
+        getattr(lens.subspace, method)(offloaded, rows)
 
 
 @pytest.mark.slow

@@ -161,6 +161,12 @@ def test_bitsandbytes_int8_in_training_mode_is_another_function_and_is_not_train
             lens.Error, match=r"parameters has 'model.layers.0.self_attn.q_proj.weight', whose numbers are"
         ):
             lens.training.train(quantised("torchao_int8"), rows, recipe, parameters=lambda name: True)
+        # packed into plain integers before the first forward, and floats that it unpacked after it
+        packed, used = quantised("compressed"), quantised("compressed")
+        used(CLEAN[None])
+        for model in (packed, used):
+            with pytest.raises(lens.training.TrainingError, match="codes or scales .*dequantize=True"):
+                lens.training.train(model, rows, recipe, parameters=lambda name: "layers.0.mlp" in name)
 
 
 @pytest.mark.skipif(not PACKS, reason="this processor has no bfloat16 products, for which the codes are packed")

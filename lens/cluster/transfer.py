@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..engine.change_registry import core_of
 from ..engine.model import Model
+from ..models.quantised_layers import is_codes
 from .errors import ClusterError
 from .weights import shareable
 
@@ -23,6 +24,8 @@ _REMEMBERED = "_mnemoscope"
 _CONTENT = tuple(f"{_REMEMBERED}_{name}" for name in ("parameters", "layers", "name", "loaded", "adapters"))
 #: Bytes of a tensor's storage from which on a view of less than half of it is sent without the rest.
 _LARGE = 1 << 16
+#: Dtypes that torch cannot unpickle by themselves (2.13).
+_BYTES = (torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz)
 
 
 def packed_model(model: Any) -> tuple[bytes, list[Tensor]]:
@@ -114,6 +117,11 @@ def _dumped(value: Any, named: Callable[[Any], Any], what: str) -> bytes:
         def reducer_override(self, one: Any) -> Any:
             if isinstance(one, nn.Module):
                 return _module(one)
+            if isinstance(one, Tensor) and (hasattr(one, "quant_state") or hasattr(one, "SCB")) and is_codes(one):
+                # pickled as a parameter it would lose its class, and with it scales and formats
+                return _codes, (type(one), one.data.as_subclass(Tensor), dict(one.__dict__))
+            if type(one) is Tensor and one.dtype in _BYTES and one.is_contiguous():
+                return Tensor.view, (one.view(torch.uint8), one.dtype)
             if type(one) is Tensor and one.layout is torch.strided and not one.requires_grad:
                 whole = one.untyped_storage().nbytes()
                 if whole > _LARGE and whole > 2 * one.nbytes and one.is_contiguous():
@@ -131,6 +139,13 @@ def _dumped(value: Any, named: Callable[[Any], Any], what: str) -> bytes:
             " open files, locks or connections, or use backend='local'."
         ) from error
     return buffer.getvalue()
+
+
+def _codes(kind: Any, data: Tensor, state: dict[str, Any]) -> Tensor:
+    """A parameter of bitsandbytes again, from its codes and what it keeps beside them."""
+    made: Tensor = Tensor._make_subclass(kind, data)
+    made.__dict__.update(state)
+    return made
 
 
 def _module(one: nn.Module) -> Any:

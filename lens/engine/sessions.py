@@ -58,7 +58,7 @@ def during(
     held = hold()
     try:
         session.enter()
-        _divided(session.core)
+        _settled(session.core)
         # of sessions within each other the outermost that reads compares
         if session.reads and not any(s.reads for s in session.registry.sessions if s is not session):
             session.before = Snapshot.of(session.core)
@@ -72,10 +72,14 @@ def during(
             release(held)
 
 
-def _divided(core: nn.Module) -> None:
-    """RWKV divides some of its weights in place at its first forward in eval mode: done before a computation begins, so
-    that this has one model, and one hash, from its beginning to its end.
+def _settled(core: nn.Module) -> None:
+    """RWKV divides some of its weights in place at its first forward in eval mode, and compressed-tensors puts floats
+    in the place of codes at its own: done before a computation begins, so that this has one model, and one hash, from
+    its beginning to its end.
     """
+    packed: Any = core.__dict__.get("ct_decompress_hook")
+    if packed is not None and (unpack := core._forward_pre_hooks.get(packed.id)) is not None:
+        unpack(core, ())
     inner: Any = getattr(core, getattr(core, "base_model_prefix", ""), None)
     module: Any
     for module in (core, inner):

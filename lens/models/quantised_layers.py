@@ -28,6 +28,7 @@ __all__ = [
     "method_of",
     "methods",
     "number_of_bad",
+    "outlier_layer",
     "quantised_layers",
     "rounds_activations",
     "stored",
@@ -86,6 +87,17 @@ def _state(name: str, state: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 # -- formats that the first forward settles ---------------------------------------------------------------------------
+
+
+def outlier_layer(core: nn.Module) -> str | None:
+    """The first layer of bitsandbytes' int8 that takes large inputs out of the codes: which, it tells by the whole
+    batch.
+    """
+    for name, module in core.named_modules():
+        state = module.__dict__.get("state")
+        if hasattr(state, "SCB") and getattr(state, "threshold", 0) > 0:
+            return name
+    return None
 
 
 def is_unsettled(core: nn.Module) -> bool:

@@ -22,7 +22,7 @@ from lens.engine.change_registry import share
 from lens.engine.changes import edits_in_force
 from lens.engine.memory import out_of_memory
 from lens.models.placement import device_of, dispatched, require_readable
-from lens.models.quantised_layers import FLOATS, methods, stored
+from lens.models.quantised_layers import FLOATS, methods, outlier_layer, stored
 from lens.models.state import State, plain_name, replaced_methods, user_hooks
 
 from ..arguments import Fitting, HFModel, ModelLike, NonNegative, Whole, door
@@ -273,6 +273,13 @@ def refuse_ahead(
     asked for.
     """
     if not same(before[:, :-CHANGED], after[:, :-CHANGED], close):
+        if (layer := outlier_layer(model)) is not None:
+            raise ScoringError(
+                f"model: the layer {plain_name(layer)!r} (bitsandbytes int8 with a threshold for outliers) multiplies"
+                " those inputs in float that are large anywhere in a batch, so that what it gives at a place changes"
+                " with later tokens and with other rows, and no number of it is a log-likelihood; quantise with"
+                f" llm_int8_threshold=0.0 (lens.load(name, quantization='bitsandbytes-int8')), or {FLOATS}."
+            )
         raise ScoringError(
             f"model: this {type(model).__name__} looks ahead (bidirectional attention): what it gives "
             "at a place changes with later tokens, so that no number of it is "

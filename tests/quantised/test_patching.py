@@ -1,12 +1,15 @@
 """Patching a quantised model is exact: its own forward with plain hooks gives the same."""
 
+import numpy as np
 import pytest
 import torch
 from transformers import DynamicCache
 
 import lens
+from lens.models import weight_hash
 
 from .. import naive
+from ..models import word_tokenizer
 from .making import CLEAN, CORRUPTED, METHODS, PAIR, quantised, quiet, wrapped
 
 #: Rounding of float32, as a share of the largest effect.
@@ -63,3 +66,14 @@ def test_patching_is_what_the_models_own_hooked_forward_gives(method):
             largest = float(want.abs().max())
             assert largest > 0.3 and float((got - want).abs().max()) <= max(TOLERANCE * largest, 2 * off), site
             assert float((got - want).norm()) <= 0.1 * float(want.norm()), site
+
+
+def test_codes_that_the_first_forward_unpacks_are_unpacked_before_a_sweep_begins():
+    with quiet():
+        model, used = quantised("compressed"), quantised("compressed")
+        model.tokenizer = used.tokenizer = word_tokenizer()
+        used(CLEAN[None])
+        before = weight_hash(model)
+        first, want = (lens.patch(m, PAIR, progress=False) for m in (model, used))
+    np.testing.assert_array_equal(first.value, want.value)
+    assert lens.record(first)["model"]["hash"] == before == weight_hash(model)

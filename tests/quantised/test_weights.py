@@ -214,3 +214,15 @@ def test_a_sweep_that_is_not_finite_names_the_scale_that_is_not():
         next(p for p in own.parameters() if hasattr(p, "qdata")).scale[0] = float("nan")
         with pytest.raises(lens.Error, match=r"\.scale' holds NaN or infinity"):
             lens.patch(model, PAIR, "resid_pre", progress=False)
+
+
+def test_a_threshold_for_outliers_is_named_where_it_makes_places_depend_on_later_ones():
+    with quiet():
+        model = quantised("bitsandbytes_int8_outliers")
+        large = torch.randn(64, generator=torch.Generator().manual_seed(0)) * 4
+        for layer in model.model.layers:
+            layer.input_layernorm.weight.copy_(large)
+            layer.post_attention_layernorm.weight.copy_(large)
+        with pytest.raises(lens.Error, match="q_proj' .bitsandbytes int8 with a threshold for outliers.*threshold=0.0"):
+            lens.scoring.score(model, [[5, 6, 7, 8, 3]])
+        assert len(lens.scoring.score(quantised("bitsandbytes_int8"), [[5, 6, 7, 8, 3]], start=None).logprob) == 4

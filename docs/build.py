@@ -26,7 +26,20 @@ GUIDES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
 SHOWN = (".md", ".py", ".css", ".png", ".svg")
 NEEDED = ("sphinx", "myst_nb", "furo", "sphinx_copybutton", "latex2mathml")
 #: Rooms that a method stands on, which have public names of their own.
-GROUND = ("engine", "models", "prompts", "results", "stats", "readout", "scoring", "training", "figures", "organisms")
+GROUND = (
+    "engine",
+    "models",
+    "prompts",
+    "results",
+    "stats",
+    "readout",
+    "scoring",
+    "training",
+    "figures",
+    "organisms",
+    "cluster",
+    "doctor",
+)
 #: Packages that are neither: what a command or another page tells. The families are all the others.
 ELSEWHERE = ("arguments", "data", "reproduce", "templates")
 

@@ -7,6 +7,7 @@ import base64
 import importlib.util
 import io
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -152,3 +153,35 @@ def test_pictures_are_stored_with_a_palette_and_look_the_same():
     small = base64.b64decode(made.cells[0].outputs[0].data["image/png"])
     shown = np.asarray(Image.open(io.BytesIO(small)).convert("RGB"), float)
     assert len(small) < len(buffer.getvalue()) and np.abs(shown - np.asarray(both, float)).mean() < 4
+
+
+def test_the_how_to_of_machines_is_stored_executed_and_names_no_folder_of_a_machine():
+    path = NOTEBOOKS / "howto_machines.ipynb"
+    book = nbformat.read(path, as_version=4)
+    nbformat.validate(book)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert max(len(line) for cell in code for line in cell.source.split("\n")) <= 100
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    said = "".join(
+        str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", "")) for output in outputs
+    )
+    assert not re.search(r"/(tmp|home|root|work|Users)/", said) and "the same to the bit" in said
+    assert run.time_line(book) and path.name in (NOTEBOOKS / "00_start_here.ipynb").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_how_to_of_machines_runs_an_adapter_few_bits_blocks_on_disk_and_workers(tmp_path, smollm2, monkeypatch):
+    monkeypatch.setenv("MNEMOSCOPE_PRESET", "tiny")
+    monkeypatch.setenv("MNEMOSCOPE_OUT", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
+    book = nbformat.read(NOTEBOOKS / "howto_machines.ipynb", as_version=4)
+    run.execute(book, tmp_path, 600)
+    found = json.loads((tmp_path / "headline.json").read_text())
+    assert found["the same to the bit with half of the blocks on disk"] is True
+    assert found["largest difference with two workers"] == 0.0
+    with_adapter, without = map(float, found["gap with the adapter, and without (logits)"].split(","))
+    assert with_adapter > 5 > abs(without)
+    eight, four = map(float, found["8 and 4 bits against 32, correlation of cells"].split(","))
+    assert eight > 0.99 and four > 0.8

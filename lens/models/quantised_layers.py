@@ -227,7 +227,9 @@ def gradient_refusal(core: nn.Module) -> str | None:
         if hasattr(value, "quant_state"):
             if not (getattr(value.quant_state, "packing_format_for_cpu", False) or _packs(value)):
                 continue
-            why = "packs its codes for this processor, and the gradient that it gives for packed codes is noise"
+            why = (
+                "packs its codes for this processor, and their product has no gradient: the layer counts as a constant"
+            )
         elif hasattr(value, "SCB"):
             if not module.training:
                 continue

@@ -170,7 +170,7 @@ def test_bitsandbytes_int8_in_training_mode_is_another_function_and_is_not_train
 
 
 @pytest.mark.skipif(not PACKS, reason="this processor has no bfloat16 products, for which the codes are packed")
-def test_the_gradient_through_packed_codes_is_noise_so_that_it_is_refused():
+def test_a_product_of_packed_codes_has_no_gradient_so_that_it_is_refused():
     with quiet():
         model, floats = quantised("nf4"), dequantised("nf4")
         before = gradient(model)

@@ -114,7 +114,8 @@ class _Before:
 
 def _switched(registry: Changes) -> list[_Before]:
     """Of each switch of adapters in force, oldest first, how it was before."""
-    return [undo.before for undo in registry.in_force(WEIGHTS) if isinstance(getattr(undo, "before", None), _Before)]
+    found = [getattr(undo, "before", None) for undo in registry.in_force(WEIGHTS)]
+    return [before for before in found if isinstance(before, _Before)]
 
 
 def _edited_below(wrapper: nn.Module) -> str | None:

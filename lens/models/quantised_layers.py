@@ -96,7 +96,7 @@ def outlier_layer(core: nn.Module) -> str | None:
     for name, module in core.named_modules():
         state = module.__dict__.get("state")
         if hasattr(state, "SCB") and getattr(state, "threshold", 0) > 0:
-            return name
+            return str(name)
     return None
 
 

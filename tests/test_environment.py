@@ -85,6 +85,7 @@ def test_torch_is_pinned_to_the_version_of_the_reference_numbers():
 ROOMS = {
     "notebook": ("widgets/**/*.py", "notebooks/*.py"),
     "diffusion": ("lens/diffusion/*.py", "lens/organisms/cards/*.py"),
+    "quantized": ("lens/models/quant*.py",),
 }
 PATHS = {extra: {path for pattern in patterns for path in ROOT.glob(pattern)} for extra, patterns in ROOMS.items()}
 PATHS[None] = set(ROOT.glob("lens/**/*.py")) - set.union(*PATHS.values())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Annotated, Any, TypeVar
 
-from ..arguments import Positive, Whole, door
+from ..arguments import Positive, Whole, door, shown
 from ..engine.model import Model
 from ..engine.stopping import Stopped
 from ..engine.sweep import Sweep
@@ -188,7 +188,8 @@ def backend_of(backend: Any, workers: Workers = 2, store: Any = None) -> Backend
             return None
     if not isinstance(backend, Ray):
         raise ClusterError(
-            f"backend={backend!r} is not known; expected {' or '.join(map(repr, BACKENDS))}, or a lens.cluster.Ray."
+            f"backend={shown(backend)} is not known; expected {' or '.join(map(repr, BACKENDS))}, or a"
+            " lens.cluster.Ray."
         )
     backend.kept = None if store is None else f"store={str(store)!r}"
     return backend

@@ -191,7 +191,11 @@ def devices_of(model: Any) -> list[torch.device]:
     hf = getattr(model, "hf", model)
     spread = getattr(getattr(hf, "original_model", hf), "hf_device_map", None) or {}
     places = dict.fromkeys(f"cuda:{p}" if isinstance(p, int) else str(p) for p in spread.values())
-    return [torch.device(p) for p in places if p not in ("disk", "meta")] or [torch.device(model.device)]
+    found = [torch.device(p) for p in places if p not in ("disk", "meta")]
+    if not found:  # a class of one's own need not say where it is
+        told = getattr(model, "device", None) or next(hf.parameters()).device
+        found = [torch.device("cpu" if str(told) == "meta" else told)]
+    return found
 
 
 def mlp_width(config: Any) -> int:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from ..arguments import Count, Draws, Experts, FilePath, Heads, HFModel, Layers, Positions, Positive, door
+from ..arguments import Count, Draws, Experts, FilePath, Heads, HFModel, Layers, Positions, Positive, door, shown
 from ..cluster import Workers, backend_of
 from ..engine.errors import UnsupportedModel
 from ..engine.metrics import Metric, resolve
@@ -151,7 +151,7 @@ def patch(
     if method == "attribution":
         if backend != "local":
             raise PatchError(
-                f"backend={backend!r} goes with method='exact'; attribution is one pass over the model, here."
+                f"backend={shown(backend)} goes with method='exact'; attribution is one pass over the model, here."
             )
         from .attribution import attribute
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 
-from lens.arguments import MOST, Count, FilePath, Size, Whole, door, unfit
+from lens.arguments import MOST, Count, FilePath, Size, Whole, door, shown, unfit
 from lens.engine.sessions import of_one_model
 from lens.progress import hidden
 from lens.scoring.likelihood import ScoringError
@@ -116,7 +116,7 @@ def _options(prefix, window, extra, batch_tokens, backend, workers, threads) -> 
     if unknown := [e for e in extra if e not in EXTRA]:
         raise ScoringError(f"extra={extra!r}: {unknown[0]!r} is not known; expected some of {', '.join(EXTRA)}.")
     if backend not in BACKENDS:
-        raise ScoringError(f"backend={backend!r} is not known; expected 'local' or 'ray'.")
+        raise ScoringError(f"backend={shown(backend)} is not known; expected 'local' or 'ray'.")
 
     def optional(value, name):
         return None if value is None else whole_number(value, name, 1)

@@ -14,7 +14,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from ..arguments import Draws, FilePath, HFModel, Positive, Seed, Size, Token, door
+from ..arguments import Draws, FilePath, HFModel, Positive, Seed, Size, Token, door, shown
 from ..cluster import Workers, backend_of
 from ..engine.edits import Edit
 from ..engine.metrics import Metric
@@ -151,7 +151,7 @@ def head_effects(
         )
     if backend != "local" and method != "exact":
         raise VectorError(
-            f"backend={backend!r}: method={method!r} is one pass over the model, here; leave `backend` out, or use"
+            f"backend={shown(backend)}: method={method!r} is one pass over the model, here; leave `backend` out, or use"
             " method='exact'."
         )
     decoder = Model.of(model)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 
+from peft import LoraConfig, get_peft_model
 from torch import nn
 
 import lens
 from lens import prompts
 from lens.engine import runs
 from lens.results import dataset as results
+from tests.models import tiny
 
 from . import Subject
 from .common import direction, enter, ids, model, pair, pairs, patched
@@ -56,7 +58,14 @@ def _used(edit: lens.Edit) -> None:
     enter(lens.edited(model(), edit))
 
 
+def _adapted():
+    """A model with an adapter beside its weights."""
+    return get_peft_model(tiny("llama"), LoraConfig(r=2, target_modules=["v_proj"])).eval()
+
+
 def subjects():
+    yield Subject("adapter", lens.adapter, lambda: dict(model=_adapted(), name="default"), use=enter)
+
     def site():
         return lens.Site("attn_out", layer=1)
 

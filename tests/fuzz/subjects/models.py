@@ -9,6 +9,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import constants
+
 from lens import cache, models
 from lens.doctor import doctor
 from tests.models import tiny, word_tokenizer
@@ -47,6 +49,19 @@ def folder() -> Path:
     return Path(held.name)
 
 
+@functools.cache
+def cached() -> str:
+    """A name of which the hub's cache has a revision: a cache that this process makes."""
+    held = tempfile.TemporaryDirectory(prefix="fuzz-hub-")
+    cached.held, constants.HF_HUB_CACHE = held, held.name
+    place, commit = Path(held.name) / "models--nobody--nothing", "0" * 40
+    (place / "snapshots" / commit).mkdir(parents=True)
+    (place / "snapshots" / commit / "config.json").write_text("{}")
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(commit)
+    return "nobody/nothing"
+
+
 def served(source: Any, folder: Path) -> Path:
     (folder / "small.whl").write_bytes(wheel())
     return folder / "small.whl"
@@ -66,6 +81,7 @@ def subjects():
     yield Subject("same_weights", models.same_weights, lambda: dict(model=model(), recorded="t" + "0" * 64))
     yield Subject("name_of", models.name_of, lambda: dict(model=model()))
     yield Subject("organisms", models.organisms, dict)
+    yield Subject("checkpoints", models.checkpoints, lambda: dict(name=cached()))
     yield Subject("doctor", doctor, dict)
     # without these two it would go to the package index
     yield Subject(

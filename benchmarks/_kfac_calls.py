@@ -42,10 +42,10 @@ def main(call: str, rows: str, file: str, *options: str) -> int:
     answer = {"seconds": seconds, "processor": processor, "peak_mb": peak.extra_mb, "how": peak.how}
     if call == "factors":
         answer["kept_mb"] = result.nbytes / 2**20
-        from safetensors.torch import save_file
+        from lens import files
 
         few = curvature.factors(model, last, ids[:COMPARED], fisher="empirical", progress=False)
-        save_file({f"{side}/{n}": getattr(few, side)[n].clone() for n in few.layers for side in "ag"}, file)
+        files.write_tensors(file, {f"{side}/{n}": getattr(few, side)[n].clone() for n in few.layers for side in "ag"})
     print(f"\n{MARK}{json.dumps(answer)}")
     return 0
 

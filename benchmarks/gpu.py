@@ -304,6 +304,8 @@ def run(*, device: str = "cuda", quick: bool = False, file: Path | None = None) 
     print(table([("figure", "value", "should be"), *rows]))
     print("\n".join(f"{name}: {part['why']}" for name, part in line["parts"].items() if "why" in part))
     if file is not None:
-        file.write_text(json.dumps(line), encoding="utf-8")
+        from lens import files  # not above: `--help` needs no package
+
+        files.write_json(file, line)
     print(json.dumps(line))
     return 0

@@ -43,11 +43,12 @@ WRITES = {
 #: Names of what has not its own name yet, or is not on a disk: it is renamed, or written, when it is whole.
 UNDER_WAY = {"part", "stage", "ready", "memory"}
 #: The writer itself; what makes damaged files on purpose; the fetched model, unpacked in a stage that is renamed; the
-#: machine's own counters, which are no files.
+#: machine's own counters, which are no files; weights that workers map, under a name that goes with the process.
 APART = {
     "lens/files.py": None,
     "benchmarks/_damage.py": None,
     "lens/cache.py": {"open", "write_text"},
+    "lens/cluster/weights.py": {"open"},
     "benchmarks/machine.py": {"write_text"},
     "benchmarks/provenance.py": {"open", "write_bytes"},
 }

@@ -363,3 +363,13 @@ def test_one_place_reads_what_a_tilde_stands_for():
         if "expanduser(" in path.read_text(encoding="utf-8")
     ]
     assert found == ["lens/files.py"]
+
+
+def test_no_file_lies_outside_the_rooms_of_the_project():
+    """What a run wrote to a relative path and somebody added, such as tmp/."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        pytest.skip("no git here")
+    listed = subprocess.run(["git", "-C", str(root), "ls-files"], capture_output=True, text=True, check=True).stdout
+    folders = {name.split("/")[0] for name in listed.splitlines() if "/" in name}
+    assert folders <= {".ci", "benchmarks", "docs", "findings", "lens", "notebooks", "tests", "widgets"}

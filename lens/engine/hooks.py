@@ -21,7 +21,7 @@ from .edits import Edit
 from .effective import mixing_layer
 from .ending import Ending
 from .errors import UnsupportedModel
-from .memory import ERRORS, budget, no_room, out_of_memory
+from .memory import ERRORS, chunk_tokens, no_room, out_of_memory
 from .sites import ORDER, SiteError
 from .stopping import Stopped, says_stop
 from .writes import Plain, Writes, writes_of
@@ -160,7 +160,7 @@ class Hooks:
             Stopped: ``stop`` said so.
         """
         a, length, out = self.anatomy, len(base.ids), []
-        size = max(1, budget(a.hf).chunk_tokens(CHUNK_TOKENS) // length)
+        size = max(1, chunk_tokens(a.hf, CHUNK_TOKENS) // length)
         seen: dict[tuple[str, int], dict[int, Tensor]] = {key: {} for key in record}
         writes = writes_of(a, rows, length, base=base, freeze=freeze, look=seen)
         whole, last = self.ending.kind == "logits", ("resid_post", a.n_layers - 1)

@@ -45,6 +45,8 @@ class _Walked:
         self.runs: Any = runs  # a walk's, with keys and values
         self.start, self.n = runs.starts[prompt], runs.lengths[prompt] - 1
         self.at = self.start + self.n
+        #: what `_attention` was last asked for, and its indexes and tables: the same for layer after layer
+        self._laid: tuple[Any, tuple[Layout, Any]] | None = None
 
     def _layout(self, n: int, device: torch.device) -> Layout:
         """So many rows of this token, all after the prompt's other tokens."""
@@ -53,9 +55,11 @@ class _Walked:
         return Layout(rows, torch.full_like(rows, self.n), n, self.n + 1, after=after)
 
     def _attention(self, layer: int, x: Tensor, tap: Callable[[str, Tensor], Tensor] = no_tap) -> Tensor:
-        block, lay = self.decoder.blocks[layer], self._layout(len(x), x.device)
-        cache, rope = (self.runs.k[layer], self.runs.v[layer]), self.decoder.rope(self.n + 1, x.device)
-        return attention(block, x, lay, rope, cache, tap)
+        key = len(x), x.device
+        if self._laid is None or self._laid[0] != key:
+            self._laid = key, (self._layout(*key), self.decoder.rope(self.n + 1, x.device))
+        lay, rope = self._laid[1]
+        return attention(self.decoder.blocks[layer], x, lay, rope, (self.runs.k[layer], self.runs.v[layer]), tap)
 
     def whole(self, rows: int, tap: Tap) -> Tensor:
         x: Tensor = self.runs.resid[0][self.at].expand(rows, -1).clone()

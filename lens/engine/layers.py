@@ -26,7 +26,7 @@ from .effective import mixing_layer
 from .ending import Ending
 from .errors import UnsupportedModel
 from .hooks import Hooks, PromptRun, first_difference
-from .memory import ERRORS, budget, no_room, out_of_memory
+from .memory import ERRORS, chunk_tokens, no_room, out_of_memory
 from .places import Place, alone, before_call, evaluating
 from .row_groups import RowGroup, grouped
 from .sites import ORDER, Site, indices
@@ -295,7 +295,7 @@ class Layers:
     def _step(self, layer: int, group: RowGroup, whole: Continuation) -> None:
         h, start, n = group.h, group.start, group.joined
         writes = {site: w for (site, at), w in group.writes.items() if at == layer}
-        size, begin = max(1, budget(self.hf).chunk_tokens(CHUNK_TOKENS) // h.shape[1]), 0
+        size, begin = max(1, chunk_tokens(self.hf, CHUNK_TOKENS) // h.shape[1]), 0
         entering = writes.pop("resid_pre") if "resid_pre" in writes and self._enters(layer) else None
         while begin < n:
             part = range(begin, min(begin + size, n))

@@ -63,6 +63,8 @@ _FORWARD_WIDTHS = 6
 BACKWARD_TOKENS = 256
 #: Numbers that a block keeps of a token for the backward pass: multiples of the stream's width and of an MLP's.
 _KEPT_WIDTHS = (9, 5)
+#: Where a model keeps its sizes, see `chunk_tokens`.
+_COUNTED = "_mnemoscope_sizes"
 #: Processes that compute on one device; see `share_device`.
 _processes = 1
 
@@ -158,6 +160,19 @@ def budget(model: Any, memory_mb: float | None = None) -> Budget:
         memory_mb = min(map(free_memory, gpus)) * SHARE / 2**20 / _processes if gpus else MEMORY_MB
     sizes = _sizes(model) if gpus and not isinstance(model, torch.device) else {}
     return Budget(device.type, float(memory_mb), logit_bytes(device), **sizes)
+
+
+def chunk_tokens(model: Any, least: int) -> int:
+    """Tokens that a block is given at once, see `Budget.chunk_tokens`. Of a GPU the driver is not asked, and the sizes
+    of a model are counted once: this is asked for at every layer.
+    """
+    if all(device.type != "cuda" for device in devices_of(model)):
+        return least
+    hf = getattr(model, "hf", model)
+    own = getattr(hf, "original_model", hf).__dict__
+    if _COUNTED not in own:
+        own[_COUNTED] = _sizes(model)
+    return Budget("cuda", 0.0, 0, **own[_COUNTED]).chunk_tokens(least)
 
 
 def memory_of(model: Any, memory_mb: float | None = None) -> float:

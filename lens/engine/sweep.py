@@ -20,9 +20,8 @@ import xarray as xr
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..models.placement import offloaded, value_of
-from ..models.quantised_layers import number_of_bad, stored
-from ..models.tree import Tree
+from ..models.placement import offloaded
+from ..models.quantised_layers import not_finite
 from ..progress import hidden
 from .errors import RunError
 from .memory import ERRORS, OutOfMemoryError, memory_of, out_of_memory
@@ -321,8 +320,7 @@ class Sweep:
         """Raises RunError where an unedited run's metric is no number."""
         if np.isfinite(values.base[batch]).all() and np.isfinite(values.source[batch]).all():
             return
-        every = stored(self.model.hf, Tree.of(self.model.hf).named_parameters())
-        bad = [name for name, p in every if number_of_bad(value_of(p))]
+        bad = next(not_finite(self.model.hf), None)
         raise RunError(
             f"model: metric {self.metric.name!r} of an unedited run is not finite"
             + (f"; parameter {bad[0]!r} holds NaN or infinity" if bad else "")

@@ -16,9 +16,7 @@ from lens.cache import LoadError
 
 from ..notices import warn
 from .adapter import ADAPTER_ALONE, adapter_files
-from .placement import value_of
-from .quantised_layers import number_of_bad, stored
-from .tree import Tree
+from .quantised_layers import not_finite
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 #: Ways of attention and of experts that a configuration may ask for: those that transformers itself holds. Any other
@@ -197,13 +195,11 @@ def require_finite(name: FilePath, module: nn.Module, refuse: Callable[[str], Ex
     """Raises `refuse` where a parameter, or a scale of a quantised one, holds a number that is not finite; the message
     names it.
     """
-    for key, value in stored(module, Tree.of(module).named_parameters()):
-        value = value_of(value)
-        if bad := number_of_bad(value):
-            raise refuse(
-                f"model {name!r} is unusable: parameter {key!r} has {bad} of {value.numel()} values NaN or infinite as"
-                f" {value.dtype}. Load it as dtype='float32', or get the weights again."
-            )
+    for key, value, bad in not_finite(module):
+        raise refuse(
+            f"model {name!r} is unusable: parameter {key!r} has {bad} of {value.numel()} values NaN or infinite as"
+            f" {value.dtype}. Load it as dtype='float32', or get the weights again."
+        )
 
 
 def require_shipped(name: FilePath, folder: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .placement import value_of
 from .tree import Tree
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "is_unsettled",
     "method_of",
     "methods",
+    "not_finite",
     "number_of_bad",
     "outlier_layer",
     "quantised_layers",
@@ -327,6 +329,15 @@ def trains_elsewhere(module: Any) -> bool:
     """Whether a layer in `train()` is another function than in `eval()`: bitsandbytes' int8."""
     value = getattr(module, "_parameters", {}).get("weight")
     return hasattr(value, "SCB") and not getattr(value, "has_fp16_weights", False)
+
+
+def not_finite(core: nn.Module) -> Iterator[tuple[str, Tensor, int]]:
+    """The parameters (of a quantised one its scales, of an offloaded one its values) that hold NaN or infinity: name,
+    values, and how many.
+    """
+    for name, kept in stored(core, Tree.of(core).named_parameters()):
+        if bad := number_of_bad(value := value_of(kept)):
+            yield name, value, bad
 
 
 @torch.no_grad()

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ...models.placement import device_of, offloaded, offloading, value_of
+from ...models.placement import device_of, offloaded, offloading
+from ...models.quantised_layers import not_finite
 from ...models.state import State
-from ...models.tree import Tree
 from ..change_registry import WEIGHTS, Changes
 from ..changes import edits_in_force
 from ..effective import is_plain, linear_bias, linear_map, mixing_layer, table
@@ -248,8 +248,7 @@ class Decoder:
         return gap
 
     def _not_finite(self, what: str) -> RunError:
-        every = Tree.of(self.hf).named_parameters()
-        bad = [n for n, p in every if not torch.isfinite(value_of(p)).all()]
+        bad = next(not_finite(self.hf), None)
         named = f"; parameter {bad[0]!r} holds NaN or infinity" if bad else ""
         return RunError(f"model: {what}{named}. Load the weights again.")
 

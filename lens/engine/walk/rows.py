@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..edits import Edit
 from ..errors import RunError
-from ..memory import ERRORS, budget, out_of_memory
+from ..memory import ERRORS, budget, chunk_tokens, out_of_memory
 from ..stopping import Stopped, says_stop
 from .forward import Asking, Layout, attention, feed_forward
 from .indexed_writes import Tokens, put
@@ -107,9 +107,8 @@ class _Walk:
         chunk_bytes: int | None,
     ):
         self.base, self.plan, self.freeze, self.record = base, plan, freeze, record
-        room = budget(base.decoder)
-        self.chunk_bytes = room.chunk() if chunk_bytes is None else chunk_bytes
-        self.chunk_tokens = room.chunk_tokens(CHUNK_TOKENS)
+        self.chunk_bytes = budget(base.decoder).chunk() if chunk_bytes is None else chunk_bytes
+        self.chunk_tokens = chunk_tokens(base.decoder, CHUNK_TOKENS)
         decoder, device = base.decoder, base.decoder.device
         self.reads = [sorted(r) for r in reads]
         self.offset = plan.offset

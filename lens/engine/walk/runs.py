@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import TooLong
-from ..memory import budget
+from ..memory import chunk_tokens
 from ..runs import Runs
 from ..sites import SITES, SiteError
 from .decoder import Decoder
@@ -160,9 +160,7 @@ def _fill(segments: list[_Segment], base: WalkRuns | None) -> None:
     """
     lead, together = segments[0].runs, len(segments) > 1
     decoder = lead.decoder
-    groups = _groups(
-        [sum(s.sizes[i] for s in segments) for i in range(len(lead))], budget(decoder).chunk_tokens(CHUNK_TOKENS)
-    )
+    groups = _groups([sum(s.sizes[i] for s in segments) for i in range(len(lead))], chunk_tokens(decoder, CHUNK_TOKENS))
     explicit = "pattern" in lead.activations
     # tokens that several prompts begin with are computed once
     share = not together and not segments[0].base and not explicit

@@ -75,10 +75,10 @@ class Cluster:
         try:
             try:
                 ray.init(log_to_driver=False, logging_level="error", **options)
-            except Exception:
+            except Exception:  # of that very class is what Ray raises where a busy machine misses its deadline
                 if address:
                     raise
-                ray.shutdown()  # a busy machine misses the deadline that Ray has for its own start
+                ray.shutdown()
                 ray.init(log_to_driver=False, logging_level="error", **options)
         except Exception as error:
             where = f"at RAY_ADDRESS={address!r} " if address else "on this machine "

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -87,8 +86,9 @@ class Process:
 
     def do(self, content: bytes) -> Any:
         """A job of its own, as `transfer.packed_job` packed it."""
-        job: Callable[[], Any] = pickle.loads(content)
-        return job()
+        from .transfer import unpacked_job
+
+        return unpacked_job(content)()
 
 
 class Pool:

@@ -90,6 +90,12 @@ def packed_job(job: Callable[[], Any], what: str) -> bytes:
     return _dumped(job, lambda one: None, what)
 
 
+def unpacked_job(content: bytes) -> Callable[[], Any]:
+    """The function again, in the worker that this process's own driver sent it to; nothing is read from a file."""
+    job: Callable[[], Any] = _loaded(content, lambda name: None)
+    return job
+
+
 def _parts(view: Model) -> dict[Any, Any]:
     """The objects of a model that others may hold, by name."""
     core: Any = view.hf

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lens.engine.memory import CHUNK_MOST, RUNS, SHARE, mlp_width
+from lens.engine.memory import SHARE, Budget, mlp_width
 
 #: Bytes of a number.
 BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
@@ -239,8 +239,8 @@ class Estimate:
         free = self.device.memory * USABLE * self.placed.each
         free -= 0 if self.placed.offloaded else self.shape.weights(self.dtype)
         allowed = max(SHARE * free, BESIDE / 2)
-        runs = min(self.shape.runs(self.tokens, self.dtype), RUNS * allowed)
-        rows = max(allowed - runs - min(CHUNK_MOST["cuda"], 0.25 * (allowed - runs)), BESIDE / 4)
+        room = Budget("cuda", allowed / 2**20, 0)
+        rows = max(room.rows(min(self.shape.runs(self.tokens, self.dtype), room.runs)), BESIDE / 4)
         return math.ceil(self.shape.rows(self.tokens, self.dtype) / rows)
 
     def seconds(self, operations: float, reads: int, dtype: str | None = None) -> float:

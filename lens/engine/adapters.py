@@ -41,8 +41,8 @@ def adapter(model: HFModel, name: Name | None) -> InForce:
 
     Raises:
         AdapterError: the model has no adapters beside its weights (they were merged, or there were none); none of that
-            name; None, where the base itself was changed by the adapter (PiSSA, OLoRA).
-        AdapterError: also where an edit of weights is in force on a layer on which the adapter acts.
+            name; None, where the base itself was changed by the adapter (PiSSA, OLoRA); an edit of weights is in force
+            on a layer on which the adapter acts.
         ChangeError: another thread computes with the model or has switched it, or a computation of this thread reads
             it.
 

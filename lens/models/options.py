@@ -9,10 +9,12 @@ from typing import Any
 from lens import reading
 from lens.cache import LoadError
 
+from . import devices
+
 __all__ = ["add_model_options", "asked_for", "words_of"]
 
 #: Formats of numbers for a model.
-DTYPES = ("float32", "bfloat16", "float16", "auto")
+DTYPES = (*devices.DTYPES, "auto")
 #: Options that say which model; the others say how any model is loaded.
 _WHICH = ("revision", "adapter")
 

@@ -137,11 +137,13 @@ def applied(core: nn.Module) -> Iterator[tuple[str, Tensor]]:
             if settled is not None or value is not None:
                 found[_plain(f"{prefix}.{key}" if prefix else key)] = module, key, settled is not None
         del settled
+    unpacked: tuple[nn.Module | None, dict[str, Tensor]] = None, {}
     for name in sorted(found):
         module, key, packed = found[name]
         if packed:
-            own = _decompressed(module) or {}
-            yield name, own[key]
+            if unpacked[0] is not module:  # names of one layer follow one another
+                unpacked = module, _decompressed(module) or {}
+            yield name, unpacked[1][key]
             continue
         last: Any = module._parameters[key]
         if "support_avx512bf16_for_cpu" in vars(module) and key == "weight" and _will_pack(module):

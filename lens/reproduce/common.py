@@ -191,8 +191,6 @@ class Steps:
 
         Raises: ClusterError: a step that cannot be sent to a worker, or of which workers die.
         """
-        if backend == "local":
-            return [self.kept(name, make) for name, make in makers.items()]
         missing = [name for name in makers if name not in self.held and not self._file(name)]
         jobs = [(f"it made the step {name}", makers[name]) for name in missing]
         for number, ds in run_jobs(jobs, backend, workers):

@@ -170,7 +170,7 @@ class Study:
             out: folder for steps, tables, figures and record; None keeps everything in memory.
             models: folder with trained models, into which those that are missing are trained.
             seed: of controls, splits and resampling. limit: so many items (tasks) at most, instead of the preset's.
-            say: is told what is done. backend, workers: of the sweeps and trainings of its steps, as `lens.patch`.
+            say: is told what is done. backend, workers: where the sweeps of its steps are computed, as `lens.patch`.
             options: of the study's `measure`.
 
         Raises: the study's error: an argument that does not fit, models that are nowhere. ResultError: `out` holds a

@@ -9,7 +9,7 @@ import torch
 
 import lens
 from lens.engine import memory
-from lens.engine.memory import budget
+from lens.engine.memory import budget, chunk_tokens
 
 CUDA = torch.device("cuda", 0)
 GIB = 1 << 30
@@ -95,6 +95,15 @@ def test_chunks_follow_the_work_of_a_block(driver):
     little = model_on(CUDA, hidden=576, mlp=1536, layers=30, block=3_540_096)
     assert budget(little).chunk_tokens(2048) == 32_768
     assert 256 < eight.backward_tokens <= eight.chunk_tokens(256)
+
+
+def test_tokens_of_a_chunk_are_told_without_asking_the_driver(driver, monkeypatch):
+    model = model_on(CUDA)
+    asked = budget(model).chunk_tokens(2048)
+    assert asked > 2048
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index=None: pytest.fail("the driver was asked"))
+    assert chunk_tokens(model, 2048) == chunk_tokens(model, 2048) == asked
+    assert chunk_tokens(torch.device("cpu"), 2048) == 2048
 
 
 def test_the_fullest_of_several_gpus_says_what_there_is(driver):

@@ -16,7 +16,7 @@ from ..arguments import Check, Count, FilePath, Unfit, door
 from ..extras import require
 from ..models import LoadError
 from ..models.adapter import NO_ADAPTER
-from ..models.devices import device_of, dtype_of
+from ..models.devices import device_named, dtype_of
 from ..models.folder import require_complete, require_finite, require_known_ways, require_shallow
 from ..models.names import folder_for
 from ..models.shipped import CARD, ORGANISM, PICTURES, folder_of
@@ -48,7 +48,7 @@ def load(name: FilePath = "organism:cards", *, device: str = "auto", dtype: str 
         has no feed-forward blocks of the expected kind.
     """
     require("diffusion", "lens.diffusion.load")
-    place, kind = device_of(device), dtype_of(dtype)
+    place, kind = device_named(device), dtype_of(dtype)
     ships = str(name).startswith(ORGANISM)
     folder = folder_of(str(name), PICTURES, " that makes pictures") if ships else folder_for(str(name))
     if folder is not None and not (folder / PICTURES).is_file():

@@ -13,8 +13,9 @@ import torch
 from lens.arguments import Count, FilePath, door
 from lens.cache import LoadError
 from lens.files import expanded
+from lens.models.devices import size
 
-from .sizes import BESIDE, BYTES, USABLE, Device, Estimate, Shape, duration, size
+from .sizes import BESIDE, BYTES, USABLE, Device, Estimate, Shape, duration
 
 #: Rows and columns of the matrices whose product is timed, by device type; bytes of what is copied.
 _MATRIX, _BLOCK = {"cpu": 1024, "cuda": 8192}, 32 << 20

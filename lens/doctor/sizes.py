@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lens.engine.memory import SHARE, Budget, mlp_width
+from lens.models.devices import size
 
 #: Bytes of a number.
 BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
@@ -297,19 +298,10 @@ def duration(seconds: float) -> str:
     >>> duration(0.0173), duration(42), duration(1024), duration(24_120)
     ('17 ms', '42 s', '17 min', '6.7 h')
     """
-    for limit, size, unit in ((1, 1e-3, "ms"), (120, 1, "s"), (7200, 60, "min")):
+    for limit, part, unit in ((1, 1e-3, "ms"), (120, 1, "s"), (7200, 60, "min")):
         if seconds < limit:
-            return f"{seconds / size:.2g} {unit}" if seconds / size < 10 else f"{seconds / size:.0f} {unit}"
+            return f"{seconds / part:.2g} {unit}" if seconds / part < 10 else f"{seconds / part:.0f} {unit}"
     return f"{seconds / 3600:.1f} h" if seconds < 360_000 else f"{seconds / 86_400:.0f} days"
-
-
-def size(count: float) -> str:
-    """Bytes for a person.
-
-    >>> size(16_060_000_000), size(538_000_000)
-    ('16.1 GB', '538 MB')
-    """
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def table(estimates: Mapping[str, Sequence[Estimate]]) -> str:

@@ -18,11 +18,11 @@ __all__ = [
     "DTYPES",
     "Plan",
     "bytes_of",
-    "device_of",
+    "device_named",
     "dtype_of",
-    "free_memory",
+    "gpu_memory",
     "plan",
-    "readable",
+    "size",
     "whole_map",
 ]
 
@@ -37,7 +37,7 @@ _TENSOR_PARALLEL = (
 )
 
 
-def device_of(device: str | torch.device, argument: str = "device") -> torch.device:
+def device_named(device: str | torch.device, argument: str = "device") -> torch.device:
     """A device by name: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:1", "mps".
 
     Raises: LoadError: an unknown name, or a device that this torch does not see.
@@ -94,7 +94,7 @@ class Plan:
         if self.spread is None:
             return {self.place.type}
         if isinstance(self.spread, str):
-            return {device_of("auto").type, "cpu"}
+            return {device_named("auto").type, "cpu"}
         return {DISK if value == DISK else torch.device(value).type for value in self.spread.values()}
 
 
@@ -110,13 +110,13 @@ def plan(device: str | torch.device, device_map: Any, max_memory: Mapping[Any, A
                 f"max_memory={dict(max_memory)!r} goes with a device_map that is worked out; give device_map='auto', or"
                 " leave max_memory out."
             )
-        return Plan(device_of(device))
+        return Plan(device_named(device))
     if str(device) != "auto":
         raise LoadError(
             f"device={str(device)!r} and device_map={device_map!r} both say where the model goes; give one of them."
         )
     if isinstance(device_map, str) and device_map in SPREADS:
-        return Plan(device_of("auto"), device_map, _memory(max_memory))
+        return Plan(device_named("auto"), device_map, _memory(max_memory))
     if max_memory is not None:
         raise LoadError(
             f"max_memory={dict(max_memory)!r}: device_map={device_map!r} says already what goes where; expected one of"
@@ -155,7 +155,7 @@ def _device_in(value: Any, what: str) -> str:
     if text == "auto" or text.split(":")[0] not in DEVICES:
         words = ", ".join((*SPREADS, "cpu", "cuda", "cuda:0", "mps", DISK))
         raise LoadError(f"{what} is not known; expected one of {words}, or a dictionary of the model's parts")
-    return str(device_of(text, what.split("=")[0]))
+    return str(device_named(text, what.split("=")[0]))
 
 
 def _memory(max_memory: Mapping[Any, Any] | None) -> Mapping[Any, Any] | None:
@@ -253,7 +253,7 @@ def _tied(empty: nn.Module) -> Iterator[tuple[str, str]]:
     yield from ((source, target) for target, source in (getattr(model, "all_tied_weights_keys", None) or {}).items())
 
 
-def free_memory(place: torch.device) -> tuple[int, int] | None:
+def gpu_memory(place: torch.device) -> tuple[int, int] | None:
     """Bytes that are free on a GPU, and that it has; None for another device."""
     return torch.cuda.mem_get_info(place) if place.type == "cuda" else None
 
@@ -264,13 +264,12 @@ def bytes_of(empty: nn.Module, dtype: torch.dtype) -> dict[str, int]:
     return {name: value.numel() * size for name, value in empty.named_parameters()}
 
 
-def readable(count: float) -> str:
-    """A number of bytes for a person.
+def size(count: float) -> str:
+    """Bytes for a person.
 
-    >>> readable(16_060_000_000)
-    '16.1 GB'
+    >>> size(16_060_000_000), size(538_000_000), size(12_000)
+    ('16.1 GB', '538 MB', '12 kB')
     """
-    for unit, size in (("GB", 10**9), ("MB", 10**6)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count / 1000:.1f} kB"
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"

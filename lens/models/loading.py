@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from lens.arguments import FilePath
 from lens.cache import SOURCES, LoadError, cache_dir
@@ -36,7 +35,7 @@ from .folder import IMPLEMENTATIONS, inspect_folder, require_complete, require_f
 from .hub import commit_of, no_progress_bars, unreachable
 from .loaded import note
 from .names import Named, configuration, named
-from .placement import offloaded, offloading
+from .placement import offloaded, require_readable
 from .quantization import Quantization, chosen, dequantized, dequantizing, require_device, stored
 from .room import require_room, too_small, without_weights
 from .shipped import ORGANISM, organisms
@@ -167,7 +166,7 @@ def _made(
     quantised = getattr(hf.config, "quantization_config", None) is not None
     if not quantised and checked.plan.spread is None:
         hf = hf.to(checked.plan.place)
-    _require_values(str(model), hf)
+    require_readable(hf)
     require_finite(str(model), hf)
     if ours and model.folder is not None:
         hf = put_on(hf, model.folder, model.name)
@@ -296,18 +295,6 @@ def _known() -> str:
         f"Check its spelling and the network, download it to a folder and load that, or use a built-in model ({known});"
         " lens.load('smollm2') works after `lens fetch smollm2`."
     )
-
-
-def _require_values(name: str, hf: nn.Module) -> None:
-    """Raises LoadError where a weight is on the meta device and nothing brings its values there."""
-    kept = {(id(one.module), one.key) for one in offloading(hf)}
-    for path, module in hf.named_modules():
-        for key, value in module.named_parameters(recurse=False):
-            if value.is_meta and (id(module), key) not in kept:
-                raise LoadError(
-                    f"model {name!r}: its weight {f'{path}.{key}' if path else key} is on 'meta', where weights have no"
-                    " values; give another device or device_map."
-                )
 
 
 def _places(hf: Any) -> dict[str, str]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from lens.cache import LoadError
 
-from .devices import DISK, Plan, bytes_of, free_memory, readable
+from .devices import DISK, Plan, bytes_of, gpu_memory, size
 from .names import Named
 
 __all__ = ["require_room", "too_small", "without_weights"]
@@ -45,29 +45,29 @@ def require_room(
     numbers: torch.dtype = (getattr(config, "dtype", None) or torch.float32) if isinstance(dtype, str) else dtype
     sizes: dict[str, float] = dict(bytes_of(empty, numbers))
     if quantization is not None:
-        each = next((size for start, size in _BYTES.items() if quantization.startswith(start)), None)
+        each = next((part for start, part in _BYTES.items() if quantization.startswith(start)), None)
         if each is None:
             return
         linear = {f"{n}.weight" for n, m in empty.named_modules() if isinstance(m, nn.Linear) and "lm_head" not in n}
         share = each / numbers.itemsize
-        sizes = {name: size * share if name in linear else size for name, size in sizes.items()}
+        sizes = {name: count * share if name in linear else count for name, count in sizes.items()}
     wanted: dict[str, float] = {}
-    for tensor, size in sizes.items():
+    for tensor, count in sizes.items():
         place = str(plan.place)
         if isinstance(plan.spread, Mapping):
             place = plan.spread[max((k for k in plan.spread if k == "" or f"{tensor}.".startswith(f"{k}.")), key=len)]
-        wanted[place] = wanted.get(place, 0) + size
-    for place, size in wanted.items():
-        free = free_memory(torch.device(place)) if place != DISK else None
-        if free is not None and size > free[0]:
+        wanted[place] = wanted.get(place, 0) + count
+    for place, count in wanted.items():
+        free = gpu_memory(torch.device(place)) if place != DISK else None
+        if free is not None and count > free[0]:
             asked = f"device={place!r}" if plan.spread is None else "device_map"
-            raise LoadError(f"{asked}: the weights of model {str(model)!r} take {readable(size)}; {too_small(place)}")
+            raise LoadError(f"{asked}: the weights of model {str(model)!r} take {size(count)}; {too_small(place)}")
 
 
 def too_small(place: Any) -> str:
     """What a device has, and what to do where a model does not fit it."""
-    free = free_memory(torch.device(place))
-    has = "" if free is None else f"{place} has {readable(free[0])} of {readable(free[1])} free. "
+    free = gpu_memory(torch.device(place))
+    has = "" if free is None else f"{place} has {size(free[0])} of {size(free[1])} free. "
     return (
         f"{has}Give dtype='bfloat16' (half of float32), quantization='torchao-int8' or 'bitsandbytes-nf4' (a quarter or"
         " an eighth of it), or device_map='auto', which spreads the model over all GPUs and the memory of this machine."

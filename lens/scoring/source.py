@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from lens.engine.memory import budget
-from lens.models.devices import device_of, dtype_of
+from lens.models.devices import device_named, dtype_of
 from lens.models.loaded import loaded_as, told_apart
 from lens.models.names import named
 from lens.scoring.causal import settle
@@ -68,15 +68,15 @@ class Source:
     @cached_property
     def model(self) -> Any:
         """The causal model itself, in the dtype and on the device asked for."""
-        return cast(plain(self.loaded), self.dtype, None if self.device is None else device_of(self.device))
+        return cast(plain(self.loaded), self.dtype, None if self.device is None else device_named(self.device))
 
     @cached_property
     def kind(self) -> str:
         """The type of the device: "cpu", "cuda", "mps"."""
         return (
-            device_of(self.device or "auto").type
+            device_named(self.device or "auto").type
             if self.named
-            else device_of(self.device).type
+            else device_named(self.device).type
             if self.device
             else self.model.device.type
         )

@@ -25,6 +25,8 @@ from .study import Reproduction, Study
 
 #: characters of a cell that is shown; all of it stands behind
 CELL = 160
+#: On each cell, since JupyterLab drops style sheets of a notebook that was not run here, and aligns cells to the right.
+_LEFT = 'style="text-align:left;vertical-align:top"'
 _SIGNS = {name: (sign, word) for name, (sign, _, word) in KINDS.items()}
 
 
@@ -73,7 +75,7 @@ class Judged:
 
 
 class Verdicts:
-    """The verdicts of a run to be looked at: in a notebook a table whose rows open, as text a table of short cells.
+    """The verdicts of a run to be looked at: in a notebook a table whose rows open, as text a line a claim.
 
     `frame`: claim, paper, here, n, verdict, in cells of at most `CELL` characters. `rows`: all that there is, a row a
     claim; of the claims that hold the words `only`, where these are given.
@@ -107,10 +109,14 @@ class Verdicts:
         )
 
     def __repr__(self) -> str:
-        return self.frame.to_string(index=False, max_colwidth=60)
+        lines = self.frame.itertuples(index=False)
+        return "\n".join(
+            f"{sign} {short(claim, 80)} | {short(here, 60)} | {short(word, 60)}"
+            for sign, claim, _, here, _, word in lines
+        )
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{name}</th>" for name in ("", "claim", "paper", "here", "n", "verdict"))
+        head = "".join(f"<th {_LEFT}>{name}</th>" for name in ("", "claim", "paper", "here", "n", "verdict"))
         body = "".join(self._row(row, cells) for row, cells in zip(self.rows, self.frame.to_dict("records")))
         of = self.study.claims
         said = f"{multiplicity(self.table)} Where a row names no other: source: {of.source}; estimator: {of.estimator};"
@@ -136,10 +142,10 @@ class Verdicts:
         )
         sign, word = _SIGNS[row.kind]
         return (
-            f'<tr class="{row.kind}"><td class="sign" title="{word}" aria-label="{word}">{sign}</td>'
-            f"<td><details><summary>{text['claim']}</summary><dl>{more}</dl></details></td>"
-            f"<td>{text['paper']}</td><td>{text['here']}</td><td>{text['n']}</td>"
-            f'<td class="word">{text["verdict"]}</td></tr>'
+            f'<tr class="{row.kind}"><td class="sign" title="{word}" aria-label="{word}" {_LEFT}>{sign}</td>'
+            f"<td {_LEFT}><details><summary>{text['claim']}</summary><dl>{more}</dl></details></td>"
+            f"<td {_LEFT}>{text['paper']}</td><td {_LEFT}>{text['here']}</td><td {_LEFT}>{text['n']}</td>"
+            f'<td class="word" {_LEFT}>{text["verdict"]}</td></tr>'
         )
 
     def forest(self, path: Any = None, title: str = "") -> Any:

@@ -50,7 +50,13 @@ def shuffled_pairs(
             )
         other = partners[rng.integers(len(partners))]
         shuffled.append(
-            dataclasses.replace(pair, clean=other.clean, spans=other.spans, label=f"{pair.label} from {other.label}")
+            dataclasses.replace(
+                pair,
+                clean=other.clean,
+                spans=other.spans,
+                corrupted_spans={name: s for name, s in pair.corrupted_spans.items() if name in other.spans},
+                label=f"{pair.label} from {other.label}",
+            )
         )
     return shuffled
 
@@ -77,12 +83,16 @@ def random_prompts(model: Any, pairs: Sequence[Pair], *, seed: Seed = 0, tries: 
         for _ in range(tries):
             text = "".join(words[j] for j in rng.integers(len(words), size=len(mine) - ahead)).lstrip()
             spans = {}
-            candidate = dataclasses.replace(pair, clean=text, spans={}, label=f"{pair.label} from random words")
+            candidate = dataclasses.replace(
+                pair, clean=text, spans={}, corrupted_spans={}, label=f"{pair.label} from random words"
+            )
             try:
                 candidate_ids = encode(model, candidate)
                 for name in pair.spans:
                     spans[name] = "".join(candidate_ids.clean_tokens[p] for p in mine.positions[name]).strip()
-                candidate_ids = encode(model, dataclasses.replace(candidate, spans=spans))
+                candidate_ids = encode(
+                    model, dataclasses.replace(candidate, spans=spans, corrupted_spans=pair.corrupted_spans)
+                )
             except PromptError:
                 continue
             if all(candidate_ids.positions[name] == mine.positions[name] for name in pair.spans):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Int64
@@ -22,7 +22,8 @@ class EncodedPair:
 
     `positions` always holds "last" and "all" and, where the prompts differ, "first_difference"; a span named
     "subject" adds "subject", "subject_first" and "subject_last". Positions count tokens of the clean prompt from 0,
-    start text included; an aligned pair reads the corrupted prompt at the same ones.
+    start text included; an aligned pair reads the corrupted prompt at the same ones. `corrupted_positions` are those of
+    the corrupted prompt: "last", "all", and the spans that have a counterpart there.
     """
 
     pair: Pair
@@ -33,6 +34,7 @@ class EncodedPair:
     clean_tokens: tuple[str, ...]
     corrupted_tokens: tuple[str, ...]
     positions: Mapping[str, tuple[int, ...]]
+    corrupted_positions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.clean_ids)
@@ -86,12 +88,9 @@ def encode(model_or_tokenizer: Any, pair: Pair, *, aligned: bool = True) -> Enco
     positions = {"last": (len(clean) - 1,), "all": tuple(range(len(clean)))}
     if difference is not None and difference < len(clean):
         positions["first_difference"] = (difference,)
-    ranges = offsets(tokenizer, clean_text, clean) if pair.spans else []
-    for name in pair.spans:
-        covered = span_tokens(clean_text, pair.locate(name), ranges)
-        if not covered:
-            raise PromptError(f"spans[{name!r}]: no token of {list(tokens[0])} covers {pair.spans[name]!r}")
-        positions |= {name: covered, f"{name}_first": covered[:1], f"{name}_last": covered[-1:]}
+    positions |= _spans(tokenizer, pair, "clean", clean_text, clean)
+    others = {"last": (len(corrupted) - 1,), "all": tuple(range(len(corrupted)))}
+    others |= _spans(tokenizer, pair, "corrupted", corrupted_text, corrupted)
     return EncodedPair(
         pair=pair,
         clean_ids=torch.tensor(clean),
@@ -101,7 +100,29 @@ def encode(model_or_tokenizer: Any, pair: Pair, *, aligned: bool = True) -> Enco
         clean_tokens=tokens[0],
         corrupted_tokens=tokens[1],
         positions=positions,
+        corrupted_positions=others,
     )
+
+
+def _spans(
+    tokenizer: Any, pair: Pair, prompt: Literal["clean", "corrupted"], text: str, ids: Sequence[int]
+) -> dict[str, tuple[int, ...]]:
+    """The tokens of a pair's spans in one of its prompts, those without a counterpart in the corrupted one left out."""
+    positions: dict[str, tuple[int, ...]] = {}
+    ranges = offsets(tokenizer, text, ids) if pair.spans else []
+    for name in pair.spans:
+        try:
+            covered = span_tokens(text, pair.locate(name, prompt), ranges)
+        except PromptError:
+            if prompt == "corrupted" and name not in pair.corrupted_spans:
+                continue
+            raise
+        if not covered:
+            raise PromptError(
+                f"spans[{name!r}]: no token of {list(token_strings(tokenizer, ids))} covers {pair.spans[name]!r}"
+            )
+        positions |= {name: covered, f"{name}_first": covered[:1], f"{name}_last": covered[-1:]}
+    return positions
 
 
 @door(PromptError)

@@ -137,6 +137,7 @@ def record_of(
                 spans=dict(p.spans),
                 start=p.start,
                 label=p.label,
+                **({"corrupted_spans": dict(p.corrupted_spans)} if p.corrupted_spans else {}),
             )
             for p in pairs
         ],

@@ -7,9 +7,10 @@ holds, and kinds that the package writes.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -37,25 +38,54 @@ def parquet(path: Path, refuse: Refuse, columns: Sequence[str] | None = None, *,
     Raises: `refuse`: it is no plain file, no Parquet file, damaged, nested deeper than `DEEP`, or says that it holds
         more than the memory.
     """
+    path = plain(path, refuse)
+    with _of_parquet(path, refuse):
+        file = _parquet_file(path, columns, checked=checked)
+        return file.read(columns=None if columns is None else list(columns))
+
+
+def parquet_batches(path: Path, refuse: Refuse, rows: int) -> Iterator[Any]:
+    """The rows of a Parquet file as pyarrow RecordBatches of at most `rows`, read when they are asked for. Raises
+    `refuse` as `parquet`; what has to fit is a group of rows, as the file is divided.
+    """
+    path = plain(path, refuse)
+    with _of_parquet(path, refuse):
+        file = _parquet_file(path, None, parts=True)
+        for group in range(file.metadata.num_row_groups):
+            yield from file.iter_batches(batch_size=rows, row_groups=[group])
+
+
+def _parquet_file(path: Path, columns: Sequence[str] | None, *, checked: bool = False, parts: bool = False) -> Any:
+    """The file, its sizes looked at; `parts`: each group of rows has to fit, not all together."""
     import pyarrow.parquet as pq
 
-    path = plain(path, refuse)
-    try:
-        file = pq.ParquetFile(path, page_checksum_verification=checked)
-        about = file.metadata
-        levels = max((about.schema.column(i).path.count(".") + 1 for i in range(about.num_columns)), default=0)
-        size = 0
-        for group in (about.row_group(i) for i in range(about.num_row_groups)):
-            for column in (group.column(i) for i in range(group.num_columns)):
-                if columns is None or column.path_in_schema.split(".")[0] in columns:
-                    size += max(column.total_uncompressed_size, 4 * column.num_values)
-        if levels > DEEP:
-            raise reading.Fault(f"has a column of {levels} levels where at most {DEEP} are read")
-        if size > reading.memory() or about.num_rows > reading.memory():
-            raise reading.Fault(
-                f"says that it holds {about.num_rows} rows of {size} bytes together, more than this machine's memory"
+    file = pq.ParquetFile(path, page_checksum_verification=checked)
+    about = file.metadata
+    levels = max((about.schema.column(i).path.count(".") + 1 for i in range(about.num_columns)), default=0)
+    if levels > DEEP:
+        raise reading.Fault(f"has a column of {levels} levels where at most {DEEP} are read")
+    sizes = [0]
+    for group in (about.row_group(i) for i in range(about.num_row_groups)):
+        sizes.append(
+            sum(
+                max(column.total_uncompressed_size, 4 * column.num_values)
+                for column in (group.column(i) for i in range(group.num_columns))
+                if columns is None or column.path_in_schema.split(".")[0] in columns
             )
-        return file.read(columns=None if columns is None else list(columns))
+        )
+    size = max(sizes) if parts else sum(sizes)
+    if size > reading.memory() or about.num_rows > reading.memory():
+        raise reading.Fault(
+            f"says that it holds {about.num_rows} rows of {size} bytes together, more than this machine's memory"
+        )
+    return file
+
+
+@contextlib.contextmanager
+def _of_parquet(path: Path, refuse: Refuse) -> Iterator[None]:
+    """What reading a Parquet file raises, as `refuse`."""
+    try:
+        yield
     except reading.Fault as fault:
         raise refuse(f"{path} {fault}") from None
     except Exception as error:  # pyarrow's own kinds, and bare ones from depth

@@ -141,6 +141,22 @@ def lines(data: bytes) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
+def line_stream(path: Path, refuse: Refuse, *, most: int = MOST) -> Iterator[tuple[int, bytes]]:
+    """The lines of a plain file with their numbers from 1 and their ends, read one after the other; a byte order mark
+    is passed over. Raises: `refuse`: it cannot be read, or a line is longer than `most` bytes.
+    """
+    try:
+        with open(path, "rb") as file:
+            number = 0
+            while line := file.readline(most + 1):
+                number += 1
+                if len(line) > most:
+                    raise refuse(f"{path}, line {number} has more than {most} bytes")
+                yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+    except OSError as error:
+        raise refuse(f"{path} cannot be read ({said(error)})") from error
+
+
 def records(
     path: Any, refuse: Refuse, keys: tuple[str, ...] = (), *, most: int | None = None
 ) -> list[tuple[int, dict[str, Any]]]:

@@ -35,6 +35,7 @@ FLOORS = (
         "processes",
         "progress",
         "reading",
+        "records",
     },
     {"cache", "data", "models", "prompts", "tokens"},
     {"engine", "results", "stats"},

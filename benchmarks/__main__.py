@@ -1,7 +1,7 @@
 """The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`,
 `... injection`, `... vectors`, `... provenance`, `... subspace`, `... diffusion`, `... latency`, `... truth [--part
-NAME]`, `... stress [--part NAME]`, `... house [--part NAME]`, `... scale [--part NAME]`, `... models [--part NAME]
-[--only TYPE ...] [--methods NAME ...]`, `... gpu`, or `... load`.
+NAME]`, `... stress [--part NAME]`, `... house [--part NAME]`, `... scale [--part NAME]`, `... generation [--part
+NAME]`, `... models [--part NAME] [--only TYPE ...] [--methods NAME ...]`, `... gpu`, or `... load`.
 """
 
 from __future__ import annotations
@@ -111,6 +111,13 @@ PARTED = {
             " disk, memory of K-FAC statistics beside an earlier build"
         ),
         ("ray", "workers", "kfac", "offload"),
+    ),
+    "generation": (
+        (
+            "what generation under edits and a chat's sweep cost: a batch beside one-by-one writing of an earlier build"
+            " and beside TransformerLens, an edit, a gate, a chat pair beside the operations that it needs"
+        ),
+        ("one_by_one", "peer", "edits", "chat"),
     ),
 }
 

@@ -131,6 +131,27 @@ class Calls:
 
         return call
 
+    def _texts(self) -> Any:
+        """The texts of the generation benchmark."""
+        if "texts" not in self.ready:
+            self.ready["texts"] = _beside("_generation_subject").texts(self.quick)
+        return self.ready["texts"]
+
+    def _generate(self) -> Callable[[], Any]:
+        """All texts under an edit in a batch, in a build that has it."""
+        import lens
+
+        of = self._texts()
+        return lambda: lens.generate(of.model, of.prompts, of.edit(), max_new_tokens=of.tokens, progress=False)
+
+    def _write(self) -> Callable[[], Any]:
+        """A share of the same texts one by one."""
+        from lens.engine.generation import write
+
+        of = self._texts()
+        some = of.prompts[:: of.share]
+        return lambda: [write(of.model, p, lambda step: (of.edit(),), max_new_tokens=of.tokens) for p in some]
+
     def _random(self, kind: str) -> tuple[Any, dict[str, Any]]:
         """A random model of a type with a tokenizer, the last one asked for, and the pairs."""
         from benchmarks import subjects
@@ -195,7 +216,7 @@ class Calls:
 def _beside(name: str) -> Any:
     """A module beside this one, by its path: a build that is compared may have none of this name."""
     spec = importlib.util.spec_from_file_location(f"_beside{name}", Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 

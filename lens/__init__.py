@@ -29,7 +29,11 @@ _PUBLIC = {
     "SiteError": ("engine.sites", "SiteError"),
     "Edit": ("engine.edits", "Edit"),
     "EditError": ("engine.edits", "EditError"),
+    "Gate": ("engine.gates", "Gate"),
+    "GateError": ("engine.gates", "GateError"),
     "edited": ("engine.edited", "edited"),
+    "generate": ("engine.writing.call", "generate"),
+    "GenerationError": ("engine.writing.prompts", "GenerationError"),
     "adapter": ("engine.adapters", "adapter"),
     "AdapterError": ("engine.adapters", "AdapterError"),
     "restore": ("engine.changes", "restore"),
@@ -96,10 +100,13 @@ if TYPE_CHECKING:
     from .engine.changes import restore
     from .engine.edited import edited
     from .engine.edits import Edit, EditError
+    from .engine.gates import Gate, GateError
     from .engine.metrics import MetricError
     from .engine.model import Model, sites
     from .engine.runs import Runs
     from .engine.sites import Site, SiteError
+    from .engine.writing.call import generate
+    from .engine.writing.prompts import GenerationError
     from .errors import Error
     from .file_errors import FileError
     from .models import LoadError, load

@@ -22,7 +22,7 @@ from .change import Change, resolved
 from .change_registry import ACTIVATIONS, ChangeError
 from .changes import Undo
 from .clock import Clock, running
-from .edits import Edit, EditError, as_computed
+from .edits import Edit, EditError, as_computed, require_ungated
 from .errors import UnsupportedModel
 from .in_force import InForce, Together, put
 from .positions import TokenPositions
@@ -72,6 +72,7 @@ def _prepared(model: Any, edits: Sequence[Edit]) -> Undo:
                 f"value of the edit at {edit.site} is a {type(edit.value).__name__}; here it must be a tensor, because"
                 " a text that is generated has no run to align with. Take one with run.get(site, layer)[position]."
             )
+    require_ungated(edits, "lens.edited")
     if not edits:
         return Undo(model, "no edit", lambda undo: None, ACTIVATIONS)
     try:

@@ -13,6 +13,7 @@ import torch
 
 from ..arguments import door, shown
 from ..errors import Error
+from .gates import Gate
 from .sites import Site
 
 OPERATIONS = ("replace", "add", "scale", "zero", "mean", "resample")
@@ -46,6 +47,9 @@ class Edit:
     width (``d_model``, ``d_head``, the number of neurons or of keys); leading axes, if any, are ``[position]`` or
     ``[position, head]`` and broadcast.
 
+    ``when``: a `Gate`, looked at token by token while a text is written (`lens.generate`): the edit acts where it is
+    open. Sweeps and `lens.edited` refuse such an edit by name.
+
     >>> Edit(Site("attn_out", layer=9), "scale", scale=0.5).op
     'scale'
     """
@@ -54,6 +58,7 @@ class Edit:
     op: str
     value: Any = None
     scale: float = 1.0
+    when: Gate | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.site, Site):
@@ -90,6 +95,16 @@ class Edit:
     def keep(self) -> float:
         """The factor on the old activation: 1 for ``add``, ``scale`` for ``scale``, else 0."""
         return {"add": 1.0, "scale": float(self.scale)}.get(self.op, 0.0)
+
+
+def require_ungated(edits: Sequence[Any], where: str) -> None:
+    """Refuses edits with a gate, where none is served. Raises: EditError."""
+    for edit in edits:
+        if getattr(edit, "when", None) is not None:
+            raise EditError(
+                f"when={edit.when} of the edit at {edit.site}: {where} has no gates; lens.generate serves them, and"
+                " without when= the edit acts at every token that it meets."
+            )
 
 
 def as_computed(edits: Sequence[Edit]) -> list[Edit]:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .edits import Edit, EditError
+from .edits import Edit, EditError, require_ungated
 from .hooks import PromptRun, first_difference
 from .layers import Layers
 from .runs import Runs, Source
@@ -155,6 +155,7 @@ def run_rows(
     by_prompt: dict[int, list[int]] = {}
     live: list[list[Edit]] = []
     for r, (prompt, edits) in enumerate(rows):
+        require_ungated(edits, "a sweep")
         live.append([e for e in (shared.live(prompt, edit) for edit in edits) if e is not None])
         if live[-1] and min(p for e in live[-1] for p in e.site.position) <= max(reads[prompt]):
             by_prompt.setdefault(prompt, []).append(r)

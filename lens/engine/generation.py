@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,15 +13,15 @@ from ..models.placement import device_of
 from .cached_tokens import remember
 from .edited import edited
 from .edits import Edit, EditError
-from .sites import of_two_axes
+from .sites import Site, of_two_axes
 from .steps import Steps, newest
 from .stopping import says_stop
 
 
 @dataclass(frozen=True)
 class NewTokens:
-    """New tokens and why there are no more: ``end`` (an end token, kept as the last of `ids`), ``length``, or
-    ``stopped`` (asked to, or Ctrl-C: partial).
+    """New tokens and why there are no more: ``end`` (an end token, kept as the last of `ids`), ``length``, ``stop
+    string`` (one that was asked for stands in the text), or ``stopped`` (asked to, or Ctrl-C: partial).
     """
 
     ids: tuple[int, ...]
@@ -31,10 +31,15 @@ class NewTokens:
 class Generated(str):
     """The new text, with its tokens (`ids`), the reason that it ends (`reason`, see `NewTokens`) and whether it is
     whole (`complete`).
+
+    Of `lens.generate` also: `activations`, by site, ``[n_new, *width]``; `fired`, by number of the edit, the positions
+    of the text at which its gate was open.
     """
 
     ids: tuple[int, ...]
     reason: str
+    activations: Mapping[Site, Tensor] = {}
+    fired: Mapping[int, tuple[int, ...]] = {}
 
     @property
     def complete(self) -> bool:

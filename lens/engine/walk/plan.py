@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..edits import Edit, EditError, as_computed
+from ..edits import Edit, EditError, as_computed, require_ungated
 from ..runs import Runs, Source
 from ..sites import EXPERTS, HEADED, ORDER, indices, of_two_axes
 from .decoder import Decoder
@@ -223,6 +223,7 @@ def plan_walk(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Seq
     for number, (prompt, edits) in enumerate(rows):
         turns: dict[tuple[int, str], int] = {}
         parts = []
+        require_ungated(edits, "a sweep")
         for edit in as_computed(edits):
             part = _part(base, prompt, edit, 0)
             part.turn = turns[part.layer, part.site] = turns.get((part.layer, part.site), -1) + 1

@@ -1,0 +1,307 @@
+"""What edits do to the tokens of one forward, row by row, with their gates, and what is kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ..anatomy import Anatomy
+from ..change import Change, resolved
+from ..edits import Edit, EditError, as_computed
+from ..gates import among, place_of, require_below
+from ..positions import TokenPositions
+from ..sites import Site
+
+#: A site's name and layer, as the forward meets it.
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens of a forward, flat: all that its tensors hold, row after row.
+
+    Attributes:
+        ids, position: ``[n]``; a position of -1 is padding. row: ``[n]``, which row of the batch.
+        lengths: of each row, how long its text is with these. last: ``[rows]``, where each row's newest token is.
+        who: of each row of the batch, the texts that it belongs to: one, or all that begin alike.
+    """
+
+    ids: Int[Tensor, " n"]
+    row: Int[Tensor, " n"]
+    position: Int[Tensor, " n"]
+    lengths: Sequence[int]
+    last: Int[Tensor, " rows"]
+    who: Sequence[Sequence[int]]
+
+    def of(self, spec: Any) -> tuple[Tensor, Tensor]:
+        """Which tokens a position names, and the place of each among those named; negative ones count from the end of
+        a row's text.
+        """
+        if spec is None:
+            index = (self.position >= 0).nonzero()[:, 0]
+            return index, self.position[index]
+        entry = torch.full_like(self.position, -1)
+        for row, length in enumerate(self.lengths):
+            if isinstance(spec, slice):
+                wanted = list(range(*spec.indices(length)))
+            else:
+                named = [int(p) for p in (spec if hasattr(spec, "__iter__") else [spec])]
+                wanted = [p + length if p < 0 else p for p in named]
+            mine = self.row == row
+            for place, p in enumerate(wanted):
+                if p >= 0:
+                    entry[mine & (self.position == p)] = place
+        index = (entry >= 0).nonzero()[:, 0]
+        return index, entry[index]
+
+
+@dataclass
+class Act:
+    """One edit on the tokens that it meets in a forward; `shut` until its gate has been read."""
+
+    number: int
+    change: Change
+    index: Int[Tensor, " n"]
+    entry: Int[Tensor, " n"]
+    shut: bool = False
+
+
+@dataclass
+class Seen:
+    """What a gate has let through: texts and positions at which it was open, and the largest number that it read."""
+
+    open: list[tuple[int, int]] = field(default_factory=list)
+    most: float = float("-inf")
+
+
+class Acts:
+    """The edits of some texts, resolved once, and what they do in the forward under way.
+
+    Args:
+        edits: of each text. capture: sites whose activations are kept where a new token is read off.
+        factor: by how much edits act at a step.
+    """
+
+    def __init__(
+        self,
+        anatomy: Callable[[], Anatomy],
+        edits: Sequence[Sequence[Edit]],
+        factor: Callable[[int], float] = lambda step: 1.0,
+        capture: Sequence[Site] = (),
+    ):
+        self.edits: list[Edit] = list({id(e): e for of in edits for e in as_computed(of)}.values())
+        self.texts = [{i for i, of in enumerate(edits) if any(e is edit for e in of)} for edit in self.edits]
+        self.everywhere = [len(texts) == len(edits) for texts in self.texts]
+        self.factor, self.capture = factor, list(capture)
+        #: by site, which edits are read there for their gates, act there, and what is kept
+        self.gates: dict[Key, list[int]] = {}
+        self.writes: dict[Key, list[int]] = {}
+        self.looks: dict[Key, list[int]] = {}
+        self._change: list[Change] = []
+        self.seen = [Seen() for _ in self.edits]
+        #: edits that some token met, whatever their gates said
+        self.met: set[int] = set()
+        #: of each site that is captured, by text
+        self.captured: list[dict[int, list[Tensor]]] = [{} for _ in self.capture]
+        self.acts: dict[int, list[Act]] = {}
+        self._earlier: list[tuple[int, dict[int, list[Act]]]] = []
+        self.tokens: Tokens | None = None
+        if self.edits or self.capture:
+            self._resolve(anatomy())
+        #: every site at which something is read or written
+        self.places = frozenset([*self.gates, *self.writes, *self.looks])
+
+    def _resolve(self, anatomy: Anatomy) -> None:
+        places = []
+        for number, edit in enumerate(self.edits):
+            name, layer, change = resolved(anatomy, edit)
+            self._change.append(change)
+            self.writes.setdefault((name, layer), []).append(number)
+            read, gate = None, edit.when
+            if gate is not None and gate.site is not None:
+                key = anatomy.layer_of(gate.site.name, gate.site.layer)
+                anatomy.require(*key)
+                self.gates.setdefault(key, []).append(number)
+                read = place_of(*key)
+            places.append((place_of(name, layer), read))
+        require_below(self.edits, places, EditError)
+        for number, site in enumerate(self.capture):
+            key = anatomy.layer_of(site.name, site.layer)
+            anatomy.require(*key)
+            self.looks.setdefault(key, []).append(number)
+
+    def alike(self, lengths: Sequence[int], most: int) -> int:
+        """How many of the first `most` tokens, which all texts share, the edits meet alike in every text.
+
+        Negative positions name others in texts of other lengths; edits of some texts alone are alike nowhere.
+        """
+        if not all(self.everywhere):
+            return 0
+        for edit in self.edits:
+            spec = edit.site.position
+            if spec is None:
+                continue
+            row = torch.arange(most)
+            of = [
+                TokenPositions(torch.arange(length)[None]).slots(_inside(spec, length), (1, length))[0, :most]
+                for length in set(lengths)
+            ]
+            unlike = torch.stack([(a != of[0]) for a in of]).any(0)
+            most = min(most, int(row[unlike].min())) if bool(unlike.any()) else most
+        return most
+
+    def begin(self, step: int, tokens: Tokens, logits: Tensor | None = None) -> None:
+        """The next forward is of these tokens, read at this step; `logits` [rows, vocabulary] are those before them."""
+        self.tokens, factor = tokens, self.factor(step) if self.edits else 1.0
+        self.acts = {}
+        for number, edit in enumerate(self.edits if factor else ()):
+            index, entry = tokens.of(edit.site.position)
+            if not self.everywhere[number]:
+                mine = torch.tensor([who[0] in self.texts[number] for who in tokens.who], device=index.device)
+                keep = mine[tokens.row[index]]
+                index, entry = index[keep], entry[keep]
+            if not len(index):
+                continue
+            self.met.add(number)
+            change = self._change[number]
+            if factor != 1:
+                # so many times as far as the edit goes: x + factor * (edited - x)
+                change = replace(change, keep=1 + factor * (change.keep - 1), scale=factor * change.scale)
+            act = Act(number, change, index, entry, edit.when is not None)
+            self.acts.setdefault(number, []).append(act)
+            if edit.when is not None and edit.when.site is None:
+                self._known(act, edit, logits)
+
+    def fresh(self) -> None:
+        """Other texts are begun."""
+        self._earlier.clear()
+
+    def again(self, whole: Tokens, before: int) -> None:
+        """The forward reads one row's whole text once more: its tokens are met as they were when they first came, the
+        new ones behind the `before` earlier as `begin` has said.
+        """
+        self.tokens = whole
+        for acts in self.acts.values():
+            for act in acts:
+                act.index = act.index + before
+        for begin, earlier in self._earlier:
+            for number, acts in earlier.items():
+                old = [replace(act, index=act.index + begin) for act in acts]
+                self.acts[number] = [*old, *self.acts.get(number, [])]
+
+    def remember(self, begin: int, fresh: dict[int, list[Act]]) -> None:
+        """Keeps what a forward's new tokens met, whose indexes count from `begin`, for `again`."""
+        self._earlier.append((begin, fresh))
+
+    def _known(self, act: Act, edit: Edit, logits: Tensor | None) -> None:
+        """A gate that is told before the forward: by the token, or by the step before."""
+        tokens = self._now
+        gate: Any = edit.when  # of a gated edit
+        if gate.kind == "token":
+            self._narrow(act, among(tokens.ids[act.index], gate.tokens))
+            return
+        if logits is None:
+            self._narrow(act, torch.zeros(len(act.index), dtype=torch.bool, device=act.index.device))
+            return
+        if max(gate.tokens) >= logits.shape[-1]:
+            raise EditError(f"when={gate}: the model has {logits.shape[-1]} tokens; give ids below that.")
+        of = logits.float()
+        share = (of[:, list(gate.tokens)].logsumexp(-1) - of.logsumexp(-1)).exp()
+        share = share.to(act.index.device)[tokens.row[act.index]]
+        self._most(act.number, share)
+        self._narrow(act, share > gate.threshold)
+
+    @property
+    def _now(self) -> Tokens:
+        if self.tokens is None:
+            raise RuntimeError("no forward has begun")
+        return self.tokens
+
+    def _most(self, number: int, values: Tensor) -> None:
+        if len(values):
+            self.seen[number].most = max(self.seen[number].most, float(values.max()))
+
+    def _narrow(self, act: Act, opened: Tensor) -> None:
+        """What a gate says of the tokens that an edit would meet."""
+        tokens, seen = self._now, self.seen[act.number]
+        act.index, act.entry, act.shut = act.index[opened], act.entry[opened], False
+        if len(act.index):
+            rows, positions = tokens.row[act.index].tolist(), tokens.position[act.index].tolist()
+            seen.open += [(text, p) for row, p in zip(rows, positions) for text in tokens.who[row]]
+
+    def forget(self, texts: Sequence[int]) -> None:
+        """Takes back what was noted of some texts, which are begun anew."""
+        gone = set(texts)
+        for seen in self.seen:
+            seen.open = [(text, p) for text, p in seen.open if text not in gone]
+        for kept in self.captured:
+            for text in gone:
+                kept.pop(text, None)
+
+    def through(self, key: Key, x: Tensor) -> Tensor:
+        """A site's activations ``[n, ...]`` as the forward goes on with them: gates are read, edits act, looks look.
+
+        Returns `x` itself where nothing is changed. Raises: EditError, GateError.
+        """
+        for number in self.gates.get(key, ()):
+            for act in self.acts.get(number, ()):
+                if act.shut:
+                    self._read(act, x)
+        new = x
+        for number in self.writes.get(key, ()):
+            for act in self.acts.get(number, ()):
+                if act.shut:
+                    raise EditError(
+                        f"the gate {self.edits[number].when} is read after the edit at {self.edits[number].site} in"
+                        " this model; read it in a lower layer."
+                    )
+                if len(act.index):
+                    new = new.clone() if new is x else new
+                    index = act.index.to(x.device)
+                    act.change.write(
+                        new[None], torch.zeros_like(index), index, act.entry.to(x.device), self.edits[number].site
+                    )
+        for number in self.looks.get(key, ()):
+            self._look(number, new)
+        return new
+
+    def _read(self, act: Act, x: Tensor) -> None:
+        gate: Any = self.edits[act.number].when
+        at = x[act.index.to(x.device)]
+        if gate.site.head is not None:
+            at = at[:, gate.site.head]
+        elif gate.site.expert is not None:
+            at = at[:, gate.site.expert]
+        if gate.kind == "projection":
+            values = gate.values(at).to(act.index.device)
+            self._most(act.number, values)
+            self._narrow(act, values > gate.threshold)
+            return
+        rows = self._now.row[act.index]
+        said = torch.zeros(len(rows), dtype=torch.bool, device=act.index.device)
+        for row in rows.unique().tolist():
+            mine = rows == row
+            said[mine] = gate.answers(at[mine.to(at.device)]).to(said.device)
+        self._narrow(act, said)
+
+    def _look(self, number: int, x: Tensor) -> None:
+        tokens, site = self._now, self.capture[number]
+        at = x[tokens.last.to(x.device)].detach()
+        sub = site.head if site.head is not None else site.neuron if site.neuron is not None else site.expert
+        at = (at if sub is None else at[:, sub]).cpu()
+        for row, who in enumerate(tokens.who if len(tokens.last) else ()):
+            self.captured[number].setdefault(who[0], []).append(at[row])
+
+
+def _inside(spec: Any, length: int) -> Any:
+    """Positions that a text of this length has."""
+    if isinstance(spec, slice):
+        return spec
+    listed = [int(p) for p in (spec if hasattr(spec, "__iter__") else [spec])]
+    # one that lies before the text meets no token; its place among those named is kept
+    return [p if p >= -length else length for p in listed]

@@ -1,0 +1,350 @@
+"""`lens.generate`: texts written on from prompts, many at once, while edits act."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ...arguments import Count, Draws, HFModel, NonNegative, Positive, Seed, Token, door, shown, unfit
+from ...notices import warn
+from ...progress import hidden
+from ...tokens import PromptError, tokenizer_of
+from ..anatomy import Anatomy
+from ..changes import edits_in_force, temporary
+from ..edits import Edit, EditError
+from ..errors import UnsupportedModel
+from ..generation import Generated, NewTokens, as_text, end_tokens
+from ..memory import ERRORS, budget, no_room, out_of_memory
+from ..model import Model
+from ..schedules import Schedule, factors
+from ..sessions import of_one_model
+from ..sites import Site
+from ..walk.decoder import Decoder
+from .acts import Acts
+from .own_forward import OwnForward, batches
+from .prompts import GenerationError, read_prompts, require_room
+from .rows import Ends, Text, streams, write_rows
+from .written_out import WrittenOut
+
+#: Logits divided by less leave float32.
+COLDEST = 1e-6
+#: Rows of a batch, at most: on a CPU more are no faster.
+ROWS = {"cpu": 64, "cuda": 512}
+#: Models whose user was told that their texts are written one by one, by what is kept on them.
+_TOLD = "_mnemoscope_one_by_one"
+
+
+@door(GenerationError)
+def generate(
+    model: HFModel,
+    prompts: Any,
+    edits: Any = (),
+    *,
+    max_new_tokens: Draws = 20,
+    temperature: NonNegative = 0.0,
+    seed: Seed = 0,
+    stop: Any = (),
+    schedule: Schedule = None,
+    capture: Any = (),
+    batch: Count | None = None,
+    memory_mb: Positive | None = None,
+    start: Token | None = "auto",
+    progress: bool | None = None,
+) -> Any:
+    """Continues prompts token by token, many in a batch, while edits act.
+
+    Each text is the one that it is alone: token by token in float32 as if every step read it whole, by itself, under
+    its edits. What all prompts begin with is read once; texts that have ended leave the batch. A model that gives rows
+    of a batch other numbers than alone, or keeps no cache that is right, is found by a probe; its texts are written one
+    by one, with a warning.
+
+    Args:
+        prompts: text, token ids, or a list of either. Text gains the start token, ids are taken as they are.
+        edits: an `Edit` or a list of them, for all prompts; or a list with one list for each prompt. Positions count
+            from the start of the text, negative ones from its end so far (-1: in every step the newest token); without
+            one an edit meets every token, the prompt's too. What it made of a token stays in the keys and values that
+            later tokens attend to. `Edit(..., when=Gate...)` acts where its gate is open.
+        max_new_tokens: of each text, unless it ends before.
+        temperature: 0 takes the most likely token; else tokens are drawn from softmax(logits / temperature). Each text
+            has a stream of its own, of `seed`, its tokens and how many prompts like it came before: the same text
+            whatever its neighbours and the size of the batch.
+        stop: a text or several, at the first of which in what is new a text ends, and before which it is cut; or a
+            function, asked before every token: True returns what there is. Ctrl-C does the same.
+        schedule: how far edits go at each step (step 0 reads the prompt, step t the t-th new token), as a factor f of
+            what they change, ``x + f * (edited - x)``: "constant", "linear decay" (from 1 to 0 over `max_new_tokens`),
+            "first n", a function of the step, or factors (0 after the last). At 0 an edit, and its gate, are not there.
+        capture: sites of which activations are kept where each new token was read off, edits included.
+        batch: texts at once, at most; None: as many as there is memory for. memory_mb: memory to stay under (2^20
+            bytes), by default by the device.
+        start: the start token of text: "auto", "bos", one token, or None.
+
+    Returns: for each prompt a `Generated`, a str: the new text, with `ids`, `reason` ("end": an end token, the last of
+        `ids`; "length"; "stop string": the ids have it, the text has not; "stopped": by the function or Ctrl-C),
+        `complete`, `activations` (by site: ``[n_new, *width]``, entry t of the token before the t-th new one, on the
+        CPU) and `fired` (by number of the edit: the positions at which its gate was open). A list where a list of
+        prompts was given.
+
+    Raises:
+        GenerationError: arguments that cannot be used. EditError, SiteError: an edit that the model has no place for; a
+            gate that is read above its edit. GateError: a gate that failed. No hook stays on the model.
+
+    Warns of a gate that was never open, and of an edit that met no token.
+
+    >>> lens.generate(model, ["The capital of France is", "1 2 3"], max_new_tokens=5)           # doctest: +SKIP
+    """
+    if 0 < temperature < COLDEST:
+        raise GenerationError(unfit("temperature", temperature, f"0 (greedy), or at least {COLDEST}"))
+    strings, asked = _stops(stop)
+    one, ids = read_prompts(model, prompts, start)
+    require_room(getattr(model, "original_model", model), ids, max_new_tokens)
+    of_each = edits_of_each(edits, len(ids))
+    sites = _captured(capture)
+    factor = factors(schedule, max_new_tokens, GenerationError)
+    texts, acts = _write(
+        model,
+        ids,
+        of_each,
+        factor,
+        sites,
+        strings,
+        stop=asked,
+        most=max_new_tokens,
+        draws=streams(ids, seed) if temperature else None,
+        temperature=temperature,
+        batch=batch,
+        memory_mb=memory_mb,
+        progress=progress,
+    )
+    _warn_idle(acts, texts)
+    out = [_generated(model, text, acts, of_each[text.number]) for text in texts]
+    return out[0] if one else out
+
+
+@of_one_model
+def _write(
+    model: Any,
+    ids: Sequence[Tensor],
+    edits: Sequence[Sequence[Edit]],
+    factor: Callable[[int], float],
+    capture: Sequence[Site],
+    strings: tuple[str, ...],
+    *,
+    stop: Callable[[], bool] | None,
+    most: int,
+    draws: Sequence[torch.Generator] | None,
+    temperature: float,
+    batch: int | None,
+    memory_mb: float | None,
+    progress: bool | None,
+) -> tuple[list[Text], Acts]:
+    hf = getattr(model, "original_model", model)
+    acts = Acts(lambda: Anatomy.of(model), edits, factor, capture)
+    path = _Path(model, acts, longest=max(range(len(ids)), key=lambda i: len(ids[i])), ids=ids)
+    ends = Ends(end_tokens(hf), strings, most, tokenizer_of(model) if strings else None)
+    texts = [Text(i, p, None if draws is None else draws[i]) for i, p in enumerate(ids)]
+    size = path.rows(ids, most, memory_mb) if batch is None else batch
+    if len(ids) > 1 and size > 1 and (why := path.alone()) is not None:
+        size = 1
+        if not hf.__dict__.get(_TOLD):
+            hf.__dict__[_TOLD] = True
+            warn(f"{path.kind}: {why}; texts are written one by one.")
+    # texts of like lengths together
+    waiting = sorted(texts, key=lambda t: len(t.prompt))
+    bar = tqdm(total=len(ids) * most, desc="writing", unit="token", delay=2.0, leave=False, disable=hidden(progress))
+    try:
+        while waiting:
+            some = waiting[:size]
+            states = [None if t.draw is None else t.draw.get_state() for t in some]
+            try:
+                with ExitStack() as stack:
+                    reader = path.reader(stack)
+                    whole = write_rows(
+                        reader,
+                        some,
+                        ends,
+                        path.device,
+                        temperature=temperature,
+                        stop=stop,
+                        on_tokens=lambda new: bar.update(len(list(new))),
+                    )
+            except ERRORS as error:
+                if not out_of_memory(error):
+                    raise
+                if len(some) == 1:
+                    raise no_room(path.device, len(some[0].prompt) + most) from error
+                size = len(some) // 2
+                acts.forget([t.number for t in some])
+                for text, state in zip(some, states):
+                    text.new, text.reason, text.cut = [], None, None
+                    if text.draw is not None and state is not None:
+                        text.draw.set_state(state)
+                continue
+            if not whole:
+                break
+            for text in some:
+                bar.update(most - len(text.new))
+            waiting = waiting[len(some) :]
+    except KeyboardInterrupt:
+        pass
+    finally:
+        bar.close()
+    for text in texts:
+        text.reason = text.reason or "stopped"
+    return texts, acts
+
+
+class _Path:
+    """What reads the texts of a model: its written-out blocks where they are exact, else its own forward."""
+
+    def __init__(self, model: Any, acts: Acts, longest: int, ids: Sequence[Tensor]):
+        self.model, self.acts, self.hf = model, acts, getattr(model, "original_model", model)
+        self.kind: str = getattr(self.hf.config, "model_type", type(self.hf).__name__)
+        self.decoder: Decoder | None = None
+        self.view: Model | None = None
+        self.device = Anatomy.of(model).device if acts.places else self.hf.get_input_embeddings().weight.device
+        self._written_out(ids, longest)
+
+    def _written_out(self, ids: Sequence[Tensor], longest: int) -> None:
+        """Takes the written-out blocks where they serve."""
+        if edits_in_force(self.hf):
+            return  # the edits of a with block around this are hooks on the model's own modules
+        try:
+            self.view = Model.of(self.model)
+        except UnsupportedModel:
+            return
+        view = self.view
+        if view.walked is not None and all(view.walked.has(site, l) for site, l in self.acts.places):
+            try:
+                # compared with the model's own forward on the longest prompt, once a text
+                view.record([ids[longest].to(view.walked.device)], keep=())
+            except UnsupportedModel as reason:
+                view.refuse(reason)
+        if view.walked is not None:
+            self.decoder, self.device = view.walked, view.walked.device
+
+    def alone(self) -> str | None:
+        """Why texts are written one by one, or None."""
+        return None if self.decoder is not None else batches(self.hf, Anatomy.of(self.model))
+
+    def rows(self, ids: Sequence[Tensor], most: int, memory_mb: float | None) -> int:
+        """Texts at once."""
+        view: Any = self.view if self.view is not None else Anatomy.of(self.model)
+        can = budget(view, memory_mb)
+        config = getattr(self.hf.config, "get_text_config", lambda: self.hf.config)()
+        kept = 2 * view.n_layers * max(1, view.n_kv_heads) * max(1, view.d_head) or config.hidden_size
+        logits = view.d_vocab * 4 * 3
+        longest = max(len(p) for p in ids) + most
+        itemsize = self.hf.get_input_embeddings().weight.dtype.itemsize
+        row = longest * kept * itemsize + logits
+        return max(1, min(ROWS.get(can.kind, ROWS["cpu"]), int(can.bytes // row)))
+
+    def reader(self, stack: ExitStack) -> Any:
+        """A reader for one batch; what it puts on the model goes with `stack`."""
+        if self.decoder is not None:
+            if self.view is not None:
+                self.view.note("walk")
+            return WrittenOut(self.decoder, self.acts)
+        own = OwnForward(self.hf, self.acts)
+        if self.view is not None:
+            self.view.note("hooks", self.view.why)
+        if self.acts.places:
+            here = stack.enter_context(temporary(self.hf))
+            own.hooks(Anatomy.of(self.model), here)
+        return own
+
+
+def edits_of_each(edits: Any, count: int) -> list[list[Edit]]:
+    """The edits of each prompt. Raises: GenerationError: what is no edit, or lists of another number than prompts."""
+    if isinstance(edits, Edit):
+        edits = [edits]
+    listed = list(edits)
+    if listed and all(isinstance(e, list | tuple) for e in listed):
+        if len(listed) != count:
+            raise GenerationError(
+                f"edits holds {len(listed)} lists for {count} prompts; give one for each prompt, or one list for all."
+            )
+        each = [list(e) for e in listed]
+    else:
+        each = [listed] * count
+    for of in each:
+        for i, edit in enumerate(of):
+            if not isinstance(edit, Edit):
+                raise GenerationError(
+                    f"edits[{i}]={shown(edit)} is no lens.Edit; put masks and edits of weights in force by with"
+                    " lens.edited(model, ...) around the call."
+                )
+            if edit.value is not None and not isinstance(edit.value, Tensor):
+                raise EditError(
+                    f"value of the edit at {edit.site} is a {type(edit.value).__name__}; here it must be a tensor,"
+                    " because a text that is generated has no run to align with."
+                )
+    return each
+
+
+def _stops(stop: Any) -> tuple[tuple[str, ...], Callable[[], bool] | None]:
+    if stop is None or callable(stop):
+        return (), stop
+    strings = (stop,) if isinstance(stop, str) else tuple(stop)
+    for i, text in enumerate(strings):
+        if not isinstance(text, str) or not text:
+            raise GenerationError(unfit(f"stop[{i}]", text, "text of at least one character, or a function"))
+    return strings, None
+
+
+def _captured(capture: Any) -> list[Site]:
+    sites = [capture] if isinstance(capture, Site) else list(capture)
+    for i, site in enumerate(sites):
+        if not isinstance(site, Site):
+            raise GenerationError(unfit(f"capture[{i}]", site, "a lens.Site"))
+        if site.position is not None:
+            raise GenerationError(
+                f"capture[{i}]={site}: activations are kept where each new token is read off; leave position out."
+            )
+        if site.name == "pattern":
+            raise GenerationError(f"capture[{i}]={site}: patterns are wider at each step; use 'z' or 'attn_out'.")
+        for axis in ("head", "neuron", "expert"):
+            if not isinstance(getattr(site, axis), int | tuple | None):
+                raise GenerationError(f"capture[{i}]={site}: give {axis} as a number or a tuple of them.")
+    return sites
+
+
+def _generated(model: Any, text: Text, acts: Acts, edits: Sequence[Edit]) -> Generated:
+    tokens = NewTokens(tuple(text.new), text.reason or "stopped")
+    try:
+        out = as_text(tokenizer_of(model), tokens)
+    except PromptError:  # a model without a tokenizer: ids alone
+        out = Generated("")
+        out.ids, out.reason = tokens.ids, tokens.reason
+    if text.cut is not None:
+        out = Generated(str(out)[: text.cut])
+        out.ids, out.reason = tokens.ids, tokens.reason
+    n = len(text.new)
+    out.activations = {
+        site: torch.stack(kept[text.number][:n]) if text.number in kept and n else torch.zeros(0)
+        for site, kept in zip(acts.capture, acts.captured)
+    }
+    numbers = {id(e): k for k, e in enumerate(acts.edits)}
+    out.fired = {
+        i: tuple(sorted({p for t, p in acts.seen[numbers[id(e)]].open if t == text.number}))
+        for i, e in enumerate(edits)
+        if e.when is not None
+    }
+    return out
+
+
+def _warn_idle(acts: Acts, texts: Sequence[Text]) -> None:
+    if any(text.reason == "stopped" for text in texts):
+        return
+    for number, edit in enumerate(acts.edits):
+        seen, gate = acts.seen[number], edit.when
+        if number not in acts.met:
+            warn(f"no token met the edit at {edit.site}; were the texts shorter than its position?")
+        elif gate is not None and not seen.open:
+            of = f"in {len(acts.texts[number])} text{'s' if len(acts.texts[number]) > 1 else ''}"
+            most = "" if seen.most == float("-inf") else f"; the most that it read was {seen.most:.3g}"
+            warn(f"the gate {gate} of the edit at {edit.site} was never open {of}{most}.")

@@ -39,7 +39,8 @@ _WHOLE = re.compile(r"[+-]?[0-9]+")
 
 
 class Row(dict[str, Any]):
-    """One row, by column. `number`: which of its source, from 0; `place`: where it stands, as in "qa.csv, line 3".
+    """One row, by column. `number`: which of its source, from 0; `place`: where it stands, as in "qa.csv, line 3";
+    `plain`: whether its source, a CSV, holds texts alone.
 
     What it is asked for and is not there, or of another kind, raises the error of whoever reads.
     """
@@ -47,7 +48,7 @@ class Row(dict[str, Any]):
     def __init__(self, values: Mapping[str, Any], number: int, place: str, refuse: Refuse, plain: bool = False):
         super().__init__(values)
         self.number, self.place = number, place
-        self._refuse, self._plain = refuse, plain
+        self._refuse, self.plain = refuse, plain
 
     def fault(self, column: str, said: str) -> Exception:
         """The error for a column of this row: "<place>, column 'answer' <said>"."""
@@ -71,13 +72,13 @@ class Row(dict[str, Any]):
 
     def optional(self, column: str) -> str | None:
         """The text of a column; None where the row lacks it, or holds null, or an empty field of a CSV."""
-        empty = self.get(column) is None or (self._plain and self[column] == "")
+        empty = self.get(column) is None or (self.plain and self[column] == "")
         return None if empty else self.text(column)
 
     def whole(self, column: str) -> int:
         """The whole number of a column, of a CSV written in digits."""
         value = self.require(column)[column]
-        if self._plain and _WHOLE.fullmatch(value) and len(value) < 20:
+        if self.plain and _WHOLE.fullmatch(value) and len(value) < 20:
             return int(value)
         if isinstance(value, int) and not isinstance(value, bool):
             return value
@@ -86,7 +87,7 @@ class Row(dict[str, Any]):
     def real(self, column: str) -> float:
         """The number of a column, of a CSV as Python writes it."""
         value = self.require(column)[column]
-        read = tried(float, value) if self._plain else value
+        read = tried(float, value) if self.plain else value
         if isinstance(read, (int, float)) and not isinstance(read, bool):
             return float(read)
         raise self.fault(column, f"holds {_said(value)} where a number was expected")
@@ -129,6 +130,19 @@ def rows(
     """
     places, plain = _places(source, refuse)
     return _rows(places, plain, refuse, tuple(columns), start, lost)
+
+
+def table(source: Any) -> Any:
+    """The columns of a `datasets.Dataset` as a pyarrow Table, for who reads long lists of numbers without making them
+    Python's; None of every other source, and of a dataset whose format is a function.
+    """
+    if not _is(source, "datasets", "Dataset") or _format(source) == "custom":
+        return None
+    return source.with_format("arrow")[:]
+
+
+def _format(dataset: Any) -> Any:
+    return tried(lambda data: data.format["type"], dataset)
 
 
 def _rows(
@@ -289,8 +303,7 @@ def _dataset(dataset: Any, refuse: Refuse) -> Iterator[Place]:
             "the source is a stream that load_state_dict has put in its middle, where a shuffled one loses rows and"
             " repeats others; give it as it was made, and start= for the number of rows to pass over"
         )
-    form = tried(lambda data: data.format["type"], dataset)
-    return _dataset_rows(iter(dataset if form == "custom" else dataset.with_format(None)), refuse)
+    return _dataset_rows(iter(dataset if _format(dataset) == "custom" else dataset.with_format(None)), refuse)
 
 
 def _dataset_rows(examples: Iterator[Any], refuse: Refuse) -> Iterator[Place]:

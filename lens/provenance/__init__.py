@@ -23,7 +23,8 @@ from .report import report
 #: public name -> module, resolved on first use
 _PUBLIC = {
     **dict.fromkeys(("Transcript",), "transcripts"),
-    **dict.fromkeys(("read", "from_arrays", "from_file", "from_jsonl", "from_parquet", "from_npz"), "readers"),
+    **dict.fromkeys(("read", "from_arrays", "from_file", "from_npz"), "readers"),
+    **dict.fromkeys(("from_records", "from_jsonl", "from_parquet"), "tables"),
     **dict.fromkeys(("from_pythia", "from_olmo"), "preshuffled"),
     **dict.fromkeys(("from_organism",), "shipped"),
     **dict.fromkeys(("Ledger",), "ledger"),

@@ -11,6 +11,7 @@ from ..lazy import attributes
 #: public name -> module, resolved on first use
 _PUBLIC = {
     **dict.fromkeys(("score",), "rows"),
+    **dict.fromkeys(("Rows", "from_records"), "texts"),
     **dict.fromkeys(("Scores",), "scores"),
     **dict.fromkeys(("ScoringError",), "causal"),
 }

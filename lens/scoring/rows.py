@@ -23,6 +23,7 @@ from lens.scoring.store import Store
 
 from .pieces import Scoring
 from .source import Source
+from .texts import Rows
 
 __all__ = ["Scores", "ScoringError", "score"]
 
@@ -55,9 +56,9 @@ def score(
 
     Args:
         model: a Hugging Face causal language model, a model from `lens.load`, or a name or folder for `lens.load`.
-        rows: token ids: an array [n, length], a list of arrays, or anything with `len` and `[i]`. What is longer than
-            the model's context is cut (`about["cut"]`).
-        row_ids: whole numbers, each once; by default 0 to n - 1.
+        rows: token ids: an array [n, length], a list of arrays, `Rows` of `from_records`, or anything with `len` and
+            `[i]`. What is longer than the model's context is cut (`about["cut"]`).
+        row_ids: whole numbers, each once; by default those of `Rows`, else 0 to n - 1.
         prefix: tokens at the head of each row that are read but not scored. window: tokens after them that are scored;
             None: all.
         start: a token put before every row; None: none, and a row's first token then has no log-probability; "auto":
@@ -83,7 +84,7 @@ def score(
     source = Source(model, dtype, device, store)
     if len(rows) > MOST:
         raise ScoringError(unfit("rows", rows, f"at most {MOST} rows", "score them in parts"))
-    ids = _row_ids(row_ids, len(rows))
+    ids = _row_ids(rows.row_ids if row_ids is None and isinstance(rows, Rows) else row_ids, len(rows))
     begin = source.start if isinstance(start, str) and start == "auto" else start
     if begin is not None and not 0 <= whole_number(begin, "start", 0) < source.facts["vocabulary"]:
         raise ScoringError(

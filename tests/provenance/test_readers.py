@@ -342,3 +342,52 @@ def test_a_tokenizer_whose_files_are_damaged_is_an_error_of_the_family(tmp_path)
         (place / "tokenizer.json").write_text(content)
         with pytest.raises(ProvenanceError, match="tokenizer .*cannot be loaded"):
             tokenizer_of(str(place))
+
+
+def test_records_of_every_source_give_one_transcript(tmp_path, rows, order):
+    from lens.provenance import from_records
+
+    table = [{"tokens": row.tolist(), "step": int(step)} for row, step in zip(rows, order // 4)]
+    want = from_arrays(rows, order // 4, kind="step")
+    (tmp_path / "t.ndjson").write_text("\n".join(map(json.dumps, table)))
+    pd.DataFrame(table).to_parquet(tmp_path / "t.parquet")
+    sources = [table, iter(table), pd.DataFrame(table), tmp_path / "t.ndjson", tmp_path / "t.parquet"]
+    datasets = pytest.importorskip("datasets")
+    data = datasets.Dataset.from_list(table)
+    sources += [data, data.to_iterable_dataset(), data.shuffle(seed=0).sort("step").flatten_indices()]
+    for source in sources[:-1]:
+        found = from_records(source)
+        assert found.kind == "step" and found.sha256() == want.sha256()
+    assert sorted(from_records(sources[-1]).position) == sorted(want.position)
+    renamed = [{"input_ids": row["tokens"], "at": row["step"]} for row in table]
+    assert from_records(renamed, position="at", kind="step", tokens="input_ids").sha256() == want.sha256()
+
+
+def test_texts_of_a_csv_are_texts_and_its_positions_numbers(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('text,step,row_id,group\n2021-03-01,3,007,a\n"NA",1,9,b\nnull,x,10,b\n')
+    found = read(path)
+    assert (
+        found.tokens == ["2021-03-01", "NA"] and found.position.tolist() == [3, 1] and found.row_id.tolist() == [7, 9]
+    )
+    assert found.about["lost"] == {"rows": 1, "where": ["t.csv, line 4 (has step=x, which is no number of 64 bits)"]}
+    path.write_text("text,key\na,0.25\nb,0.5\n")
+    assert read(path).position.tolist() == [0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"tokens": [1], "step": 1}, {"tokens": [1.5], "step": 2}], "source: row 1 has tokens that are no flat list"),
+        ([{"tokens": [1], "step": "1"}], "source: row 0 has step=1, which is no number"),
+        ([5], "source: row 0 is a int, not a row"),
+        ([{"tokens": [1]}], "source: no column of positions"),
+        ([{"step": 1}], "source: no column 'tokens'"),
+        ({"tokens": [[1]]}, "source: the source is"),
+    ],
+)
+def test_records_that_are_no_transcript(rows, message):
+    from lens.provenance import from_records
+
+    with pytest.raises(ProvenanceError, match=message):
+        from_records(rows)

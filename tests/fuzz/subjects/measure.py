@@ -51,6 +51,12 @@ def subjects():
     )
     yield Subject("require_same", causal.require_same, lambda: dict(outer=model(), hf=model()))
     yield Subject("unwritten", causal.unwritten, lambda: dict(model=model()), use=enter)
+    yield Subject(
+        "from_records",
+        scoring.from_records,
+        lambda: dict(source=[{"text": text}], tokenizer=model().tokenizer),
+    )
+    yield Subject("Rows", scoring.Rows, lambda: dict(tokens=[np.arange(3)], row_ids=np.arange(1)))
     yield Subject("logit_lens", readout.logit_lens, lambda: dict(model=model(), prompts=text, k=2))
     yield Subject("attention", readout.attention, lambda: dict(model=model(), prompt=text))
     yield Subject(

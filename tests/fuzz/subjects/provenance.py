@@ -108,6 +108,7 @@ def subjects():
     )
     yield Subject("from_npz", provenance.from_npz, lambda: dict(path=at / "rows.npz"))
     yield Subject("from_jsonl", provenance.from_jsonl, lambda: dict(path=at / "rows.jsonl"))
+    yield Subject("from_records", provenance.from_records, lambda: dict(source=at / "rows.jsonl"))
     yield Subject("from_parquet", provenance.from_parquet, lambda: dict(path=at / "rows.parquet"))
     yield Subject("from_pythia", provenance.from_pythia, lambda: dict(path=at / "flat.bin", rows=5, length=6, batch=4))
     yield Subject(

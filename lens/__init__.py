@@ -56,6 +56,8 @@ _PUBLIC = {
     "induction_scores": ("readout", "induction_scores"),
     "copying_scores": ("readout", "copying_scores"),
     "ReadoutError": ("readout", "ReadoutError"),
+    "save_model": ("model_files", "save_model"),
+    "SaveError": ("model_files", "SaveError"),
     "save": ("results.saving", "save"),
     "open": ("results.opening", "open_result"),
     "adopt": ("results.resume", "adopt"),
@@ -109,6 +111,7 @@ if TYPE_CHECKING:
     from .engine.writing.prompts import GenerationError
     from .errors import Error
     from .file_errors import FileError
+    from .model_files import SaveError, save_model
     from .models import LoadError, load
     from .patching import agreement, causal_trace, explain_cell, patch, path_patch
     from .patching.grid import PatchError

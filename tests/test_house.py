@@ -39,7 +39,7 @@ FLOORS = (
     },
     {"cache", "data", "models", "prompts", "tokens"},
     {"engine", "results", "stats"},
-    {"cluster", "readout", "scoring", "training"},
+    {"cluster", "model_files", "readout", "scoring", "training"},
     {"figures", "organisms"},
     {"__main__", "cli", "doctor", "lens", "new", "reproduce", "widgets"},
 )

@@ -21,6 +21,7 @@ from lens.cache import SOURCES, LoadError, cache_dir
 from lens.reading import no_panic
 
 from . import adapters as named_adapters
+from . import edits_file
 from .adapter import CONFIG, NO_ADAPTER, adapters_beside, put_on
 from .bridge import plainly, wrapped
 from .check import CHECK, IDS, Unlike, logits, one_line, random_ids
@@ -143,9 +144,10 @@ def _adapter_on_hub(model: Named) -> Path | None:
 def _made(
     request: Request, checked: _Checked, listed: list[named_adapters.Adapter]
 ) -> TransformerBridge | PreTrainedModel:
-    model, ours, method = checked.model, False, None
+    model, ours, method, edits = checked.model, False, None, None
     if model.folder is not None:
         inspect_folder(model.name, model.folder)
+        edits = edits_file.read(model.folder, model.name)
         if model.name.startswith(ORGANISM):
             require_shipped(model.name, model.folder)
         ours = adapters_beside(model.name, model.folder)
@@ -170,7 +172,9 @@ def _made(
     require_finite(str(model), hf)
     if ours and model.folder is not None:
         hf = put_on(hf, model.folder, model.name)
-    return _handed_out(request, checked, listed, hf, tokenizer, method or _method(checked), quantised)
+    out = _handed_out(request, checked, listed, hf, tokenizer, method or _method(checked), quantised)
+    note(out, edited=edits)
+    return out
 
 
 def _handed_out(

@@ -264,6 +264,10 @@ def _linear_of(hf: Any, edit: Edit) -> Any:
     def looking(module: nn.Module) -> Any:
         return lambda x: given.__setitem__(module, x.detach().clone())
 
+    def seeing(x: Tensor) -> Tensor:
+        at.append(x.detach().clone())
+        return x
+
     try:
         anatomy = Anatomy.of(hf)
         name, layer = anatomy.layer_of(edit.site.name, edit.site.layer)
@@ -274,7 +278,7 @@ def _linear_of(hf: Any, edit: Edit) -> Any:
         for module in anatomy.layers[layer].modules():
             if isinstance(module, nn.Linear) or is_conv1d(module):
                 stack.callback(hook(module, "out", looking(module)).remove)
-        stack.callback(anatomy.attach(name, layer, lambda x: (at.append(x.detach().clone()), x)[1]))
+        stack.callback(anatomy.attach(name, layer, seeing))
         hf(anatomy.probe_ids(), use_cache=False)
     for module, output in given.items():
         if at and output.numel() == at[0].numel() and torch.equal(output.reshape(at[0].shape), at[0]):

@@ -229,8 +229,7 @@ def from_columns(
         raise ProvenanceError(
             f"{path}: tokens are missing in {sum(row is None for row in tokens)} rows; leave such rows out, all of them"
         )
-    of_file = isinstance(path, Path)
-    notes: dict[str, Any] = {"files": files or [str(path)]} if of_file else {}
+    notes: dict[str, Any] = {"files": files or [str(path)]} if isinstance(path, Path) else {}
     if faults:
         notes["lost"] = {
             "rows": lost,
@@ -240,4 +239,6 @@ def from_columns(
     extra = {
         name: np.asarray(columns[name]) for name in ("row_id", "group") if name in columns and columns[name] is not None
     }
-    return Transcript(tokens, values, kind, about=about, **(({"name": path.name} if of_file else {}) | extra | options))
+    return Transcript(
+        tokens, values, kind, about=about, **(({"name": path.name} if isinstance(path, Path) else {}) | extra | options)
+    )

@@ -9,8 +9,9 @@ import torch
 
 from lens import readout
 from lens import stats as s
-from lens.scoring import causal
+from lens.scoring import causal, texts
 from lens.scoring import rows as scoring
+from tests.models import word_tokenizer
 
 from . import Subject
 from .common import enter, ids, model, pair
@@ -53,10 +54,10 @@ def subjects():
     yield Subject("unwritten", causal.unwritten, lambda: dict(model=model()), use=enter)
     yield Subject(
         "from_records",
-        scoring.from_records,
-        lambda: dict(source=[{"text": text}], tokenizer=model().tokenizer),
+        texts.from_records,
+        lambda: dict(source=[{"text": text}], tokenizer=word_tokenizer()),
     )
-    yield Subject("Rows", scoring.Rows, lambda: dict(tokens=[np.arange(3)], row_ids=np.arange(1)))
+    yield Subject("Rows", texts.Rows, lambda: dict(tokens=[np.arange(3)], row_ids=np.arange(1)))
     yield Subject("logit_lens", readout.logit_lens, lambda: dict(model=model(), prompts=text, k=2))
     yield Subject("attention", readout.attention, lambda: dict(model=model(), prompt=text))
     yield Subject(

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..arguments import Real, Whole, door, shown
+from ..arguments import Numbers, Real, Whole, door, unfit
 from ..errors import Error
 from .sites import ORDER, Site, of_two_axes
 
 Kind = Literal["projection", "probability", "token", "function"]
-#: One id, or several.
-_Ids = Whole(0, 2**31)
+_Id = Annotated[int, Whole(0, 2**31)]
 
 
 class GateError(Error, ValueError):
     """A gate that cannot be, or one that failed while it was looked at; the message names what it is of."""
 
 
+@door(GateError)
 @dataclass(frozen=True, eq=False)
 class Gate:
     """When an edit acts: `Edit(..., when=Gate...)`. Made by `projection`, `probability`, `token` or `function`.
@@ -35,25 +35,40 @@ class Gate:
         kind: which of the four. site: what is read. direction: of unit length, ``[width]``.
         threshold: what must be exceeded. tokens: ids. test: a person's own function.
 
+    Raises: GateError: what its kind needs is not there.
+
     >>> Gate.token(5)
     Gate.token((5,))
     """
 
     kind: Kind
     site: Site | None = None
-    direction: Float[Tensor, " width"] | None = None
-    threshold: float = 0.0
-    tokens: tuple[int, ...] = ()
+    direction: Annotated[Any, Numbers(1)] | None = None
+    threshold: Real = 0.0
+    tokens: Sequence[_Id] = ()
     test: Callable[[Tensor], Any] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tokens", tuple(self.tokens))
+        if self.kind in ("projection", "function"):
+            if self.site is None:
+                raise GateError(f"site=None: a gate of kind {self.kind!r} reads an activation; name its lens.Site.")
+            _require_plain(self.site)
+        elif not self.tokens:
+            raise GateError(f"tokens={self.tokens} holds none; give one id or several, as lens.prompts.token_id gives.")
+        if self.kind == "function" and self.test is None:
+            raise GateError("test=None: a gate of kind 'function' needs a function of activations [n, width].")
+        if self.kind == "projection":
+            object.__setattr__(self, "direction", _unit(self.direction))
 
     @classmethod
     @door(GateError)
-    def projection(cls, site: Site, direction: Any, threshold: Real) -> Gate:
+    def projection(cls, site: Site, direction: Annotated[Any, Numbers(1)], threshold: Real) -> Gate:
         """Open where the activation at `site` has a projection on `direction` above `threshold`.
 
         Args:
             site: without positions; of sites with heads one head. It holds what edits before it have made of it, and
-                where the gate's edit is at the same site, what stands there before that edit.
+                of edits at that very site nothing yet.
             direction: ``[width]`` of the site; its length does not matter.
             threshold: in units of the activation. Minus infinity: always open, the edit is the plain one to the bit;
                 infinity: never.
@@ -62,21 +77,11 @@ class Gate:
 
         Cost: one dot product a token.
         """
-        vector = torch.as_tensor(direction).detach()
-        if vector.ndim != 1 or vector.is_complex() or vector.dtype == torch.bool:
-            raise GateError(f"direction={shown(direction)} is no vector of real numbers; give one of the site's width.")
-        vector = vector.float()
-        length = vector.norm()
-        if not torch.isfinite(length) or not length > 0:
-            raise GateError(
-                f"direction={shown(direction)} has the length {length.item():.3g}; give one that is finite and not 0."
-            )
-        _require_plain(site)
-        return cls("projection", site, vector / length, float(threshold))
+        return cls("projection", site, direction, float(threshold))
 
     @classmethod
     @door(GateError)
-    def probability(cls, tokens: int | Sequence[int], threshold: Real) -> Gate:
+    def probability(cls, tokens: _Id | Sequence[_Id], threshold: Real) -> Gate:
         """Open where the model gave these next tokens, together, a probability above `threshold` in the step before.
 
         Of the step that reads the prompt there is none before it: the gate is shut there. The probability is that of
@@ -84,13 +89,13 @@ class Gate:
 
         Raises: GateError: no tokens.
         """
-        return cls("probability", threshold=float(threshold), tokens=_ids(tokens))
+        return cls("probability", threshold=float(threshold), tokens=_several(tokens))
 
     @classmethod
     @door(GateError)
-    def token(cls, tokens: int | Sequence[int]) -> Gate:
+    def token(cls, tokens: _Id | Sequence[_Id]) -> Gate:
         """Open at the tokens with these ids, those of the prompt too. Raises: GateError: no tokens."""
-        return cls("token", tokens=_ids(tokens))
+        return cls("token", tokens=_several(tokens))
 
     @classmethod
     @door(GateError)
@@ -100,7 +105,6 @@ class Gate:
 
         Raises: GateError: a site with positions.
         """
-        _require_plain(site)
         return cls("function", site, test=test)
 
     def __repr__(self) -> str:
@@ -109,34 +113,47 @@ class Gate:
             return f"Gate.{self.kind}({self.tokens}{more})"
         return f"Gate.{self.kind}({self.site}{'' if self.kind == 'function' else f', ..., {self.threshold:g}'})"
 
-    def values(self, x: Float[Tensor, "n width"]) -> Float[Tensor, " n"]:
-        """The projections of activations. Raises: GateError: of another width."""
-        direction: Any = self.direction  # of a projection
-        if x.ndim != 2 or x.shape[-1] != len(direction):
-            raise GateError(
-                f"direction of {self} has {len(direction)} numbers, and the site holds {tuple(x.shape[1:])} a token;"
-                " give one of that width" + (", and name one head." if x.ndim > 2 else ".")
-            )
-        # row by row the same to the bit, however many there are: a matrix product may sum in another order
-        projections: Tensor = (x.float() * direction.to(x.device)).sum(-1)
-        return projections
 
-    def answers(self, x: Float[Tensor, "n width"]) -> Bool[Tensor, " n"]:
-        """What the person's function says of one row's tokens. Raises: GateError: it failed, or gave something else."""
-        test: Any = self.test  # of a function
-        try:
-            said = torch.as_tensor(test(x))
-        except Exception as error:
-            raise GateError(
-                f"when={self}: the condition raised {type(error).__name__}: {error}; it is called with activations"
-                f" {tuple(x.shape)} and gives a truth value for each of the {len(x)} tokens."
-            ) from error
-        if said.dtype != torch.bool or said.shape != x.shape[:1]:
-            raise GateError(
-                f"when={self}: the condition gave {said.dtype} of shape {tuple(said.shape)}; expected a truth value for"
-                f" each of the {len(x)} tokens, for example (x @ direction) > 3."
-            )
-        return said.to(x.device)
+def projections(gate: Gate, x: Float[Tensor, "n width"]) -> Float[Tensor, " n"]:
+    """What a gate of activations compares with its threshold. Raises: GateError: of another width."""
+    direction: Any = gate.direction  # of a projection
+    if x.ndim != 2 or x.shape[-1] != len(direction):
+        raise GateError(
+            f"direction of {gate} has {len(direction)} numbers, and the site holds {tuple(x.shape[1:])} a token;"
+            " give one of that width" + (", and name one head." if x.ndim > 2 else ".")
+        )
+    # row by row the same to the bit, however many there are: a matrix product may sum in another order
+    out: Tensor = (x.float() * direction.to(x.device)).sum(-1)
+    return out
+
+
+def answers(gate: Gate, x: Float[Tensor, "n width"]) -> Bool[Tensor, " n"]:
+    """What the person's function says of one row's tokens. Raises: GateError: it failed, or gave something else."""
+    test: Any = gate.test  # of a function
+    expected = f"of activations {tuple(x.shape)} it gives a truth value for each of the {len(x)} tokens"
+    try:
+        said = torch.as_tensor(test(x))
+    except Exception as error:
+        raise GateError(
+            f"test of when={gate}: the condition raised {type(error).__name__}: {error}; {expected}."
+        ) from error
+    if said.dtype != torch.bool or said.shape != x.shape[:1]:
+        raise GateError(
+            f"test of when={gate}: the condition gave {said.dtype} of shape {tuple(said.shape)}; {expected}, as does"
+            " (x @ direction) > 3."
+        )
+    return said.to(x.device)
+
+
+def _unit(direction: Any) -> Tensor:
+    try:
+        vector = torch.as_tensor(direction).detach().float()
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        vector = torch.zeros(0)
+    length = vector.norm()
+    if vector.ndim != 1 or not torch.isfinite(length) or not length > 0:
+        raise GateError(unfit("direction", direction, "a vector of numbers, finite and not all 0, of the site's width"))
+    return vector / length
 
 
 def _require_plain(site: Site) -> None:
@@ -146,17 +163,8 @@ def _require_plain(site: Site) -> None:
         raise GateError(f"site={site}: a gate reads one vector a token; name one head, or a site of the stream.")
 
 
-def _ids(tokens: Any) -> tuple[int, ...]:
-    listed = [tokens] if isinstance(tokens, int) else list(tokens)
-    if not listed:
-        raise GateError(
-            f"tokens={tokens!r} holds none; give one id or several, for example lens.prompts.token_id(model, ' no')."
-        )
-    return tuple(_ids_one(t) for t in listed)
-
-
-def _ids_one(token: Any) -> int:
-    return int(_Ids.of(token, "tokens", GateError, "an id, for example lens.prompts.token_id(model, ' no')"))
+def _several(tokens: Any) -> tuple[int, ...]:
+    return (tokens,) if isinstance(tokens, int) else tuple(tokens)
 
 
 Place = tuple[int, float]

@@ -9,11 +9,13 @@ import torch
 
 from ..arguments import Draws, HFModel, Index, NonNegative, Number, Seed, Token, door, shown, unfit
 from ..engine.edits import Edit
-from ..engine.generation import Generated, as_text, write
+from ..engine.generation import Generated
 from ..engine.lengths import require_readable
 from ..engine.model import Model
-from ..engine.sessions import of_one_model
+from ..engine.schedules import factors
 from ..engine.sites import Site, indices
+from ..engine.writing.call import generate as write_on
+from ..engine.writing.prompts import is_one
 from ..prompts import PromptError
 from ..readout.reading import start_token
 from ..tokens import require_known, tokenize, tokenizer_of
@@ -61,37 +63,10 @@ def prompt_ids(
     return torch.tensor(([] if first is None else [first]) + read)
 
 
-def factors(schedule: Any, steps: int) -> Callable[[int], float]:
-    """A schedule as a function of the step.
-
-    Raises: VectorError: a name that is neither "constant" nor "linear decay" nor "first 5"; a function that gives no
-        number.
-    """
-    if schedule is None:
-        return lambda step: 1.0
-    if isinstance(schedule, str):
-        if schedule == "constant":
-            return lambda step: 1.0
-        words = schedule.split()
-        if schedule == "linear decay":
-            return lambda step: max(0.0, 1 - step / steps)
-        if len(words) == 2 and words[0] == "first" and words[1].isdecimal() and len(words[1]) < 10:
-            return lambda step: float(step < int(words[1]))
-        raise VectorError(
-            f"schedule={shown(schedule)} is not known; expected 'constant', 'linear decay', 'first 5' (any number), a"
-            " function of the step, or a list of factors."
-        )
-    if callable(schedule):
-        return lambda step: check_strength(schedule(step), f"schedule({step})")
-    values = [float(v) for v in schedule]
-    return lambda step: values[step] if step < len(values) else 0.0
-
-
 @door(VectorError)
-@of_one_model(reads=False)
 def generate(
     model: HFModel,
-    prompt: str | TaskPrompt | Sequence[int],
+    prompt: str | TaskPrompt | Sequence[int] | Sequence[str | TaskPrompt | Sequence[int]],
     vector: Vector | LayerVectors | None = None,
     *,
     layer: Index | None = None,
@@ -103,22 +78,23 @@ def generate(
     seed: Seed = 0,
     start: Token | None = "auto",
     stop: Callable[[], bool] | None = None,
-) -> Generated:
-    """Continues a prompt while a vector is added to the residual stream after a layer.
+) -> Any:
+    """Continues a prompt, or several in a batch, while a vector is added to the residual stream after a layer.
 
     Args:
-        prompt: text, a TaskPrompt, or token ids (these as they are; text gains the start token).
+        prompt: text, a TaskPrompt, or token ids (these as they are; text gains the start token); or a list of them.
         layer: after which (0-based); needed with a vector.
         position: "last" (the last prompt token only, as published), "new" (there and at every new token), "all" (at
             every token, the start token too).
         schedule: what the strength is multiplied by at each step (step 0 reads the prompt, step t the t-th new token):
             "constant", "linear decay" (from 1 to 0 over `max_new_tokens`), "first n", a function of the step, or
             factors (0 after the last). Needs position "new" or "all".
-        temperature: 0 is greedy; else tokens are drawn with `seed`.
+        temperature: 0 is greedy; else tokens are drawn, each text by a stream of its own of `seed` and its tokens.
         stop: asked before every token; True returns the text so far, whose `complete` is then False. Ctrl-C does the
             same.
 
-    Returns: the new text, a str with `ids`, `reason` and `complete`.
+    Returns: the new text, a str with `ids`, `reason` and `complete`; a list of them where a list was given. Each is the
+        text that it is alone, see `lens.generate`.
 
     Raises: VectorError: arguments that cannot be used, a vector of another width. No hook stays on the model, also
         after an error.
@@ -130,16 +106,10 @@ def generate(
             f"schedule={shown(schedule)} changes nothing with position='last', where the vector acts once; use"
             " position='new' or 'all'."
         )
-    ids, tokenizer, factor, value = (
-        prompt_ids(model, prompt, start),
-        tokenizer_of(model),
-        factors(schedule, max_new_tokens),
-        float(strength),
-    )
-
-    def edits(step: int) -> Sequence[Edit]:
-        return ()
-
+    one, given = is_one(prompt), prompt
+    listed: Any = [given] if one else given
+    ids = [prompt_ids(model, p, start, "prompt" if one else f"prompt[{i}]") for i, p in enumerate(listed)]
+    factor, edits = factors(schedule, max_new_tokens, VectorError), ()
     if vector is not None:
         decoder = Model.of(model)
         require_width(decoder, vector)
@@ -148,22 +118,23 @@ def generate(
                 f"layer=None: say after which layer the vector is added, 0 to {decoder.n_layers - 1};"
                 " lens.vectors.choose finds it on held-out prompts."
             )
-        at, last = indices(layer, decoder.n_layers, "layer")[0], len(ids) - 1
-
-        def edits(step: int) -> Sequence[Edit]:
-            scale = value * factor(step)
-            if not scale or (step and position == "last"):
-                return ()
-            return (
-                Edit(
-                    Site("resid_post", layer=at, position=None if step or position == "all" else (last,)),
-                    "add",
-                    vector,
-                    scale=scale,
-                ),
-            )
-
-    return as_text(
-        tokenizer,
-        write(model, ids, edits, max_new_tokens=max_new_tokens, temperature=float(temperature), seed=seed, stop=stop),
+        edits = addition(vector, indices(layer, decoder.n_layers, "layer")[0], float(strength), position)
+    texts: list[Generated] = write_on(
+        model,
+        ids,
+        edits,
+        max_new_tokens=max_new_tokens,
+        temperature=float(temperature),
+        seed=seed,
+        stop=stop,
+        schedule=factor if vector is not None and position != "last" else "first 1",
     )
+    return texts[0] if one else texts
+
+
+def addition(vector: Vector | LayerVectors, layer: int, strength: float, position: Position) -> tuple[Edit, ...]:
+    """The edit that adds a vector after a layer; for "last" it acts at the first step alone (schedule "first 1")."""
+    if not strength:
+        return ()
+    at = None if position == "all" else -1
+    return (Edit(Site("resid_post", layer=layer, position=at), "add", vector, scale=strength),)

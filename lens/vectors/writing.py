@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from ..arguments import Draws, FilePath, HFModel, Index, Seed, Token, door
 from ..engine.model import Model
 from ..engine.sessions import of_one_model
 from ..engine.sites import indices
+from ..engine.writing.call import generate as write_on
 from ..progress import hidden
 from ..results import dataset as results
 from ..results.record import record_of
 from .errors import VectorError
-from .generation import Position, generate
+from .generation import Position, addition
 from .prompts import as_task, build
 from .tasks import Split, Task
 from .vector import LayerVectors, Vector, require_width
@@ -79,26 +81,27 @@ def written(
     )
     complete = False
     try:
-        for i, prompt in enumerate(prompts):
-            for j, turns in enumerate([(None,), *turns_by_name.values()]):
-                text = generate(
-                    model,
-                    prompt,
-                    turns[i % len(turns)],
-                    layer=at,
-                    strength=strength,
-                    position=position,
-                    max_new_tokens=tokens,
-                    stop=stop,
-                )
-                if not text.complete:
-                    break
-                of, right = (base, alone) if j == 0 else (texts[:, j - 1], success[:, j - 1])
-                of[i], right[i] = str(text), prompt.y in text
-                bar.update(1)
-            else:
-                continue
-            break
+        # a column at a time: its prompts are written in one batch, each under the vector whose turn it is
+        for j, turns in enumerate([(None,), *turns_by_name.values()]):
+            acting = [
+                () if v is None else addition(v, at, strength, position) for v in islice(cycle(turns), len(prompts))
+            ]
+            column = write_on(
+                model,
+                [p.ids for p in prompts],
+                acting,
+                max_new_tokens=tokens,
+                schedule="first 1" if position == "last" else None,
+                stop=stop,
+                progress=False,
+            )
+            of, right = (base, alone) if j == 0 else (texts[:, j - 1], success[:, j - 1])
+            for i, (prompt, text) in enumerate(zip(prompts, column)):
+                if text.complete:
+                    of[i], right[i] = str(text), prompt.y in text
+            bar.update(len(prompts))
+            if not all(text.complete for text in column):
+                break
         else:
             complete = True
     except KeyboardInterrupt:

@@ -120,7 +120,7 @@ def test_a_gate_that_is_never_open_is_told_with_what_it_read():
     [
         (lambda x: 1 / 0, "raised ZeroDivisionError: division by zero"),
         (lambda x: x[:, 0], "gave torch.float32 of shape"),
-        (lambda x: torch.tensor(True), "expected a truth value for each of the"),
+        (lambda x: torch.tensor(True), "gives a truth value for each of the"),
     ],
 )
 @pytest.mark.parametrize("padded", [False, True])
@@ -167,12 +167,14 @@ def test_a_gate_may_be_read_where_its_edit_acts_and_sees_what_is_there_before():
 def test_gates_that_cannot_be_are_refused():
     site = Site("resid_pre", layer=1)
     for make, said in (
-        (lambda: Gate.projection(site, torch.zeros(32), 0), "has the length 0"),
-        (lambda: Gate.projection(site, torch.ones(2, 32), 0), "is no vector of real numbers"),
+        (lambda: Gate.projection(site, torch.zeros(32), 0), "expected a vector of numbers, finite and not all 0"),
+        (lambda: Gate.projection(site, torch.ones(2, 32), 0), "expected numbers with 1 axis"),
         (lambda: Gate.projection(Site("resid_pre", layer=1, position=3), ASKED, 0), "leave position out"),
         (lambda: Gate.projection(Site("z", layer=1), ASKED, 0), "name one head"),
         (lambda: Gate.projection(site, ASKED, float("nan")), "threshold=nan does not fit"),
         (lambda: Gate.token([]), "holds none"),
+        (lambda: Gate("projection", direction=ASKED), "site=None: a gate of kind 'projection' reads an activation"),
+        (lambda: Gate("function", site), "test=None"),
         (lambda: Gate.token([1.5]), "does not fit"),
         (lambda: Gate.probability("yes", 0.5), "does not fit"),
     ):

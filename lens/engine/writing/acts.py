@@ -13,7 +13,7 @@ from torch import Tensor
 from ..anatomy import Anatomy
 from ..change import Change, resolved
 from ..edits import Edit, EditError, as_computed
-from ..gates import among, place_of, require_below
+from ..gates import among, answers, place_of, projections, require_below
 from ..positions import TokenPositions
 from ..sites import Site
 
@@ -278,7 +278,7 @@ class Acts:
         elif gate.site.expert is not None:
             at = at[:, gate.site.expert]
         if gate.kind == "projection":
-            values = gate.values(at).to(act.index.device)
+            values = projections(gate, at).to(act.index.device)
             self._most(act.number, values)
             self._narrow(act, values > gate.threshold)
             return
@@ -286,7 +286,7 @@ class Acts:
         said = torch.zeros(len(rows), dtype=torch.bool, device=act.index.device)
         for row in rows.unique().tolist():
             mine = rows == row
-            said[mine] = gate.answers(at[mine.to(at.device)]).to(said.device)
+            said[mine] = answers(gate, at[mine.to(at.device)]).to(said.device)
         self._narrow(act, said)
 
     def _look(self, number: int, x: Tensor) -> None:

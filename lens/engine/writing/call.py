@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ...arguments import Count, Draws, HFModel, NonNegative, Positive, Seed, Token, door, shown, unfit
+from ...arguments import Count, Draws, HFModel, Name, NonNegative, Positive, Seed, Token, door, shown, unfit
+from ...arguments.kinds import is_sequence
 from ...notices import warn
 from ...progress import hidden
 from ...tokens import PromptError, tokenizer_of
@@ -28,7 +29,7 @@ from ..walk.decoder import Decoder
 from .acts import Acts
 from .own_forward import OwnForward, batches
 from .prompts import GenerationError, read_prompts, require_room
-from .rows import Ends, Text, streams, write_rows
+from .rows import Ends, Writing, streams, write_rows
 from .written_out import WrittenOut
 
 #: Logits divided by less leave float32.
@@ -48,7 +49,7 @@ def generate(
     max_new_tokens: Draws = 20,
     temperature: NonNegative = 0.0,
     seed: Seed = 0,
-    stop: Any = (),
+    stop: Callable[[], bool] | Name | Sequence[Name] | None = (),
     schedule: Schedule = None,
     capture: Any = (),
     batch: Count | None = None,
@@ -141,13 +142,13 @@ def _write(
     batch: int | None,
     memory_mb: float | None,
     progress: bool | None,
-) -> tuple[list[Text], Acts]:
+) -> tuple[list[Writing], Acts]:
     hf = getattr(model, "original_model", model)
     acts = Acts(lambda: Anatomy.of(model), edits, factor, capture)
     path = _Path(model, acts, longest=max(range(len(ids)), key=lambda i: len(ids[i])), ids=ids)
     ends = Ends(end_tokens(hf), strings, most, tokenizer_of(model) if strings else None)
-    texts = [Text(i, p, None if draws is None else draws[i]) for i, p in enumerate(ids)]
-    size = path.rows(ids, most, memory_mb) if batch is None else batch
+    texts = [Writing(i, p, None if draws is None else draws[i]) for i, p in enumerate(ids)]
+    size = batch if batch is not None else path.rows(ids, most, memory_mb) if len(ids) > 1 else 1
     if len(ids) > 1 and size > 1 and (why := path.alone()) is not None:
         size = 1
         if not hf.__dict__.get(_TOLD):
@@ -260,18 +261,15 @@ class _Path:
 
 def edits_of_each(edits: Any, count: int) -> list[list[Edit]]:
     """The edits of each prompt. Raises: GenerationError: what is no edit, or lists of another number than prompts."""
-    if isinstance(edits, Edit):
-        edits = [edits]
-    listed = list(edits)
-    if listed and all(isinstance(e, list | tuple) for e in listed):
-        if len(listed) != count:
-            raise GenerationError(
-                f"edits holds {len(listed)} lists for {count} prompts; give one for each prompt, or one list for all."
-            )
-        each = [list(e) for e in listed]
-    else:
-        each = [listed] * count
-    for of in each:
+    given = [edits] if isinstance(edits, Edit) else edits
+    if not is_sequence(given):
+        raise GenerationError(unfit("edits", edits, "a lens.Edit, a list of them, or a list with one for each prompt"))
+    own = len(given) > 0 and all(isinstance(e, list | tuple) for e in given)
+    if own and len(given) != count:
+        raise GenerationError(
+            f"edits holds {len(given)} lists for {count} prompts; give one for each prompt, or one list for all."
+        )
+    for of in given if own else [given]:
         for i, edit in enumerate(of):
             if not isinstance(edit, Edit):
                 raise GenerationError(
@@ -283,21 +281,20 @@ def edits_of_each(edits: Any, count: int) -> list[list[Edit]]:
                     f"value of the edit at {edit.site} is a {type(edit.value).__name__}; here it must be a tensor,"
                     " because a text that is generated has no run to align with."
                 )
-    return each
+    return [list(of) for of in given] if own else [list(given)] * count
 
 
 def _stops(stop: Any) -> tuple[tuple[str, ...], Callable[[], bool] | None]:
+    """The stop strings, or the function."""
     if stop is None or callable(stop):
         return (), stop
-    strings = (stop,) if isinstance(stop, str) else tuple(stop)
-    for i, text in enumerate(strings):
-        if not isinstance(text, str) or not text:
-            raise GenerationError(unfit(f"stop[{i}]", text, "text of at least one character, or a function"))
-    return strings, None
+    return ((stop,) if isinstance(stop, str) else tuple(stop)), None
 
 
 def _captured(capture: Any) -> list[Site]:
-    sites = [capture] if isinstance(capture, Site) else list(capture)
+    sites = [capture] if isinstance(capture, Site) else capture
+    if not is_sequence(sites):
+        raise GenerationError(unfit("capture", capture, "a lens.Site or a list of them"))
     for i, site in enumerate(sites):
         if not isinstance(site, Site):
             raise GenerationError(unfit(f"capture[{i}]", site, "a lens.Site"))
@@ -310,10 +307,10 @@ def _captured(capture: Any) -> list[Site]:
         for axis in ("head", "neuron", "expert"):
             if not isinstance(getattr(site, axis), int | tuple | None):
                 raise GenerationError(f"capture[{i}]={site}: give {axis} as a number or a tuple of them.")
-    return sites
+    return list(sites)
 
 
-def _generated(model: Any, text: Text, acts: Acts, edits: Sequence[Edit]) -> Generated:
+def _generated(model: Any, text: Writing, acts: Acts, edits: Sequence[Edit]) -> Generated:
     tokens = NewTokens(tuple(text.new), text.reason or "stopped")
     try:
         out = as_text(tokenizer_of(model), tokens)
@@ -337,7 +334,7 @@ def _generated(model: Any, text: Text, acts: Acts, edits: Sequence[Edit]) -> Gen
     return out
 
 
-def _warn_idle(acts: Acts, texts: Sequence[Text]) -> None:
+def _warn_idle(acts: Acts, texts: Sequence[Writing]) -> None:
     if any(text.reason == "stopped" for text in texts):
         return
     for number, edit in enumerate(acts.edits):

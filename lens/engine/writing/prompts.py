@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ...arguments import shown, unfit
+from ...arguments import shown, tried, unfit
+from ...arguments.kinds import is_sequence
 from ...errors import Error
 from ...tokens import PromptError, require_known, token_id, tokenize, tokenizer_of
 from ..lengths import require_readable
@@ -26,11 +28,11 @@ def read_prompts(model: Any, prompts: Any, start: Any) -> tuple[bool, list[Int[T
 
     Raises: GenerationError: none, or what is no prompt; PromptError: a word that the tokenizer does not know.
     """
-    one = is_one(prompts)
-    if not one and not hasattr(prompts, "__iter__"):
-        raise GenerationError(unfit("prompts", prompts, "text, token ids, a chat, or a list of them"))
-    listed = [prompts] if one else list(prompts)
-    if not listed:
+    one = tried(is_one, prompts)
+    if not one and not tried(is_sequence, prompts):
+        raise GenerationError(unfit("prompts", prompts, "text, token ids, or a list of them"))
+    listed = [prompts] if one else prompts
+    if not len(listed):
         raise GenerationError(f"prompts={shown(prompts)} holds none; give at least one.")
     return one, [_ids(model, p, start, "prompts" if one else f"prompts[{i}]") for i, p in enumerate(listed)]
 
@@ -51,14 +53,14 @@ def _ids(model: Any, prompt: Any, start: Any, name: str) -> Tensor:
     hf = getattr(model, "original_model", model)
     if not isinstance(prompt, str):
         size = len(hf.get_input_embeddings().weight)
+        given = tried(_own_ids, prompt)
         try:
-            ids = torch.as_tensor(getattr(prompt, "ids", prompt))
-        except (TypeError, ValueError, RuntimeError):
-            ids = torch.zeros(0)
-        whole = ids.ndim == 1 and len(ids) and not ids.is_floating_point() and ids.dtype != torch.bool
-        if not whole or ids.min() < 0 or ids.max() >= size:
+            ids = np.asarray(given.cpu() if isinstance(given, Tensor) else given)
+        except Exception:
+            ids = np.zeros(0)
+        if ids.ndim != 1 or not len(ids) or ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= size:
             raise GenerationError(unfit(name, prompt, f"text or token ids, at least one, each from 0 to {size - 1}"))
-        return ids.long()
+        return torch.from_numpy(ids.astype(np.int64))
     if not prompt.strip():
         raise GenerationError(unfit(name, prompt, "text that is more than spaces"))
     tokenizer = tokenizer_of(model)
@@ -69,6 +71,10 @@ def _ids(model: Any, prompt: Any, start: Any, name: str) -> Tensor:
         raise GenerationError(str(error)) from None
     first = _start(model, tokenizer, start)
     return torch.tensor(([] if first is None else [first]) + read)
+
+
+def _own_ids(prompt: Any) -> Any:
+    return getattr(prompt, "ids", prompt)
 
 
 def _start(model: Any, tokenizer: Any, start: Any) -> int | None:
@@ -83,7 +89,10 @@ def _start(model: Any, tokenizer: Any, start: Any) -> int | None:
         own = getattr(tokenizer, "bos_token_id", None)
         config = getattr(model, "original_model", model).config
         return own if own is not None else getattr(config, "bos_token_id", None)
-    return token_id(model, start)
+    try:
+        return token_id(model, start)
+    except PromptError as error:
+        raise PromptError(f"start: {error}") from None
 
 
 def require_room(hf: Any, prompts: list[Tensor], most: int) -> None:

@@ -33,7 +33,7 @@ class Reader(Protocol):
 
 
 @dataclass
-class Text:
+class Writing:
     """One text that is being written.
 
     Attributes:
@@ -75,7 +75,7 @@ class Ends:
     most: int
     tokenizer: Any = None
 
-    def look(self, text: Text) -> None:
+    def look(self, text: Writing) -> None:
         """Notes whether a text has ended, and why."""
         if text.new[-1] in self.tokens:
             text.reason = "end"
@@ -84,7 +84,7 @@ class Ends:
         elif len(text.new) >= self.most:
             text.reason = "length"
 
-    def _stopped(self, text: Text) -> bool:
+    def _stopped(self, text: Writing) -> bool:
         around = max(len(s.encode()) for s in self.strings) + _AROUND
         if not any(s in self._decoded(text.new[-around:]) for s in self.strings):
             return False
@@ -100,7 +100,7 @@ class Ends:
 
 def write_rows(
     reader: Reader,
-    texts: Sequence[Text],
+    texts: Sequence[Writing],
     ends: Ends,
     device: torch.device,
     *,
@@ -137,7 +137,7 @@ def write_rows(
     return True
 
 
-def choose(logits: Tensor, rows: Sequence[Text], temperature: float) -> list[int]:
+def choose(logits: Tensor, rows: Sequence[Writing], temperature: float) -> list[int]:
     """The next token of each row: the most likely, or drawn by the row's own stream."""
     if not temperature:
         most: list[int] = logits.float().argmax(-1).tolist()

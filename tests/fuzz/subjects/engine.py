@@ -82,6 +82,40 @@ def subjects():
     yield Subject(
         "edited", lens.edited, lambda: {"model": model(), "*edits": [lens.Edit(site(), "add", direction())]}, use=enter
     )
+    yield Subject(
+        "generate",
+        lens.generate,
+        lambda: dict(
+            model=model(),
+            prompts=["w1 w2 w3", [5, 6]],
+            edits=[lens.Edit(site(), "add", direction())],
+            max_new_tokens=3,
+            temperature=0.7,
+            seed=1,
+            stop=["w5"],
+            schedule=[1.0, 0.5],
+            capture=[lens.Site("resid_post", layer=1)],
+            batch=2,
+            memory_mb=100.0,
+            start=None,
+            progress=False,
+        ),
+    )
+
+    def gated(gate: lens.Gate) -> None:
+        edit = lens.Edit(lens.Site("resid_post", layer=1), "add", direction(), when=gate)
+        lens.generate(model(), ["w1 w2 w3"], edit, max_new_tokens=2)
+
+    yield Subject("Gate", lens.Gate, lambda: dict(kind="token", tokens=(1, 2)), use=gated)
+    yield Subject(
+        "Gate.projection",
+        lens.Gate.projection,
+        lambda: dict(site=site(), direction=direction(), threshold=0.5),
+        use=gated,
+    )
+    yield Subject("Gate.probability", lens.Gate.probability, lambda: dict(tokens=[1, 2], threshold=0.5), use=gated)
+    yield Subject("Gate.token", lens.Gate.token, lambda: dict(tokens=[1, 2]), use=gated)
+    yield Subject("Gate.function", lens.Gate.function, lambda: dict(site=site(), test=lambda x: x[:, 0] > 0), use=gated)
     yield Subject("restore", lens.restore, lambda: dict(model=model()))
     yield Subject("sites", lens.sites, lambda: dict(model=model()))
     yield Subject(

@@ -10,20 +10,47 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..memory import chunk_tokens
 from ..walk.decoder import Decoder
-from ..walk.forward import Asking, Layout, Ropes, attend, feed_forward
+from ..walk.forward import Asking, Layout, attend, feed_forward
 from .acts import Acts, Tokens
 
 #: Tokens that go through a block at once on a CPU.
 CHUNK_TOKENS = 2048
 #: Columns by which keys and values grow, at least.
 _MORE = 64
+#: Tokens of the vocabulary that are unembedded at once.
+_COLUMNS = 2048
 #: Tokens that must be shared by all texts to be read once for all.
 _SHARED = 2
+
+
+class _Placed:
+    """Where the tokens of a forward stand, for every layer alike: made once for each device.
+
+    Attributes:
+        row: of the batch, for each token. turns: cosine and sine of each token, by the name of the rotary table.
+    """
+
+    def __init__(self, lay: Layout, first: int):
+        self.lay, self.first = lay, first
+        self.row = lay.row + first
+        self.turns: dict[str | None, tuple[Tensor, Tensor] | tuple[None, None]] = {}
+
+    def to(self, decoder: Decoder, device: torch.device) -> _Placed:
+        """The same on another device."""
+        if self.turns and self.row.device == device:
+            return self
+        out = _Placed(self.lay.to(device), self.first)
+        for name, (cos, sin) in decoder.rope(self.lay.length, device).items():
+            out.turns[name] = (
+                (None, None) if cos is None or sin is None else (cos[out.lay.position], sin[out.lay.position])
+            )
+        return out
 
 
 class WrittenOut:
@@ -111,19 +138,36 @@ class WrittenOut:
         lay = Layout(row, position, len(texts), length, counts=counts.numpy(), first=first.to(device))
         x = self._at("embed", 0, decoder.embed(ids))
         x = decoder.place(x, position)
+        span, placed = slice(None) if shared else slice(rows.start, rows.stop), _Placed(lay, rows.start)
         for layer, block in enumerate(decoder.blocks):
-            x, lay, rope = x.to(block.device), lay.to(block.device), decoder.rope(length, block.device)
+            x, placed = x.to(block.device), placed.to(decoder, block.device)
             with block.resident():
-                x = self._block(layer, block, x, lay, rope, slice(None) if shared else slice(rows.start, rows.stop))
+                x = self._block(layer, block, x, placed, span)
         if shared:
             return x[:0]
-        return decoder.unembed(x[last.to(x.device)].to(device))
+        return self._unembed(x[last.to(x.device)].to(device))
+
+    def _unembed(self, x: Tensor) -> Tensor:
+        """Logits; on a CPU in pieces of the vocabulary, whose products of a few rows are faster than one of all."""
+        plain = self.decoder.linear_head() if x.device.type == "cpu" else None
+        if plain is None:
+            return self.decoder.unembed(x)
+        norm, head = plain
+        x, bias = norm(x), head.bias
+        logits = torch.cat(
+            [
+                F.linear(x, part, None if bias is None else bias[at : at + len(part)])
+                for at, part in zip(range(0, len(head.weight), _COLUMNS), head.weight.split(_COLUMNS))
+            ],
+            -1,
+        )
+        return self.decoder.capped(logits)
 
     def _at(self, site: str, layer: int, x: Tensor) -> Tensor:
         return self.acts.through((site, layer), x)
 
-    def _block(self, layer: int, block: Any, x: Tensor, lay: Layout, rope: Ropes, rows: slice) -> Tensor:
-        acts = self.acts
+    def _block(self, layer: int, block: Any, x: Tensor, placed: _Placed, rows: slice) -> Tensor:
+        acts, lay = self.acts, placed.lay
 
         def tap(site: str, t: Tensor) -> Tensor:
             if (site, layer) not in touched:
@@ -144,20 +188,18 @@ class WrittenOut:
         normed = block.norm_attn(x)
         q, k, v = block.qkv(normed)
         q, k, v = tap("q", q), tap("k", k), tap("v", v)
-        cos, sin = rope[block.table] if block.rotary else (None, None)
-        if cos is not None and sin is not None:
-            cos, sin = cos[lay.position], sin[lay.position]
+        cos, sin = placed.turns[block.table] if block.rotary else (None, None)
         q, k, v = block.placed_q(q, cos, sin), block.placed_k(k, cos, sin), block.placed_v(v)
-        keys, values = self._store(self.k, layer, k, lay, rows), self._store(self.v, layer, v, lay, rows)
+        keys, values = self._store(self.k, layer, k, placed, rows), self._store(self.v, layer, v, placed, rows)
         # of one token a row two plain products are faster than a fused kernel that repeats keys for every head
         explicit = lay.slots == 1 or ("pattern", layer) in touched
         z = attend(block, q, keys.transpose(1, 2), values.transpose(1, 2), lay, tap, explicit)
         attn = tap("attn_out", block.out(tap("z", z)))
         return feed_forward(block, x, attn, Asking(tap, ("expert",)) if ("expert", layer) in touched else tap)
 
-    def _store(self, of: list[Tensor | None], layer: int, new: Tensor, lay: Layout, rows: slice) -> Tensor:
+    def _store(self, of: list[Tensor | None], layer: int, new: Tensor, placed: _Placed, rows: slice) -> Tensor:
         """Puts new keys or values where their tokens stand; those of the rows at hand, up to the newest."""
-        kept, length = of[layer], lay.length
+        kept, length = of[layer], placed.lay.length
         if kept is None or kept.shape[2] < length:
             columns = max([length, *self.lengths]) + _MORE
             grown = new.new_zeros(self._rows, new.shape[1], columns, new.shape[2])
@@ -167,5 +209,5 @@ class WrittenOut:
         if rows == slice(None):
             kept[:, :, :length] = new.transpose(0, 1)
             return kept[:1, :, :length]
-        kept[lay.row + rows.start, :, lay.position] = new
+        kept[placed.row, :, placed.lay.position] = new
         return kept[rows, :, :length]

@@ -147,13 +147,14 @@ def answers(gate: Gate, x: Float[Tensor, "n width"]) -> Bool[Tensor, " n"]:
 
 def _unit(direction: Any) -> Tensor:
     try:
-        vector = torch.as_tensor(direction).detach().float()
+        vector: Tensor = torch.as_tensor(direction).detach().float()
     except (TypeError, ValueError, RuntimeError, OverflowError):
         vector = torch.zeros(0)
     length = vector.norm()
     if vector.ndim != 1 or not torch.isfinite(length) or not length > 0:
         raise GateError(unfit("direction", direction, "a vector of numbers, finite and not all 0, of the site's width"))
-    return vector / length
+    unit: Tensor = vector / length
+    return unit
 
 
 def _require_plain(site: Site) -> None:

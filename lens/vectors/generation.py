@@ -109,7 +109,8 @@ def generate(
     one, given = is_one(prompt), prompt
     listed: Any = [given] if one else given
     ids = [prompt_ids(model, p, start, "prompt" if one else f"prompt[{i}]") for i, p in enumerate(listed)]
-    factor, edits = factors(schedule, max_new_tokens, VectorError), ()
+    factor = factors(schedule, max_new_tokens, VectorError)
+    edits: tuple[Edit, ...] = ()
     if vector is not None:
         decoder = Model.of(model)
         require_width(decoder, vector)

@@ -261,7 +261,7 @@ class _Path:
 
 def edits_of_each(edits: Any, count: int) -> list[list[Edit]]:
     """The edits of each prompt. Raises: GenerationError: what is no edit, or lists of another number than prompts."""
-    given = [edits] if isinstance(edits, Edit) else edits
+    given: Any = [edits] if isinstance(edits, Edit) else edits
     if not is_sequence(given):
         raise GenerationError(unfit("edits", edits, "a lens.Edit, a list of them, or a list with one for each prompt"))
     own = len(given) > 0 and all(isinstance(e, list | tuple) for e in given)

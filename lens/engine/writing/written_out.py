@@ -152,6 +152,8 @@ class WrittenOut:
         plain = self.decoder.linear_head() if x.device.type == "cpu" else None
         if plain is None:
             return self.decoder.unembed(x)
+        norm: Any
+        head: Any
         norm, head = plain
         x, bias = norm(x), head.bias
         logits = torch.cat(

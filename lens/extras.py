@@ -14,6 +14,7 @@ EXTRAS = {
     "notebook": ("anywidget", "ipywidgets", "traitlets", "IPython"),
     "diffusion": ("diffusers", "skimage", "sklearn", "PIL"),
     "ray": ("ray",),
+    "served": ("openai", "httpx2"),
     "quantized": ("torchao", "bitsandbytes", "optimum.quanto", "compressed_tensors"),
 }
 

@@ -75,9 +75,18 @@ def _shown(value: Any) -> str:
 
 
 def unfit(name: str, value: Any, expected: str, step: str = "", *, choice: bool = False) -> str:
-    """The text of a refusal: argument, value, what was expected, and the next step."""
+    """The text of a refusal: argument, value, what was expected, and the next step.
+
+    A class whose objects are likely to be given where they do not fit says in `instead` what to do with them.
+    """
     what = "is not known" if choice else "does not fit"
+    step = tried(_instead, value) or step
     return f"{name}={shown(value)} {what}; expected {expected}{'; ' + step if step else ''}."
+
+
+def _instead(value: Any) -> str | None:
+    text = getattr(type(value), "instead", None)
+    return text if isinstance(text, str) else None
 
 
 def truth(value: Any, name: str, error: type[Exception]) -> bool:

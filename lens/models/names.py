@@ -32,6 +32,11 @@ def folder_for(name: FilePath, argument: str = "name") -> Path | None:
         raise LoadError(
             f"{argument}={name!r} is not a model; expected 'smollm2', 'organism:<name>', a folder or a hub name"
         )
+    if name.lower().startswith(("http://", "https://")):
+        raise LoadError(
+            f"{argument}={name.rpartition('@')[2]!r} is the address of a server, and a model is loaded from files; a"
+            " model behind a server gives log-probabilities alone, see lens.scoring.Served and lens.provenance.query"
+        )
     if name in SOURCES:
         return fetched(name)
     if name.startswith(ORGANISM):

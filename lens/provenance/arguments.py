@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import arguments
 from ..arguments import FilePath, Fitting, Name, Number, Text, Unfit, Whole, tried, unfit
+from ..scoring.served import Served
 from .errors import ProvenanceError
 
 #: A local file or folder, or the http(s) address of one.
@@ -58,7 +59,8 @@ class _Asked(Fitting):
     """A suspect or reference."""
 
     expected = (
-        "a model, the name of one, a Scores table, NLL of each row, or an object with prompt_logprobs or sample_next"
+        "a model, the name of one, lens.scoring.Served or the address of a server, a Scores table, NLL of each row, or"
+        " an object with prompt_logprobs or sample_next"
     )
 
     def fits(self, value: Any) -> bool:
@@ -70,13 +72,15 @@ class _Asked(Fitting):
 
 
 def kind_of(subject: Any) -> str | None:
-    """How a subject is asked: "table" of scores, "values" of rows, "logprobs" or "draws" of an interface, "model"; None
-    where it cannot be.
+    """How a subject is asked: "table" of scores, "values" of rows, "logprobs" or "draws" of an interface, "served",
+    "model"; None where it cannot be.
     """
     return tried(_kind_of, subject)
 
 
 def _kind_of(subject: Any) -> str | None:
+    if isinstance(subject, Served):
+        return "served"
     if hasattr(subject, "nll") and hasattr(subject, "row_id"):
         return "table"
     if isinstance(subject, (np.ndarray, list, tuple)) or hasattr(subject, "to_numpy"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..models.options import asked_for
 from .command_inputs import TABLES, read_documents, read_subject, read_transcript
-from .command_options import command_of, query_options, text_options
+from .command_options import command_of, query_options, served_options, text_options
 from .errors import ProvenanceError
 
 
@@ -40,11 +40,12 @@ def run_query(arguments: argparse.Namespace) -> int:
         as_references([Reference(name, True, name) for name in arguments.reference])  # refused before anything is read
     transcript = read_transcript(arguments, arguments.rows)
     other = asked_for(arguments, which=False)
-    references = [Reference(read_subject(name, other), declared, name) for name in arguments.reference]
+    served = served_options(arguments)
+    references = [Reference(read_subject(name, other, served), declared, name) for name in arguments.reference]
     options = {
         key: value for key, value in (("prefix", arguments.prefix), ("window", arguments.window)) if value is not None
     }
-    suspect = Reference(read_subject(arguments.suspect, asked_for(arguments)), name=arguments.suspect)
+    suspect = Reference(read_subject(arguments.suspect, asked_for(arguments), served), name=arguments.suspect)
     result = query(
         suspect,
         transcript,

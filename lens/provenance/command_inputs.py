@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import containers, reading
+from ..scoring.served import Served, is_address
 from .errors import ProvenanceError
 from .transcripts import Transcript
 
@@ -54,8 +55,15 @@ USED = {
 }
 
 
-def read_subject(name: str, asked: Mapping[str, Any]) -> Any:
-    """A model, loaded as `asked`, or the numbers of a file."""
+def read_subject(name: str, asked: Mapping[str, Any], served: Mapping[str, Any]) -> Any:
+    """A model, loaded as `asked`, one behind a server, asked as `served` says, or the numbers of a file."""
+    if is_address(name):
+        if served.get("tokenizer") is None:
+            raise ProvenanceError(
+                f"{Served(name).name}: the tokenizer of a served model is not known here; name it by --served-tokenizer,"
+                " a folder or a name that lens.load takes"
+            )
+        return Served(name, **served)
     path = Path(name)
     if path.suffix not in TABLES:
         from ..models import load

@@ -16,8 +16,8 @@ def query_options(parser: argparse.ArgumentParser) -> None:
         "--suspect",
         required=True,
         help=(
-            "a model (smollm2, organism:<name>, a folder or a hub name), or a .npy or .parquet file of NLL, one for"
-            " each row"
+            "a model (smollm2, organism:<name>, a folder or a hub name), a model behind a server"
+            " (http://localhost:8000/v1#name), or a .npy or .parquet file of NLL, one for each row"
         ),
     )
     parser.add_argument(
@@ -50,9 +50,39 @@ def query_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prefix", type=int, help="tokens at the start of a row that are not scored")
     parser.add_argument("--window", type=int, help="tokens of a row that are scored")
     parser.add_argument("--store", type=Path, help="folder that keeps scores, so that no model scores a row twice")
+    _served_options(parser)
     add_model_options(parser, dtype=False)
     parser.add_argument("--model-dtype", choices=DTYPES, help="of the models' weights (default: float32)")
     _test_options(parser, "less")
+
+
+#: Options of served models, as arguments of `lens.scoring.Served`.
+_SERVED = {
+    "served_tokenizer": "tokenizer",
+    "key_variable": "key_variable",
+    "rate": "rate",
+    "concurrency": "concurrency",
+}
+_SERVED |= {"timeout": "timeout", "retries": "retries"}
+
+
+def _served_options(parser: argparse.ArgumentParser) -> None:
+    """Of models behind a server. The key itself is no option: it would stand in the record of the command."""
+    add = parser.add_argument
+    add(
+        "--served-tokenizer", help="of models behind a server: their tokenizer, a folder or a name that lens.load takes"
+    )
+    add("--key-variable", help="the environment variable that holds the server's key (default: MNEMOSCOPE_SERVED_KEY)")
+    add("--rate", type=float, help="requests a second to a server (default: as many as come)")
+    add("--concurrency", type=int, help="requests to a server at a time (default: 16)")
+    add("--timeout", type=float, help="seconds that a server's answer may take (default: 120)")
+    add("--retries", type=int, help="how often a request to a server is tried again (default: 5)")
+
+
+def served_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the options ask `lens.scoring.Served` for."""
+    given = {name: getattr(arguments, option) for option, name in _SERVED.items()}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def text_options(parser: argparse.ArgumentParser) -> None:

@@ -56,8 +56,9 @@ def query(
     """Was `suspect` trained in the order that `transcript` records (itself, or what it was made from)?
 
     Args:
-        suspect: a model (a bridge, a Hugging Face model, or a name that `lens.load` takes), a `Scores` table, NLL of
-            each row [n], or an interface of `suspects`; `Reference(..., name=...)` around it gives it a name.
+        suspect: a model (a bridge, a Hugging Face model, or a name that `lens.load` takes), a `lens.scoring.Served` or
+            the address of a server, a `Scores` table, NLL of each row [n], or an interface of `suspects`;
+            `Reference(..., name=...)` around it gives it a name.
         reference: the same kinds, or `Reference(model, shares_order=False, name)`, or a list of them. The best one is
             of the same size, on the same data in another order.
         rows: how many rows to ask for, chosen by a hash of row id and seed; None: all.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import Count, HFModel, door, unfit
+from ..scoring.served import Served, is_address
 from .arguments import can, kind_of
 from .errors import ProvenanceError
 from .suspects import hit_shares, informative
@@ -144,6 +145,13 @@ class _Model(_Scorer):
         }
 
 
+class _Served(_Model):
+    """A model behind a server, scored by `lens.scoring.rows.score` and kept in its store like a model at hand."""
+
+    def identity(self):
+        return {"name": self.name, **self.model.about()}
+
+
 class _Logprobs(_Scorer):
     """A suspect that tells prompt log-probabilities."""
 
@@ -268,7 +276,9 @@ def scorer_of(
 ) -> _Scorer:
     """The scorer for whatever was given as suspect or reference."""
     options = dict(options or {})
-    if isinstance(subject, str):
+    if is_address(subject):
+        subject = Served(subject)
+    elif isinstance(subject, str):
         from ..models import LoadError, load
 
         try:
@@ -286,9 +296,9 @@ def scorer_of(
         return _Logprobs(subject, transcript, name, options)
     if kind == "draws":
         return _Draws(subject, transcript, name, partners, options)
-    if kind == "model":
-        return _Model(subject, transcript, name, store, options_of_models, role)
+    if kind in ("model", "served"):
+        return (_Model if kind == "model" else _Served)(subject, transcript, name, store, options_of_models, role)
     raise ProvenanceError(
-        f"{name}: {type(subject).__name__} cannot be scored; expected a model, the name of one, a Scores table, NLL of"
-        " each row, or an object with prompt_logprobs or sample_next"
+        f"{name}: {type(subject).__name__} cannot be scored; expected a model, the name of one, lens.scoring.Served, a"
+        " Scores table, NLL of each row, or an object with prompt_logprobs or sample_next"
     )

@@ -1,8 +1,9 @@
 """Whatever can be asked for the likelihood of a row: a model at hand, a table of scores, or a suspect behind an
 interface.
 
-A hosted suspect is one of two small classes that the user writes: `PromptLogprobs` (log-probabilities of a prompt's own
-tokens) or `SampledTokens` (next tokens drawn at given prefixes).
+A suspect behind an OpenAI-compatible server is `lens.scoring.Served`. Any other hosted one is one of two small classes
+that the user writes: `PromptLogprobs` (log-probabilities of a prompt's own tokens) or `SampledTokens` (next tokens drawn
+at given prefixes).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lens.reading import no_panic
+from lens.models.tokenizer import load_tokenizer
 
 from .errors import ProvenanceError
 from .transcripts import Transcript
@@ -60,27 +60,7 @@ def rows_for(
 
 @functools.lru_cache(maxsize=8)
 def _named(name: str):
-    from transformers import AutoTokenizer
-
-    from ..models.folder import require_shallow
-    from ..models.names import named
-
-    try:
-        model = named(name)
-        if model.folder is not None:
-            require_shallow(model.folder.glob("*.json"), ValueError)
-        with no_panic(ValueError, "its files made a library fail"):
-            return AutoTokenizer.from_pretrained(
-                model.where,
-                trust_remote_code=False,
-                **({} if model.revision is None else {"revision": model.revision}),
-            )
-    except Exception as error:  # transformers, tokenizers and the hub's client each raise their own kinds
-        raise ProvenanceError(
-            f"the transcript's tokenizer {name!r} cannot be loaded"
-            f" ({(str(error).splitlines() or [type(error).__name__])[0]}); give a folder, a name that lens.load takes,"
-            " or the tokenizer itself"
-        ) from error
+    return load_tokenizer(name, "the transcript's tokenizer", ProvenanceError)
 
 
 def tokenizer_of(tokenizer: Any):

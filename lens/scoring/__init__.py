@@ -1,5 +1,5 @@
-"""Token log-likelihoods of rows of token ids under any causal language model: on this machine or on Ray, kept in a
-store that resumes.
+"""Token log-likelihoods of rows of token ids under any causal language model: on this machine, on Ray or behind a
+server, kept in a store that resumes.
 
 >>> scores = lens.scoring.score(model, rows)  # doctest: +SKIP
 """
@@ -14,6 +14,7 @@ _PUBLIC = {
     **dict.fromkeys(("Rows", "from_records"), "texts"),
     **dict.fromkeys(("Scores",), "scores"),
     **dict.fromkeys(("ScoringError",), "causal"),
+    **dict.fromkeys(("Served", "ServedError"), "served"),
 }
 
 __all__ = [*_PUBLIC]

@@ -15,6 +15,8 @@ from lens.scoring.likelihood import Likelihood, ScoringError, score_piece
 from lens.scoring.scores import Scores, counts_of
 from lens.scoring.store import Part, Store, row_key
 
+from .served.asking import Asking
+from .served.source import ServedSource
 from .source import Source
 
 #: Rows that are sorted by length together.
@@ -33,11 +35,26 @@ class Piece:
     rows: list[np.ndarray]
     batches: list[int]
 
+    def each_batch(self) -> Iterator[Piece]:
+        """A piece of its own for each batch."""
+        ends = np.cumsum(self.batches).tolist()
+        for a, b in zip([0, *ends], ends):
+            yield Piece(self.index[a:b], self.row_id[a:b], self.key[a:b], self.rows[a:b], [b - a])
+
+    @classmethod
+    def joined(cls, pieces: list[Piece]) -> Piece:
+        """One piece of several."""
+        columns = [np.concatenate([getattr(one, name) for one in pieces]) for name in ("index", "row_id", "key")]
+        rows, batches = (list(itertools.chain(*(getattr(one, name) for one in pieces))) for name in ("rows", "batches"))
+        return cls(*columns, rows, batches)
+
 
 class Scoring:
     """One call of `score`: plans blocks of rows into pieces, has them scored, and collects the values by row."""
 
-    def __init__(self, source: Source, store: Store | None, options: dict, start: int | None, first: int, stop):
+    def __init__(
+        self, source: Source | ServedSource, store: Store | None, options: dict, start: int | None, first: int, stop
+    ):
         self.source, self.store, self.options, self.start, self.first, self.stop = (
             source,
             store,
@@ -152,6 +169,9 @@ class Scoring:
             ) as pool:
                 yield lambda pieces: pool.score(self._needed(pieces), self.stop, tokens)
             return
+        if isinstance(self.source, ServedSource):
+            yield lambda pieces: self._answered(self.source, self._needed(pieces))
+            return
         before = torch.get_num_threads()
         self.threads = self.options["threads"] or before
         torch.set_num_threads(self.threads)
@@ -163,6 +183,19 @@ class Scoring:
             )
         finally:
             torch.set_num_threads(before)
+
+    def _answered(self, source: ServedSource, pieces: Iterable[Piece]) -> Iterator[tuple[Any, list | None]]:
+        """The rows of the pieces with what a server answers, in pieces of their own, as it comes."""
+        source.asked()
+        lead = [] if self.start is None else [self.start]
+        kept = None if self.store is None else f"store={str(self.store.folder.parent)!r}"
+        asking: Asking[Piece] = Asking(source.served, self.stop, kept)
+        batches = (batch for piece in pieces for batch in piece.each_batch())
+        for part in asking.parts((batch, [[*lead, *row.tolist()] for row in batch.rows]) for batch in batches):
+            values = [(row[len(lead) + self.first :].astype(np.float32),) for _, rows in part.answers for row in rows]
+            yield Piece.joined([batch for batch, _ in part.answers]), values
+        if asking.stopped:
+            yield None, None
 
     def _needed(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
         """The pieces that no other process has written by the time that their turn comes."""
@@ -210,7 +243,7 @@ class Scoring:
             column(0),
             column(1) if moments else None,
             column(2) if moments else None,
-            {"name": self.source.name, "hash": self.source.facts["hash"], "dtype": self.source.dtype_name},
+            self.source.about,
             about,
         )
         about.update(counts_of(scores))

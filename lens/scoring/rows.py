@@ -22,7 +22,7 @@ from lens.scoring.scores import Scores, whole_number
 from lens.scoring.store import Store
 
 from .pieces import Scoring
-from .source import Source
+from .source import source_of
 from .texts import Rows
 
 __all__ = ["Scores", "ScoringError", "score"]
@@ -55,7 +55,8 @@ def score(
     """Score the tokens of rows under a causal language model.
 
     Args:
-        model: a Hugging Face causal language model, a model from `lens.load`, or a name or folder for `lens.load`.
+        model: a Hugging Face causal language model, a model from `lens.load`, or a name or folder for `lens.load`; a
+            `Served`, or the address of a server ("http://localhost:8000/v1#name"), which is asked with token ids.
         rows: token ids: an array [n, length], a list of arrays, `Rows` of `from_records`, or anything with `len` and
             `[i]`. What is longer than the model's context is cut (`about["cut"]`).
         row_ids: whole numbers, each once; by default those of `Rows`, else 0 to n - 1.
@@ -66,7 +67,8 @@ def score(
             none takes the token that ends a text. Rows that hold it already want None.
         extra: "mean", "variance": of the log-probability under the model's own distribution at each place
             (`lens.scoring.membership` needs them for Min-K%++).
-        batch_tokens: tokens of a batch, padding included; a longer row is a batch of its own.
+        batch_tokens: tokens of a batch, padding included; a longer row is a batch of its own. Of a server: of a
+            request.
         dtype, device: as `lens.load`; None: as the model is. Another dtype than the model's makes a copy.
             Log-probabilities are computed in at least float32.
         store: a folder. Rows that it holds for this model and these options are read, others are scored and written to
@@ -81,7 +83,8 @@ def score(
     Raises ScoringError.
     """
     options = _options(prefix, window, extra, batch_tokens, backend, workers, threads)
-    source = Source(model, dtype, device, store)
+    source = source_of(model, dtype, device, store)
+    source.require(options)
     if len(rows) > MOST:
         raise ScoringError(unfit("rows", rows, f"at most {MOST} rows", "score them in parts"))
     ids = _row_ids(rows.row_ids if row_ids is None and isinstance(rows, Rows) else row_ids, len(rows))
@@ -94,10 +97,7 @@ def score(
     first = options["prefix"] if begin is not None else max(1, options["prefix"])
     # what the numbers depend on; the rest only changes their order of computation
     identity = {
-        "model": source.facts["hash"],
-        "state": source.facts["state"],
-        **({"loaded": source.facts["loaded"]} if source.facts.get("loaded") else {}),
-        "dtype": source.dtype_name,
+        **source.identity,
         "start": None if begin is None else int(begin),
         "prefix": options["prefix"],
         "window": options["window"],

@@ -17,6 +17,9 @@ from lens.models.loaded import loaded_as, told_apart
 from lens.models.names import named
 from lens.scoring.causal import settle
 from lens.scoring.likelihood import ScoringError, cast, core, plain
+from lens.scoring.served.address import is_address
+from lens.scoring.served.model import Served
+from lens.scoring.served.source import ServedSource
 from lens.scoring.store import remember, remembered
 
 
@@ -48,6 +51,24 @@ class Source:
                 " store could return another one's scores; leave store out, or take that off the model."
             )
         self.start = self.facts["start"]
+
+    def require(self, options: dict) -> None:
+        """Refuse options that this source cannot serve: a model at hand serves all."""
+
+    @property
+    def identity(self) -> dict:
+        """What the numbers depend on, of the model."""
+        return {
+            "model": self.facts["hash"],
+            "state": self.facts["state"],
+            **({"loaded": self.facts["loaded"]} if self.facts.get("loaded") else {}),
+            "dtype": self.dtype_name,
+        }
+
+    @property
+    def about(self) -> dict:
+        """As it stands in a table of scores."""
+        return {"name": self.name, "hash": self.facts["hash"], "dtype": self.dtype_name}
 
     @property
     def dtype_name(self) -> str:
@@ -109,6 +130,13 @@ class Source:
             "context": int(context) if isinstance(context, int) and context > 0 else None,
             "start": int(begin) if isinstance(begin, int) and 0 <= begin < vocabulary else None,
         }
+
+
+def source_of(model: Any, dtype: Any, device: Any, store: Any) -> Source | ServedSource:
+    """The source that a model is, a name, or the address of a server."""
+    if is_address(model):
+        model = Served(model)
+    return (ServedSource if isinstance(model, Served) else Source)(model, dtype, device, store)
 
 
 def _files_digest(name: Any) -> str | None:

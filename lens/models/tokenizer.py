@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lens.reading import no_panic
 
@@ -12,7 +12,7 @@ from .names import named
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["load_tokenizer", "start_of"]
+__all__ = ["load_tokenizer"]
 
 
 def load_tokenizer(name: str, what: str, error: type[Exception]) -> PreTrainedTokenizerBase:
@@ -39,10 +39,3 @@ def load_tokenizer(name: str, what: str, error: type[Exception]) -> PreTrainedTo
             " folder, a name that lens.load takes, or the tokenizer itself"
         ) from found
     return tokenizer
-
-
-def start_of(tokenizer: Any) -> int | None:
-    """The id that `lens.load` would have put before a row: of the start token, else of the one that ends a text."""
-    start = tokenizer.bos_token_id
-    found: int | None = tokenizer.eos_token_id if start is None else start
-    return found

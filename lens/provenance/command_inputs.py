@@ -60,8 +60,8 @@ def read_subject(name: str, asked: Mapping[str, Any], served: Mapping[str, Any])
     if is_address(name):
         if served.get("tokenizer") is None:
             raise ProvenanceError(
-                f"{Served(name).name}: the tokenizer of a served model is not known here; name it by --served-tokenizer,"
-                " a folder or a name that lens.load takes"
+                f"{Served(name).name}: the tokenizer of a served model is not known here; name it by"
+                " --served-tokenizer, a folder or a name that lens.load takes"
             )
         return Served(name, **served)
     path = Path(name)

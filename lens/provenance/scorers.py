@@ -126,7 +126,8 @@ class _Model(_Scorer):
         try:
             return scoring.score(self.model, rows, **options)
         except scoring.ScoringError as error:
-            raise scoring.ScoringError(f"{self.role}: {error}") from error
+            kind = scoring.ServedError if isinstance(error, scoring.ServedError) else scoring.ScoringError
+            raise kind(f"{self.role}: {error}") from error
 
     def logprobs(self, index) -> list[np.ndarray]:
         """Log-probabilities of each row's tokens after the first."""

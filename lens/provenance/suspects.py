@@ -2,8 +2,8 @@
 interface.
 
 A suspect behind an OpenAI-compatible server is `lens.scoring.Served`. Any other hosted one is one of two small classes
-that the user writes: `PromptLogprobs` (log-probabilities of a prompt's own tokens) or `SampledTokens` (next tokens drawn
-at given prefixes).
+that the user writes: `PromptLogprobs` (log-probabilities of a prompt's own tokens) or `SampledTokens` (next tokens
+drawn at given prefixes).
 """
 
 from __future__ import annotations

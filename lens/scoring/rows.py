@@ -88,7 +88,7 @@ def score(
     if len(rows) > MOST:
         raise ScoringError(unfit("rows", rows, f"at most {MOST} rows", "score them in parts"))
     ids = _row_ids(rows.row_ids if row_ids is None and isinstance(rows, Rows) else row_ids, len(rows))
-    begin = source.start if isinstance(start, str) and start == "auto" else start
+    begin = source.begin(start)
     if begin is not None and not 0 <= whole_number(begin, "start", 0) < source.facts["vocabulary"]:
         raise ScoringError(
             f"start={start!r} is not a token of the model, which has {source.facts['vocabulary']}; expected 'auto',"

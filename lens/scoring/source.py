@@ -52,6 +52,10 @@ class Source:
             )
         self.start = self.facts["start"]
 
+    def begin(self, start: Any) -> Any:
+        """The token that `start` names: "auto" is the model's own; a number as it is."""
+        return self.start if isinstance(start, str) and start == "auto" else start
+
     def require(self, options: dict) -> None:
         """Refuse options that this source cannot serve: a model at hand serves all."""
 

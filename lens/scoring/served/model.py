@@ -294,7 +294,10 @@ def _tokenizer(tokenizer: Any) -> Any:
     if tokenizer is None:
         return None
     if isinstance(tokenizer, (str, os.PathLike)):
-        return load_tokenizer(os.fspath(tokenizer), "tokenizer", ServedError)
+        loaded = load_tokenizer(os.fspath(tokenizer), "tokenizer", ServedError)
+        if loaded.bos_token is None:  # as lens.load does, so that both put the same token before a row
+            loaded.bos_token = loaded.eos_token
+        return loaded
     if not all(callable(getattr(tokenizer, name, None)) for name in ("encode", "decode", "get_vocab")):
         raise ServedError(
             f"tokenizer is a {type(tokenizer).__name__}; expected a tokenizer, its folder, or a name for lens.load"

@@ -6,7 +6,6 @@ import hashlib
 import json
 from typing import Any
 
-from ...models.tokenizer import start_of
 from ..store import remember, remembered
 from .errors import ServedError
 from .model import Facts, Served
@@ -74,15 +73,17 @@ class ServedSource:
             "context": None if known.context is None else max(1, known.context - known.way.after - 1),
         }
 
-    @property
-    def start(self) -> int | None:
-        """The start token that `lens.load` would give the model."""
+    def begin(self, start: Any) -> Any:
+        """The token that `start` names: "auto" as `lens.load` would give it to the model; a number as it is."""
+        if not isinstance(start, str):
+            return start
         if self.served.tokenizer is None:
             raise ServedError(
-                f"start='auto': the tokenizer of {self.served.name} is not known; give it, Served(url, tokenizer=...),"
-                " or say the token's id, or start=None (in lens.provenance: score_options={'start': None})."
+                f"start={start!r}: the tokenizer of {self.served.name} is not known; give it, Served(url,"
+                " tokenizer=...), or say the token's id, or start=None (in lens.provenance: score_options={'start':"
+                " None})."
             )
-        return start_of(self.served.tokenizer)
+        return self.served.tokenizer.bos_token_id if start == "auto" else start
 
     @property
     def identity(self) -> dict[str, Any]:

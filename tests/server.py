@@ -14,9 +14,17 @@ from typing import Any
 import torch
 
 from lens.scoring.served.pace import Clock
+from tests.models import word_tokenizer
 
 #: What a handler does in place of an answer, or with the one that it would give.
 Fault = Callable[["Handler", dict[str, Any]], Any]
+
+
+def tokenizer():
+    """The word tokenizer, whose token 0 begins a text too."""
+    words = word_tokenizer()
+    words.bos_token = "w0"
+    return words
 
 
 class FakeClock(Clock):

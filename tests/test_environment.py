@@ -86,6 +86,7 @@ ROOMS = {
     "notebook": ("widgets/**/*.py", "notebooks/*.py"),
     "diffusion": ("lens/diffusion/*.py", "lens/organisms/cards/*.py"),
     "quantized": ("lens/models/quant*.py",),
+    "served": ("lens/scoring/served/*.py",),
 }
 PATHS = {extra: {path for pattern in patterns for path in ROOT.glob(pattern)} for extra, patterns in ROOMS.items()}
 PATHS[None] = set(ROOT.glob("lens/**/*.py")) - set.union(*PATHS.values())

@@ -16,6 +16,7 @@ SIGNALS = {
     "lens.arguments.checks.Unfit",
     "lens.engine.stopping.Stopped",
     "lens.models.check.Unlike",
+    "lens.scoring.served.client._Passing",
     "lens.subspace.attribution._Flat",
 }
 

@@ -44,8 +44,9 @@ def modules_of_extras() -> set[str]:
     base = named(PROJECT["dependencies"])
     extra = named(line for lines in PROJECT["optional-dependencies"].values() for line in lines) - {PROJECT["name"]}
     owners = {name: {owner.lower() for owner in found} for name, found in packages_distributions().items()}
-    # matplotlib, which the base has, brings pillow itself; what it needs of packaging transformers does
-    return {name for name, found in owners.items() if found <= extra - base} - {"PIL", "packaging", "yaml"}
+    # matplotlib, which the base has, brings pillow itself; what it needs of packaging transformers does, and of httpx2
+    # huggingface-hub
+    return {name for name, found in owners.items() if found <= extra - base} - {"PIL", "packaging", "yaml", "httpx2"}
 
 
 def test_what_the_extras_bring_is_what_pyproject_says():

@@ -9,7 +9,7 @@ import torch
 
 from lens import readout
 from lens import stats as s
-from lens.scoring import causal, texts
+from lens.scoring import Served, causal, texts
 from lens.scoring import rows as scoring
 from tests.models import word_tokenizer
 
@@ -58,6 +58,7 @@ def subjects():
         lambda: dict(source=[{"text": text}], tokenizer=word_tokenizer()),
     )
     yield Subject("Rows", texts.Rows, lambda: dict(tokens=[np.arange(3)], row_ids=np.arange(1)))
+    yield Subject("Served", Served, lambda: dict(url="http://127.0.0.1:9/v1", tokenizer=word_tokenizer(), retries=0))
     yield Subject("logit_lens", readout.logit_lens, lambda: dict(model=model(), prompts=text, k=2))
     yield Subject("attention", readout.attention, lambda: dict(model=model(), prompt=text))
     yield Subject(

@@ -44,9 +44,11 @@ class Piece:
     @classmethod
     def joined(cls, pieces: list[Piece]) -> Piece:
         """One piece of several."""
-        columns = [np.concatenate([getattr(one, name) for one in pieces]) for name in ("index", "row_id", "key")]
+        index, ids, keys = (
+            np.concatenate([getattr(one, name) for one in pieces]) for name in ("index", "row_id", "key")
+        )
         rows, batches = (list(itertools.chain(*(getattr(one, name) for one in pieces))) for name in ("rows", "batches"))
-        return cls(*columns, rows, batches)
+        return cls(index, ids, keys, rows, batches)
 
 
 class Scoring:
@@ -169,14 +171,14 @@ class Scoring:
             ) as pool:
                 yield lambda pieces: pool.score(self._needed(pieces), self.stop, tokens)
             return
-        if isinstance(self.source, ServedSource):
-            yield lambda pieces: self._answered(self.source, self._needed(pieces))
+        if isinstance(source := self.source, ServedSource):
+            yield lambda pieces: self._answered(source, self._needed(pieces))
             return
         before = torch.get_num_threads()
         self.threads = self.options["threads"] or before
         torch.set_num_threads(self.threads)
         try:
-            likelihood = Likelihood(self.source.model, self.options["moments"])
+            likelihood = Likelihood(source.model, self.options["moments"])
             yield lambda pieces: (
                 (p, score_piece(likelihood, p.rows, p.batches, self.start, self.first, self.stop))
                 for p in self._needed(pieces)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 
@@ -137,16 +137,15 @@ class Reader:
 
     def _by_echo(self, way: Way, choice: Mapping[str, Any], row: Sequence[int]) -> np.ndarray:
         logprobs = choice.get("logprobs")
-        lists = [logprobs.get(name) for name in ("tokens", "token_logprobs")] if isinstance(logprobs, Mapping) else [()]
-        if not all(isinstance(one, list) and 0 <= len(one) - len(row) <= way.after for one in lists):
-            has = " and ".join(str(len(one)) if isinstance(one, list) else "no list" for one in lists)
+        echo = logprobs if isinstance(logprobs, Mapping) else {}
+        tokens, values = echo.get("tokens"), echo.get("token_logprobs")
+        if not (_whole(tokens, way, row) and _whole(values, way, row)):
+            has = " and ".join(str(len(one)) if isinstance(one, list) else "no list" for one in (tokens, values))
             raise self._wrong(f"its echo has {has} of tokens and values for a row of {len(row)} tokens")
-        tokens, values = lists
         for at, (text, token) in enumerate(zip(tokens, row)):
             self._echoed(text, token, at)
-        return np.array(
-            [self._first(values[0]), *(self._number(one, at) for at, one in enumerate(values[1 : len(row)], 1))]
-        )
+        first, *others = values[: len(row)]
+        return np.array([self._first(first), *(self._number(one, at) for at, one in enumerate(others, 1))])
 
     def _echoed(self, text: Any, token: int, at: int) -> None:
         if not isinstance(text, str):
@@ -184,6 +183,11 @@ class Reader:
 
     def _wrong(self, what: str) -> ServedError:
         return ServedError(f"{self.url}: an answer cannot be used: {what}.")
+
+
+def _whole(found: Any, way: Way, row: Sequence[int]) -> TypeGuard[list[Any]]:
+    """Whether a list of an echo holds the row, and no more after it than was asked for."""
+    return isinstance(found, list) and 0 <= len(found) - len(row) <= way.after
 
 
 def plain(text: str) -> str:

@@ -9,6 +9,7 @@ from lens.engine.anatomy import Anatomy
 from lens.engine.writing import own_forward
 from lens.engine.writing.acts import Acts
 from lens.engine.writing.written_out import WrittenOut
+from tests.engine import test_positions
 from tests.models import speaking, tiny
 from tests.texts import PROMPTS, STEPS, VECTOR, alone, blocks_of, edit, every, out_of, own, same, without_end
 
@@ -82,6 +83,35 @@ def test_what_all_prompts_begin_with_is_read_once():
         Acts.begin = begin
 
 
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_the_models_own_forward_reads_a_beginning_once_for_rows_of_one_length(kind, monkeypatch):
+    own(monkeypatch)
+    model, reads = without_end(tiny(kind, seed=3)), []
+    assert own_forward.batches(model, Anatomy.of(model)) is None and own_forward.shares(model, Anatomy.of(model))
+    begin = Acts.begin
+    monkeypatch.setattr(
+        Acts,
+        "begin",
+        lambda self, step, tokens, *rest: (reads.append(len(tokens.ids)), begin(self, step, tokens, *rest))[1],
+    )
+    prompts = [[*range(1, 21), *rest] for rest in ([30, 31], [32, 33], [34, 35])]
+    gate = Gate.projection(Site("resid_pre", layer=1), VECTOR, 0)
+    same(model, tiny(kind, seed=3), edit(), every, prompts)
+    assert reads[:2] == [20, 6]
+    together = lens.generate(model, prompts, edit(gate), max_new_tokens=STEPS, start=None)
+    assert [t.fired for t in together] == [
+        lens.generate(model, p, edit(gate), max_new_tokens=STEPS, start=None).fired for p in prompts
+    ]
+
+
+def test_a_state_that_takes_no_several_tokens_shares_nothing():
+    model = test_positions.make("mamba")
+    assert not own_forward.shares(model, Anatomy.of(model))
+    prompts = [[*range(1, 12), *rest] for rest in ([30, 31], [32, 33])]
+    with pytest.warns(UserWarning, match="one by one"):
+        same(model, test_positions.make("mamba"), edit(), every, prompts)
+
+
 def _slots(position):
     def acts(text, x):
         out = torch.zeros(len(x))
@@ -117,7 +147,7 @@ def test_rows_end_each_at_its_own_end_token_and_leave_the_batch(padded, monkeypa
     plain = [alone(fresh, p, every, steps=STEPS) for p in PROMPTS]
     ends = [plain[0][1], plain[2][3]]
     model.generation_config.eos_token_id = ends
-    assert own_forward.batches(model, Anatomy.of(model)) is None
+    assert own_forward.batches(model, Anatomy.of(model)) is None and own_forward.shares(model, Anatomy.of(model))
     reader = own_forward.OwnForward if padded else WrittenOut
     step = reader.step
     monkeypatch.setattr(reader, "step", lambda self, new, *rest: (sizes.append(len(new)), step(self, new, *rest))[1])

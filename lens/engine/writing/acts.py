@@ -17,6 +17,8 @@ from ..gates import among, answers, place_of, projections, require_below
 from ..positions import TokenPositions
 from ..sites import Site
 
+#: Tokens that must be shared by all texts to be read once for all.
+_SHARED = 2
 #: A site's name and layer, as the forward meets it.
 Key = tuple[str, int]
 
@@ -134,6 +136,17 @@ class Acts:
             key = anatomy.layer_of(site.name, site.layer)
             anatomy.require(*key)
             self.looks.setdefault(key, []).append(number)
+
+    def shared(self, prompts: Sequence[Int[Tensor, " length"]]) -> int:
+        """How many tokens all prompts begin with, the last token of none of them, that the edits meet alike."""
+        most = min(map(len, prompts)) - 1
+        if len(prompts) < 2 or most < _SHARED:
+            return 0
+        table = torch.stack([p[:most] for p in prompts])
+        same = (table == table[0]).all(0)
+        most = most if bool(same.all()) else int((~same).nonzero()[0, 0])
+        most = self.alike([len(p) for p in prompts], most) if most >= _SHARED else 0
+        return most if most >= _SHARED else 0
 
     def alike(self, lengths: Sequence[int], most: int) -> int:
         """How many of the first `most` tokens, which all texts share, the edits meet alike in every text.

@@ -27,7 +27,7 @@ from ..sessions import of_one_model
 from ..sites import Site
 from ..walk.decoder import Decoder
 from .acts import Acts
-from .own_forward import OwnForward, batches
+from .own_forward import OwnForward, batches, shares
 from .prompts import GenerationError, read_prompts, require_room
 from .rows import Ends, Writing, streams, write_rows
 from .written_out import WrittenOut
@@ -206,6 +206,7 @@ class _Path:
         self.model, self.acts, self.hf = model, acts, getattr(model, "original_model", model)
         self.kind: str = getattr(self.hf.config, "model_type", type(self.hf).__name__)
         self.decoder: Decoder | None = None
+        self.together = False
         self.view: Model | None = None
         self.device = Anatomy.of(model).device if acts.places else self.hf.get_input_embeddings().weight.device
         self._written_out(ids, longest)
@@ -230,7 +231,9 @@ class _Path:
 
     def alone(self) -> str | None:
         """Why texts are written one by one, or None."""
-        return None if self.decoder is not None else batches(self.hf, Anatomy.of(self.model))
+        why = None if self.decoder is not None else batches(self.hf, Anatomy.of(self.model))
+        self.together = why is None
+        return why
 
     def rows(self, ids: Sequence[Tensor], most: int, memory_mb: float | None) -> int:
         """Texts at once."""
@@ -250,7 +253,7 @@ class _Path:
             if self.view is not None:
                 self.view.note("walk")
             return WrittenOut(self.decoder, self.acts)
-        own = OwnForward(self.hf, self.acts)
+        own = OwnForward(self.hf, self.acts, self.together and shares(self.hf, Anatomy.of(self.model)))
         if self.view is not None:
             self.view.note("hooks", self.view.why)
         if self.acts.places:

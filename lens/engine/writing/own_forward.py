@@ -23,14 +23,19 @@ from .acts import Acts, Key, Tokens
 
 #: Lengths of the probe's rows, steps that are compared, and the step after which a row leaves.
 _LENGTHS, _STEPS, _LEAVES = (9, 5, 9), 4, 2
+#: Tokens of the probe's shared beginning.
+_BEGINNING = 5
 _REMEMBERED = "batches of texts"
 
 
 class OwnForward:
-    """Some texts on their way through a model's own forward, as rows of one batch."""
+    """Some texts on their way through a model's own forward, as rows of one batch.
 
-    def __init__(self, hf: Any, acts: Acts):
-        self.hf, self.acts = hf, acts
+    Attributes: shares: what all rows begin with may be read once, and several tokens after it.
+    """
+
+    def __init__(self, hf: Any, acts: Acts, shares: bool = False):
+        self.hf, self.acts, self.shares = hf, acts, shares
         self.steps = Steps(hf)
         self.who: list[int] = []
         self.lengths: list[int] = []
@@ -60,8 +65,23 @@ class OwnForward:
         if len(prompts) == 1:
             return self._one(prompts[0][None], 0)
         longest = max(self.lengths)
-        ids = torch.stack([torch.cat([p.new_zeros(longest - len(p)), p]) for p in prompts])
+        # between a beginning and rests of unlike lengths there would be padding, which windows count
+        shared = self.acts.shared(prompts) if self.shares and len(set(self.lengths)) == 1 else 0
+        if shared:
+            self._beginning(prompts[0][:shared])
+        ids = torch.stack([torch.cat([p.new_zeros(longest - len(p)), p[shared:]]) for p in prompts])
         return self._several(ids, 0)
+
+    def _beginning(self, ids: Tensor) -> None:
+        """Reads what all rows begin with, once for all."""
+        at, rows = torch.arange(len(ids), device=ids.device), len(self.who)
+        self.acts.begin(0, Tokens(ids, torch.zeros_like(at), at, self.lengths[:1], at[:0], [self.who]))
+        options: dict[str, Any] = {"position_ids": at[None]} if self.steps.positions else {}
+        if self._short:
+            options["logits_to_keep"] = 1
+        _, self.cache = read(self.hf, ids[None], None, True, **options)
+        self.cache[1].reorder_cache(torch.zeros(rows, dtype=torch.long, device=ids.device))
+        self.mask = ids.new_ones(rows, len(ids))
 
     @torch.no_grad()
     def step(self, new: Int[Tensor, " rows"], step: int, logits: Tensor) -> Float[Tensor, "rows d_vocab"]:
@@ -136,35 +156,57 @@ def batches(hf: Any, anatomy: Anatomy) -> str | None:
         return "its rotary frequencies are chosen by the longest row of a batch"
     if getattr(anatomy.config, "attn_temperature_tuning", None):
         return "its attention is scaled by a token's column, padding included"
-    key = (_REMEMBERED, getattr(anatomy.config, "_attn_implementation", None))
-    if key not in anatomy.ways:
-        try:
-            anatomy.ways[key] = _gap(hf, anatomy)
-        except Exception as error:  # whatever a model's own code meets; not remembered, it may be of the moment
-            if out_of_memory(error):
-                raise
-            return f"rows in a batch could not be tried on a probe ({type(error).__name__}: {str(error)[:200]})"
-    off = anatomy.ways[key]
+    try:
+        off = _tried(hf, anatomy, 0)
+    except Exception as error:  # whatever a model's own code meets; not remembered, it may be of the moment
+        if out_of_memory(error):
+            raise
+        return f"rows in a batch could not be tried on a probe ({type(error).__name__}: {str(error)[:200]})"
     if off <= allowed(anatomy.dtype):
         return None
     return f"rows in a batch have other logits than alone, off by {off:.2g} of the largest on a probe"
 
 
+def shares(hf: Any, anatomy: Anatomy) -> bool:
+    """Whether a model gives rows that go on from one beginning, read once, the numbers of each by itself; tried on a
+    probe.
+    """
+    try:
+        return _tried(hf, anatomy, _BEGINNING) <= allowed(anatomy.dtype)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        return False
+
+
+def _tried(hf: Any, anatomy: Anatomy, shared: int) -> float:
+    key = (_REMEMBERED, shared, getattr(anatomy.config, "_attn_implementation", None))
+    if key not in anatomy.ways:
+        anatomy.ways[key] = _gap(hf, anatomy, shared)
+    return anatomy.ways[key]
+
+
 @torch.no_grad()
-def _gap(hf: Any, anatomy: Anatomy) -> float:
-    """The largest difference of a batch's logits to those of each text by itself, of the largest logit."""
+def _gap(hf: Any, anatomy: Anatomy, shared: int) -> float:
+    """The largest difference of a batch's logits to those of each text by itself, of the largest logit; so many tokens
+    of the texts' beginnings are the same, and these are then of one length.
+    """
     from ..places import evaluating
 
     if not Steps(hf).cached:
         raise LookupError("it keeps no cache that it can go on from")
     generator = torch.Generator().manual_seed(0)
-    texts = [torch.randint(0, anatomy.d_vocab, (n + _STEPS,), generator=generator).to(anatomy.device) for n in _LENGTHS]
-    batch, live, off = OwnForward(hf, Acts(lambda: anatomy, [()] * len(texts))), list(range(len(texts))), 0.0
+    lengths = [max(_LENGTHS)] * len(_LENGTHS) if shared else list(_LENGTHS)
+    texts = [torch.randint(0, anatomy.d_vocab, (n + _STEPS,), generator=generator).to(anatomy.device) for n in lengths]
+    for text in texts:
+        text[:shared] = texts[0][:shared]
+    live, off = list(range(len(texts))), 0.0
+    batch = OwnForward(hf, Acts(lambda: anatomy, [()] * len(texts)), shared > 0)
     with evaluating(hf):
-        logits = batch.start([t[:n] for t, n in zip(texts, _LENGTHS)], live)
+        logits = batch.start([t[:n] for t, n in zip(texts, lengths)], live)
         for step in range(_STEPS + 1):
             for row, i in enumerate(live):
-                alone = newest(hf(texts[i][None, : _LENGTHS[i] + step], use_cache=False))[0]
+                alone = newest(hf(texts[i][None, : lengths[i] + step], use_cache=False))[0]
                 found = gap(logits[row], alone)
                 off = max(off, found if found == found else float("inf"))
             if step == _STEPS:
@@ -173,6 +215,6 @@ def _gap(hf: Any, anatomy: Anatomy) -> float:
                 live = live[1:]
                 batch.keep([1, 2])
                 logits = logits[1:]
-            new = torch.stack([texts[i][_LENGTHS[i] + step] for i in live])
+            new = torch.stack([texts[i][lengths[i] + step] for i in live])
             logits = batch.step(new, step + 1, logits)
     return off

@@ -25,8 +25,6 @@ CHUNK_TOKENS = 2048
 _MORE = 64
 #: Tokens of the vocabulary that are unembedded at once.
 _COLUMNS = 2048
-#: Tokens that must be shared by all texts to be read once for all.
-_SHARED = 2
 
 
 class _Placed:
@@ -70,7 +68,7 @@ class WrittenOut:
         """The logits after each prompt. who: which text each is."""
         sizes = [len(p) for p in prompts]
         self._rows, self.who, self.lengths = len(prompts), list(who), sizes
-        shared = self._shared(prompts) if len(prompts) > 1 else 0
+        shared = self.acts.shared(prompts)
         if shared:
             self._read([prompts[0][:shared]], [0], range(1), 0, [list(who)])
         out, first = [], 0
@@ -84,15 +82,6 @@ class WrittenOut:
             )
             first = last
         return torch.cat(out)
-
-    def _shared(self, prompts: Sequence[Tensor]) -> int:
-        """How many tokens all prompts begin with, the last token of none of them, that the edits meet alike."""
-        most = min(map(len, prompts)) - 1
-        table = torch.stack([p[:most] for p in prompts])
-        same = (table == table[0]).all(0)
-        most = most if bool(same.all()) else int((~same).nonzero()[0, 0])
-        most = self.acts.alike([len(p) for p in prompts], most) if most >= _SHARED else 0
-        return most if most >= _SHARED else 0
 
     @torch.no_grad()
     def step(self, new: Int[Tensor, " rows"], step: int, logits: Tensor) -> Float[Tensor, "rows d_vocab"]:

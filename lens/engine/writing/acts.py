@@ -75,9 +75,9 @@ class Act:
 
 @dataclass
 class Seen:
-    """What a gate has let through: texts and positions at which it was open, and the largest number that it read."""
+    """What a gate has let through: by text, the positions at which it was open; and the largest number that it read."""
 
-    open: list[tuple[int, int]] = field(default_factory=list)
+    open: dict[int, list[int]] = field(default_factory=dict)
     most: float = float("-inf")
 
 
@@ -245,16 +245,15 @@ class Acts:
         act.index, act.entry, act.shut = act.index[opened], act.entry[opened], False
         if len(act.index):
             rows, positions = tokens.row[act.index].tolist(), tokens.position[act.index].tolist()
-            seen.open += [(text, p) for row, p in zip(rows, positions) for text in tokens.who[row]]
+            for row, position in zip(rows, positions):
+                for text in tokens.who[row]:
+                    seen.open.setdefault(text, []).append(position)
 
     def forget(self, texts: Sequence[int]) -> None:
         """Takes back what was noted of some texts, which are begun anew."""
-        gone = set(texts)
-        for seen in self.seen:
-            seen.open = [(text, p) for text, p in seen.open if text not in gone]
-        for kept in self.captured:
-            for text in gone:
-                kept.pop(text, None)
+        for noted in (*(seen.open for seen in self.seen), *self.captured):
+            for text in texts:
+                noted.pop(text, None)
 
     def through(self, key: Key, x: Tensor) -> Tensor:
         """A site's activations ``[n, ...]`` as the forward goes on with them: gates are read, edits act, looks look.

@@ -330,7 +330,7 @@ def _generated(model: Any, text: Writing, acts: Acts, edits: Sequence[Edit]) -> 
     }
     numbers = {id(e): k for k, e in enumerate(acts.edits)}
     out.fired = {
-        i: tuple(sorted({p for t, p in acts.seen[numbers[id(e)]].open if t == text.number}))
+        i: tuple(sorted(set(acts.seen[numbers[id(e)]].open.get(text.number, ()))))
         for i, e in enumerate(edits)
         if e.when is not None
     }

@@ -22,6 +22,7 @@ from .change import Change, resolved
 from .change_registry import ACTIVATIONS, ChangeError
 from .changes import Undo
 from .clock import Clock, running
+from .copying import as_tensor
 from .edits import Edit, EditError, as_computed, require_ungated
 from .errors import UnsupportedModel
 from .in_force import InForce, Together, put
@@ -67,10 +68,15 @@ def _prepared(model: Any, edits: Sequence[Edit]) -> Undo:
             raise EditError(
                 f"edit={edit!r} is no lens.Edit; write lens.Edit(lens.Site('attn_out', layer=9), 'add', value)."
             )
+    if any(edit.source_position is not None for edit in edits):
+        n_layers = Anatomy.of(model).n_layers
+        edits = [as_tensor(edit, n_layers) if edit.source_position is not None else edit for edit in edits]
+    for edit in edits:
         if edit.value is not None and not isinstance(edit.value, Tensor):
             raise EditError(
                 f"value of the edit at {edit.site} is a {type(edit.value).__name__}; here it must be a tensor, because"
-                " a text that is generated has no run to align with. Take one with run.get(site, layer)[position]."
+                " a text that is generated has no run to align with. Name what is copied, source_position=, or take a"
+                " tensor with run.get(site, layer)[position]."
             )
     require_ungated(edits, "lens.edited")
     if not edits:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
-from ..arguments import door, shown
+from ..arguments import Index as At
+from ..arguments import Indices, door, shown
 from ..errors import Error
 from .gates import Gate
 from .sites import Site
@@ -50,6 +51,10 @@ class Edit:
     ``when``: a `Gate`, looked at token by token while a text is written (`lens.generate`): the edit acts where it is
     open. Sweeps and `lens.edited` refuse such an edit by name.
 
+    Of a run, ``source_position`` and ``source_layer`` say what is copied: position and layer of the run for the site's
+    (Patchscopes: Ghandeharioun et al. 2024, section 3); None: the same. One position serves every position of the site,
+    several one each; negative ones count from the run's end. The run may be another model's of equal width.
+
     >>> Edit(Site("attn_out", layer=9), "scale", scale=0.5).op
     'scale'
     """
@@ -59,6 +64,8 @@ class Edit:
     value: Any = None
     scale: float = 1.0
     when: Gate | None = None
+    source_position: Annotated[Any, Indices("source_position")] = None
+    source_layer: At | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.site, Site):
@@ -81,6 +88,12 @@ class Edit:
                 f"value is a {type(self.value).__name__}, {shown(self.value)}; expected a torch tensor, or a run to"
                 " copy from."
             )
+        for name in ("source_position", "source_layer"):
+            if getattr(self, name) is not None and not isinstance(self.value, Activations):
+                raise EditError(
+                    f"{name}={getattr(self, name)!r} says what is copied from a run, and the value is"
+                    f" {shown(self.value)}; give a run as value, or leave it out."
+                )
         if isinstance(self.value, torch.Tensor) and (
             self.value.is_meta or self.value.is_sparse or self.value.is_complex() or self.value.dtype == torch.bool
         ):

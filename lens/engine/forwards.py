@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .copying import layer_of, part_of, positions_of, same_prefix, source_of
 from .edits import Edit, EditError, require_ungated
-from .hooks import PromptRun, first_difference
+from .hooks import PromptRun
 from .layers import Layers
 from .runs import Runs, Source
 from .sites import Site, SiteError, indices
@@ -136,6 +137,14 @@ def _plain(source: Source) -> Plain:
     return source.runs.own[source.prompt] if isinstance(source.runs, ForwardRuns) else _Copied(source)
 
 
+def _copied(source: Source, site: str, layer: int, positions: list[int]) -> Tensor:
+    """What a run has at a site of its own layer, at some of its positions."""
+    model = source.runs.decoder
+    if isinstance(source.runs, ForwardRuns):
+        site, layer = model.anatomy.layer_of(site, layer)
+    return _plain(source).get(site, layer)[positions]
+
+
 @torch.no_grad()
 def run_rows(
     base: ForwardRuns,
@@ -164,6 +173,8 @@ def run_rows(
     for prompt, mine in by_prompt.items():
         sites = {(e.site.name, e.site.layer) for r in mine for e in live[r]}
         path = model.path_for(sites, base.lengths[prompt], edited=True)
+        if any(e.site.name == "embed" and not isinstance(e.value, Plain) for r in mine for e in live[r]):
+            path = model.whole  # an embedding of another position is no first block's input of this one
         wanted = sorted(reads[prompt])
         own = model.run_of(base, prompt, path)
         resid, seen, begin = path.run(own, [live[r] for r in mine], wanted, freeze=freeze, record=record, stop=stop)
@@ -196,15 +207,10 @@ class _Shared:
 
     def live(self, prompt: int, edit: Edit) -> Edit | None:
         """The edit without the positions at which it changes nothing; None where none is left."""
-        length, value, site = self.base.lengths[prompt], edit.value, edit.site
-        if isinstance(value, Runs):
-            if len(value) not in (1, len(self.base)):
-                raise EditError(
-                    f"value: a run of {len(value)} prompts does not match the base run's {len(self.base)}; pick one"
-                    " with run[i]."
-                )
-            value = value[prompt if len(value) > 1 else 0]
+        length, site = self.base.lengths[prompt], edit.site
+        value = source_of(edit, prompt, len(self.base))
         position = indices(site.position, length, "position")
+        layer = 0
         if site.name != "embed":
             layer = indices(site.layer, self.model.n_layers, "layer")[0]
             site = replace(site, layer=layer, position=position)
@@ -212,25 +218,29 @@ class _Shared:
             site = Site("embed", position=position)
         if not isinstance(value, Source):
             return Edit(site, edit.op, value, edit.scale) if position else None
-        furthest = max([*position, *(indices(site.key, length, "key") if site.name == "pattern" else ())], default=0)
+        furthest = max(indices(site.key, length, "key")) if site.name == "pattern" else 0
         if furthest >= value.length:
             raise EditError(
-                f"position={furthest} lies beyond the source prompt's {value.length} tokens; align the two prompts."
+                f"key={furthest} lies beyond the source prompt's {value.length} tokens; align the two prompts."
             )
-        if edit.scale == 1.0 and not edit.keep:
+        taken, own = positions_of(edit, value, position), layer_of(edit, value, layer)
+        if edit.scale == 1.0 and not edit.keep and own == layer:
             first = self._differs(prompt, value)
-            site = replace(site, position=[p for p in position if p >= first])
-        return Edit(site, edit.op, _plain(value), edit.scale) if site.position else None
+            live = [(p, t) for p, t in zip(position, taken) if p >= first or p != t]
+            position, taken = [p for p, _ in live], [t for _, t in live]
+            site = replace(site, position=position)
+        if not position:
+            return None
+        of_model = site.name != "embed" or value.runs.decoder is self.model
+        if taken == position and own == layer and of_model:
+            return Edit(site, edit.op, _plain(value), edit.scale)
+        return Edit(site, edit.op, part_of(_copied(value, site.name, own, taken), edit), edit.scale)
 
     def _differs(self, prompt: int, source: Source) -> int:
         """The first position at which the two runs may hold different things."""
         key = prompt, id(source.runs), source.prompt
         if key not in self._first:
-            first = 0
-            if self.model.causal and self.base.of_ids and source.runs.of_ids:
-                a, b = self.base.ids[prompt], source.runs.ids[source.prompt]
-                first = first_difference(a, b)
-                if first == min(len(a), len(b)) and len(a) != len(b):
-                    first = 0
-            self._first[key] = first
+            # a model may turn the tokens of a longer text by other angles
+            alike = self.model.causal and source.length == self.base.lengths[prompt]
+            self._first[key] = same_prefix(self.base, prompt, source) if alike else 0
         return self._first[key]

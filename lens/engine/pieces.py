@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -160,7 +160,7 @@ class Batch:
 def _moved(edit: Edit, old: Runs, new: Runs) -> Edit:
     if getattr(edit.value, "runs", None) is not old:
         return edit
-    return Edit(edit.site, edit.op, new[edit.value.prompt], edit.scale)
+    return replace(edit, value=new[edit.value.prompt])
 
 
 def pieces_of(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..copying import layer_of, positions_of, same_prefix, source_of
 from ..edits import Edit, EditError, as_computed, require_ungated
 from ..runs import Runs, Source
 from ..sites import EXPERTS, HEADED, ORDER, indices, of_two_axes
@@ -36,6 +37,9 @@ class _Part:
     #: the values, one a position and head, or one row for all of them
     tensor: Tensor | None = None
     key: tuple[int, ...] | None = None
+    #: positions of the source for those written to, one each, and its layer
+    taken: np.ndarray | None = None
+    source_layer: int = 0
 
 
 @dataclass
@@ -120,18 +124,18 @@ def _part(base: Runs, prompt: int, edit: Edit, turn: int) -> _Part:
                 " keys up to the query."
             )
     if isinstance(value, Runs):
-        if len(value) not in (1, len(base)):
-            raise EditError(
-                f"value: a run of {len(value)} prompts does not match the base run's {len(base)}; pick one with run[i]."
-            )
-        value = value[prompt if len(value) > 1 else 0]
+        value = source_of(edit, prompt, len(base))
+    taken, source_layer = position, layer
     if isinstance(value, Source):
         source = value
-        furthest = max([*position.tolist(), *(key or ())], default=0)
-        if furthest >= source.length:
+        if key and max(key) >= source.length:
             raise EditError(
-                f"position={furthest} lies beyond the source prompt's {source.length} tokens; align the two prompts."
+                f"key={max(key)} lies beyond the source prompt's {source.length} tokens; align the two prompts."
             )
+        if edit.source_position is not None or position.max(initial=0) >= source.length:
+            taken = np.asarray(positions_of(edit, source, position.tolist()), dtype=np.int64)
+        if edit.source_layer is not None:
+            source_layer = layer_of(edit, source, layer) + (edit.site.name == "resid_post")
     elif value is not None:
         if single:
             width: tuple[int, ...] = (1,)
@@ -166,7 +170,33 @@ def _part(base: Runs, prompt: int, edit: Edit, turn: int) -> _Part:
         source,
         tensor,
         key,
+        pairs if taken is position else taken if sub is None else np.repeat(taken, n_sub),
+        source_layer,
     )
+
+
+def _table(base: Runs, part: _Part) -> Tensor:
+    """The activations that a part copies from.
+
+    Raises:
+        EditError: they are of another width than the base run's, as another model's may be.
+    """
+    source: Any = part.source
+    table: Tensor = source.runs._get(part.site, part.source_layer)
+    if source.runs.decoder is base.decoder:
+        return table
+    heads = (heads_of(base.decoder, part.site),) if part.site in HEADED else ()
+    layer = min(part.layer, base.decoder.n_layers - 1)
+    if part.site == "expert":
+        heads = (base.decoder.blocks[layer].experts.n_experts,)
+    want = heads if part.site == "pattern" else (*heads, _width(base, part.site, layer))
+    have = tuple(table.shape[1 : 1 + len(want)])
+    if have != want:
+        raise EditError(
+            f"value: the run to copy from is {have} wide at site {part.site!r} in its layer {part.source_layer}, this"
+            f" model {want} in layer {layer}; copy from a model of equal width."
+        )
+    return table
 
 
 class _Changes:
@@ -175,12 +205,22 @@ class _Changes:
     def __init__(self, base: Runs):
         self.base = base
         self.differing: dict[tuple[int, str, int, bool], np.ndarray] = {}
+        self.alike: dict[tuple[int, int, int], int] = {}
 
     def first(self, prompt: int, part: _Part) -> int | None:
         """The first position that the part really changes, or None."""
         if not len(part.position):
             return None
         source = part.source
+        if source is not None and self._elsewhere(part, prompt):
+            # only before the first token that differs is what is copied from its own place there already
+            apart = part.position != part.taken
+            pair = prompt, id(source.runs), source.prompt
+            if pair not in self.alike:
+                self.alike[pair] = same_prefix(self.base, prompt, source)
+            apart |= part.position >= self.alike[pair]
+            apart |= part.source_layer != part.layer or part.scale != 1.0
+            return int(part.position[apart].min()) if apart.any() else None
         if (
             source is None
             or part.site == "pattern"
@@ -189,6 +229,7 @@ class _Changes:
             or source.length != self.base.lengths[prompt]
             or source.runs.lengths != self.base.lengths
             or source.prompt != prompt
+            or source.runs.decoder is not self.base.decoder
         ):
             return int(part.position.min())
         key = (id(source.runs), part.site, part.layer, part.sub is None)
@@ -203,6 +244,17 @@ class _Changes:
         at = int(self.base.starts[prompt]) + part.position
         hit = known[at] if part.sub is None else known[at, part.sub]
         return int(part.position[hit].min()) if hit.any() else None
+
+    def _elsewhere(self, part: _Part, prompt: int) -> bool:
+        """Whether a part copies from another position or layer, or from a prompt of another length."""
+        source: Any = part.source
+        if part.taken is None or part.site == "pattern":
+            return False
+        return (
+            part.source_layer != part.layer
+            or (part.taken is not part.position and not np.array_equal(part.taken, part.position))
+            or source.length != self.base.lengths[prompt]
+        )
 
 
 def plan_walk(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Sequence[Sequence[int]]) -> WalkPlan:
@@ -257,7 +309,7 @@ def _gather(plan: WalkPlan, parts: Sequence[Sequence[_Part]]) -> None:
     for row, of_row in enumerate(parts):
         for p in of_row:
             kind = (
-                ("runs", id(p.source.runs))
+                ("runs", id(p.source.runs), p.source_layer)
                 if p.source
                 else ("tensor", None if p.tensor is None else p.tensor.shape[1:])
             )
@@ -279,8 +331,9 @@ def _gather(plan: WalkPlan, parts: Sequence[Sequence[_Part]]) -> None:
             if p.sub is not None:
                 sub.append(p.sub[inside])
             if p.source is not None:
+                taken = p.position if p.taken is None else p.taken
                 at = 0 if site == "pattern" else p.source.start
-                entry.append(at + p.position[inside])
+                entry.append(at + taken[inside])
                 prompt.append(np.full(n, p.source.prompt))
             elif p.tensor is not None and len(p.tensor) == 1:
                 # one vector at many positions, often of many rows: it is kept once
@@ -303,7 +356,7 @@ def _gather(plan: WalkPlan, parts: Sequence[Sequence[_Part]]) -> None:
 
         source = members[0][1].source
         table = (
-            source.runs._get(site, layer).to(device)
+            _table(plan.base, members[0][1]).to(device)
             if source
             else torch.cat([one.to(device) for one in tables]).to(decoder.dtype)
             if tables

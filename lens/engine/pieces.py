@@ -44,43 +44,50 @@ class Batch:
         make_runs: Callable[[Sequence[int], Sequence[Tensor]], tuple[Runs, Runs]],
         metric: Metric,
         clean_is_base: bool,
+        source_lengths: Sequence[int] | None = None,
+        source_model: Model | None = None,
     ):
         self.decoder, self.metric = decoder, metric
+        self.source_decoder = source_model or decoder
         self.encoded = [encoded[i] for i in batch]
         answers = [metric.sequences(e) for e in self.encoded]
         self.base: list[Runs] = []
         self.source: list[Runs] = []
         self.reads: list[list[list[int]]] = []
+        self.source_reads: list[list[list[int]]] = []
         for j in range(len(answers[0])):
             tail = [torch.tensor(a[j][:-1], dtype=torch.long, device=decoder.device) for a in answers]
             base, source = make_runs(batch, tail)
             self.base.append(base)
             self.source.append(source)
-            self.reads.append([[lengths[i] - 1 + t for t in range(max(1, len(a[j])))] for i, a in zip(batch, answers)])
+            for reads, of in ((self.reads, lengths), (self.source_reads, source_lengths or lengths)):
+                reads.append([[of[i] - 1 + t for t in range(max(1, len(a[j])))] for i, a in zip(batch, answers)])
             base.verify()
             if source is not base:
                 source.verify()
         self.clean = self.base if clean_is_base else self.source
         self.alone = all(b is s for b, s in zip(self.base, self.source))
 
-    def _reads_of(self, runs: Runs, j: int, k: int) -> Tensor:
-        at = torch.tensor(self.reads[j][k], device=self.decoder.device) + runs.starts[k]
-        return runs.final[at][None]
+    def _reads_of(self, runs: Sequence[Runs], j: int, k: int) -> Tensor:
+        reads = self.source_reads if runs is self.source else self.reads
+        final = runs[j].final
+        return final[torch.tensor(reads[j][k], device=final.device) + runs[j].starts[k]][None]
 
     @torch.no_grad()
     def score(self, runs: Sequence[Runs]) -> np.ndarray:
-        """The metric of the unedited runs, ``[prompt, *scores]``."""
+        """The metric of the unedited runs, base or source, ``[prompt, *scores]``."""
+        decoder = self.source_decoder if runs is self.source else self.decoder
         if self.metric.many is not None:
-            resid = torch.cat([self._reads_of(runs[0], 0, k)[0] for k in range(len(self.encoded))])
-            scores: np.ndarray = self.metric.many(self.decoder, resid, self.encoded).cpu().numpy()
+            resid = torch.cat([self._reads_of(runs, 0, k)[0] for k in range(len(self.encoded))])
+            scores: np.ndarray = self.metric.many(decoder, resid, self.encoded).cpu().numpy()
             return scores
         return np.stack(
             [
                 self.metric.score(
-                    self.decoder,
-                    [self._reads_of(r, j, k) for j, r in enumerate(runs)],
+                    decoder,
+                    [self._reads_of(runs, j, k) for j in range(len(runs))],
                     e,
-                    [self._reads_of(c, j, k) for j, c in enumerate(self.clean)],
+                    [self._reads_of(self.clean, j, k) for j in range(len(self.clean))],
                 )[0]
                 .cpu()
                 .numpy()
@@ -152,7 +159,7 @@ class Batch:
                 w.resid[(w.first[at][:, None] + torch.arange(len(self.reads[j][k]))).to(w.resid.device)]
                 for j, w in enumerate(walked)
             ]
-            clean = [self._reads_of(c, j, int(k)) for j, c in enumerate(self.clean)]
+            clean = [self._reads_of(self.clean, j, int(k)) for j in range(len(self.clean))]
             out[mine] = self.metric.score(self.decoder, resid, self.encoded[k], clean).cpu().numpy()
         return out
 

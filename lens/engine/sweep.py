@@ -134,6 +134,8 @@ class Sweep:
         axis: of the result along which prompts lie; ``per`` prompts make one entry of it, and ``region`` entries one
             region of a store.
         beside: what else is noted of a prompt once its unedited runs are made; goes into `Values.beside`.
+        source_lengths: tokens of the source runs' prompts, where they are not the base runs'. source_model: whose these
+            runs are, where they are another model's.
     """
 
     model: Model
@@ -152,6 +154,8 @@ class Sweep:
     per: int = 1
     region: int = 1
     beside: Callable[[int], Any] | None = None
+    source_lengths: Sequence[int] | None = None
+    source_model: Model | None = None
 
     def run(
         self,

@@ -123,7 +123,15 @@ class Opened:
         self.batch = batch
         self.room, self.held = budget(sweep.model, memory_mb), sum(map(sweep.bytes_at, batch))
         self.runs = Batch(
-            sweep.model, batch, sweep.encoded, sweep.lengths, sweep.make_runs, sweep.metric, sweep.clean_is_base
+            sweep.model,
+            batch,
+            sweep.encoded,
+            sweep.lengths,
+            sweep.make_runs,
+            sweep.metric,
+            sweep.clean_is_base,
+            sweep.source_lengths,
+            sweep.source_model,
         )
         self.base = self.runs.score(self.runs.base)
         # a sweep without a second prompt gives the same runs twice

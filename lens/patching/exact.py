@@ -9,19 +9,19 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from ..arguments import Count, Draws, Experts, FilePath, Heads, HFModel, Layers, Positions, Positive, door, shown
+from ..arguments import Count, Draws, Experts, FilePath, Heads, HFModel, Layers, Positions, Positive, Seed, door, shown
 from ..cluster import Workers, backend_of
 from ..engine.errors import UnsupportedModel
 from ..engine.metrics import Metric, resolve
 from ..engine.metrics import identity as metric_identity
 from ..engine.model import Model
 from ..engine.sessions import of_one_model
-from ..engine.sweep import Sweep, Values, paired
-from ..engine.sweep_parts import Backend
-from ..prompts import EncodedPair, Pair, encode_all
+from ..engine.sweep import Sweep, Values
+from ..prompts import Align, EncodedPair, Pair
 from ..results import dataset as results
 from ..results.record import record_of
 from ..results.resume import SweepStore
+from .asked import Asked
 from .grid import Grid, PatchError
 
 _last: dict[str, xr.Dataset | None] = {}
@@ -43,12 +43,19 @@ def patch(
     over: str | Sequence[str] = ("layer", "position"),
     *,
     metric: str | Metric | Callable[[Any, Any], Any] = "logit_diff",
-    direction: Literal["denoise", "noise"] = "denoise",
+    direction: Literal["denoise", "noise"] | None = None,
     method: Literal["exact", "attribution"] = "exact",
     layers: Layers = None,
     heads: Heads = None,
     experts: Experts = None,
     positions: Positions = None,
+    align: Align | None = None,
+    source: Any = "pair",
+    source_position: Positions = None,
+    source_layer: Layers = None,
+    source_model: HFModel | None = None,
+    mean_over: Literal["tokens", "position"] = "tokens",
+    seed: Seed = 0,
     window: Count = 1,
     steps: Draws = 1,
     memory_mb: Positive | None = None,
@@ -71,11 +78,26 @@ def patch(
         metric: a name, a ``Metric`` or a function ``f(logits [rows, d_vocab], encoded) -> [rows]``; see
             ``lens.engine.metrics``.
         direction: ``denoise`` copies clean activations into the corrupted run (is the site sufficient?); ``noise``
-            copies corrupted activations into the clean run (is it necessary?).
+            copies corrupted activations into the clean run (is it necessary?). None: ``denoise`` for pairs, ``noise``
+            for ablations, which then edit the clean run.
         method: ``exact`` runs every cell; ``attribution`` estimates all cells from gradients (AtP).
         layers, heads, experts: which; None for all (for ``router`` and ``expert`` all layers that have experts).
         positions: which, by number or name; without a position axis, the positions patched together. None: every prompt
-            token.
+            token. With ``align`` or ``source_position`` those of the prompt that is edited (with ``align="end"`` of the
+            clean one).
+        align: for pairs whose prompts differ in length. ``end`` aligns positions counted from the end; ``spans`` the
+            pair's named spans (``Pair.spans`` and ``Pair.corrupted_spans``), one cell each, of unlike numbers of tokens
+            the last ones. The coordinates ``position_clean`` and ``position_corrupted`` say what was copied to what.
+        source: ``pair``: the other run of the pair. Ablations: ``zero``; ``mean`` of the other pairs' prompts of the
+            kind that is edited, or that of ``Runs`` of reference prompts, or a tensor ``[*width]`` or ``[layer,
+            *width]``; ``resample``: the same prompt of another pair, drawn with ``seed`` among those as long, or with
+            ``align``.
+        source_position, source_layer: what is copied of the other run in place of the same: one, or one for each of
+            ``positions`` and ``layers`` (Patchscopes).
+        source_model: another model, of equal width and with the same tokenizer, whose run is copied; prompts may then
+            be the same. The source's metric is read with its own head.
+        mean_over: means over all tokens, or each position's own, of prompts of one length.
+        seed: of ``resample``.
         window: layers patched together around a cell's layer.
         steps: for ``attribution``: 1 is the gradient at the base run; more average it on the way to the source run
             (integrated gradients).
@@ -103,6 +125,8 @@ def patch(
         PatchError: arguments that do not go together.
 
     Source: Vig et al. 2020; Meng et al. 2022, section 2; Heimersheim and Nanda 2024 (denoising and noising);
+        ablations: Wang et al. 2023, section 2.1 (mean), Chan et al. 2022 (resample); other positions, layers and
+        models: Ghandeharioun et al. 2024, section 3, Prakash et al. 2024, section 5 (one model into another);
         attribution: Nanda 2023, Syed et al. 2023; integrated gradients: Hanna et al. 2024 (EAP-IG).
 
     >>> trace = lens.patch(model, pair, "resid_pre")          # doctest: +SKIP
@@ -121,6 +145,14 @@ def patch(
     ):
         raise PatchError(f"share={share!r} needs a store and two numbers, (number, count) with 0 <= number < count.")
     measure = resolve(metric)
+    asked = Asked(align, source, source_position, source_layer, source_model, mean_over, seed, direction)
+    asked.only_exact(method)
+    direction = asked.direction
+    if source_model is not None and measure.name == "kl":
+        raise PatchError(
+            "metric='kl' compares with the clean run by one model's head, and with source_model= there are two; use"
+            " logit_diff, logprob or prob."
+        )
     call = dict(
         site=site,
         over=list(over) if not isinstance(over, str) else [over],
@@ -139,15 +171,21 @@ def patch(
         decoder = Model.of(model)
     except UnsupportedModel as error:
         raise PatchError(f"model={type(model).__name__} cannot be patched: {error}") from error
-    encoded = encode_all(model, chosen)
+    encoded = asked.encode(model, chosen)
     for e in encoded:
         if max(map(len, measure.sequences(e)), default=0) > 1 and decoder.reads_ahead:
             raise PatchError(
                 f"metric={call['metric']!r} reads answers of several tokens, but this model's tokens read later ones"
                 " too: it would be asked for tokens that it has read. Give answers of one token."
             )
-    grid = Grid.make(decoder, encoded, site, call["over"], layers, heads, positions, window, experts)
-    record = record_of(model, decoder, "patch", call, chosen, store=store, state=decoder.state)
+    partners = asked.partners(encoded, positions)
+    places = asked.places(encoded, positions, partners)
+    grid = Grid.make(decoder, encoded, site, call["over"], layers, heads, positions, window, experts, places)
+    other = asked.other(decoder, site)
+    origin = asked.origin(decoder, encoded, grid, () if site in _KEPT else (site,), partners, other, memory_mb)
+    call |= asked.call() | origin.record()
+    drawn = seed if partners is not None else None
+    record = record_of(model, decoder, "patch", call, chosen, seed=drawn, store=store, state=decoder.state)
     if method == "attribution":
         if backend != "local":
             raise PatchError(
@@ -166,81 +204,55 @@ def patch(
         values = attribute(decoder, encoded, grid, measure, direction, steps, memory_mb, progress, stop, notify)
         values.seconds = time.perf_counter() - began
         return remember(_labelled(grid, encoded, values, direction, single, record))
-    return run_exact(
-        decoder,
-        encoded,
-        grid,
-        measure,
-        direction,
-        single,
-        record,
-        memory_mb=memory_mb,
-        progress=progress,
-        stop=stop,
-        on_part=on_part,
-        store=store,
-        share=share,
-        backend=backend_of(backend, workers, store),
-    )
-
-
-def run_exact(
-    decoder: Model,
-    encoded: Sequence[EncodedPair],
-    grid: Grid,
-    measure: Metric,
-    direction: str,
-    single: bool,
-    record: dict,
-    *,
-    memory_mb: float | None,
-    progress: bool | None,
-    stop,
-    on_part,
-    store,
-    share=None,
-    backend: Backend | None = None,
-) -> xr.Dataset:
-    """The sweep behind ``patch``, on prompts already encoded."""
-    keep = () if grid.site in _KEPT else (grid.site,)
-    ids = [
-        (e.corrupted_ids, e.clean_ids) if direction == "denoise" else (e.clean_ids, e.corrupted_ids) for e in encoded
-    ]
-
-    def label(v, alone=single):
-        return _labelled(grid, encoded, v, direction, alone, record)
-
-    def fill(ds, v):
-        base, source = ("corrupted", "clean") if direction == "denoise" else ("clean", "corrupted")
-        v.value[...], v.base[...], v.source[...] = ds.value.values, ds[base].values, ds[source].values
-
+    where = backend_of(backend, workers, store)
+    if where is not None and source_model is not None:
+        raise PatchError("source_model= goes with backend='local': a worker holds one model.")
     sweep = Sweep(
         decoder,
         encoded,
-        [len(e.clean_ids) for e in encoded],
+        origin.lengths,
         grid.shape,
-        lambda i, source, k: grid.cells(i, source[k]),
-        paired(decoder, ids, keep),
+        origin.cells(grid),
+        origin.runs(),
         measure,
-        label=f"patch {grid.site}",
-        keep=keep,
+        label=f"patch {site}",
+        keep=origin.keep,
         clean_is_base=direction == "noise",
+        bytes_of=origin.bytes_of(measure),
+        source_lengths=origin.source_lengths,
+        source_model=other,
     )
-    done = sweep.run(
-        label,
-        record=record,
-        # a store always has a prompt axis
-        store=None if store is None else lambda template: SweepStore(store, template),
-        stored=lambda v: label(v, False),
-        fill=fill,
-        share=share,
-        memory_mb=memory_mb,
-        progress=progress,
-        stop=stop,
-        on_part=on_part,
-        backend=backend,
-    )
-    return remember(done)
+
+    def label(v: Values, alone: bool = single) -> xr.Dataset:
+        return _labelled(grid, encoded, v, direction, alone, record)
+
+    def fill(ds: xr.Dataset, v: Values) -> None:
+        of_base, of_source = ("corrupted", "clean") if direction == "denoise" else ("clean", "corrupted")
+        v.value[...], v.base[...], v.source[...] = ds.value.values, ds[of_base].values, ds[of_source].values
+
+    def run() -> xr.Dataset:
+        return sweep.run(
+            label,
+            record=record,
+            # a store always has a prompt axis
+            store=None if store is None else lambda template: SweepStore(store, template),
+            stored=lambda v: label(v, False),
+            fill=fill,
+            share=share,
+            memory_mb=memory_mb,
+            progress=progress,
+            stop=stop,
+            on_part=on_part,
+            backend=where,
+        )
+
+    return remember(run() if source_model is None else _beside(source_model, run))
+
+
+@of_one_model
+def _beside(model: HFModel, run: Callable[[], xr.Dataset]) -> xr.Dataset:
+    """A sweep that copies from another model, which is nobody else's meanwhile and stays as it is."""
+    return run()
 
 
 def remember(ds: xr.Dataset) -> xr.Dataset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,7 @@ class PatchError(Error, ValueError):
     """An argument of a patching call that does not fit; the message names it, its value and what was expected."""
 
 
-def _names(resolved: Sequence[Sequence[tuple[str, tuple[int, ...]]]], positions: Any) -> list[str] | None:
+def named_alike(resolved: Sequence[Sequence[tuple[str, tuple[int, ...]]]], positions: Any) -> list[str] | None:
     """Labels of the position axis: names where names were asked for, or as asked where the tokens differ between pairs;
     else None (numbers).
     """
@@ -56,6 +56,34 @@ def around(layer: int, window: int, n_layers: int) -> range:
     return range(max(0, layer - window // 2), min(n_layers, layer - window // 2 + window))
 
 
+@dataclass(frozen=True)
+class Places:
+    """What is copied where, of pairs whose prompts are not patched position for position.
+
+    Attributes:
+        edited: the prompt whose run is edited, clean or corrupted. groups: per pair, the positions edited, an empty
+            group where a pair has none. taken: for each of these, the positions of the other run that are copied, as
+            many or one; None: nothing is copied from positions of its own. names: of the groups; None: numbers.
+        of: what is copied from: clean, corrupted, or partner (another pair's prompt).
+    """
+
+    edited: str
+    groups: list[list[tuple[int, ...]]]
+    taken: list[list[tuple[int, ...]]] | None
+    names: list[str] | list[int] | None
+    of: str = ""
+
+    def together(self) -> Places:
+        """Each pair's positions as one group."""
+        groups, taken = [], []
+        for i, of_pair in enumerate(self.groups):
+            of_source = of_pair if self.taken is None else self.taken[i]
+            pairs = {p: t for g, s in zip(of_pair, of_source) for p, t in zip(g, s * (len(g) if len(s) == 1 else 1))}
+            groups.append([tuple(sorted(pairs))])
+            taken.append([tuple(pairs[p] for p in sorted(pairs))])
+        return Places(self.edited, groups, None if self.taken is None else taken, None, self.of)
+
+
 @dataclass
 class Grid:
     """Axes ``over`` at a site, resolved for a model and some pairs.
@@ -65,6 +93,8 @@ class Grid:
         groups: per pair, the position groups; one group of all positions where there is no position axis.
         names: labels of the position axis; ints where positions are numbered.
         window: layers patched together, centred on the cell's layer.
+        places: where groups are those of one prompt, and other positions are copied; None: of both.
+        source_layers: for each layer of the axis the one that is copied; None: the same.
     """
 
     site: str
@@ -72,10 +102,12 @@ class Grid:
     layers: list[int]
     heads: list[int]
     groups: list[list[tuple[int, ...]]]
-    names: list[str] | None
+    names: list[str] | list[int] | None
     window: int
     n_layers: int
     experts: list[int] = field(default_factory=list)
+    places: Places | None = None
+    source_layers: list[int] | None = None
 
     @classmethod
     def make(
@@ -89,6 +121,7 @@ class Grid:
         positions=None,
         window: int = 1,
         experts=None,
+        places: Places | None = None,
     ) -> "Grid":
         """The cells of `site` over the named axes, for all layers, heads and positions where none are named."""
         over = (over,) if isinstance(over, str) else tuple(over)
@@ -131,30 +164,17 @@ class Grid:
         for name, given, found in (("layers", layers, axis), ("heads", heads, chosen), ("experts", experts, mixed)):
             if len(set(found)) != len(found):
                 raise PatchError(f"{name}={given!r} names one twice; give each once.")
-        resolved = [resolve_positions(e, positions) for e in encoded]
-        if "position" not in over:
-            return cls(
-                site,
-                over,
-                axis,
-                chosen,
-                [[tuple(sorted({p for _, g in found for p in g}))] for found in resolved],
-                None,
-                window,
-                decoder.n_layers,
-                mixed,
-            )
-        return cls(
-            site,
-            over,
-            axis,
-            chosen,
-            [[g for _, g in found] for found in resolved],
-            _names(resolved, positions),
-            window,
-            decoder.n_layers,
-            mixed,
-        )
+        groups, names = [], None
+        if places is None:
+            resolved = [resolve_positions(e, positions) for e in encoded]
+            if "position" in over:
+                groups, names = [[g for _, g in found] for found in resolved], named_alike(resolved, positions)
+            else:
+                groups = [[tuple(sorted({p for _, g in found for p in g}))] for found in resolved]
+        else:
+            places = places if "position" in over else places.together()
+            groups, names = places.groups, places.names
+        return cls(site, over, axis, chosen, groups, names, window, decoder.n_layers, mixed, places)
 
     @property
     def patched_layers(self) -> list[int]:
@@ -172,12 +192,28 @@ class Grid:
         }
         return tuple(size[a] for a in self.over)
 
-    def cells(self, prompt: int, source: Source) -> Iterator[Cell]:
-        """Every cell of one pair; ``source`` is the run that is copied from."""
+    def cells(
+        self, prompt: int, source: Source | None, edit: Callable[[Site, tuple[int, ...]], Edit] | None = None
+    ) -> Iterator[Cell]:
+        """Every cell of one pair.
+
+        Args: source: the run that is copied from. edit: makes a site's edit, given the positions taken for its own;
+            None: the source is copied.
+        """
+
+        def copy(site: Site, taken: tuple[int, ...], layer: int | None) -> Edit:
+            if edit is not None:
+                return edit(site, taken)
+            other = None if taken == site.position else taken
+            return Edit(site, "replace", source, source_position=other, source_layer=layer)
+
         for i, layer in enumerate(self.layers):
             span = around(layer, self.window, self.n_layers)
+            from_layer = None if self.source_layers is None else self.source_layers[i]
             for h in range(max(1, len(self.heads), len(self.experts))):
                 for g, group in enumerate(self.groups[prompt]):
+                    if not group and self.places is not None:
+                        continue  # of what another pair has
                     index = tuple({"layer": i, "head": h, "expert": h, "position": g}[a] for a in self.over)
                     sites = [
                         Site(
@@ -189,16 +225,22 @@ class Grid:
                         )
                         for l in span
                     ]
-                    yield Cell(
-                        index,
-                        i,
-                        tuple(Edit(s, "replace", source) for s in sites[: 1 if self.site == "embed" else None]),
-                    )
+                    taken = group if self.places is None or self.places.taken is None else self.places.taken[prompt][g]
+                    edits = (copy(s, taken, from_layer) for s in sites[: 1 if self.site == "embed" else None])
+                    yield Cell(index, i, tuple(edits))
 
     @property
     def width(self) -> int:
         """Edited runs of one layer and prompt, at most."""
         return int(np.prod(self.shape[1:]))
+
+    def _groups_of(self, prompt: str) -> list[list[tuple[int, ...]]]:
+        """The positions of one prompt of each pair; empty groups where it takes no part."""
+        if self.places is None or prompt == self.places.edited:
+            return self.groups
+        if self.places.taken is None or prompt != self.places.of:
+            return [[() for _ in of_pair] for of_pair in self.groups]
+        return self.places.taken
 
     def dataset(self, encoded: Sequence[EncodedPair], values: dict[str, np.ndarray], single: bool) -> xr.Dataset:
         """Labels values ``[prompt, *grid]`` and ``[prompt]``; a single pair has no prompt axis."""
@@ -215,16 +257,21 @@ class Grid:
             ]
             # positions that differ between pairs (counted from the end, say) are numbered by their place on the axis
             same = all(row == numbered[0] and -1 not in row for row in numbered)
-            coords["position"] = (
-                "position",
-                np.array(self.names, dtype=object).astype(str) if self.names else numbered[0] if same else np.arange(n),
-            )
+            named = self.names is not None and isinstance(self.names[0], str)
+            axis = self.names if self.names is not None else numbered[0] if same else np.arange(n)
+            coords["position"] = ("position", np.array(axis, dtype=object).astype(str) if named else axis)
             for which in ("clean", "corrupted"):
+                groups = self._groups_of(which)
                 shown = [
                     ["".join(getattr(e, f"{which}_tokens")[p] for p in g) for g in of_pair] + [""] * (n - len(of_pair))
-                    for e, of_pair in zip(encoded, self.groups)
+                    for e, of_pair in zip(encoded, groups)
                 ]
                 coords[f"token_{which}"] = (("prompt", "position"), np.array(shown, dtype=str))
+            for which in () if self.places is None else (self.places.edited, self.places.of):
+                if which:
+                    where = [["+".join(map(str, g)) for g in of_pair] for of_pair in self._groups_of(which)]
+                    where = [row + [""] * (n - len(row)) for row in where]
+                    coords[f"position_{which}"] = (("prompt", "position"), np.array(where, dtype=str))
         coords["label"] = ("prompt", np.array([e.pair.label for e in encoded], dtype=str))
         ds = xr.Dataset({k: (dims if v.ndim > 1 else ("prompt",), v) for k, v in values.items()}, coords)
         return ds.isel(prompt=0, drop=True) if single else ds

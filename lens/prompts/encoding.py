@@ -23,7 +23,7 @@ class EncodedPair:
     `positions` always holds "last" and "all" and, where the prompts differ, "first_difference"; a span named
     "subject" adds "subject", "subject_first" and "subject_last". Positions count tokens of the clean prompt from 0,
     start text included; an aligned pair reads the corrupted prompt at the same ones. `corrupted_positions` are those of
-    the corrupted prompt: "last", "all", and the spans that have a counterpart there.
+    the corrupted prompt: "last", "all", "first_difference", and the spans that have a counterpart there.
     """
 
     pair: Pair
@@ -69,7 +69,8 @@ def encode(model_or_tokenizer: Any, pair: Pair, *, aligned: bool = True) -> Enco
                 f"pair: `clean` has {len(clean)} tokens and `corrupted` {len(corrupted)}, but patching needs them to"
                 f" align token by token; they first differ at token {difference}:\n"
                 f"{table(('clean', 'corrupted'), tokens, difference)}\n"
-                "change a word for one with as many tokens, or use encode(..., aligned=False) where lengths may differ"
+                "change a word for one with as many tokens, say how they align (lens.patch(..., align='end') or"
+                " align='spans'), or use encode(..., aligned=False) where lengths may differ"
             )
 
     def continued(text: str, name: str) -> tuple[int, ...]:
@@ -90,6 +91,8 @@ def encode(model_or_tokenizer: Any, pair: Pair, *, aligned: bool = True) -> Enco
         positions["first_difference"] = (difference,)
     positions |= _spans(tokenizer, pair, "clean", clean_text, clean)
     others = {"last": (len(corrupted) - 1,), "all": tuple(range(len(corrupted)))}
+    if difference is not None and difference < len(corrupted):
+        others["first_difference"] = (difference,)
     others |= _spans(tokenizer, pair, "corrupted", corrupted_text, corrupted)
     return EncodedPair(
         pair=pair,

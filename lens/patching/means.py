@@ -1,0 +1,137 @@
+"""Means of a site's activations, to put in the place of one prompt's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..engine.memory import budget
+from ..engine.model import Model
+from ..engine.pieces import batches_of, run_bytes
+from ..engine.runs import Runs
+from ..models.identity import digest
+from .grid import PatchError
+
+#: Over which tokens a mean is taken: all of every prompt, or those at one position.
+OVER = ("tokens", "position")
+
+
+@dataclass
+class Means:
+    """Sums of a site's activations by layer, and of how many tokens.
+
+    Attributes:
+        site, by_position: what of, and whether each position has its own. sums: by layer, ``[(position,) *width]`` in
+            float64. count: tokens (or prompts, by position) in each sum. leaves_out: whether a prompt's own tokens are
+            in them, to be taken out. said: what a record says of them.
+    """
+
+    site: str
+    by_position: bool
+    sums: dict[int, Tensor]
+    count: int
+    leaves_out: bool
+    said: dict[str, Any]
+
+    @classmethod
+    def of_prompts(
+        cls, model: Model, ids: Sequence[Tensor], site: str, layers: Sequence[int], over: str, memory_mb: float | None
+    ) -> Means:
+        """Those of the prompts of a call, each of which then has the mean of the others.
+
+        Raises:
+            PatchError: a single prompt; prompts of unlike length where each position has its own mean.
+        """
+        if len(ids) < 2:
+            raise PatchError(
+                "source='mean' is the mean over the other pairs of the call, and there is one pair; give several, or"
+                " the means as a tensor, or the Runs of reference prompts."
+            )
+        by_position, lengths = over == "position", [len(i) for i in ids]
+        if by_position and len(set(lengths)) > 1:
+            raise PatchError(
+                f"mean_over='position' needs prompts of one length, and they have from {min(lengths)} to"
+                f" {max(lengths)} tokens; use mean_over='tokens'."
+            )
+        sums: dict[int, Tensor] = {}
+        sizes = [run_bytes(model, n, (site,)) for n in lengths]
+        with torch.no_grad():
+            for batch in batches_of(sizes, budget(model, memory_mb).runs):
+                _add(sums, model.record([ids[i] for i in batch], (site,)), site, layers, by_position)
+        said = {"of": "the other pairs", "over": over, "prompts": len(ids) - 1}
+        return cls(site, by_position, sums, len(ids) if by_position else sum(lengths), True, said)
+
+    @classmethod
+    def of_runs(cls, runs: Runs, site: str, layers: Sequence[int], over: str, lengths: Sequence[int]) -> Means:
+        """Those of runs that are given.
+
+        Raises:
+            PatchError: runs of other lengths than the prompts where each position has its own mean. SiteError: a site
+                that the runs did not keep.
+        """
+        by_position = over == "position"
+        unlike = sorted({*runs.lengths, *lengths})
+        if by_position and len(unlike) > 1:
+            raise PatchError(
+                f"mean_over='position': the runs and the prompts have {unlike} tokens, and each position's mean needs"
+                " one length; use mean_over='tokens'."
+            )
+        sums: dict[int, Tensor] = {}
+        _add(sums, runs, site, layers, by_position)
+        count = len(runs) if by_position else sum(runs.lengths)
+        content = digest([sums[layer].cpu() for layer in layers])
+        said = {"of": "runs", "over": over, "prompts": len(runs), "digest": content}
+        return cls(site, by_position, sums, count, False, said)
+
+    @classmethod
+    def of_tensor(
+        cls, values: Tensor, site: str, layers: Sequence[int], n_layers: int, width: tuple[int, ...]
+    ) -> Means:
+        """Those of a tensor, ``[*width]`` for every layer or ``[layer, *width]``.
+
+        Raises:
+            PatchError: another shape.
+        """
+        shape = tuple(values.shape)
+        if shape not in (width, (n_layers, *width)):
+            raise PatchError(
+                f"source: a tensor of shape {shape}; site {site!r} takes {width}, or {(n_layers, *width)} with one for"
+                " each layer."
+            )
+        sums = {l: (values if shape == width else values[l]).double() for l in layers}
+        return cls(site, False, sums, 1, False, {"of": "a tensor", "digest": digest(values.detach().cpu())})
+
+    def of_all(self, layer: int) -> Tensor:
+        """The mean of a layer, ``[(position,) *width]``."""
+        return (self.sums[layer] / self.count).float()
+
+    def without(self, base: Runs | None, k: int, length: int) -> Callable[[int], Tensor]:
+        """The mean of a layer without the tokens of prompt ``k`` of some runs."""
+        own: dict[int, Tensor] = {}
+
+        def mean(layer: int) -> Tensor:
+            if layer not in own:
+                assert base is not None  # made before its cells
+                start = int(base.starts[k])
+                x = base.get(self.site, layer)[start : start + length].double()
+                rest = self.sums[layer].to(x.device) - (x if self.by_position else x.sum(0))
+                own[layer] = (rest / (self.count - (1 if self.by_position else length))).float()
+            return own[layer]
+
+        return mean
+
+    def record(self) -> dict[str, Any]:
+        """What a record says of them."""
+        return self.said
+
+
+def _add(sums: dict[int, Tensor], runs: Runs, site: str, layers: Sequence[int], by_position: bool) -> None:
+    for layer in layers:
+        x = runs.get(site, layer).double()
+        x = x.unflatten(0, (len(runs), -1)) if by_position else x
+        total = x.sum(0)
+        sums[layer] = sums[layer] + total if layer in sums else total

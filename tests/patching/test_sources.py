@@ -330,7 +330,7 @@ def test_stores_and_shares_give_the_same(llama, tmp_path, call):
 @pytest.mark.parametrize(
     "change, error, message",
     [
-        (dict(), lens.PromptError, r"`clean` has 8 tokens and `corrupted` 6.*align='end'"),
+        (dict(), lens.PromptError, r"(?s)`clean` has 8 tokens and `corrupted` 6.*align='end'"),
         (dict(source_layer=1), lens.PromptError, "`clean` has 8 tokens and `corrupted` 6"),
         (dict(align="middle"), lens.PatchError, "align='middle'"),
         (dict(align="spans", positions=[2]), lens.PromptError, "positions: 2 is not a name"),

@@ -81,10 +81,10 @@ def same_prefix(base: Runs, prompt: int, source: Source) -> int:
     return int(differs[0]) if len(differs) else n
 
 
-def as_tensor(edit: Edit, n_layers: int) -> Edit:
+def as_tensor(edit: Edit, n_layers: int | None = None) -> Edit:
     """An edit that names the position of a run that it copies, with the activations there as its value.
 
-    Args: n_layers: of the model that is edited, from whose end a negative layer counts.
+    Args: n_layers: of the model that is edited, from whose end a negative layer counts; None: as many as the source's.
 
     Raises:
         EditError: runs of several prompts; see `positions_of`. SiteError: see `layer_of`; a site that was not kept.
@@ -94,7 +94,8 @@ def as_tensor(edit: Edit, n_layers: int) -> Edit:
     if len(taken) > 1 or site.name == "pattern":
         named = [] if site.position is None or isinstance(site.position, slice) else list(site.position)
         positions_of(edit, source, named)  # says where there are not as many, or no such patterns
-    layer = layer_of(edit, source, 0 if site.name == "embed" else indices(site.layer, n_layers, "layer")[0])
+    depth = n_layers or source.runs.decoder.n_layers
+    layer = layer_of(edit, source, 0 if site.name == "embed" else indices(site.layer, depth, "layer")[0])
     at = torch.tensor(taken, device=source.runs.decoder.device) + source.start
     value = part_of(source.runs.get(site.name, layer)[at], edit)
     value = value if len(taken) > 1 else value[0]

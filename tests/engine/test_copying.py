@@ -1,4 +1,4 @@
-"""Edits that copy another position, another layer or another model's activation, against plain hooks on second copies."""
+"""Edits that copy another position, layer or model, against plain hooks on second copies."""
 
 import warnings
 
@@ -115,6 +115,17 @@ def test_the_same_in_force_on_any_forward(kind):
         with torch.no_grad(), lens.edited(model, edit_of(copy, source)):
             logits = model(BASE[None]).logits[0]
         torch.testing.assert_close(logits, expected(kind, copy), atol=2e-4, rtol=1e-4)
+
+
+def test_the_same_while_a_text_is_written():
+    model = tiny()
+    source = Runs.record(model, [SOURCE])
+    edit = Edit(Site("resid_pre", 2, position=3), "replace", source, source_position=6, source_layer=1)
+    tensor = Edit(edit.site, "replace", source.get("resid_pre", 1)[6])
+    texts = [lens.generate(model, [BASE], e, max_new_tokens=4)[0] for e in (edit, tensor, ())]
+    assert texts[0].ids == texts[1].ids
+    want = expected("llama", ("resid_pre", 2, None, 1, [3], [6]))[-1].argmax()
+    assert texts[0].ids[0] == want
 
 
 def test_what_begins_alike_is_not_computed_again():

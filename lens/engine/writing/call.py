@@ -17,6 +17,7 @@ from ...progress import hidden
 from ...tokens import PromptError, tokenizer_of
 from ..anatomy import Anatomy
 from ..changes import edits_in_force, temporary
+from ..copying import as_tensor
 from ..edits import Edit, EditError
 from ..errors import UnsupportedModel
 from ..generation import Generated, NewTokens, as_text, end_tokens
@@ -272,6 +273,7 @@ def edits_of_each(edits: Any, count: int) -> list[list[Edit]]:
         raise GenerationError(
             f"edits holds {len(given)} lists for {count} prompts; give one for each prompt, or one list for all."
         )
+    given = [[_of_run(e) for e in of] for of in given] if own else [_of_run(e) for e in given]
     for of in given if own else [given]:
         for i, edit in enumerate(of):
             if not isinstance(edit, Edit):
@@ -282,9 +284,14 @@ def edits_of_each(edits: Any, count: int) -> list[list[Edit]]:
             if edit.value is not None and not isinstance(edit.value, Tensor):
                 raise EditError(
                     f"value of the edit at {edit.site} is a {type(edit.value).__name__}; here it must be a tensor,"
-                    " because a text that is generated has no run to align with."
+                    " because a text that is generated has no run to align with; name source_position=."
                 )
     return [list(of) for of in given] if own else [list(given)] * count
+
+
+def _of_run(edit: Any) -> Any:
+    """An edit that names what it copies of a run, as one with a tensor; anything else as it is."""
+    return as_tensor(edit) if isinstance(edit, Edit) and edit.source_position is not None else edit
 
 
 def _stops(stop: Any) -> tuple[tuple[str, ...], Callable[[], bool] | None]:

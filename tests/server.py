@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -207,17 +208,22 @@ def broken_off(handler, answer):
     handler.close_connection = True
 
 
-def endless(handler, answer):
-    """Spaces without an end, until the other side has enough."""
-    handler.send_response(200)
-    handler.send_header("Content-Type", "application/json")
-    handler.end_headers()
-    handler.close_connection = True
-    try:
-        while True:
-            handler.wfile.write(b" " * 65536)
-    except OSError:
-        pass
+def endless(code: int = 200, pause: float = 0.0, size: int = 65536) -> Fault:
+    """Spaces without an end, so many every so many seconds, until the other side has enough."""
+
+    def fault(handler, answer):
+        handler.send_response(code)
+        handler.send_header("Content-Type", "application/json")
+        handler.end_headers()
+        handler.close_connection = True
+        try:
+            while True:
+                handler.wfile.write(b" " * size)
+                time.sleep(pause)
+        except OSError:
+            pass
+
+    return fault
 
 
 def silent(until: threading.Event) -> Fault:

@@ -62,7 +62,6 @@ class Client:
         self.gone = False
         self._limits = threading.local()
         http = openai.DefaultHttpxClient(
-            timeout=httpx2.Timeout(timeout),
             follow_redirects=False,  # whoever is redirected to would get the rows
             limits=httpx2.Limits(max_connections=most, max_keepalive_connections=most),
             event_hooks={"request": [self._as_meant], "response": [self._bounded]},
@@ -117,11 +116,12 @@ class Client:
         import openai
 
         self._limits.most, self._limits.until = most, time.monotonic() + self.timeout
+        options: openai.RequestOptions = {"timeout": httpx2.Timeout(self.timeout)}
         try:
             response: httpx2.Response = (
-                self._openai.get(path, cast_to=httpx2.Response)
+                self._openai.get(path, cast_to=httpx2.Response, options=options)
                 if body is None
-                else self._openai.post(path, cast_to=httpx2.Response, body=body)
+                else self._openai.post(path, cast_to=httpx2.Response, body=body, options=options)
             )
         except openai.APITimeoutError:
             raise _Passing(f"gave no whole answer within timeout={self.timeout:g} s") from None

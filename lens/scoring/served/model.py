@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from ...arguments import Name, Number, Positive, Size, Whole, door
+from ...arguments import Name, Number, Positive, Size, Whole, door, tried
 from .address import Address
 from .answers import FLOOR, WAYS, Reader, Way, plain
 from .client import SMALL, Client, Refused
@@ -26,6 +26,8 @@ NEAR = 0.25
 PER_TOKEN = 4096
 _SAMPLE = "Rows 1,024 to 7,391:\n\tdef naïve(x): return x ** 2  # ünïcode, 東京, привет, 🙂"
 _LISTED = 8
+#: What is asked of a tokenizer.
+_ASKED = ("encode", "decode", "get_vocab")
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ class Served:
         self.asked = model or self.address.model
         self.tokenizer = _tokenizer(tokenizer)
         named = isinstance(tokenizer, (str, os.PathLike))
-        self.tokenizer_name = os.fspath(tokenizer) if named else getattr(tokenizer, "name_or_path", None)
+        known = os.fspath(tokenizer) if named else tried(lambda one: one.name_or_path, tokenizer)
+        self.tokenizer_name = known if isinstance(known, str) else None
         self.concurrency, self.pace = concurrency, Pace(rate)
         self._known: Facts | None = None
         self._unsure = False
@@ -298,7 +301,7 @@ def _tokenizer(tokenizer: Any) -> Any:
         if loaded.bos_token is None:  # as lens.load does, so that both put the same token before a row
             loaded.bos_token = loaded.eos_token
         return loaded
-    if not all(callable(getattr(tokenizer, name, None)) for name in ("encode", "decode", "get_vocab")):
+    if not tried(lambda one: all(callable(getattr(one, name, None)) for name in _ASKED), tokenizer, False):
         raise ServedError(
             f"tokenizer is a {type(tokenizer).__name__}; expected a tokenizer, its folder, or a name for lens.load"
         )

@@ -68,7 +68,8 @@ WRONG = {
     ),
     "a page that says it is JSON": (changed(lambda a: b"\n<html></html>"), "a web page .HTML., not with JSON"),
     "elsewhere": (status(307, Location="http://127.0.0.1:9/v1/completions"), "redirects to another address"),
-    "endless": (endless, r"more than the \d+ bytes that an answer can have"),
+    "endless": (endless(), r"more than the \d+ bytes that an answer can have"),
+    "endless error": (endless(500), r"more than the \d+ bytes that an answer can have"),
     "compressed": (
         lambda handler, answer: handler.answer(b"xx", headers={"Content-Encoding": "gzip"}),
         "compressed content that was not asked for",

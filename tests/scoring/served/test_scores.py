@@ -7,7 +7,7 @@ import pytest
 
 from lens.scoring import Served, ServedError, score
 from tests.models import tiny
-from tests.server import Server, broken_off, changed, silent, status, tokenizer
+from tests.server import Server, broken_off, changed, endless, silent, status, tokenizer
 
 from .asked import naive, served, stored
 
@@ -107,11 +107,13 @@ def test_so_many_requests_a_second(server, rows):
 
 def test_an_answer_that_does_not_come_is_told(server, rows):
     over = threading.Event()
-    one = served(server, retries=1, timeout=0.2)
+    one = served(server, retries=1)
     one.facts()
-    server.always = silent(over)
-    with pytest.raises(ServedError, match=r"gave no whole answer within timeout=0.2 s \(asked 2 times\)"):
-        score(one, rows[:1], progress=False)
+    one._client.timeout = 0.2
+    for fault in (silent(over), endless(pause=0.02, size=1)):
+        server.always = fault
+        with pytest.raises(ServedError, match=r"gave no whole answer within timeout=0.2 s \(asked 2 times\)"):
+            score(one, rows[:1], progress=False)
     over.set()
 
 

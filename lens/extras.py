@@ -15,6 +15,9 @@ EXTRAS = {
     "diffusion": ("diffusers", "skimage", "sklearn", "PIL"),
     "ray": ("ray",),
     "served": ("openai", "httpx2"),
+    "inspect": ("inspect_ai",),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow",),
     "quantized": ("torchao", "bitsandbytes", "optimum.quanto", "compressed_tensors"),
 }
 

@@ -87,6 +87,9 @@ ROOMS = {
     "diffusion": ("lens/diffusion/*.py", "lens/organisms/cards/*.py"),
     "quantized": ("lens/models/quant*.py",),
     "served": ("lens/scoring/served/*.py",),
+    "inspect": ("lens/results/inspect_log.py",),
+    "mlflow": ("lens/results/mlflow_run.py",),
+    "wandb": ("lens/results/wandb_run.py",),
 }
 PATHS = {extra: {path for pattern in patterns for path in ROOT.glob(pattern)} for extra, patterns in ROOMS.items()}
 PATHS[None] = set(ROOT.glob("lens/**/*.py")) - set.union(*PATHS.values())

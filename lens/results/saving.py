@@ -1,4 +1,4 @@
-"""Results on disk: Zarr folders that are whole or absent, and exports to NetCDF, CSV and Parquet.
+"""Results on disk: Zarr folders that are whole or absent, and exports to NetCDF, CSV, Parquet, Inspect and trackers.
 
 A save writes a hidden sibling folder, flushes it to the disk and renames it, so that no reader ever sees half a result
 under the name asked for. An overwrite first moves the old folder aside as ``.<name>.previous``; if the process dies
@@ -23,15 +23,17 @@ import xarray as xr
 import zarr
 from zarr.codecs import ZstdCodec
 
-from .. import containers, reading
-from ..arguments import FilePath, door
+from .. import containers, extras, reading
+from ..arguments import FilePath, Name, door
 from ..files import flush, previous
 from .dataset import ATTRIBUTE, Result, _check_dataset, provenance, read_record, table
 from .errors import ResultError
 from .files import about, check_path, failure, new_path
+from .inspect_log import write_inspect_log
+from .tracking import track, tracker
 
 COMPRESSORS = (ZstdCodec(level=3, checksum=True),)
-SUFFIXES = (".nc", ".csv", ".parquet")
+SUFFIXES = (".nc", ".csv", ".parquet", ".eval")
 #: Attribute of the variable ``done`` by which a folder that is written region by region is known (lens.results.store).
 STORE_MARK = "mnemoscope_store"
 #: Attribute of a NetCDF text variable that holds its labels as JSON, where one contains NUL (NetCDF ends text there).
@@ -66,8 +68,17 @@ def save(ds: xr.Dataset, path: FilePath, *, overwrite: bool = False) -> Path:
 
 
 @door(ResultError)
-def export(ds: xr.Dataset, path: FilePath, *, overwrite: bool = False, classic: bool = False) -> Path:
-    """Write a result for other programs, by suffix, and return the path. The record travels along.
+def export(
+    ds: xr.Dataset,
+    path: Any,
+    *,
+    overwrite: bool = False,
+    classic: bool = False,
+    item: Name | None = None,
+    name: Name | None = None,
+) -> Any:
+    """Write a result for other programs, by suffix, and return the path; or add it to a run that is tracked. The record
+    travels along.
 
     - ``.nc``: NetCDF 4, axes and labels kept; the record is the attribute ``mnemoscope``. ``lens.open`` reads it back.
       ``classic=True`` writes NetCDF 3 instead: whole numbers of at most 32 bits, no compression, and several KB less a
@@ -76,11 +87,23 @@ def export(ds: xr.Dataset, path: FilePath, *, overwrite: bool = False, classic: 
       it, with the file's SHA-256 (a comment line would clash with tokens that begin with "#"). Read text columns with
       ``pandas.read_csv(path, keep_default_na=False, na_values={"effect": [""]})``, as tokens may read "NA" or "".
     - ``.parquet``: long form; the record is the schema metadata entry ``mnemoscope``.
+    - ``.eval``: a log of Inspect (the extra ``[inspect]``), a sample for each entry of the axis ``item`` (by default
+      the first of prompt, item, pair, row, ... that the result has), an epoch for each of epoch, seed or repetition.
+      A sample with a number that is missing has an error that says so, and metrics count the missing ones.
+    - a run of ``wandb.init`` or ``mlflow.start_run`` (the extras ``[wandb]``, ``[mlflow]``; offline too): the whole
+      result as an artifact ``name`` (by default its kind), which ``lens.open`` reads from where it is downloaded, its
+      record, and its single numbers as summary or metrics. Returns W&B's artifact, or MLflow's run.
 
     Raises:
-        ResultError: unknown suffix, path taken (``overwrite=True`` replaces it), cannot be written, disk full.
+        ResultError: unknown suffix, path taken (``overwrite=True`` replaces it), cannot be written, disk full; a run
+            that does not take it.
+        ExtraError: the extra is not installed.
     """
+    if tracker(path) is not None:
+        return track(ds, path, name, save)
     path = check_path(path, "path", SUFFIXES, "to keep a result for Mnemoscope use lens.save(ds, 'name.zarr')")
+    if path.suffix == ".eval":
+        extras.require("inspect", "a result as an Inspect log")
     prepared = _prepared(ds)
     sidecar = path.with_name(path.name + ".json")
     for taken in (path, sidecar) if path.suffix == ".csv" else (path,):
@@ -100,6 +123,8 @@ def export(ds: xr.Dataset, path: FilePath, *, overwrite: bool = False, classic: 
             _write_netcdf(prepared, part, classic)
         elif path.suffix == ".parquet":
             _write_parquet(ds, part)
+        elif path.suffix == ".eval":
+            write_inspect_log(ds, part, item)
         else:
             _write_csv(ds, part)
             record = {

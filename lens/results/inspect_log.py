@@ -73,7 +73,7 @@ def inspect_log(ds: xr.Dataset, item: str | None = None) -> Any:
             " select or average some axes first, or choose another axis of samples with item=."
         )
     samples = list(_samples(ds[scored], record, along, epoch))
-    model = record.get("model") if isinstance(record.get("model"), Mapping) else {}
+    model: Mapping[str, Any] = record.get("model") or {}
     started = record.get("started") or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     mark = fingerprint(record)[:22]
     return EvalLog(
@@ -166,7 +166,7 @@ def _metrics(array: xr.DataArray, along: str | None, epoch: str | None) -> Any:
     values = values.reshape(math.prod(values.shape[: len(over)]), -1)
     there = ~np.isnan(values)
     rest = array.isel({dim: 0 for dim in over}, drop=True)
-    metrics = {"missing": int((~there).sum())}
+    metrics: dict[str, float] = {"missing": int((~there).sum())}
     if values.shape[1] <= APART:
         for label, column, known in zip(_labels(rest), values.T, there.T):
             if known.any():

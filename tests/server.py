@@ -94,7 +94,7 @@ class Server:
     Args:
         ways: "prompt_logprobs", "echo" with any number of tokens after it, "echo1" that wants one token at least.
         faults: for the completions that come, one after the other; `always`: for all after those.
-        strict: a parameter that is not known is refused, and not passed over.
+        strict: a parameter that is not known is refused (a salt always), and not passed over.
     """
 
     def __init__(self, model, *, name="tiny", ways=("prompt_logprobs",), tokenizer=None, strict=False, port=0):
@@ -147,6 +147,8 @@ class Server:
         rows = [prompt] if isinstance(prompt[0], int) else prompt
         if body["model"] != self.name:
             return 404, {"error": {"message": f"The model {body['model']} does not exist."}}
+        if "cache_salt" in body and self.strict:
+            return 400, {"error": {"message": "cache_salt: extra fields not permitted"}}
         if "prompt_logprobs" in body and "prompt_logprobs" not in self.ways and self.strict:
             return 400, {"error": {"message": "prompt_logprobs: extra fields not permitted"}}
         if body.get("echo") and not {"echo", "echo1"} & self.ways and self.strict:

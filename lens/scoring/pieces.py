@@ -16,7 +16,7 @@ from lens.scoring.scores import Scores, counts_of
 from lens.scoring.store import Part, Store, row_key
 
 from .served.asking import Asking
-from .served.source import ServedSource
+from .served.source import REQUEST_ROWS, ServedSource
 from .source import Source
 
 #: Rows that are sorted by length together.
@@ -35,11 +35,13 @@ class Piece:
     rows: list[np.ndarray]
     batches: list[int]
 
-    def each_batch(self) -> Iterator[Piece]:
-        """A piece of its own for each batch."""
+    def each_batch(self, most: int) -> Iterator[Piece]:
+        """A piece of its own for each batch, or for each `most` rows of it."""
         ends = np.cumsum(self.batches).tolist()
-        for a, b in zip([0, *ends], ends):
-            yield Piece(self.index[a:b], self.row_id[a:b], self.key[a:b], self.rows[a:b], [b - a])
+        for begin, end in zip([0, *ends], ends):
+            for a in range(begin, end, most):
+                b = min(a + most, end)
+                yield Piece(self.index[a:b], self.row_id[a:b], self.key[a:b], self.rows[a:b], [b - a])
 
     @classmethod
     def joined(cls, pieces: list[Piece]) -> Piece:
@@ -192,7 +194,7 @@ class Scoring:
         lead = [] if self.start is None else [self.start]
         kept = None if self.store is None else f"store={str(self.store.folder.parent)!r}"
         asking: Asking[Piece] = Asking(source.served, self.stop, kept)
-        batches = (batch for piece in pieces for batch in piece.each_batch())
+        batches = (batch for piece in pieces for batch in piece.each_batch(REQUEST_ROWS))
         for part in asking.parts((batch, [[*lead, *row.tolist()] for row in batch.rows]) for batch in batches):
             values = [(row[len(lead) + self.first :].astype(np.float32),) for _, rows in part.answers for row in rows]
             yield Piece.joined([batch for batch, _ in part.answers]), values

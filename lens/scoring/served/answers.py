@@ -7,6 +7,7 @@ which has texts. Both give nothing for the first token, which has no tokens befo
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeGuard
@@ -26,10 +27,13 @@ _ID, _BYTES = "token_id:", "bytes:"
 
 @dataclass(frozen=True)
 class Way:
-    """How prompts are asked about: vLLM's own field, or an echo with so many tokens after it."""
+    """How prompts are asked about: vLLM's own field, or an echo with so many tokens after it. `salted`: with a salt of
+    its own for each request, so that nothing of it comes from a cache of beginnings, which has no log-probabilities.
+    """
 
     form: Literal["prompt_logprobs", "echo"]
     after: int
+    salted: bool = False
 
     def body(self, model: str, rows: Sequence[Sequence[int]]) -> dict[str, Any]:
         """What is sent: token ids, one list for one row; sampling as the model's distribution is, since servers have
@@ -45,11 +49,12 @@ class Way:
             "n": 1,
             "stream": False,
             **asked,
+            **({"cache_salt": secrets.token_hex(16)} if self.salted else {}),
         }
 
 
 #: In the order in which they are tried.
-WAYS = (Way("prompt_logprobs", 1), Way("echo", 0), Way("echo", 1))
+WAYS = (Way("prompt_logprobs", 1, salted=True), Way("prompt_logprobs", 1), Way("echo", 0), Way("echo", 1))
 
 
 @dataclass(frozen=True)

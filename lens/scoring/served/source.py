@@ -12,6 +12,8 @@ from .model import Facts, Served
 
 #: Tokens of a request, where nobody says.
 REQUEST_TOKENS = 2048
+#: Rows of a request, at most: vLLM refuses more than 1024.
+REQUEST_ROWS = 256
 #: Tokens of a vocabulary that is not known: ids are checked by the server alone.
 _ANY = 2**31
 

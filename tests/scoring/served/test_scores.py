@@ -21,6 +21,8 @@ def test_scores_are_those_of_the_model_itself(model, rows, way, strict):
         one = Served(server.url, tokenizer=tokenizer(), concurrency=3)
         found = score(one, rows, batch_tokens=20, progress=False)
         assert one.about()["asked_by"] == way.rstrip("1")
+        salts = [body["cache_salt"] for _, _, body in server.asked[-3:] if "cache_salt" in body]
+        assert len(set(salts)) == (3 if way == "prompt_logprobs" and not strict else 0)
         several = [body for _, _, body in server.asked if body and not isinstance(body.get("prompt", [0])[0], int)]
     assert several and found.row_id.tolist() == list(range(len(rows))) and found.about["status"] == "complete"
     for row, a, b in zip(rows, found.offsets[:-1], found.offsets[1:]):
@@ -35,6 +37,14 @@ def test_start_prefix_and_window_mean_what_they_mean_of_a_model_at_hand(model, s
     found, own = (score(one, rows, progress=False, **options) for one in (served(server, tokenizer=None), model))
     assert found.logprob == pytest.approx(own.logprob, abs=1e-5) and (found.offsets == own.offsets).all()
     assert found.first == own.first
+
+
+def test_many_short_rows_are_not_more_than_a_server_takes_at_a_time(model, server):
+    rows = np.arange(1, 97).repeat(8)[:, None]
+    found = score(served(server), rows, progress=False)
+    assert max(len(body["prompt"]) for _, _, body in server.asked if body and "prompt" in body) == 256
+    own = score(model, rows, start=0, progress=False)
+    assert found.logprob == pytest.approx(own.logprob, abs=1e-5)
 
 
 def test_an_address_is_a_model_by_name(model, server, rows):

@@ -227,3 +227,17 @@ def test_methods_with_the_embedding_and_the_head_on_disk_too(row, columns, path,
 
     wrong = [one for one in judged_parts(row, columns.split(","), place, path) if one["said"] not in ("exact", "none")]
     assert not wrong, wrong
+
+
+def test_texts_of_a_batch_are_those_of_the_model_in_memory(tmp_path):
+    model, offloaded = pair_of("llama", tmp_path)
+    site, push = lens.Site("resid_post", 1), torch.ones(32)
+    gate = lens.Gate.projection(lens.Site("resid_pre", 1), push, 0.0)
+    edit = lens.Edit(site, "add", push, when=gate)
+    ours, want = (
+        lens.generate(m, [[3, 5, 7], [3, 5], [9] * 6], edit, max_new_tokens=4, capture=site) for m in (offloaded, model)
+    )
+    assert Model.of(offloaded).walked is not None
+    assert [(t.ids, t.fired) for t in ours] == [(t.ids, t.fired) for t in want]
+    for a, b in zip(ours, want):
+        torch.testing.assert_close(a.activations[site], b.activations[site], atol=1e-5, rtol=1e-5)

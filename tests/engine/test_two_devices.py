@@ -57,3 +57,9 @@ def test_methods_and_moves_by_the_walk():
 )
 def test_other_types_and_paths(row, columns, path):
     require_exact(judged(row, columns, path), path or "walk")
+
+
+def test_texts_of_a_batch():
+    done = subprocess.run([sys.executable, "-m", "tests.texts_placed"], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == {"walk": True, "hooks": True}

@@ -13,9 +13,10 @@ from .bridge import bridge_reading
 from .controls import CONTROLS
 from .damage import damage
 from .effects import best, held_out, log_ratio, percent_change, summary, trimmed_mean
+from .encoding import EncodedItem, encode_items
 from .explicit import from_explicit
 from .item_means import over_items
-from .items import EncodedItem, InjectionError, Item, encode_items, load_items
+from .items import InjectionError, Item, load_items
 from .lens_data import lens_texts
 from .live import Distribution, generate, next_tokens, places
 from .memories import ENCODERS, POSITIONS, Memory, edits, encode, encode_all

@@ -27,7 +27,8 @@ from ..readout.norms import kv_heads, norm_scale, post_norm_scale, through_norm
 from ..readout.reading import layers_with
 from ..results import dataset as results
 from ..results.record import record_of
-from .items import EncodedItem, InjectionError, Item, as_items, encode_items
+from .encoding import EncodedItem, encode_items
+from .items import InjectionError, Item, as_items
 from .memories import token_ids
 from .scoring import described, item_coords
 

@@ -16,7 +16,7 @@ from ..engine.metrics import sequence_logprob
 from ..engine.model import Model
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
-from ..readout.reading import start_token
+from ..prompts import start_token
 from ..results import dataset as results
 from ..results.record import record_of
 from ..tokens import tokenize, tokenizer_of
@@ -66,7 +66,7 @@ def damage(
     layers = different_layers(layers, decoder)
     strengths = different_numbers(strengths, "strengths", InjectionError)
     injected = conditions(decoder, model, items, encoder, controls, heads=heads, start=start, seed=seed)
-    lead = start_token(model, decoder, start)
+    lead = start_token(model, start)
     ids = {
         name: [torch.tensor(([] if lead is None else [lead]) + tokenize(tokenizer_of(model), t)) for t in of]
         for name, of in (("prompts", prompts), ("texts", texts))

@@ -27,7 +27,8 @@ from ..readout.reading import layers_with
 from ..results import dataset as results
 from ..results.record import record_of
 from .bridge import partners
-from .items import InjectionError, Item, as_items, encode_items
+from .encoding import encode_items
+from .items import InjectionError, Item, as_items
 from .memories import different_layers
 from .scoring import described, item_coords
 

@@ -7,22 +7,16 @@ import io
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
 from .. import reading
-from ..arguments import Count, FilePath, HFModel, Token, door, shown
-from ..engine.model import Model
+from ..arguments import Count, FilePath, door, shown
 from ..errors import Error
 from ..notices import warn
-from ..prompts import PromptError, continuation, span_tokens
-from ..readout.reading import start_token
-from ..tokens import offsets, require_known, tokenize, tokenizer_of
+from ..prompts import DATE, Chat, Message, as_chat
 
 #: environment variable that names the folder of the paper's CSV files
 FOLDER = "MNEMOSCOPE_MEMORY_INJECTIONS"
@@ -52,15 +46,16 @@ class Item:
 
     `prompt` describes the bridge entity, `explicit` names it, `memory` is its name, `answer` (with its leading space)
     follows both prompts; `subject` is the part of `prompt` that stands for the entity. Raises InjectionError for empty
-    text, for an answer that is the memory, and for a subject that is not in the prompt.
+    text, for an answer that is the memory, and for a subject that is not in the prompt. `Item.chat` asks in a
+    conversation.
 
     >>> Item("The capital of the country of the Eiffel Tower is", "The capital of France is", "France", " Paris",
     ...      subject="the country of the Eiffel Tower").memory
     'France'
     """
 
-    prompt: str
-    explicit: str
+    prompt: str | Chat
+    explicit: str | Chat
     memory: str
     answer: str
     subject: str | None = None
@@ -70,96 +65,69 @@ class Item:
     def __post_init__(self) -> None:
         for name in ("prompt", "explicit", "memory", "answer"):
             value = getattr(self, name)
-            if not value.strip():
+            if not str(value).strip():
                 raise InjectionError(
                     f"{name}: expected text, got {value!r}; every item needs a prompt, an explicit prompt, a memory and"
                     " an answer."
                 )
+        if isinstance(self.prompt, Chat) != isinstance(self.explicit, Chat):
+            raise InjectionError(
+                "explicit: one of the two prompts is a chat and the other a text, which have no form in common; give"
+                " two chats, or two texts."
+            )
         if self.answer.strip().lower() == self.memory.strip().lower():
             raise InjectionError(
                 f"answer: {self.answer!r} is the memory itself, so that injecting it would put the answer in; take"
                 " another item."
             )
-        if self.subject is not None and self.subject not in self.prompt:
+        if self.subject is not None and not self._says(self.subject):
             raise InjectionError(
-                f"subject: {self.subject!r} is not in `prompt` {self.prompt!r}; give the words as they stand there, or"
-                " None."
+                f"subject: {self.subject!r} is not in `prompt` {str(self.prompt)!r}; give the words as they stand"
+                " there, or None."
             )
 
+    def _says(self, part: str) -> bool:
+        return self.prompt.find(part) is not None if isinstance(self.prompt, Chat) else part in self.prompt
 
-@dataclass(frozen=True)
-class EncodedItem:
-    """An item as one model's tokens.
+    @classmethod
+    @door(InjectionError)
+    def chat(
+        cls,
+        messages: Any,
+        explicit: Any,
+        memory: str,
+        answer: str,
+        *,
+        subject: str | None = None,
+        continued: bool = False,
+        template: str | None = None,
+        date: str = DATE,
+        label: str = "",
+        group: str = "",
+    ) -> Item:
+        """An item whose two prompts are conversations; see `lens.Pair.chat` for the messages and their options.
 
-    `ids`, `explicit_ids` hold the prompts with the start token, `[length]`; `answer_ids` what follows both. `positions`
-    names token positions of `ids`: "all", "last", "not_first" (all but the start token) and, where the item has a
-    subject, "subject".
-    """
+        `answer` follows where the assistant's turn begins, usually without a leading space; `subject` is a part of what
+        is said.
 
-    item: Item
-    ids: Tensor
-    explicit_ids: Tensor
-    answer_ids: tuple[int, ...]
-    positions: Mapping[str, tuple[int, ...]]
+        Raises: InjectionError: see `Item`. PromptError: messages that are no chat.
 
+        >>> Item.chat([("user", "The capital of the land of the Eiffel Tower?")], [("user", "The capital of France?")],
+        ...           "France", "Paris").prompt.names
+        ('user_1',)
+        """
+        options: dict[str, Any] = {"continued": continued, "template": template, "date": date}
+        chats = [as_chat(given, **options) for given in (messages, explicit)]
+        return cls(*chats, memory, answer, subject, label, group)
 
-@door(InjectionError)
-def encode_items(model: HFModel, items: Item | Sequence[Item], *, start: Token | None = "auto") -> list[EncodedItem]:
-    """Tokenises items for a model; `start` is "auto" (the token between documents, else the model's own start token),
-    "bos", one token as text or id, or None.
-
-    Raises InjectionError, which names the item, for an answer that merges with a prompt or splits differently after the
-    two prompts.
-    """
-    return encoded_items(model, Model.of(model), items, start)
-
-
-def encoded_items(model: Any, decoder: Model, items: Item | Sequence[Item], start: Token | None) -> list[EncodedItem]:
-    """`encode_items` for whoever has the model's decoder of this very call."""
-    items = [items] if isinstance(items, Item) else list(items)
-    if not items:
-        raise InjectionError("items=[] holds no item; give at least one lens.injection.Item.")
-    tokenizer, first = tokenizer_of(model), start_token(model, decoder, start)
-    lead = [] if first is None else [first]
-    out = []
-    for number, item in enumerate(items):
-        try:
-            out.append(_encoded(tokenizer, item, lead))
-        except PromptError as error:
-            raise InjectionError(f"items[{number}]{f' ({item.label})' if item.label else ''}: {error}") from None
-    return out
-
-
-def _encoded(tokenizer: Any, item: Item, lead: list[int]) -> EncodedItem:
-    prompts, answers = {}, {}
-    for name, text in (("prompt", item.prompt), ("explicit", item.explicit)):
-        prompts[name] = tokenize(tokenizer, text)
-        require_known(tokenizer, text, prompts[name], name)
-        answers[name] = continuation(tokenizer, text, prompts[name], item.answer, "answer", name)
-    if answers["prompt"] != answers["explicit"]:
-        raise PromptError(
-            f"answer: {item.answer!r} splits differently after `prompt` and after `explicit`; end both with the same"
-            " word"
-        )
-    n = len(prompts["prompt"]) + len(lead)
-    positions = {
-        "all": tuple(range(n)),
-        "last": (n - 1,),
-        "not_first": tuple(range(min(1, n - 1), n)) if lead else tuple(range(n)),
-    }
-    if item.subject is not None:
-        begin = item.prompt.index(item.subject)
-        covered = span_tokens(
-            item.prompt, (begin, begin + len(item.subject)), offsets(tokenizer, item.prompt, prompts["prompt"])
-        )
-        positions["subject"] = tuple(place + len(lead) for place in covered)
-    return EncodedItem(
-        item,
-        torch.tensor(lead + prompts["prompt"]),
-        torch.tensor(lead + prompts["explicit"]),
-        answers["prompt"],
-        positions,
-    )
+    def prompted(self, memory: str) -> str | Chat:
+        """The multi-hop prompt with a memory and a full stop put before it, in a chat before the first user's words."""
+        if not isinstance(self.prompt, Chat):
+            return f"{memory}. {self.prompt}"
+        turns = list(self.prompt.messages)
+        first = next((n for n, turn in enumerate(turns) if turn.role == "user"), len(turns) - 1)
+        turns[first] = Message(turns[first].role, f"{memory}. {turns[first].content}")
+        return replace(self.prompt, messages=tuple(turns))
 
 
 @door(InjectionError)

@@ -31,8 +31,8 @@ from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..models import weight_hash
 from ..progress import hidden
-from ..prompts import load_pairs
-from ..readout.reading import layers_with, start_token
+from ..prompts import load_pairs, start_token
+from ..readout.reading import layers_with
 from ..tokens import tokenize, tokenizer_of
 from .bridge import last_tokens
 from .items import InjectionError, load_items
@@ -61,10 +61,11 @@ def lens_texts(
     for name in data:
         if name == "multihop":
             for item in load_items("own"):
-                labels |= {text: f"multihop {item.group}" for text in (item.prompt, item.explicit)}
+                labels |= {str(text): f"multihop {item.group}" for text in (item.prompt, item.explicit)}
         else:
             # a label is set, group, number of the template and subject: facts-country-capital-0-Greece
-            labels |= {pair.clean: re.split(r"-\d+", pair.label)[0].replace("-", " ", 1) for pair in load_pairs(name)}
+            for pair in load_pairs(name):
+                labels[str(pair.clean)] = re.split(r"-\d+", pair.label)[0].replace("-", " ", 1)
     sources = list(labels)
     texts: dict[str, str] = {}
     for i in rng.permutation(len(sources)):
@@ -123,7 +124,7 @@ def collect(
     if groups is not None and len(groups) != len(texts):
         raise InjectionError(f"groups has {len(groups)} entries for {len(texts)} texts; give one a text, or None.")
     labels = dict(zip(texts, texts if groups is None else groups))
-    lead = start_token(model, decoder, start)
+    lead = start_token(model, start)
     ids = [torch.tensor(([] if lead is None else [lead]) + tokenize(tokenizer, t), dtype=torch.long) for t in labels]
     if empty := [t for t, i in zip(labels, ids) if len(i) == 0]:
         raise InjectionError(f"texts holds {empty[0]!r}, which has no token; leave it out.")

@@ -16,8 +16,7 @@ from ..engine.generation import Generated, write
 from ..engine.model import Model
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
-from ..prompts import PromptError, continuation, span_tokens
-from ..readout.reading import start_token
+from ..prompts import PromptError, continuation, span_tokens, start_token
 from ..tokens import offsets, require_known, token_strings, tokenize, tokenizer_of
 from .items import InjectionError
 from .memories import Memory, Where, different_layers, edits, relative_factors, stream_rms, warn_overflow
@@ -63,18 +62,18 @@ def places(
 
     Raises: InjectionError: an unknown name, or a subject that is not in the prompt.
     """
-    ids, lead = _tokens(model, Model.of(model), prompt, start)
+    ids, lead = _tokens(model, prompt, start)
     return _places(model, prompt, ids, lead, positions, subject)
 
 
-def _tokens(model: Any, decoder: Model, prompt: str, start: Any) -> tuple[Tensor, int]:
+def _tokens(model: Any, prompt: str, start: Any) -> tuple[Tensor, int]:
     """The prompt's tokens with the start token, `[length]`, and how many of them are start tokens (0 or 1).
 
     Raises: InjectionError: no text.
     """
     if not prompt.strip():
         raise InjectionError(unfit("prompt", prompt, "text that is more than spaces"))
-    tokenizer, first = tokenizer_of(model), start_token(model, decoder, start)
+    tokenizer, first = tokenizer_of(model), start_token(model, start)
     ids = tokenize(tokenizer, prompt)
     try:
         require_known(tokenizer, prompt, ids, "prompt")
@@ -131,7 +130,7 @@ def next_tokens(
     Raises: InjectionError: see `places`, `encode`.
     """
     decoder, value = Model.of(model), float(strength)
-    ids, lead = _tokens(model, decoder, prompt, start)
+    ids, lead = _tokens(model, prompt, start)
     tail = () if answer is None else answer_ids(model, prompt, answer)
     whole = torch.cat([ids, torch.tensor(tail[:-1], dtype=torch.long)])
     if runs is None or len(runs) != 1 or runs.lengths[0] != len(whole) or not torch.equal(runs.ids[0].cpu(), whole):
@@ -240,7 +239,7 @@ def generate(
     Raises: InjectionError: see `places`; max_new_tokens below 1.
     """
     decoder, value = Model.of(model), float(strength)
-    ids, lead = _tokens(model, decoder, prompt, start)
+    ids, lead = _tokens(model, prompt, start)
     injection: tuple[Edit, ...] = ()
     grows = positions in ("all", "not_first")
     if memory is not None:

@@ -17,8 +17,8 @@ from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site, indices
 from ..notices import warn
+from ..prompts import start_token
 from ..readout.norms import norm_parts
-from ..readout.reading import start_token
 from ..tokens import PromptError, require_known, tokenize, tokenizer_of
 from .items import InjectionError
 
@@ -131,7 +131,7 @@ def encoded_by(
         return []
     texts, ids = zip(*(_tokens(model, m, decoder.d_vocab) for m in memories))
     if encoder in ("activation", "head"):
-        first = start_token(model, decoder, start)
+        first = start_token(model, start)
         lead = [] if first is None else [first]
         vectors = _read(decoder, [torch.tensor(lead + list(i)) for i in ids], chosen if encoder == "head" else None)
     else:

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 from ..arguments import HFModel, Name, Seed, Token, door
 from ..engine.model import Model
 from ..engine.sessions import of_one_model
+from ..prompts import Chat, prompt_ids
 from ..readout.answers import ANSWER, SCORES
 from ..readout.answers import read_answers as read_prompts
-from ..readout.reading import start_token
 from ..results import dataset as results
 from ..results.record import record_of
-from ..tokens import tokenize, tokenizer_of
-from .items import EncodedItem, InjectionError, Item, as_items, encoded_items
+from .encoding import EncodedItem, encode_items
+from .items import InjectionError, Item, as_items
 
 __all__ = ["ANSWER", "SCORES", "described", "item_coords", "other_memories", "read_prompts", "score"]
 
@@ -40,14 +39,11 @@ def score(
     """
     items = as_items(items)
     decoder = Model.of(model)
-    encoded = encoded_items(model, decoder, items, start)
+    encoded = encode_items(model, items, start=start)
     others = other_memories(items, seed)
-    lead = start_token(model, decoder, start)
 
     def text(memory, item):
-        return torch.tensor(
-            ([] if lead is None else [lead]) + tokenize(tokenizer_of(model), f"{memory}. {item.prompt}")
-        )
+        return prompt_ids(model, item.prompted(memory), start)
 
     prompts = {
         "multi": [e.ids for e in encoded],
@@ -122,6 +118,5 @@ def item_coords(encoded: Sequence[EncodedItem]) -> dict[str, Any]:
 
 def described(item: Item) -> dict[str, Any]:
     """An item for a record."""
-    return {
-        name: getattr(item, name) for name in ("prompt", "explicit", "memory", "answer", "subject", "label", "group")
-    }
+    fields = {n: getattr(item, n) for n in ("prompt", "explicit", "memory", "answer", "subject", "label", "group")}
+    return {name: value.as_record() if isinstance(value, Chat) else value for name, value in fields.items()}

@@ -31,7 +31,8 @@ from ..results import dataset as results
 from ..results.record import record_of
 from ..results.resume import SweepStore
 from .controls import MEMORY, check_controls, conditions
-from .items import EncodedItem, InjectionError, Item, as_items, encoded_items
+from .encoding import EncodedItem, encode_items
+from .items import InjectionError, Item, as_items
 from .memories import (
     Encoder,
     Memory,
@@ -111,7 +112,7 @@ def sweep(
     controls = check_controls(controls)
     decoder = Model.of(model)
     memory_mb = memory_of(decoder, memory_mb)
-    encoded = encoded_items(model, decoder, items, start)
+    encoded = encode_items(model, items, start=start)
     layers = different_layers(layers, decoder)
     places = [_places(e, positions, n) for n, e in enumerate(encoded)]
     injected = conditions(decoder, model, items, encoder, controls, heads=heads, start=start, seed=seed)

@@ -75,7 +75,7 @@ def _from_end(positions: Any, clean: Side, corrupted: Side) -> list[Match]:
 
 
 def _by_spans(encoded: EncodedPair, positions: Any, clean: Side, corrupted: Side) -> list[Match]:
-    spans = [name for name in encoded.pair.spans if name in clean.positions or positions is not None]
+    spans = [name for name in encoded.spans if name in clean.positions or positions is not None]
     if positions is None and not spans:
         raise PromptError(
             "spans: the pair has none, and align='spans' goes by them; name the parts that stand for each other, or use"

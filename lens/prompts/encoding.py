@@ -13,7 +13,10 @@ from torch import Tensor
 from lens.arguments import door
 from lens.tokens import PromptError, offsets, require_known, table, token_strings, tokenize, tokenizer_of
 
-from .pair import Pair
+from .chat import Chat
+from .pair import AFTER, RESERVED, TEMPLATE, Pair
+from .rendering import render
+from .start import warn_without_start
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +26,9 @@ class EncodedPair:
     `positions` always holds "last" and "all" and, where the prompts differ, "first_difference"; a span named
     "subject" adds "subject", "subject_first" and "subject_last". Positions count tokens of the clean prompt from 0,
     start text included; an aligned pair reads the corrupted prompt at the same ones. `corrupted_positions` are those of
-    the corrupted prompt: "last", "all", "first_difference", and the spans that have a counterpart there.
+    the corrupted prompt: "last", "all", "first_difference", and the spans that have a counterpart there. Of chats every
+    turn is a span ("user_1"), "template" are the tokens of the template alone, "post_instruction" those after the last
+    turn. `clean_text` and `corrupted_text` are what was tokenised, start text and template included.
     """
 
     pair: Pair
@@ -35,9 +40,19 @@ class EncodedPair:
     corrupted_tokens: tuple[str, ...]
     positions: Mapping[str, tuple[int, ...]]
     corrupted_positions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    clean_text: str = ""
+    corrupted_text: str = ""
 
     def __len__(self) -> int:
         return len(self.clean_ids)
+
+    @property
+    def spans(self) -> tuple[str, ...]:
+        """The names of the pair's spans; of chats also of their turns, in the order of their first tokens."""
+        if not isinstance(self.pair.clean, Chat):
+            return tuple(self.pair.spans)
+        names = [n for n in self.positions if n not in (*RESERVED, TEMPLATE) and f"{n}_first" in self.positions]
+        return tuple(sorted(names, key=lambda name: self.positions[name]))
 
 
 @door(PromptError)
@@ -45,18 +60,21 @@ def encode(model_or_tokenizer: Any, pair: Pair, *, aligned: bool = True) -> Enco
     """Tokenises a pair, its answers (as continuations of both prompts) and its spans.
 
     `aligned=True` demands what patching position by position needs: as many tokens in both prompts, and at least one
-    that differs; `aligned=False` checks neither. No special token is added. Raises PromptError, which shows the two
-    tokenisations where they part, the token that straddles prompt and answer, or the text that the vocabulary lacks.
+    that differs; `aligned=False` checks neither. No special token is added: a model that was trained with a start token
+    and does not find it warns once. Raises PromptError, which shows the two tokenisations where they part, the token
+    that straddles prompt and answer, or the text that the vocabulary lacks.
     """
     tokenizer = tokenizer_of(model_or_tokenizer)
     if not isinstance(pair, Pair):
         raise PromptError(f"pair: expected a lens.Pair, got {type(pair).__name__}: {pair!r}")
+    given, pair = pair, pair.rendered(tokenizer)
     clean_text, corrupted_text = pair.start + pair.clean, pair.start + pair.corrupted
     ids = {}
     for name, text in (("clean", clean_text), ("corrupted", corrupted_text)):
         ids[name] = tokenize(tokenizer, text)
         require_known(tokenizer, text, ids[name], name)
     clean, corrupted = ids["clean"], ids["corrupted"]
+    warn_without_start(tokenizer, clean)
     tokens = token_strings(tokenizer, clean), token_strings(tokenizer, corrupted)
     difference = first_difference(clean, corrupted)
     if aligned:
@@ -94,8 +112,11 @@ def encode(model_or_tokenizer: Any, pair: Pair, *, aligned: bool = True) -> Enco
     if difference is not None and difference < len(corrupted):
         others["first_difference"] = (difference,)
     others |= _spans(tokenizer, pair, "corrupted", corrupted_text, corrupted)
+    if isinstance(given.clean, Chat) and isinstance(given.corrupted, Chat):
+        positions |= chat_positions(tokenizer, given.clean, clean)
+        others |= chat_positions(tokenizer, given.corrupted, corrupted)
     return EncodedPair(
-        pair=pair,
+        pair=given,
         clean_ids=torch.tensor(clean),
         corrupted_ids=torch.tensor(corrupted),
         answer_ids=answer_ids,
@@ -104,6 +125,8 @@ def encode(model_or_tokenizer: Any, pair: Pair, *, aligned: bool = True) -> Enco
         corrupted_tokens=tokens[1],
         positions=positions,
         corrupted_positions=others,
+        clean_text=clean_text,
+        corrupted_text=corrupted_text,
     )
 
 
@@ -124,8 +147,26 @@ def _spans(
             raise PromptError(
                 f"spans[{name!r}]: no token of {list(token_strings(tokenizer, ids))} covers {pair.spans[name]!r}"
             )
-        positions |= {name: covered, f"{name}_first": covered[:1], f"{name}_last": covered[-1:]}
+        positions |= _with_ends(name, covered)
     return positions
+
+
+def chat_positions(tokenizer: Any, chat: Chat, ids: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """The tokens of each of a chat's turns by its name, those in which nothing of what is said stands, and those of
+    them after the last turn.
+    """
+    rendered = render(tokenizer, chat)
+    ranges = offsets(tokenizer, rendered.text, ids)
+    turns = {name: span_tokens(rendered.text, span, ranges) for name, span in rendered.spans.items()}
+    said = {place for tokens in turns.values() for place in tokens}
+    own = tuple(place for place in range(len(ids)) if place not in said)
+    named = turns | {AFTER: tuple(place for place in own if place > max(said))}
+    ends = {n: t for name, tokens in named.items() for n, t in _with_ends(name, tokens).items() if tokens}
+    return {TEMPLATE: own} | ends
+
+
+def _with_ends(name: str, tokens: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    return {name: tokens, f"{name}_first": tokens[:1], f"{name}_last": tokens[-1:]}
 
 
 @door(PromptError)

@@ -16,12 +16,13 @@ from ..engine.memory import logit_bytes
 from ..engine.model import Model
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
-from ..prompts import Pair
+from ..prompts import start_token
 from ..results import dataset as results
 from ..stats import bootstrap, proportion
 from ..stats.bounds import SHARE
 from .norms import back_through_norm, kv_heads, norm_scale, through_norm, value_weight
 from .reading import (
+    Prompt,
     ReadoutError,
     count,
     layers_with,
@@ -31,7 +32,6 @@ from .reading import (
     record,
     recorded,
     selected,
-    start_token,
 )
 
 #: Keys that a query of the second copy looks at, as offsets back from it, given the length of a copy.
@@ -46,7 +46,7 @@ SCORES = {
 @of_one_model(reads=False)
 @torch.no_grad()
 def attention(
-    model: HFModel, prompt: str | Pair, *, layers: Layers = None, heads: Heads = None, which: str = "clean"
+    model: HFModel, prompt: Prompt, *, layers: Layers = None, heads: Heads = None, which: str = "clean"
 ) -> xr.Dataset:
     """The attention patterns of a prompt.
 
@@ -103,7 +103,7 @@ def induction_scores(
     sequences: Draws = 8,
     seed: Seed = 0,
     tokens: Sequence[Token] | None = None,
-    start: Token | None = "bos",
+    start: Token | None = "auto",
     level: Share = 0.95,
 ) -> xr.Dataset:
     """How much each head attends as an induction, previous-token or duplicate-token head, on repeated random tokens.
@@ -116,7 +116,7 @@ def induction_scores(
         length: tokens of one copy, 2 or more.
         sequences: random sequences, 2 or more; the unit of the interval.
         tokens: ids (or texts of one token) to draw from; by default the vocabulary without special tokens.
-        start: ``"bos"``: the model's own start token if it has one; None for none; or a token as text or id.
+        start: the start token: ``"auto"``, ``"bos"``, one token as text or id, or None (`lens.prompts.start_token`).
         level: of the interval over sequences (`lens.stats.means.mean_interval`; none below 5).
 
     Returns: over ``score, layer, head``: ``mean``, ``low``, ``high``, ``interval_kind``; ``samples`` over ``score,
@@ -132,7 +132,7 @@ def induction_scores(
     """
     decoder = Model.of(model)
     length, sequences = count(length, "length", 2), count(sequences, "sequences", 2)
-    first = start_token(model, decoder, start)
+    first = start_token(model, start)
     pool = (
         ordinary_tokens(model, decoder)
         if tokens is None
@@ -192,7 +192,7 @@ def copying_scores(
     tokens: Sequence[Token] | None = None,
     samples: Draws = 100,
     k: Count = 5,
-    start: Token | None = "bos",
+    start: Token | None = "auto",
     seed: Seed = 0,
     level: Share = 0.95,
 ) -> xr.Dataset:
@@ -236,7 +236,7 @@ def copying_scores(
             )
         variables: dict[str, Any] = {"eigenvalue_score": (dims, _eigenvalue_scores(decoder, at_layer))}
     else:
-        k, first = count(k, "k"), start_token(model, decoder, start)
+        k, first = count(k, "k"), start_token(model, start)
         if 2 * k > decoder.d_vocab:
             raise ReadoutError(f"k={k} is too large; the top and the bottom of {decoder.d_vocab} tokens would overlap.")
         if tokens is None:

@@ -14,12 +14,11 @@ from ..arguments import HFModel, Positions, Token, door
 from ..engine.model import Model
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
-from ..prompts import Pair
 from ..results import dataset as results
 from .labelling import alone, answer_coords, set_units
 from .norms import back_through_norm, kv_heads, module_bias, norm_scale, post_norm_scale
 from .places import one_position
-from .reading import ReadoutError, answers, read_prompts, record, recorded
+from .reading import Prompt, ReadoutError, answers, read_prompts, record, recorded
 
 
 @door(ReadoutError)
@@ -27,7 +26,7 @@ from .reading import ReadoutError, answers, read_prompts, record, recorded
 @torch.no_grad()
 def direct_logit_attribution(
     model: HFModel,
-    pairs: str | Pair | Sequence[str | Pair],
+    pairs: Prompt | Sequence[Prompt],
     *,
     position: Positions = "last",
     answer: Token | Sequence[Token] | None = None,

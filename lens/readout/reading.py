@@ -19,14 +19,16 @@ from ..engine.sites import indices
 from ..engine.stopping import Stopped, says_stop
 from ..errors import Error
 from ..progress import hidden
-from ..prompts import Pair, encode
+from ..prompts import Chat, Pair, as_chat, chat_positions, encode, is_messages, prompt_ids, render, warn_without_start
 from ..results.record import record_of
 from ..tokens import PromptError, require_known, token_id, token_strings, tokenize, tokenizer_of
 
 #: Memory of the runs that are recorded at once; bounds the working memory, not the result.
 RECORD_BYTES = 256 << 20
-#: The token between documents in many vocabularies.
-_BETWEEN = "<|endoftext|>"
+
+
+#: What a read-out reads: a text, a pair, a chat, or a chat's list of messages.
+Prompt = str | Pair | Chat | Sequence[Mapping[str, Any]]
 
 
 class ReadoutError(Error, ValueError):
@@ -56,8 +58,8 @@ class Reading:
         return "" if self.pair is None else self.pair.label
 
 
-def read_prompt(model: Any, prompt: str | Pair, which: str = "clean", argument: str = "prompt") -> Reading:
-    """The prompt of a text, or one of the two of a pair.
+def read_prompt(model: Any, prompt: Prompt, which: str = "clean", argument: str = "prompt") -> Reading:
+    """The prompt of a text, a chat (or its list of messages), or one of the two of a pair.
 
     Raises:
         ReadoutError: neither text nor Pair, an unknown ``which``, an empty text. PromptError: see
@@ -67,33 +69,19 @@ def read_prompt(model: Any, prompt: str | Pair, which: str = "clean", argument: 
         raise ReadoutError(f"which={which!r} is not a prompt of a pair; expected 'clean' or 'corrupted'.")
     if isinstance(prompt, Pair):
         e = encode(model, prompt, aligned=False)
-
-        def first(ids):
-            return None if ids is None else ids[0]
-
-        if which == "clean":
-            return Reading(
-                prompt,
-                prompt.start + prompt.clean,
-                e.clean_ids,
-                e.clean_tokens,
-                e.positions,
-                first(e.answer_ids),
-                first(e.foil_ids),
-            )
-        n = len(e.corrupted_ids)
-        named = e.positions if n == len(e.clean_ids) else {"last": (n - 1,), "all": tuple(range(n))}
-        return Reading(
-            prompt,
-            prompt.start + prompt.corrupted,
-            e.corrupted_ids,
-            e.corrupted_tokens,
-            named,
-            first(e.answer_ids),
-            first(e.foil_ids),
+        ids, tokens, text, named = (
+            (e.clean_ids, e.clean_tokens, e.clean_text, e.positions)
+            if which == "clean"
+            else (e.corrupted_ids, e.corrupted_tokens, e.corrupted_text, e.corrupted_positions)
         )
+        if which == "corrupted" and len(ids) == len(e.clean_ids):
+            named = {**e.positions, **named}
+        first, other = (None if a is None else a[0] for a in (e.answer_ids, e.foil_ids))
+        return Reading(prompt, text, ids, tokens, named, first, other)
+    if isinstance(prompt, Chat) or is_messages(prompt):
+        return _read_chat(model, as_chat(prompt), argument)
     if not isinstance(prompt, str):
-        raise ReadoutError(f"{argument}={prompt!r} is a {type(prompt).__name__}; expected text or a lens.Pair.")
+        raise ReadoutError(f"{argument}={prompt!r} is a {type(prompt).__name__}; expected text, a chat or a lens.Pair.")
     if which != "clean":
         raise ReadoutError(
             f"which={which!r} chooses between the prompts of a pair, but {argument} is plain text; leave it out."
@@ -103,8 +91,16 @@ def read_prompt(model: Any, prompt: str | Pair, which: str = "clean", argument: 
     if not ids:
         raise ReadoutError(f"{argument}={prompt!r} has no token; give text that the tokenizer keeps.")
     require_known(tokenizer, prompt, ids, argument)
+    warn_without_start(tokenizer, ids)
     named = {"last": (len(ids) - 1,), "all": tuple(range(len(ids)))}
     return Reading(None, prompt, torch.tensor(ids), token_strings(tokenizer, ids), named, None, None)
+
+
+def _read_chat(model: Any, chat: Chat, argument: str) -> Reading:
+    """A chat as its tokenizer's template makes it, with the positions of its turns."""
+    ids, tokenizer = prompt_ids(model, chat, name=argument), tokenizer_of(model)
+    named = {"last": (len(ids) - 1,), "all": tuple(range(len(ids)))} | chat_positions(tokenizer, chat, ids.tolist())
+    return Reading(None, render(tokenizer, chat).text, ids, token_strings(tokenizer, ids), named, None, None)
 
 
 def read_prompts(
@@ -114,7 +110,7 @@ def read_prompts(
 
     Raises: as ``read_prompt``; ReadoutError where the list is empty.
     """
-    single = isinstance(prompts, str | Pair)
+    single = isinstance(prompts, str | Pair | Chat) or is_messages(prompts)
     if not single and (isinstance(prompts, Mapping) or not hasattr(prompts, "__iter__")):
         raise ReadoutError(
             f"{argument}={prompts!r} is a {type(prompts).__name__}; expected text, a lens.Pair, or a list of them."
@@ -173,29 +169,6 @@ def labels(model: Any, ids: Any) -> np.ndarray:
     except PromptError:
         names = tuple(f"[id {i}]" for i in unique)
     return np.array(names, dtype=str)[back.reshape(ids.shape)]
-
-
-def start_token(model: Any, decoder: Model, start: Any) -> int | None:
-    """The id of a start token: ``"bos"`` is the model's own (None where it has none), else one token as text or id.
-
-    ``"auto"`` is the token that stands between documents, ``<|endoftext|>``, where the vocabulary has it (a chat
-    model's own start token opens a turn instead), else as ``"bos"``.
-
-    Raises:
-        PromptError: not exactly one token of the vocabulary.
-    """
-    if start is None:
-        return None
-    if isinstance(start, str) and start == "auto":
-        tokenizer: Any = getattr(model, "tokenizer", None)
-        between = None if tokenizer is None else tokenizer.convert_tokens_to_ids(_BETWEEN)
-        # a word that is not in the vocabulary has the id of the unknown token
-        between = between if between is not None and tokenizer.convert_ids_to_tokens(between) == _BETWEEN else None
-        start = "bos" if between is None else between
-    if isinstance(start, str) and start == "bos":
-        own = getattr(getattr(model, "tokenizer", None), "bos_token_id", None)
-        return own if own is not None else getattr(decoder.config, "bos_token_id", None)
-    return one_token(model, decoder, start, "start")
 
 
 def one_token(model: Any, decoder: Model, token: Any, argument: str) -> int:

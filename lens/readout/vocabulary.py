@@ -21,12 +21,22 @@ from ..engine.model import Model
 from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import RESIDUAL, SiteError, indices
-from ..prompts import Pair
 from ..results import dataset as results
 from .labelling import alone, answer_coords, set_units
 from .norms import kv_heads, norm_scale, post_norm_scale, through_norm, value_weight
 from .places import one_position, places
-from .reading import ReadoutError, answers, count, labels, one_token, read_prompt, read_prompts, record, recorded
+from .reading import (
+    Prompt,
+    ReadoutError,
+    answers,
+    count,
+    labels,
+    one_token,
+    read_prompt,
+    read_prompts,
+    record,
+    recorded,
+)
 
 __all__ = ["head_vocabulary", "logit_lens"]
 
@@ -38,7 +48,7 @@ _STREAMS = tuple(s for s in RESIDUAL if s != "embed")
 @torch.no_grad()
 def logit_lens(
     model: HFModel,
-    prompts: str | Pair | Sequence[str | Pair],
+    prompts: Prompt | Sequence[Prompt],
     *,
     positions: Positions = None,
     k: Count = 5,
@@ -165,7 +175,7 @@ def head_vocabulary(
     layer: Index,
     head: Index,
     *,
-    text: str | Pair | None = None,
+    text: Prompt | None = None,
     tokens: Token | Sequence[Token] | None = None,
     position: Positions = -1,
     k: Count = 10,

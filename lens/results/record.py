@@ -128,19 +128,7 @@ def record_of(
             "device": str(view.device),
             **({"loaded": loaded} if (loaded := loaded_as(model)) else {}),
         },
-        "pairs": [
-            dict(
-                clean=p.clean,
-                corrupted=p.corrupted,
-                answer=p.answer,
-                foil=p.foil,
-                spans=dict(p.spans),
-                start=p.start,
-                label=p.label,
-                **({"corrupted_spans": dict(p.corrupted_spans)} if p.corrupted_spans else {}),
-            )
-            for p in pairs
-        ],
+        "pairs": [p.as_record(model) for p in pairs],
         "versions": dict(_versions()),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

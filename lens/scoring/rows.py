@@ -62,9 +62,8 @@ def score(
         row_ids: whole numbers, each once; by default those of `Rows`, else 0 to n - 1.
         prefix: tokens at the head of each row that are read but not scored. window: tokens after them that are scored;
             None: all.
-        start: a token put before every row; None: none, and a row's first token then has no log-probability; "auto":
-            the tokenizer's or configuration's start token where it has one; a model of `lens.load` whose tokenizer has
-            none takes the token that ends a text. Rows that hold it already want None.
+        start: a token put before every row; None: none, and a row's first token then has no log-probability; "auto",
+            "bos" or a token as text: see `lens.prompts.start_token`. Rows that hold it already want None.
         extra: "mean", "variance": of the log-probability under the model's own distribution at each place
             (`lens.scoring.membership` needs them for Min-K%++).
         batch_tokens: tokens of a batch, padding included; a longer row is a batch of its own. Of a server: of a
@@ -92,7 +91,7 @@ def score(
     if begin is not None and not 0 <= whole_number(begin, "start", 0) < source.facts["vocabulary"]:
         raise ScoringError(
             f"start={start!r} is not a token of the model, which has {source.facts['vocabulary']}; expected 'auto',"
-            " None or a token id."
+            " 'bos', None or a token id."
         )
     first = options["prefix"] if begin is not None else max(1, options["prefix"])
     # what the numbers depend on; the rest only changes their order of computation

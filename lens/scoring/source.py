@@ -15,6 +15,7 @@ from lens.engine.memory import budget
 from lens.models.devices import device_named, dtype_of
 from lens.models.loaded import loaded_as, told_apart
 from lens.models.names import named
+from lens.prompts import PromptError, start_token
 from lens.scoring.causal import settle
 from lens.scoring.likelihood import ScoringError, cast, core, plain
 from lens.scoring.served.address import is_address
@@ -41,8 +42,9 @@ class Source:
         if digest and self.dtype not in (None, torch.float32):
             digest += f"-{self.dtype_name}"  # of the same files in another dtype the hash is another
         noted = remembered(store, digest) if digest else None
-        # what an older version noted lacks the state
-        self.facts = noted if noted is not None and "state" in noted else self._facts(anew=store is not None)
+        # what an older version noted lacks the state, or has another token in front
+        usable = noted is not None and {"state", "start_token"} <= set(noted)
+        self.facts: Any = noted if usable else self._facts(anew=store is not None)
         if digest and self.facts is not noted:
             remember(store, digest, self.facts)
         if store is not None and self.facts["state"] is None:
@@ -50,11 +52,16 @@ class Source:
                 f"store={str(store)!r}: the model cannot be identified ({self.facts['unidentified']}), so that the"
                 " store could return another one's scores; leave store out, or take that off the model."
             )
-        self.start = self.facts["start"]
+        self.start = self.facts["start_token"]
 
     def begin(self, start: Any) -> Any:
-        """The token that `start` names: "auto" is the model's own; a number as it is."""
-        return self.start if isinstance(start, str) and start == "auto" else start
+        """The token that `start` names: "auto", "bos", a token as text; a number as it is."""
+        if start == "auto" or not isinstance(start, str):
+            return self.start if isinstance(start, str) else start
+        try:
+            return start_token(self.loaded, start)
+        except PromptError as error:
+            raise ScoringError(str(error)) from None
 
     def require(self, options: dict) -> None:
         """Refuse options that this source cannot serve: a model at hand serves all."""
@@ -118,11 +125,8 @@ class Source:
 
         hf = core(self.loaded)
         config = getattr(hf.config, "get_text_config", lambda: hf.config)()
-        tokenizer = getattr(self.loaded, "tokenizer", None)
         embedding: Any = hf.get_input_embeddings()
         vocabulary = int(embedding.weight.shape[0])
-        begin = tokenizer.bos_token_id if tokenizer is not None else getattr(config, "bos_token_id", None)
-        begin = begin[0] if isinstance(begin, (list, tuple)) and begin else begin
         context = getattr(config, "max_position_embeddings", None)
         known = identity(self.loaded)
         return {
@@ -132,7 +136,7 @@ class Source:
             **({"unidentified": known.unidentified} if known.unidentified else {}),
             "vocabulary": vocabulary,
             "context": int(context) if isinstance(context, int) and context > 0 else None,
-            "start": int(begin) if isinstance(begin, int) and 0 <= begin < vocabulary else None,
+            "start_token": start_token(self.loaded),
         }
 
 

@@ -16,7 +16,7 @@ from .errors import VectorError
 
 #: public name -> module, resolved on first use
 _PUBLIC = {
-    **dict.fromkeys(("Template", "TEMPLATES", "as_template"), "templates"),
+    **dict.fromkeys(("ChatTemplate", "Template", "TEMPLATES", "as_template"), "templates"),
     **dict.fromkeys(("Task", "load_task", "task_names"), "tasks"),
     **dict.fromkeys(("TaskPrompt", "build", "answered", "as_task"), "prompts"),
     **dict.fromkeys(("Means", "mean_activations"), "means"),

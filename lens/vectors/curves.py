@@ -21,7 +21,7 @@ from .means import Means, Source
 from .mediation import task_means
 from .prompts import as_task
 from .tasks import Split, Task
-from .templates import Template, as_template
+from .templates import Form, as_template
 from .vector import LayerVectors, Vector, random_like
 
 
@@ -41,7 +41,7 @@ def head_count_curve(
     source: Source = "demonstrations",
     seed: Seed = 0,
     shots: Size = 10,
-    template: Template | str = "qa",
+    template: Form | None = None,
     start: Token | None = "auto",
     **options: Any,
 ) -> results.Result:
@@ -132,7 +132,7 @@ def portability(
     model: HFModel,
     task: Task | FilePath,
     vector: Vector | LayerVectors | Mapping[str, Vector | LayerVectors],
-    templates: Template | str | Sequence[Template | str],
+    templates: Form | Sequence[Form],
     layer: Index,
     *,
     strength: float = 1.0,
@@ -156,7 +156,7 @@ def portability(
 
     Source: Todd et al. 2024 (other templates).
     """
-    chosen = [as_template(t) for t in ([templates] if isinstance(templates, (str, Template)) else templates)]
+    chosen = [as_template(t) for t in ([templates] if isinstance(templates, Form) else templates)]
     names = [t.name for t in chosen]
     if not chosen or len(set(names)) < len(names):
         raise VectorError(f"templates={names!r}: expected templates of different names, at least one.")

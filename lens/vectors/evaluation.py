@@ -42,7 +42,7 @@ from ..results.resume import SweepStore
 from .errors import VectorError
 from .prompts import KINDS, Kind, TaskPrompt, answered, as_task, build, is_kind
 from .tasks import Split, Task
-from .templates import Template, as_template
+from .templates import Form, as_template
 from .vector import LayerVectors, Vector, random_like, require_width
 
 #: Items to a region of a store on disk.
@@ -88,7 +88,7 @@ def evaluate(
     shots: Size = 10,
     split: Split = "test",
     n: Draws | None = None,
-    template: Template | str = "qa",
+    template: Form | None = None,
     instruction: str | None = None,
     position: Literal["last", "all_new", "new", "all"] = "last",
     distributed: bool = False,
@@ -144,7 +144,7 @@ def evaluate(
     )
     if not layers or len(set(layers)) < len(layers):
         raise VectorError(f"layers={layers!r}: expected different layers, at least one, or 'all'.")
-    template = as_template(template)
+    template = as_template(template, task)
     prompts = _prompts(
         model,
         task,

@@ -22,7 +22,7 @@ from .means import Means, Source
 from .mediation import head_effects, task_means
 from .prompts import as_task
 from .tasks import Split, Task
-from .templates import Template
+from .templates import Form
 from .vector import LayerVectors, Vector
 
 
@@ -58,7 +58,7 @@ def extract(
     shots: Size = 10,
     mean_prompts: Draws = 100,
     trials: Draws = 25,
-    template: Template | str = "qa",
+    template: Form | None = None,
     seed: Seed = 0,
     start: Token | None = "auto",
     name: str | None = None,

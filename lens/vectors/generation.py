@@ -16,9 +16,8 @@ from ..engine.schedules import factors
 from ..engine.sites import Site, indices
 from ..engine.writing.call import generate as write_on
 from ..engine.writing.prompts import is_one
-from ..prompts import PromptError
-from ..readout.reading import start_token
-from ..tokens import require_known, tokenize, tokenizer_of
+from ..prompts import Chat, PromptError
+from ..prompts import prompt_ids as read_ids
 from .errors import VectorError
 from .prompts import TaskPrompt
 from .vector import LayerVectors, Vector, require_width
@@ -36,37 +35,26 @@ def check_strength(strength: Any, name: str = "strength") -> float:
 
 
 def prompt_ids(
-    model: Any, prompt: str | TaskPrompt | Sequence[int], start: Any = "auto", name: str = "prompt"
+    model: Any, prompt: str | TaskPrompt | Chat | Sequence[Any], start: Any = "auto", name: str = "prompt"
 ) -> torch.Tensor:
     """A prompt's tokens with the start token, `[length]`: of text, of a TaskPrompt, or ids as they are; `name` is its
     own in errors.
 
     Raises: VectorError: no text, or a word that the tokenizer does not know.
     """
-    tokenizer = tokenizer_of(model)
-    if not isinstance(prompt, str):
-        ids = torch.as_tensor(prompt.ids if isinstance(prompt, TaskPrompt) else prompt)
-        size = len(getattr(model, "original_model", model).get_input_embeddings().weight)
-        if not len(ids) or ids.min() < 0 or ids.max() >= size:
-            raise VectorError(
-                unfit(name, prompt, f"text, a TaskPrompt or token ids, at least one, each from 0 to {size - 1}")
-            )
-        require_readable(getattr(model, "original_model", model), int(ids.max()), len(ids), VectorError, name)
-        return ids.long()
-    if not prompt.strip():
-        raise VectorError(unfit(name, prompt, "text that is more than spaces"))
-    first, read = start_token(model, Model.of(model), start), tokenize(tokenizer, prompt)
+    given = prompt.ids if isinstance(prompt, TaskPrompt) else prompt
     try:
-        require_known(tokenizer, prompt, read, name)
+        ids = read_ids(model, given, start, name)
     except PromptError as error:
         raise VectorError(str(error)) from None
-    return torch.tensor(([] if first is None else [first]) + read)
+    require_readable(getattr(model, "original_model", model), int(ids.max()), len(ids), VectorError, name)
+    return ids
 
 
 @door(VectorError)
 def generate(
     model: HFModel,
-    prompt: str | TaskPrompt | Sequence[int] | Sequence[str | TaskPrompt | Sequence[int]],
+    prompt: str | TaskPrompt | Chat | Sequence[Any],
     vector: Vector | LayerVectors | None = None,
     *,
     layer: Index | None = None,
@@ -82,7 +70,8 @@ def generate(
     """Continues a prompt, or several in a batch, while a vector is added to the residual stream after a layer.
 
     Args:
-        prompt: text, a TaskPrompt, or token ids (these as they are; text gains the start token); or a list of them.
+        prompt: text (which gains the start token), a TaskPrompt, a chat or its messages, or token ids (as they are); or
+            a list of them.
         layer: after which (0-based); needed with a vector.
         position: "last" (the last prompt token only, as published), "new" (there and at every new token), "all" (at
             every token, the start token too).

@@ -33,7 +33,7 @@ from .errors import VectorError
 from .means import Means, Source, mean_activations
 from .prompts import TaskPrompt, as_task, build
 from .tasks import Split, Task
-from .templates import Template, as_template
+from .templates import Form, as_template
 
 METRICS = {"prob": "probability", "logprob": "nats"}
 #: Prompts to a region of a store on disk.
@@ -93,7 +93,7 @@ def head_effects(
     shots: Size = 10,
     mean_prompts: Draws = 100,
     source: Source = "demonstrations",
-    template: Template | str = "qa",
+    template: Form | None = None,
     instruction: str | None = None,
     method: Literal["exact", "atp", "atp*", "ig"] = "exact",
     metric: Literal["prob", "logprob"] = "prob",
@@ -143,7 +143,8 @@ def head_effects(
         through the later layers: keys and values before the last token are the unedited run's, and all heads of all
         layers go down in one walk.
     """
-    task, template = as_task(task), as_template(template)
+    task = as_task(task)
+    template = as_template(template, task)
     if store is not None and method != "exact":
         raise VectorError(
             f"store={str(store)!r}: method={method!r} takes little longer than reading it back; leave `store` out, or"
@@ -254,7 +255,7 @@ def head_effects(
     )
 
 
-def _shared_first_tokens(model: Any, task: Task, template: Template) -> int:
+def _shared_first_tokens(model: Any, task: Task, template: Form) -> int:
     """How many of the outputs share their first token with another; warns where there are any."""
     shared = task.shared_first_tokens(model, template)
     count = sum(len(ys) for ys in shared.values())
@@ -305,7 +306,7 @@ def task_means(
     n: Draws = 100,
     shots: Size = 10,
     split: Split = "valid",
-    template: Template | str = "qa",
+    template: Form | None = None,
     instruction: str | None = None,
     known: bool = True,
     seed: Seed = 0,

@@ -14,13 +14,12 @@ from torch import Tensor
 from ..arguments import Draws, FilePath, HFModel, Seed, Size, Token, door, shown
 from ..engine.model import Model
 from ..notices import warn
-from ..prompts import PromptError, continuation
+from ..prompts import Chat, PromptError, continuation, render, start_token
 from ..readout.answers import read_answers
-from ..readout.reading import start_token
 from ..tokens import require_known, tokenize, tokenizer_of
 from .errors import VectorError
 from .tasks import Split, Task, load_task
-from .templates import Template, as_template
+from .templates import ChatTemplate, Form, Template, as_template
 
 Kind = Literal["icl", "shuffled", "zero_shot", "instruction", "text"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -74,7 +73,7 @@ def build(
     n: Draws | None = None,
     shots: Size = 10,
     split: Split = "test",
-    template: Template | str = "qa",
+    template: Form | None = None,
     instruction: str | None = None,
     seed: Seed = 0,
     start: Token | None = "auto",
@@ -91,14 +90,17 @@ def build(
             itself.
         instruction: the text, where it is not the task's own; with "icl" and "shuffled" it is put before the
             demonstrations if it is given here.
-        start: the start token, see `lens.injection.encode_items`: "auto", "bos", one token as text or id, None.
+        template: a form or its name ("chat": turns of the model's own chat template); None: the task's own, or "qa".
+        start: the start token, see `lens.prompts.start_token`: "auto", "bos", one token as text or id, None. A chat's
+            template brings its own.
 
     Raises: VectorError: an unknown kind or split, fewer demonstrations than `shots`, no instruction or sentences where
         they are needed, text that the model's tokenizer does not know or that merges with the prompt.
 
     Source: Todd et al. 2024.
     """
-    task, template = as_task(task), as_template(template)
+    task = as_task(task)
+    template = as_template(template, task)
     questions = task.numbers(split)
     if not questions:
         raise VectorError(
@@ -154,17 +156,20 @@ def _demos(
     return tuple((x, y) for (x, _), y in zip(chosen, labels)), sum(a == b for (_, a), b in zip(chosen, labels))
 
 
-def _encoder(model: Any, template: Template, start: Any) -> Callable[..., TaskPrompt]:
-    tokenizer, first = tokenizer_of(model), start_token(model, Model.of(model), start)
-    lead = [] if first is None else [first]
+def _encoder(model: Any, template: Template | ChatTemplate, start: Any) -> Callable[..., TaskPrompt]:
+    tokenizer, first = tokenizer_of(model), start_token(model, start)
 
     def encode(task, pair, demos, fixed, kind, instruction, sentence) -> TaskPrompt:
         x, y = pair
-        text = sentence.replace("{x}", x) if sentence is not None else template.text(demos, x, instruction)
+        prompt = sentence.replace("{x}", x) if sentence is not None else template.text(demos, x, instruction)
+        # a chat's template brings its own start; a sentence is continued after a space, whatever the form
+        lead = [] if first is None or isinstance(prompt, Chat) else [first]
+        before = " " if sentence is not None and isinstance(template, ChatTemplate) else template.lead
         try:
+            text = render(tokenizer, prompt).text
             ids = tokenize(tokenizer, text)
             require_known(tokenizer, text, ids, "prompt")
-            answer = continuation(tokenizer, text, ids, template.lead + y, "answer", "prompt")
+            answer = continuation(tokenizer, text, ids, before + y, "answer", "prompt")
         except PromptError as error:
             with_it = "" if instruction is None else f", instruction={shown(instruction)}"
             raise VectorError(

@@ -15,7 +15,8 @@ from ..engine.model import Model
 from ..engine.sessions import of_one_model
 from ..engine.sites import indices
 from ..models import weight_hash
-from ..readout.reading import recorded, start_token
+from ..prompts import start_token
+from ..readout.reading import recorded
 from .errors import VectorError
 from .generation import prompt_ids
 from .vector import LayerVectors, Vector
@@ -25,8 +26,8 @@ from .vector import LayerVectors, Vector
 @of_one_model(reads=False)
 def contrast(
     model: HFModel,
-    positive: Annotated[Sequence[str], Filled()],
-    negative: Annotated[Sequence[str], Filled()],
+    positive: Annotated[Sequence[Any], Filled()],
+    negative: Annotated[Sequence[Any], Filled()],
     *,
     layer: Index | None = None,
     position: Literal["last", "mean"] = "last",
@@ -38,8 +39,8 @@ def contrast(
     """The difference of means between two sets of texts, at every layer's output.
 
     Args:
-        positive, negative: texts that have what the direction stands for, and texts that lack it; sets of different
-            size may be given.
+        positive, negative: texts or chats that have what the direction stands for, and some that lack it; sets of
+            different size may be given.
         layer: None for all layers (LayerVectors); a number for that layer's Vector.
         position: "last" token, or "mean" over a text's tokens (the start token left out).
         splits: how often both sets are halved at random, with `seed`, to measure reliability.
@@ -77,18 +78,19 @@ def contrast(
 
 
 @torch.no_grad()
-def _read(model: Any, decoder: Model, texts: Sequence[str], name: str, position: str, start: Any) -> Tensor:
+def _read(model: Any, decoder: Model, texts: Sequence[Any], name: str, position: str, start: Any) -> Tensor:
     """Every text's residual stream after each layer at the position, `[text, n_layers, d_model]` in float32 on the
     CPU.
     """
     ids = [prompt_ids(model, t, start, f"{name}[{i}]") for i, t in enumerate(texts)]
-    lead = 0 if start_token(model, decoder, start) is None else 1
+    first = start_token(model, start)
     out = torch.empty(len(ids), decoder.n_layers, decoder.d_model)
     for batch, runs in recorded(decoder, ids, (), "texts"):
         posts = [runs.get("resid_post", l) for l in range(decoder.n_layers)]
         for k, i in enumerate(batch):
-            first = runs.starts[k] + (len(ids[i]) - 1 if position == "last" else lead)
-            span = slice(first, runs.starts[k] + len(ids[i]))
+            lead = int(first is not None and isinstance(texts[i], str))
+            begin = runs.starts[k] + (len(ids[i]) - 1 if position == "last" else lead)
+            span = slice(begin, runs.starts[k] + len(ids[i]))
             out[i] = torch.stack([x[span].float().mean(0) for x in posts]).cpu()
     return out
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from .. import files, reading
-from ..arguments import FilePath, Fraction, Name, Seed, Text, door, shown, unfit
+from ..arguments import Count, FilePath, Fraction, Name, Seed, Text, door, shown, unfit
 from ..arguments.kinds import is_sequence
 from ..notices import warn
-from ..prompts import PromptError, continuation
+from ..prompts import DATE, PromptError, column_names, continuation, render
+from ..records import rows
 from ..tokens import tokenize, tokenizer_of
 from . import abilities
 from .errors import VectorError
-from .templates import Template, as_template
+from .templates import ChatTemplate, Form, Template, as_template
 
 #: environment variable that names a folder of tasks as JSON files
 FOLDER = "MNEMOSCOPE_FUNCTION_VECTORS"
@@ -34,7 +36,8 @@ class Task:
     """What a model is asked to do, as pairs `(input, output)`.
 
     `instruction` says it in words; `texts` are natural sentences with {x} that the output continues; `train`, `valid`
-    and `test` are numbers of pairs. Raises VectorError for outputs that are empty or no text, for an input with two
+    and `test` are numbers of pairs; `template` is the form of its prompts where nothing else is said (None: "qa").
+    Raises VectorError for outputs that are empty or no text, for an input with two
     outputs, for splits that overlap or leave the pairs. Warns where all outputs are equal. Make one with
     `Task.from_pairs`, which draws the splits.
 
@@ -52,6 +55,7 @@ class Task:
     train: tuple[int, ...] = ()
     valid: tuple[int, ...] = ()
     test: tuple[int, ...] = ()
+    template: Template | ChatTemplate | None = None
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -100,6 +104,7 @@ class Task:
         texts: str | Sequence[str] = (),
         seed: Seed = 0,
         shares: Sequence[Fraction] = SHARES,
+        template: Form | None = None,
     ) -> "Task":
         """A task of these pairs, split at random: `shares` of train, valid and test, each at least one pair where there
         are three or more.
@@ -119,7 +124,79 @@ class Task:
         while n >= 3 and shares[2] and sum(sizes) >= n:
             sizes[int(np.argmax(sizes))] -= 1
         parts = np.split(np.asarray(order, dtype=int), np.cumsum(sizes))
-        return cls(name, pairs, instruction, _texts(texts), *(tuple(sorted(p.tolist())) for p in parts))
+        form = None if template is None else as_template(template)
+        splits = (tuple(sorted(p.tolist())) for p in parts)
+        return cls(name, pairs, instruction, _texts(texts), *splits, template=form)
+
+    @classmethod
+    @door(VectorError)
+    def chat(
+        cls,
+        pairs: Iterable[Any],
+        *,
+        system: str | None = None,
+        question: str = "{x}",
+        template: str | None = None,
+        date: str = DATE,
+        name: Name = "task",
+        instruction: Name | None = None,
+        seed: Seed = 0,
+        shares: Sequence[Fraction] = SHARES,
+    ) -> "Task":
+        """A task that is asked in conversations: each demonstration is a user's turn (`question`, with {x}) and the
+        assistant's, by the model's own chat template; see `ChatTemplate`.
+
+        Args:
+            system: a first system turn, where no instruction takes its place. template, date: see `lens.prompts.Chat`.
+            pairs, name, instruction, seed, shares: as `from_pairs`.
+
+        Source of the splits: see `from_pairs`.
+        """
+        form = ChatTemplate(question=question, system=system, template=template, date=date)
+        return cls.from_pairs(pairs, name=name, instruction=instruction, seed=seed, shares=shares, template=form)
+
+    @classmethod
+    @door(VectorError)
+    def from_records(
+        cls,
+        records: Any,
+        columns: Mapping[str, str] | None = None,
+        *,
+        limit: Count | None = None,
+        name: Name = "task",
+        instruction: Name | None = None,
+        texts: str | Sequence[str] = (),
+        seed: Seed = 0,
+        shares: Sequence[Fraction] = SHARES,
+        template: Form | None = None,
+    ) -> "Task":
+        """A task of rows of data, split as by `from_pairs`; what a row holds as text stays text.
+
+        Args:
+            records, limit: see `lens.Pair.from_records`.
+            columns: of "input" and "output" the columns that hold them; without one these are their names.
+            name, instruction, texts, seed, shares, template: as `from_pairs`.
+
+        Raises: VectorError: no such column, a row that holds something else there; it names the file and line.
+        """
+
+        def refuse(said: str) -> VectorError:
+            return VectorError(f"records: {said}")
+
+        try:
+            names = column_names(columns, ("input", "output"))
+        except PromptError as error:
+            raise VectorError(str(error)) from None
+        pairs = []
+        for row in islice(rows(records, refuse, list(names.values())), limit):
+            pair = row.text(names["input"]), row.text(names["output"])
+            for column, text in zip(names.values(), pair):
+                if not text.strip():
+                    raise row.fault(column, f"holds {text!r}, where a text was expected that is not empty")
+            pairs.append(pair)
+        return cls.from_pairs(
+            pairs, name=name, instruction=instruction, texts=texts, seed=seed, shares=shares, template=template
+        )
 
     @door(VectorError)
     def words(self, split: Split) -> list[tuple[str, str]]:
@@ -142,18 +219,18 @@ class Task:
         return len(self.pairs) > 1 and len({y for _, y in self.pairs}) == 1
 
     @door(VectorError)
-    def shared_first_tokens(self, model: Any, template: Template | str = "qa") -> dict[int, list[str]]:
+    def shared_first_tokens(self, model: Any, template: Form | None = None) -> dict[int, list[str]]:
         """Different outputs that begin with the same token in this model's vocabulary, by that token's id.
 
         Where there are any, the first token alone does not tell those outputs apart: read the scores of whole answers.
         """
-        template, tokenizer = as_template(template), tokenizer_of(model)
+        form, tokenizer = as_template(template, self), tokenizer_of(model)
         by_token: dict[int, list[str]] = {}
-        text = template.text((), self.pairs[0][0])
+        text = render(tokenizer, form.text((), self.pairs[0][0])).text
         ids = tokenize(tokenizer, text)
         for y in dict.fromkeys(y for _, y in self.pairs):
             try:
-                first = continuation(tokenizer, text, ids, template.lead + y, "answer", "prompt")[0]
+                first = continuation(tokenizer, text, ids, form.lead + y, "answer", "prompt")[0]
             except PromptError as error:
                 raise VectorError(f"task {self.name!r}, output {y!r}: {error}") from None
             by_token.setdefault(first, []).append(y)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..arguments import door, unfit
+from ..prompts import DATE, Chat, Message
 from .errors import VectorError
 
 
@@ -54,6 +56,47 @@ class Template:
         return head + shown + self.question.replace("{x}", self.lead + x)
 
 
+@door(VectorError)
+@dataclass(frozen=True)
+class ChatTemplate:
+    r"""The form of a prompt as a conversation: each demonstration a user's turn and the assistant's, the question a
+    user's, an instruction (or `system`, where none is given) the system's.
+
+    `question` holds {x}, `answer` {y}; `lead` goes before the answer that is asked for, as the chat template leaves it
+    (usually nothing). `template` and `date`: see `lens.prompts.Chat`.
+
+    >>> str(ChatTemplate().text([("hot", "cold")], "big", "Give the opposite."))
+    'system: Give the opposite.\\nuser: hot\\nassistant: cold\\nuser: big'
+    """
+
+    question: str = "{x}"
+    answer: str = "{y}"
+    system: str | None = None
+    instruction: str = "{instruction}"
+    lead: str = ""
+    template: str | None = None
+    date: str = DATE
+    name: str = "chat"
+
+    def __post_init__(self) -> None:
+        for field, place in (("question", "{x}"), ("answer", "{y}"), ("instruction", "{instruction}")):
+            if place not in getattr(self, field):
+                raise VectorError(f"{field}={getattr(self, field)!r}: expected text that holds {place}.")
+
+    @door(VectorError)
+    def text(self, demos: Sequence[tuple[str, str]], x: str, instruction: str | None = None) -> Chat:
+        """The conversation up to where the answer begins."""
+        said = self.system if instruction is None else self.instruction.replace("{instruction}", instruction)
+        turns = [] if said is None else [Message("system", said)]
+        for a, b in demos:
+            turns += [Message("user", self.question.replace("{x}", a))]
+            turns += [Message("assistant", self.answer.replace("{y}", b))]
+        return Chat([*turns, Message("user", self.question.replace("{x}", x))], template=self.template, date=self.date)
+
+
+#: What a prompt of a task may be made by: a template, or its name.
+Form = Template | ChatTemplate | str
+
 #: Templates by name: the published one, others that ask the same, and two for models with a vocabulary of whole words.
 TEMPLATES: Mapping[str, Template] = {
     t.name: t
@@ -74,15 +117,19 @@ TEMPLATES: Mapping[str, Template] = {
 
 
 @door(VectorError)
-def as_template(template: Template | str) -> Template:
-    """A template as it is or by its name.
+def as_template(template: Form | None, task: Any = None) -> Template | ChatTemplate:
+    """A template as it is or by its name ("chat": turns of the model's own chat template); None: the task's own, or
+    "qa".
 
     Raises: VectorError: neither.
     """
-    if isinstance(template, Template):
+    if template is None:
+        template = getattr(task, "template", None) or "qa"
+    if isinstance(template, Template | ChatTemplate):
         return template
+    if template == "chat":
+        return ChatTemplate()
     if template in TEMPLATES:
         return TEMPLATES[template]
-    raise VectorError(
-        unfit("template", template, f"a lens.vectors.Template or one of {', '.join(TEMPLATES)}", choice=True)
-    )
+    names = ", ".join([*TEMPLATES, "chat"])
+    raise VectorError(unfit("template", template, f"a lens.vectors.Template or one of {names}", choice=True))

@@ -269,7 +269,7 @@ def test_prompts_that_cannot_be_are_refused():
         ([], "holds none"),
         (3, "expected text, token ids"),
         (["w1", " "], r"prompts\[1\]=' ' does not fit; expected text that is more than spaces"),
-        (["w1", [3, 97]], r"prompts\[1\]=\[3, 97\] does not fit; expected text or token ids"),
+        (["w1", [3, 97]], r"prompts\[1\]=\[3, 97\] does not fit; expected text, a chat or token ids"),
         ([[1.5]], r"prompts\[0\]=\[1.5\] does not fit"),
         ([list(range(60))], "max_new_tokens=20 holds a row of 79 tokens and the model reads at most 64"),
     ):

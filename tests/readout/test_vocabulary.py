@@ -10,11 +10,10 @@ import torch
 import lens.models
 from lens.engine.errors import RunError
 from lens.engine.sites import SiteError
-from lens.engine.walk.decoder import Decoder
-from lens.prompts import Pair, PromptError
+from lens.prompts import Pair, PromptError, start_token
 from lens.readout.heads import attention, copying_scores, induction_scores, pattern_scores
 from lens.readout.logit_attribution import direct_logit_attribution
-from lens.readout.reading import ReadoutError, start_token
+from lens.readout.reading import ReadoutError
 from lens.readout.vocabulary import head_vocabulary, logit_lens
 from lens.results.dataset import describe, provenance
 from tests import naive
@@ -668,4 +667,4 @@ def test_a_start_token_is_found_where_the_vocabulary_has_it_and_never_the_unknow
     named.tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(models.WordLevel(words, unk_token=unknown or "b")), unk_token=unknown, bos_token=bos
     )
-    assert start_token(named, Decoder.of(named), "auto") == expected
+    assert start_token(named, "auto") == expected

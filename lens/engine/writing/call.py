@@ -66,7 +66,8 @@ def generate(
     by one, with a warning.
 
     Args:
-        prompts: text, token ids, or a list of either. Text gains the start token, ids are taken as they are.
+        prompts: text, token ids, a chat (a `lens.prompts.Chat` or its list of messages), or a list of those. Text gains
+            the start token; a chat is what the tokenizer's own template makes of it; ids are taken as they are.
         edits: an `Edit` or a list of them, for all prompts; or a list with one list for each prompt. Positions count
             from the start of the text, negative ones from its end so far (-1: in every step the newest token); without
             one an edit meets every token, the prompt's too. What it made of a token stays in the keys and values that
@@ -83,7 +84,7 @@ def generate(
         capture: sites of which activations are kept where each new token was read off, edits included.
         batch: texts at once, at most; None: as many as there is memory for. memory_mb: memory to stay under (2^20
             bytes), by default by the device.
-        start: the start token of text: "auto", "bos", one token, or None.
+        start: the start token of text: "auto", "bos", one token, or None (`lens.prompts.start_token`).
 
     Returns: for each prompt a `Generated`, a str: the new text, with `ids`, `reason` ("end": an end token, the last of
         `ids`; "length"; "stop string": the ids have it, the text has not; "stopped": by the function or Ctrl-C),

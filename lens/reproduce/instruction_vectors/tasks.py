@@ -16,12 +16,10 @@ import numpy as np
 
 from ... import vectors
 from ...data.facts import RELATIONS
-from ...engine.model import Model
 from ...forgetting import LoRA, Probe, Stage, starting_from
 from ...notices import warn
 from ...organisms.symbols.suite import OLD, Suite
-from ...prompts import continuation
-from ...readout.reading import start_token
+from ...prompts import continuation, start_token
 from ...tokens import tokenize, tokenizer_of
 from ...training import Rows
 from ...vectors import Task, TaskPrompt, VectorError
@@ -324,7 +322,7 @@ def _sentences(model: Any, relation: str, text: str) -> list[tuple[list[int], tu
     """Facts of the package as prompts with answers; those that the tokenizer cannot cut between are left out with a
     warning.
     """
-    tokenizer, first = tokenizer_of(model), start_token(model, Model.of(model), "auto")
+    tokenizer, first = tokenizer_of(model), start_token(model, "auto")
     facts, left, lead = [], [], [] if first is None else [first]
     for fact in RELATIONS[relation][1].split(";"):
         s, y = (part.strip() for part in fact.split(":"))

@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import Any
 
+from lens.prompts import PromptError, start_token
+
 from ..store import remember, remembered
 from .errors import ServedError
 from .model import Facts, Served
@@ -85,7 +87,10 @@ class ServedSource:
                 " tokenizer=...), or say the token's id, or start=None (in lens.provenance: score_options={'start':"
                 " None})."
             )
-        return self.served.tokenizer.bos_token_id if start == "auto" else start
+        try:
+            return start_token(self.served.tokenizer, start)
+        except PromptError as error:
+            raise ServedError(str(error)) from None
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -324,13 +324,12 @@ def test_a_method_reads_a_pair_of_chats_as_the_text_of_its_template(read):
 
 
 def test_conversations_of_unlike_length_are_aligned_by_their_turns():
-    longer = Pair.chat(
-        [("system", "w5 w6"), ("user", "w1 w2 w3")], [("system", "w5 w6"), ("user", "w9 w1 w4 w3")], " w7", " w8"
-    )
+    other = [("system", "w5 w6"), ("user", "w9 w1 w4 w3")]
+    longer = Pair.chat(MESSAGES, other, " w7", " w8")
     plain = Pair(PLAIN.clean, "w90 w5 w6 w91 w90 w9 w1 w4 w3 w91 w92", " w7", " w8", spans={"user_1": "w1 w2 w3"},
                  corrupted_spans={"user_1": "w9 w1 w4 w3"})  # fmt: skip
     ours = lens.patch(talking(), longer, "resid_pre", align="spans")
-    assert ours.position_name.values.tolist() == ["system_1", "user_1", "post_instruction"]
+    assert ours.position.values.tolist() == ["system_1", "user_1", "post_instruction"]
     theirs = lens.patch(talking(), plain, "resid_pre", align="spans")
     np.testing.assert_array_equal(ours.effect.values[:, 1], theirs.effect.values[:, 0])
     with pytest.raises(PromptError, match="align='spans'"):

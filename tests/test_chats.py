@@ -331,7 +331,10 @@ def test_conversations_of_unlike_length_are_aligned_by_their_turns():
     ours = lens.patch(talking(), longer, "resid_pre", align="spans")
     assert ours.position.values.tolist() == ["system_1", "user_1", "post_instruction"]
     theirs = lens.patch(talking(), plain, "resid_pre", align="spans")
-    np.testing.assert_array_equal(ours.effect.values[:, 1], theirs.effect.values[:, 0])
+    # other cells beside it change the order of sums: rounding of float32
+    np.testing.assert_allclose(
+        ours.effect.values[:, 1], theirs.effect.values[:, 0], atol=1e-4 * abs(theirs.effect).max().item()
+    )
     with pytest.raises(PromptError, match="align='spans'"):
         lens.patch(talking(), longer, "resid_pre")
 

@@ -245,6 +245,16 @@ def test_quantised_weights_are_refused(tmp_path):
         save_model(model, tmp_path / "edited")
 
 
+def test_offloaded_weights_are_refused(tmp_path):
+    from accelerate import cpu_offload
+
+    model = tiny()
+    cpu_offload(model, execution_device="cpu")
+    with pytest.raises(SaveError, match="some of its weights are offloaded"):
+        save_model(model, tmp_path / "edited")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_rwkv_after_a_forward_is_refused_and_right_before_it(tmp_path):
     from transformers import RwkvConfig, RwkvForCausalLM
 

@@ -17,7 +17,7 @@ from .transcripts import Transcript
 TABLES = (".npy", ".parquet")
 #: what the transcript is read as, in words
 NAMES = {
-    "table": "a table (.jsonl, .parquet, .npz)",
+    "table": "a table (.jsonl, .csv, .parquet, .npz)",
     "npy": "an .npy file with an order",
     "bin": "a flat .bin file with an order",
     "pythia": "the format pythia",

@@ -124,8 +124,8 @@ def _transcript_options(parser: argparse.ArgumentParser, dtype: Any = "store") -
         required=True,
         action="append",
         help=(
-            ".jsonl, .parquet (may be given several times), .npz, a token file .npy / .bin with --order or --format, or"
-            " organism:palimpsest"
+            ".jsonl, .csv, .parquet (may be given several times), .npz, a token file .npy / .bin with --order or"
+            " --format, or organism:palimpsest"
         ),
     )
     parser.add_argument(

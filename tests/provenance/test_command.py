@@ -108,7 +108,7 @@ def test_query_names_bad_input_before_it_works(files, capsys):
     assert "ends in .html or .json" in refused(capsys, arguments(files, "--out", "r.pdf"))
     assert "does not exist" in refused(capsys, arguments(files, "--out", str(files / "none" / "r.html")))
     assert "expected one of .jsonl" in refused(
-        capsys, ["provenance", "query", "--suspect", str(files / "suspect.npy"), "--transcript", "t.csv"]
+        capsys, ["provenance", "query", "--suspect", str(files / "suspect.npy"), "--transcript", "t.txt"]
     )
     np.save(files / "short.npy", np.ones(3))
     assert "shape (3,)" in refused(

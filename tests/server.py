@@ -62,6 +62,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         state = self.server.state
+        with state.lock:
+            state.open_requests += 1
+            state.most = max(state.most, state.open_requests)
+        try:
+            self.post(state)
+        finally:
+            with state.lock:
+                state.open_requests -= 1
+
+    def post(self, state):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         state.asked.append((self.path, self.names(), body))
         if self.path == "/tokenize" and state.tokenizer is not None:
@@ -89,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server:
-    """What it serves, what it was asked, and what it does wrong.
+    """What it serves, what it was asked (`most`: at a time), and what it does wrong.
 
     Args:
         ways: "prompt_logprobs", "echo" with any number of tokens after it, "echo1" that wants one token at least.
@@ -104,6 +114,7 @@ class Server:
         self.always: Fault | None = None
         self.listed: list[dict] | None = [{"id": name, "owned_by": "vllm", "root": "/models/tiny", "max_model_len": 64}]
         self.lock, self.port = threading.Lock(), port
+        self.open_requests = self.most = 0
         self.open()
 
     def open(self):

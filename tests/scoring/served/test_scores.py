@@ -115,6 +115,19 @@ def test_so_many_requests_a_second(server, rows):
     assert one.pace.clock.seconds == pytest.approx((asked - 1) / 4) and asked > 8
 
 
+def test_so_many_requests_at_a_time(server, rows):
+    one = served(server, concurrency=3)
+    one.facts()
+    together = threading.Barrier(3, timeout=20)
+
+    def waits(handler, answer):
+        together.wait()
+        return answer
+
+    server.faults += [waits] * 3
+    assert len(score(one, rows, batch_tokens=1, progress=False)) == len(rows) and server.most == 3
+
+
 def test_an_answer_that_does_not_come_is_told(server, rows):
     over = threading.Event()
     one = served(server, retries=1)

@@ -115,6 +115,19 @@ def test_the_tokenizer_is_compared_with_the_servers(server, rows, tmp_path):
             Served(server.url, tokenizer=odd)
 
 
+@pytest.mark.parametrize("start, first", [("auto", 0), ("bos", 0), ("w5", 5), (7, 7)])
+def test_the_start_token_is_that_of_every_family(server, rows, start, first):
+    score(served(server), rows[:1], start=start, progress=False)
+    assert server.prompts == [[first, *rows[0].tolist()]]
+
+
+def test_a_start_that_is_no_token_is_refused(server, rows):
+    for start, said in (("w5 w6", "start: .*w5 w6"), ("auto", "start='auto': the tokenizer of")):
+        with pytest.raises(ServedError, match=said):
+            score(served(server, **({"tokenizer": None} if start == "auto" else {})), rows, start=start, progress=False)
+    assert not server.prompts
+
+
 def test_options_that_a_server_has_no_use_for_are_refused(server, rows):
     for options, said in (
         ({"extra": "mean"}, "extra: .* log-probability of each token alone"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +15,7 @@ from ..arguments import Count, FilePath, door, shown
 from ..errors import Error
 from ..notices import warn
 from ..prompts import DATE, Chat, Message, as_chat
+from ..records import rows
 
 #: environment variable that names the folder of the paper's CSV files
 FOLDER = "MNEMOSCOPE_MEMORY_INJECTIONS"
@@ -230,23 +229,20 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
     Raises: InjectionError naming missing columns, or the rows that lack a value.
     """
-    # utf-8-sig: a byte order mark is no part of the first column's name
-    text = reading.text(path, InjectionError)
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    try:
-        there = reader.fieldnames or []
-        lines = list(reader)
-    except csv.Error as error:
-        raise InjectionError(f"{path}, line {reader.line_num}: cannot be read as CSV ({error}).") from None
+    lines = list(rows(path, InjectionError))
+    if not lines:
+        raise InjectionError(f"{path.name}: holds no row.")
+    there = list(lines[0])
     columns = {name: next((c for c in known if c in there), None) for name, known in COLUMNS.items()}
     missing = [" or ".join(COLUMNS[name]) for name, column in columns.items() if column is None and name != "subject"]
     if missing:
         raise InjectionError(
             f"{path.name}: has no column {'; '.join(missing)}; its columns are {', '.join(map(repr, there)) or 'none'}."
         )
-    records, empty, trimmed, odd = [], [], [], []
-    for number, row in enumerate(lines, 2):
-        values = {name: (row.get(column) or "") if column else "" for name, column in columns.items()}
+    chosen, empty, trimmed, odd = [], [], [], []
+    for row in lines:
+        number = row.number + 2
+        values = {name: row[column] if column else "" for name, column in columns.items()}
         if any(value.strip().lower() in ("", "nan") for name, value in values.items() if name != "subject"):
             empty.append(number)
             continue
@@ -257,10 +253,10 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         record["subject"] = _as_written(record["subject"], values["prompt"].strip())
         if record["subject"] is None and values["subject"]:
             odd.append(number)
-        records.append(record | {"id": f"{path.stem}:{number - 2}", "group": "", "split": SPLITS[number % 2]})
+        chosen.append(record | {"id": f"{path.stem}:{number - 2}", "group": "", "split": SPLITS[number % 2]})
     if empty:
         raise InjectionError(
-            f"{path.name}: {len(empty)} of {len(empty) + len(records)} rows lack a value (empty or NaN), first line"
+            f"{path.name}: {len(empty)} of {len(lines)} rows lack a value (empty or NaN), first line"
             f" {empty[0]}; fill them in or take them out."
         )
     if trimmed:
@@ -273,9 +269,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
             f"{path.name}: {len(odd)} rows have a subject that is not in their prompt, first line {odd[0]}; these items"
             " have no subject position."
         )
-    if not records:
-        raise InjectionError(f"{path.name}: holds no row.")
-    return records
+    return chosen
 
 
 def _as_written(subject: str | None, prompt: str) -> str | None:

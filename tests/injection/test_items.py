@@ -46,10 +46,10 @@ def test_a_subject_is_found_whatever_its_capitals_and_its_absence_is_said(tmp_pa
     "text, words",
     [
         (HEADER.replace("answer", "reply") + ROW, "no column answer"),
-        ("", "no column"),
+        ("", "is empty; expected a header"),
         (HEADER, "holds no row"),
         (HEADER + ROW + ROW.replace("George Washington,", "NaN,"), "1 of 2 rows lack a value.*line 3"),
-        (HEADER + ROW + "only,three,fields\n", "rows lack a value"),
+        (HEADER + ROW + "only,three,fields\n", r"line 3 cannot be read: it has 3 fields where the header names"),
         (HEADER + ROW.replace("Revolutionary War", "George Washington"), "answer.*is the memory itself"),
     ],
 )

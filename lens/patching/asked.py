@@ -23,7 +23,7 @@ from .sources import Origin, kind_of, partners_of, require_equal_width, require_
 
 @dataclass
 class Asked:
-    """What is put in. Attributes: see ``patch``; direction: the one that holds where none was given."""
+    """What is put in. Attributes: see ``patch``."""
 
     align: Align | None = None
     source: Any = "pair"
@@ -32,11 +32,12 @@ class Asked:
     source_model: Any = None
     mean_over: str = "tokens"
     seed: int = 0
-    direction: str | None = None
+    given_direction: str | None = None
 
     def __post_init__(self) -> None:
         self.kind = kind_of(self.source)
-        self.direction = self.direction or ("denoise" if self.kind == "pair" else "noise")
+        #: the one that holds where none was given
+        self.direction: str = self.given_direction or ("denoise" if self.kind == "pair" else "noise")
         #: the prompt whose run is edited
         self.edited: Any = "corrupted" if self.direction == "denoise" else "clean"
         named = {n: getattr(self, n) for n in ("source_position", "source_layer", "source_model")}

@@ -147,7 +147,7 @@ def patch(
     measure = resolve(metric)
     asked = Asked(align, source, source_position, source_layer, source_model, mean_over, seed, direction)
     asked.only_exact(method)
-    direction = asked.direction
+    way = asked.direction
     if source_model is not None and measure.name == "kl":
         raise PatchError(
             "metric='kl' compares with the clean run by one model's head, and with source_model= there are two; use"
@@ -158,7 +158,7 @@ def patch(
         over=list(over) if not isinstance(over, str) else [over],
         metric=measure.name,
         unit=measure.unit,
-        direction=direction,
+        direction=way,
         method=method,
         layers=layers,
         heads=heads,
@@ -198,12 +198,12 @@ def patch(
 
         def notify(v: Values) -> None:
             if on_part is not None:
-                on_part(_labelled(grid, encoded, v, direction, single, record))
+                on_part(_labelled(grid, encoded, v, way, single, record))
 
         began = time.perf_counter()
-        values = attribute(decoder, encoded, grid, measure, direction, steps, memory_mb, progress, stop, notify)
+        values = attribute(decoder, encoded, grid, measure, way, steps, memory_mb, progress, stop, notify)
         values.seconds = time.perf_counter() - began
-        return remember(_labelled(grid, encoded, values, direction, single, record))
+        return remember(_labelled(grid, encoded, values, way, single, record))
     where = backend_of(backend, workers, store)
     if where is not None and source_model is not None:
         raise PatchError("source_model= goes with backend='local': a worker holds one model.")
@@ -217,17 +217,17 @@ def patch(
         measure,
         label=f"patch {site}",
         keep=origin.keep,
-        clean_is_base=direction == "noise",
+        clean_is_base=way == "noise",
         bytes_of=origin.bytes_of(measure),
         source_lengths=origin.source_lengths,
         source_model=other,
     )
 
     def label(v: Values, alone: bool = single) -> xr.Dataset:
-        return _labelled(grid, encoded, v, direction, alone, record)
+        return _labelled(grid, encoded, v, way, alone, record)
 
     def fill(ds: xr.Dataset, v: Values) -> None:
-        of_base, of_source = ("corrupted", "clean") if direction == "denoise" else ("clean", "corrupted")
+        of_base, of_source = ("corrupted", "clean") if way == "denoise" else ("clean", "corrupted")
         v.value[...], v.base[...], v.source[...] = ds.value.values, ds[of_base].values, ds[of_source].values
 
     def run() -> xr.Dataset:

@@ -164,7 +164,8 @@ class Grid:
         for name, given, found in (("layers", layers, axis), ("heads", heads, chosen), ("experts", experts, mixed)):
             if len(set(found)) != len(found):
                 raise PatchError(f"{name}={given!r} names one twice; give each once.")
-        groups, names = [], None
+        groups: list[list[tuple[int, ...]]]
+        names: list[str] | list[int] | None = None
         if places is None:
             resolved = [resolve_positions(e, positions) for e in encoded]
             if "position" in over:

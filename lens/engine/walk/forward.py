@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 #: Queries times keys of a row up to which attention is written out on a CPU.
 FEW = 128
+#: Tokens that rows continue from which on a CPU reads them in a fused kernel, whose scores stay in the cache; and how
+#: many scores of a row that takes.
+LONG, MANY = 128, 1024
 Tap = Callable[[str, Tensor], Tensor]
 #: Rotary tables, cosine and sine, by the name by which a block asks for its own.
 Ropes = Mapping[str | None, tuple[Tensor, Tensor] | tuple[None, None]]
@@ -207,6 +210,8 @@ def attend_after(
     groups, rows, slots, heads, d_head = q.shape
     kv, n = k.shape[3], before_k.shape[1]
     per = heads // kv
+    if seen is None and n >= LONG and slots * n >= MANY and reads_long(block, q.device, q.dtype):
+        return _attend_long(block.scaling, q, k, v, before_k, before_v)
     q = (q * block.scaling).view(groups, rows, slots, kv, per, d_head).permute(0, 3, 1, 4, 2, 5)
     before = (q.reshape(groups, kv, rows * per * slots, d_head) @ before_k.permute(0, 2, 3, 1)).view(
         groups, kv, rows, per, slots, n
@@ -235,6 +240,38 @@ def attend_after(
         z = z + (pattern[..., n:].reshape(groups, kv, rows, per * slots, slots) @ v.permute(0, 3, 1, 2, 4)).view(
             groups, kv, rows, per, slots, d_head
         )
+    return z.permute(0, 2, 4, 1, 3, 5).reshape(groups, rows, slots, heads, d_head)
+
+
+def reads_long(block: "Block", device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether rows that continue many tokens read them in a fused kernel: on a CPU in float32, where the block's
+    attention is plain and no gradient is asked for.
+    """
+    plain = block.cap is None and block.sinks is None and block.window is None
+    return plain and device.type == "cpu" and dtype == torch.float32 and not torch.is_grad_enabled()
+
+
+def _attend_long(
+    scaling: float, q: Tensor, k: Tensor, v: Tensor, before_k: Tensor, before_v: Tensor
+) -> Float[Tensor, "groups rows slots heads d_head"]:
+    """The same where much comes before: attention to that and to the rows' own tokens apart, each by its own softmax,
+    joined by their sums. A third faster than scores that are written out, and none of them is kept.
+    """
+    groups, rows, slots, heads, d_head = q.shape
+    kv = k.shape[3]
+    per = heads // kv
+    q = q.view(groups, rows, slots, kv, per, d_head).permute(0, 3, 1, 4, 2, 5).reshape(groups, kv, -1, d_head)
+    z, total = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        q, before_k.transpose(1, 2), before_v.transpose(1, 2), scale=scaling
+    )
+    own = (q * scaling).view(groups, kv, rows, per * slots, d_head) @ k.permute(0, 3, 1, 4, 2)
+    late = torch.ones(slots, slots, dtype=torch.bool, device=own.device).triu(1)
+    own = own.view(groups, kv, rows, per, slots, slots).masked_fill_(late, float("-inf"))
+    own_total = own.logsumexp(-1, keepdim=True)
+    share = torch.sigmoid(total.view(groups, kv, rows, per, slots, 1) - own_total)
+    own = own.sub_(own_total).exp_().mul_(1 - share).view(groups, kv, rows, per * slots, slots)
+    of_own = (own @ v.permute(0, 3, 1, 2, 4)).view(groups, kv, rows, per, slots, d_head)
+    z = z.view(groups, kv, rows, per, slots, d_head) * share + of_own
     return z.permute(0, 2, 4, 1, 3, 5).reshape(groups, rows, slots, heads, d_head)
 
 

@@ -23,7 +23,7 @@ from ..edits import Edit
 from ..errors import RunError
 from ..memory import ERRORS, budget, chunk_tokens, out_of_memory
 from ..stopping import Stopped, says_stop
-from .forward import Asking, Layout, attention, feed_forward
+from .forward import Asking, Layout, attention, feed_forward, reads_long
 from .indexed_writes import Tokens, put
 from .plan import WalkPlan, plan_walk
 from .runs import WalkRuns as Runs
@@ -194,15 +194,18 @@ class _Walk:
             x = self._write(0, "embed", embedded[self.in_base[local.index]], local)
             self.h[local.index] = self.base.decoder.place(x, self.position[local.index])
 
-    def _chunks(self, n_rows: int, together: bool = False) -> list[tuple[int, int]]:
-        """Consecutive rows whose attention fits the chunk's memory and whose tokens make one matrix product."""
+    def _chunks(self, n_rows: int, together: bool = False, fused: bool = False) -> list[tuple[int, int]]:
+        """Consecutive rows whose attention fits the chunk's memory and whose tokens make one matrix product; rows that
+        read what they continue `together` copy none of it, and a `fused` kernel keeps no scores.
+        """
         d, chunks, first = self.base.decoder, [], 0
         longest, item = max(self.base.lengths), self.h.element_size()
         per_row = 0 if together else item * longest * 2 * d.n_kv_heads * d.d_head
-        per_token = item * (3 * d.d_model + (d.n_heads + 2 * d.n_kv_heads) * d.d_head + 2 * d.n_heads * longest)
-        total = int(self.offset[n_rows])
+        scores = 6 * d.n_heads * d.d_head if fused else 2 * d.n_heads * longest
+        per_token = item * (3 * d.d_model + (d.n_heads + 2 * d.n_kv_heads) * d.d_head + scores)
+        total, most = int(self.offset[n_rows]), self.chunk_tokens * (2 if fused else 1)
         # chunks of even size: a small last one would run at a fraction of the speed
-        size = -(-total // max(1, -(-total // self.chunk_tokens)))
+        size = -(-total // max(1, -(-total // most)))
         while first < n_rows:
             last = int(np.searchsorted(self.offset, self.offset[first] + size, "right")) - 1
 
@@ -221,8 +224,9 @@ class _Walk:
         """Fills ``self.attn`` with the attention output of the rows that need it computed."""
         base, block = self.base, self.base.decoder.blocks[layer]
         explicit = (layer, "pattern") in self.plan.writes
-        together = not explicit and self.siblings.share(n_rows)
-        chunks = self._chunks(n_rows, together)
+        fused = self.siblings.long(n_rows) and reads_long(block, self.h.device, self.h.dtype)
+        together = not explicit and self.siblings.share(n_rows, fused)
+        chunks = self._chunks(n_rows, together, together and fused)
         while chunks:
             first, last = chunks.pop(0)
             a, b = int(self.offset[first]), int(self.offset[last])
@@ -236,7 +240,7 @@ class _Walk:
             length = int(self.plan.end[first:last].max())
             prompts = self.plan.prompt[first:last]
             shared = base.starts[prompts[0]] if prompts.min() == prompts.max() else None
-            after = self.siblings.groups(first, last) if together and query is None else None
+            after = self.siblings.groups(first, last, fused) if together and query is None else None
             lay = Layout(
                 self.row[a:b] - first,
                 self.position[a:b],

@@ -8,12 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .forward import LONG
 from .indexed_writes import put
 from .plan import WalkPlan
 from .runs import WalkRuns
 
 #: Tokens of a row up to which rows that continue the same tokens read them together, and how many rows that takes.
 FEW_TOKENS, MANY_ROWS = 4, 2
+#: What a row may have of the tokens that it continues, where a fused kernel reads these.
+PART = 0.25
 
 
 class Siblings:
@@ -28,6 +31,7 @@ class Siblings:
         )[1]
         #: of the first so many rows, how many tokens the longest has and how many groups they are
         self.longest = np.maximum.accumulate(size)
+        self.least = np.minimum.accumulate(plan.start)
         new = np.zeros(len(size), np.int64)
         new[np.unique(self.group, return_index=True)[1]] = 1
         self.n_groups = np.cumsum(new)
@@ -38,15 +42,21 @@ class Siblings:
         self.device = device
         self.grouped.clear()
 
-    def share(self, n_rows: int) -> bool:
-        """Whether the first rows are of few tokens and many of them continue the same ones."""
-        return (
-            bool(n_rows) and self.longest[n_rows - 1] <= FEW_TOKENS and self.n_groups[n_rows - 1] * MANY_ROWS <= n_rows
-        )
+    def share(self, n_rows: int, fused: bool = False) -> bool:
+        """Whether the first rows are of few tokens (`fused`: few beside those that they continue), and many of them
+        continue the same ones.
+        """
+        if not n_rows or self.n_groups[n_rows - 1] * MANY_ROWS > n_rows:
+            return False
+        return bool(self.longest[n_rows - 1] <= (PART * self.least[n_rows - 1] if fused else FEW_TOKENS))
 
-    def groups(self, first: int, last: int) -> list[tuple[Tensor, Tensor | slice, Tensor | None]]:
+    def long(self, n_rows: int) -> bool:
+        """Whether each of the first rows continues many tokens."""
+        return bool(n_rows) and bool(self.least[n_rows - 1] >= LONG)
+
+    def groups(self, first: int, last: int, fused: bool = False) -> list[tuple[Tensor, Tensor | slice, Tensor | None]]:
         """The rows of a chunk by what they continue, groups of one size together: see ``Layout.after``; kept until
-        other rows join.
+        other rows join. What a `fused` kernel reads is not padded.
         """
         if (first, last) not in self.grouped:
             _, size = np.unique(self.group[first:last], return_counts=True)
@@ -60,7 +70,7 @@ class Siblings:
             self.grouped[first, last] = [
                 self._side_by_side(np.stack(near), slots, int(self.offset[first]))
                 for (_, slots), groups in alike.items()
-                for near in _near(sorted(groups, key=before), before)
+                for near in _near(sorted(groups, key=before), before, 0 if fused else 4)
             ]
         return self.grouped[first, last]
 
@@ -84,13 +94,13 @@ class Siblings:
         )
 
 
-def _near(groups: Sequence[np.ndarray], length: Callable[[np.ndarray], int]) -> list[list[np.ndarray]]:
+def _near(groups: Sequence[np.ndarray], length: Callable[[np.ndarray], int], few: int = 4) -> list[list[np.ndarray]]:
     """Groups sorted by length, cut where padding the first to the last would add more than a quarter and a few
-    tokens.
+    tokens; for no tokens, where it would add any.
     """
     out: list[list[np.ndarray]] = []
     for group in groups:
-        if out and length(group) <= 1.25 * length(out[-1][0]) + 4:
+        if out and length(group) <= (1.25 if few else 1.0) * length(out[-1][0]) + few:
             out[-1].append(group)
         else:
             out.append([group])

@@ -359,6 +359,17 @@ def test_a_record_has_the_chat_and_its_text_and_a_store_knows_another_template(t
         lens.patch(talking(template=TURNS.replace("w91", "w93")), ASKED, "resid_pre", store=tmp_path / "x.zarr")
 
 
+def test_effects_of_conversations_are_summarised_as_those_of_texts():
+    turned = Pair.chat(MESSAGES[1:], [("user", "w1 w9 w3")], " w7", " w8")
+    texts = Pair("w90 w1 w2 w3 w91 w92", "w90 w1 w9 w3 w91 w92", " w7", " w8")
+    ours, theirs = (
+        lens.summary(lens.patch(talking(), pairs, "resid_pre", positions="last"), flips=200)
+        for pairs in ([ASKED, turned, ASKED], [PLAIN, texts, PLAIN])
+    )
+    assert int(ours.n) == int(theirs.n) == 2  # equal prompts are one unit
+    np.testing.assert_array_equal(ours["mean"], theirs["mean"])
+
+
 def test_records_that_are_no_chats():
     for record in (None, {"messages": [USER], "tools": []}, {"continued": True}):
         with pytest.raises(PromptError, match="chat: expected an object of messages"):

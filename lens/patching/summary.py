@@ -108,7 +108,12 @@ def fields(ds: xr.Dataset, record: dict[str, Any]) -> dict[str, list[Any]]:
     if pairs and all(isinstance(i, int) and 0 <= i < len(pairs) for i in at):
         chosen = [pairs[i] for i in at]
         known.setdefault(
-            "prompt", [tuple(p.get(k) for k in ("start", "clean", "corrupted", "answer", "foil")) for p in chosen]
+            "prompt",
+            # of a chat the text that was read
+            [
+                tuple(p.get(f"{k}_text", p.get(k)) for k in ("start", "clean", "corrupted", "answer", "foil"))
+                for p in chosen
+            ],
         )
         known.setdefault("entity", [_entity(p) for p in chosen])
         known.setdefault("label", [p.get("label", "") for p in chosen])

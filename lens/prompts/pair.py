@@ -173,7 +173,7 @@ class Pair:
         all that it writes. `encode(model, pair).clean_text` shows the text.
 
         Args:
-            messages, corrupted: `Chat`s, or lists of {"role": ..., "content": ...} or (role, content).
+            messages, corrupted: each a `Chat`, or a list of {"role": ..., "content": ...} or (role, content).
             answer, foil: what follows where the assistant's turn begins; leading space as the template leaves it
                 (usually none).
             spans, corrupted_spans: further parts, of what is said: text, or (text, occurrence) over all turns.

@@ -151,8 +151,9 @@ class Lab:
             self.run_all(page)
 
     def run_all(self, page) -> None:
-        """Run every cell once, in order. What is sent before a kernel is connected JupyterLab drops, sometimes the first
-        cells only: so the kernel is waited for, and the order given again where a cell went back to an empty prompt.
+        """Run every cell once, in order. What is sent before a kernel is connected JupyterLab drops, sometimes the
+        first cells only: so the kernel is waited for, and the order given again where a cell went back to an empty
+        prompt.
         """
         tried = []
         for _ in range(12):

@@ -84,6 +84,13 @@ def test_parts_on_disk_give_the_same_logits(folder, device_map, recwarn):
     assert not model.training and not any(value.requires_grad for value in model.parameters())
 
 
+def test_turning_floats_back_to_floats_is_said_to_be_nothing(folder):
+    with pytest.warns(UserWarning, match="dequantize=True changes nothing: the weights of"):
+        model = lens.load(folder, dequantize=True)
+    assert "dequantized" not in loaded_as(model)
+    assert torch.equal(logits(model), logits(plain(folder)))
+
+
 def test_a_map_names_blocks_and_not_lists_of_them(folder):
     model = lens.load(folder, device_map={"model.layers": "disk", "": "cpu"})
     assert {k: v for k, v in loaded_as(model)["device_map"].items() if "layers" in k} == {
@@ -109,6 +116,7 @@ def test_a_map_names_blocks_and_not_lists_of_them(folder):
         ({"device_map": SPLIT, "max_memory": {0: "1GiB"}}, "says already what goes where"),
         ({"device_map": "auto", "max_memory": {"gpu": 1}}, r"max_memory\['gpu'\]: expected the number of a GPU"),
         ({"device_map": "auto", "max_memory": {0: -1}}, r"max_memory\[0\]=-1: expected a number of bytes"),
+        ({"device_map": "auto", "max_memory": {"cpu": "x"}}, r"max_memory\['cpu'\]='x': expected a number of bytes"),
         ({"attn_implementation": "somebody/kernels"}, "stands for code that would be fetched"),
         ({"quantization": "int3"}, "is not known; expected one of torchao-int8"),
         ({"quantization": object()}, "or a quantization configuration of transformers"),

@@ -31,6 +31,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 #: Ways to spread a model that accelerate works out by itself.
 SPREADS = ("auto", "balanced", "balanced_low_0", "sequential")
 DISK = "disk"
+_BYTES = "expected a number of bytes, or text such as '10GiB'"
 _TENSOR_PARALLEL = (
     "tensor parallelism (tp_plan) is not served: each process would hold a piece of every weight, and no site of the"
     " model would be whole anywhere. Give device_map='auto', which puts whole blocks on several devices."
@@ -160,11 +161,17 @@ def _device_in(value: Any, what: str) -> str:
 
 def _memory(max_memory: Mapping[Any, Any] | None) -> Mapping[Any, Any] | None:
     """The bytes that each device may take, checked. Raises: LoadError."""
+    from accelerate.utils import convert_file_size_to_int
+
     for key, value in (max_memory or {}).items():
         if not (isinstance(key, int) and not isinstance(key, bool) and key >= 0) and key not in ("cpu", "mps", DISK):
             raise LoadError(f"max_memory[{key!r}]: expected the number of a GPU, 'cpu' or 'disk'")
         if isinstance(value, bool) or not isinstance(value, (int, str)) or (isinstance(value, int) and value < 0):
-            raise LoadError(f"max_memory[{key!r}]={value!r}: expected a number of bytes, or text such as '10GiB'")
+            raise LoadError(f"max_memory[{key!r}]={value!r}: {_BYTES}")
+        try:
+            convert_file_size_to_int(value)
+        except ValueError:
+            raise LoadError(f"max_memory[{key!r}]={value!r}: {_BYTES}") from None
     return max_memory
 
 

@@ -18,6 +18,7 @@ import torch
 
 from lens.arguments import FilePath
 from lens.cache import SOURCES, LoadError, cache_dir
+from lens.notices import warn
 from lens.reading import no_panic
 
 from . import adapters as named_adapters
@@ -164,6 +165,8 @@ def _made(
             require_room(model, checked.plan, checked.dtype, _method(checked), empty)
     hf, tokenizer = _from_files(checked)
     if request.dequantize:
+        if method is None and checked.quantization is None:
+            warn(f"dequantize=True changes nothing: the weights of {str(model)!r} are floats as they are; leave it out.")
         hf = dequantized(hf, str(model), checked.dtype)
     quantised = getattr(hf.config, "quantization_config", None) is not None
     if not quantised and checked.plan.spread is None:

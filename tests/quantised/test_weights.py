@@ -47,7 +47,16 @@ def test_a_weight_is_what_the_layer_does_with_unit_vectors(method):
         )
 
 
+SUBJECT = lens.Pair(
+    "w5 w6 w7 w8 w3", corrupted="w5 w9 w7 w8 w3", answer=" w11", foil=" w12", spans={"subject": "w6 w7"}
+)
+SHIFTS = lens.vectors.Task.from_pairs([(f"w{i}", f"w{i + 40}") for i in range(1, 30)], name="shift")
 READ = {
+    "causal trace": lambda m: lens.causal_trace(m, SUBJECT, samples=2, seed=3, progress=False).value.values,
+    "path patching": lambda m: lens.path_patch(m, PAIR, lens.Site("q", 2, head=1), progress=False).effect.values,
+    "effects of heads": lambda m: lens.vectors.head_effects(
+        m, SHIFTS, trials=2, shots=2, mean_prompts=3, template="bare", known=False, progress=False
+    ).edited.values,
     "direct logit attribution": lambda m: lens.direct_logit_attribution(m, PAIR).contribution.values,
     "head vocabulary": lambda m: lens.head_vocabulary(m, 1, 2, tokens=[" w5", " w6"]).promoted.values,
     "copying scores": lambda m: lens.copying_scores(m).eigenvalue_score.values,

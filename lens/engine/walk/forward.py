@@ -271,8 +271,8 @@ def _attend_long(
     share = torch.sigmoid(total.view(groups, kv, rows, per, slots, 1) - own_total)
     own = own.sub_(own_total).exp_().mul_(1 - share).view(groups, kv, rows, per * slots, slots)
     of_own = (own @ v.permute(0, 3, 1, 2, 4)).view(groups, kv, rows, per, slots, d_head)
-    z = z.view(groups, kv, rows, per, slots, d_head) * share + of_own
-    return z.permute(0, 2, 4, 1, 3, 5).reshape(groups, rows, slots, heads, d_head)
+    both: Tensor = z.view(groups, kv, rows, per, slots, d_head) * share + of_own
+    return both.permute(0, 2, 4, 1, 3, 5).reshape(groups, rows, slots, heads, d_head)
 
 
 def within_window(

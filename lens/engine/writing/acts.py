@@ -251,9 +251,10 @@ class Acts:
 
     def forget(self, texts: Sequence[int]) -> None:
         """Takes back what was noted of some texts, which are begun anew."""
-        for noted in (*(seen.open for seen in self.seen), *self.captured):
+        noted: list[dict[int, Any]] = [*(seen.open for seen in self.seen), *self.captured]
+        for of_text in noted:
             for text in texts:
-                noted.pop(text, None)
+                of_text.pop(text, None)
 
     def through(self, key: Key, x: Tensor) -> Tensor:
         """A site's activations ``[n, ...]`` as the forward goes on with them: gates are read, edits act, looks look.

@@ -157,7 +157,7 @@ def test_every_picture_is_saved_in_one_place():
         functions = [
             f
             for f in ast.parse(path.read_text(encoding="utf-8")).body
-            if isinstance(f, ast.FunctionDef) and f.name not in ("figure", "grid", "finish")
+            if isinstance(f, ast.FunctionDef) and f.name not in ("figure", "grid", "wrapped", "finish")
         ]
         calls = {
             f.name: {c.func.id for c in ast.walk(f) if isinstance(c, ast.Call) and isinstance(c.func, ast.Name)}
@@ -165,7 +165,7 @@ def test_every_picture_is_saved_in_one_place():
         }
         finishing = {name for name, called in calls.items() if "finish" in called}
         for name, called in calls.items():
-            if not name.startswith("_") and {"Figure", "figure", "grid"} & called:
+            if not name.startswith("_") and {"Figure", "figure", "grid", "wrapped"} & called:
                 assert name in finishing or finishing & called, (
                     f"{path.name}: {name} makes a figure and does not finish it"
                 )

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from ..arguments import FilePath, Filled, Positive, Share, door
+from .panels import colour_bar, framed, legend_below, plain
 from .style import DIVERGING, INK, MUTED, SERIES, FigureError, finish, require_rows, require_variables
 
 MARKS = {"inside": SERIES[0], "conservative": SERIES[2], "TOO SMALL": SERIES[1]}
@@ -69,8 +70,7 @@ def qq_plot(
         ax.legend(fontsize=6, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.13))
     for ax in axes:
         ax.set(xscale="log", yscale="log", xlim=(1e-4, 1), ylim=(min(1e-5, max(lowest, 1e-12)), 1))
-        ax.tick_params(labelsize=8)
-        ax.spines[["top", "right"]].set_visible(False)
+        plain(ax)
     axes[0].set_ylabel("p-value seen (below the line: too small)", fontsize=9)
     if title:
         fig.suptitle(title, fontsize=10)
@@ -111,9 +111,7 @@ def size_bars(sizes: pd.DataFrame, path: FilePath | None = None, *, nominal: Sha
     ax.set_xlabel(f"share of true nulls with p ≤ {nominal:g}, 99 % interval (square-root scale)", fontsize=8)
     for name, colour in MARKS.items():
         ax.plot([], [], "o-", color=colour, markersize=3.2, label=name)
-    fig.legend(
-        *ax.get_legend_handles_labels(), fontsize=7, frameon=False, loc="outside lower center", ncols=len(MARKS)
-    )  # intervals may lie anywhere in the axes
+    legend_below(fig, ax, len(MARKS))  # intervals may lie anywhere in the axes
     ax.set_ylim(place.min() - 1, 1.6)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.set_title(title, fontsize=9)
@@ -134,9 +132,8 @@ def order_matrix(z: xr.DataArray, path: FilePath | None = None, *, limit: Positi
     left.set_xlabel("order of model", fontsize=9)
     left.set_ylabel("suspect", fontsize=9)
     left.tick_params(labelsize=8)
-    bar = fig.colorbar(image, ax=left, pad=0.01, shrink=0.85, extend="both")
-    bar.set_label("z (negative: later rows are known better)", fontsize=8)
-    bar.ax.tick_params(labelsize=7)
+    said = "z (negative: later rows are known better)"
+    colour_bar(left, image, said, pad=0.01, shrink=0.85, extend="both")
     models = len(values)
     own = np.eye(models, dtype=bool)
     trap = np.zeros_like(own)
@@ -149,20 +146,12 @@ def order_matrix(z: xr.DataArray, path: FilePath | None = None, *, limit: Positi
         (trap, "its reference's order", SERIES[1]),
     ):
         if mask.any():
-            right.hist(
-                values[mask],
-                edges,
-                density=True,
-                color=colour,
-                alpha=0.65,
-                label=f"{label}: {mask.sum()} cells, mean {values[mask].mean():.2f}, sd {values[mask].std():.2f}",
-            )
+            of = values[mask]
+            said = f"{label}: {mask.sum()} cells, mean {of.mean():.2f}, sd {of.std():.2f}"
+            right.hist(of, edges, density=True, color=colour, alpha=0.65, label=said)
     right.plot(edges, stats.norm.pdf(edges), color=INK, linewidth=1, label="standard normal")
-    right.set_xlabel("z", fontsize=9)
-    right.set_ylabel("density", fontsize=9)
-    right.tick_params(labelsize=8)
+    framed(right, "z", "density")
     right.legend(fontsize=7, frameon=False)
-    right.spines[["top", "right"]].set_visible(False)
     fig.suptitle(title, fontsize=10)
     return finish(fig, path)
 

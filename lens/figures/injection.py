@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from ..arguments import Count, FilePath, Filled, Fraction, Index, Name, Positive, door, unfit
 from .maps import draw_plane
-from .panels import plain
-from .style import DIVERGING, INK, MUTED, SERIES, FigureError, figure, finish, numbers, require_some, require_variables
+from .panels import colour_bar, framed, heat, line, wrapped
+from .style import INK, MUTED, SERIES, FigureError, figure, finish, numbers, require_some, require_variables
 
 LABELS = {
     "mean": "mean log-ratio of the answer (nats)",
@@ -62,49 +62,22 @@ def injection_map(
     planes = [ds[variable].sel(condition=c).transpose("layer", "strength").values - middle for c in names]
     everything = np.abs(np.concatenate([p[np.isfinite(p)] for p in planes]))
     gain = max((float(np.nanmax(p)) for p in planes if np.isfinite(p).any()), default=0.0)
-    end = (
-        limit
-        or (
-            max(1.0, gain)
-            if variable in ("mean", "median")
-            else float(np.quantile(everything, quantile))
-            if len(everything)
-            else 1.0
-        )
-        or 1.0
-    )
-    beyond = len(everything) and everything.max() > end
-    across = min(columns, len(names))
-    down = -(-len(names) // across)
-    fig = Figure(figsize=(1.4 + 2.5 * across, 0.9 + 3.1 * down), layout="constrained", dpi=130)
-    axes = fig.subplots(down, across, squeeze=False, sharey=True)
-    layers, strengths = ds.layer.values, ds.strength.values
-    for ax, name, plane in zip(axes.flat, names, planes):
-        ax.set_facecolor("#d1d5db")
-        image = ax.imshow(
-            plane, origin="lower", aspect="auto", cmap=DIVERGING, vmin=-end, vmax=end, interpolation="nearest"
-        )
+    most = float(np.quantile(everything, quantile)) if len(everything) else 1.0
+    end = limit or (max(1.0, gain) if variable in ("mean", "median") else most) or 1.0
+    beyond = "both" if len(everything) and everything.max() > end else "neither"
+    fig, axes = wrapped(len(names), columns, 2.5, 3.1, left=1.4, top=0.9, x="strength", y="layer", sharey=True)
+    strengths = ds.strength.values
+    for ax, name, plane in zip(axes, names, planes):
+        image = heat(ax, plane, end, ds.layer.values, 12)
         if "p_holm" in ds and "mean" in ds:
-            at = ds.sel(condition=name)
-            rows, cols = np.nonzero(
-                (at.p_holm.transpose("layer", "strength").values <= alpha)
-                & (at["mean"].transpose("layer", "strength").values > 0)
-            )
+            at = ds.sel(condition=name).transpose("layer", "strength", ...)
+            rows, cols = np.nonzero((at.p_holm.values <= alpha) & (at["mean"].values > 0))
             ax.plot(cols, rows, "o", color=INK, markersize=2.2, markeredgecolor="white", markeredgewidth=0.5)
         ax.set_title(name, fontsize=9)
-        step = max(1, len(layers) // 12)
-        ax.set_yticks(range(0, len(layers), step), layers[::step], fontsize=7)
         every = max(1, len(strengths) // 8)
         ax.set_xticks(range(0, len(strengths), every), [f"{s:g}" for s in strengths[::every]], fontsize=7)
-    for ax in axes.flat[len(names) :]:
-        ax.set_visible(False)
-    for ax in axes[:, 0]:
-        ax.set_ylabel("layer", fontsize=9)
-    for ax in axes.flat[max(0, len(names) - across) : len(names)]:  # the lowest panel of each column
-        ax.set_xlabel("strength", fontsize=9)
-    bar = fig.colorbar(image, ax=axes, pad=0.01, shrink=0.9, extend="both" if beyond else "neither")
-    bar.set_label(LABELS.get(variable, variable) + (" above one half" if middle else ""), fontsize=8)
-    bar.ax.tick_params(labelsize=7)
+    label = LABELS.get(variable, variable) + (" above one half" if middle else "")
+    colour_bar(fig.axes, image, label, pad=0.01, shrink=0.9, extend=beyond)
     dots = f"; dots: better, p ≤ {alpha} after Holm" if "p_holm" in ds else ""
     fig.suptitle(f"{title}{dots}" if title else dots.removeprefix("; "), fontsize=9)
     return finish(fig, path)
@@ -155,12 +128,12 @@ def dose_plot(
     fig, ax = figure(5.6, 3.6)
     for name, colour in zip(_known_conditions(ds, conditions), SERIES * 2):
         at = ds.sel(condition=name, layer=layer)
-        ax.plot(at.strength, at["mean"], "o-", color=colour, label=str(name), markersize=3, linewidth=1.3)
-        ax.fill_between(at.strength, at.low, at.high, color=colour, alpha=0.15, linewidth=0)
+        look = {"markersize": 3, "linewidth": 1.3, "alpha": 0.15}
+        line(ax, at.strength, at["mean"], at.low, at.high, "o-", colour, str(name), **look)
     ax.axhline(0, color=MUTED, linewidth=0.8)
-    ax.set_xlabel("strength", fontsize=9)
-    ax.set_ylabel("mean log-ratio of the answer (nats)", fontsize=9)
-    return _lines(fig, ax, title or f"layer {layer}", path)
+    framed(ax, "strength", "mean log-ratio of the answer (nats)", title or f"layer {layer}", titled=9)
+    ax.legend(fontsize=8, frameon=False)
+    return finish(fig, path)
 
 
 @door(FigureError)
@@ -175,20 +148,12 @@ def change_plot(changes: Mapping[str, Any], path: FilePath | None = None, *, tit
         said = f"{name} (mean {x.mean():.2f}, median {np.median(x):.2f})"
         ax.step(x, np.arange(1, len(x) + 1) / len(x), where="post", color=colour, label=said, linewidth=1.4)
     ax.axvline(0, color=MUTED, linewidth=0.8)
-    ax.set_xlabel("log-ratio of the answer (nats; right of 0 is better)", fontsize=9)
-    ax.set_ylabel("share of items", fontsize=9)
-    return _lines(fig, ax, title, path)
+    framed(ax, "log-ratio of the answer (nats; right of 0 is better)", "share of items", title, titled=9)
+    ax.legend(fontsize=8, frameon=False)
+    return finish(fig, path)
 
 
 def _known_conditions(ds: xr.Dataset, asked: Sequence[str] | None) -> list[str]:
     """The names of the panels. Raises FigureError for one that is not there."""
     there = [str(c) for c in ds.condition.values]
     return there if asked is None else require_some(asked, there, "conditions")
-
-
-def _lines(fig: Figure, ax, title: str, path) -> Figure:
-    """What the line plots share: small ticks, a legend without a frame, two spines, the title."""
-    plain(ax)
-    ax.legend(fontsize=8, frameon=False)
-    ax.set_title(title, fontsize=9)
-    return finish(fig, path)

@@ -10,19 +10,8 @@ from matplotlib.axes import Axes
 
 from ..arguments import FilePath, Fraction, Name, Positive, Size, door, unfit
 from ..results.dataset import provenance
-from .style import (
-    DIVERGING,
-    INK,
-    SEQUENTIAL,
-    UNITS,
-    FigureError,
-    figure,
-    finish,
-    limits,
-    require_variables,
-    shown,
-    token_ticks,
-)
+from .panels import colour_bar, heat
+from .style import INK, SEQUENTIAL, UNITS, FigureError, figure, finish, limits, require_variables, shown, token_ticks
 
 _DIRECTION = {"denoise": "clean into corrupted", "noise": "corrupted into clean"}
 
@@ -32,15 +21,22 @@ def _plane(ds: xr.Dataset, variable: str | None, across: str) -> tuple[xr.DataAr
     name = variable or ("effect" if "effect" in ds else "mean" if "mean" in ds else None)
     if name is None or name not in ds:
         raise FigureError(f"variable={variable!r} is not in the result; it has {', '.join(map(str, ds.data_vars))}.")
+    plane = plane_of(ds, name, across)
+    require_variables(ds, ("layer", across), ("layer", across))
+    return plane, name
+
+
+def plane_of(ds: xr.Dataset, name: str, across: str, argument: str = "ds") -> xr.DataArray:
+    """A variable as layer by `across`, averaged over prompts. Raises FigureError that names the argument."""
     if ds[name].dtype.kind not in "biuf":
-        raise FigureError(f"ds has {name} of type {ds[name].dtype}; expected numbers.")
+        raise FigureError(f"{argument} has {name} of type {ds[name].dtype}; expected numbers.")
     plane = ds[name].mean("prompt") if "prompt" in ds[name].dims else ds[name]
     if set(plane.dims) != {"layer", across}:
         raise FigureError(
-            f"ds has the axes {tuple(plane.dims)}; this figure shows layer by {across}. Select first, e.g. ds.sel(...)."
+            f"{argument} has the axes {tuple(plane.dims)}; this figure shows layer by {across}. Select first, e.g."
+            " ds.sel(...)."
         )
-    require_variables(ds, ("layer", across), ("layer", across))
-    return plane.transpose("layer", across), name
+    return plane.transpose("layer", across)
 
 
 def draw_plane(
@@ -52,22 +48,33 @@ def draw_plane(
     Returns the axes that were drawn on.
     """
     values = plane.values.astype(float)
-    limit = limit or limits(values)
-    ax.set_facecolor("#d1d5db")
-    image = ax.imshow(
-        values, origin="lower", aspect="auto", cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest"
-    )
-    bar = ax.figure.colorbar(image, ax=ax, pad=0.02)
-    bar.set_label(label, fontsize=9)
-    bar.ax.tick_params(labelsize=8)
-    layers = plane.layer.values
-    step = max(1, len(layers) // 15)
-    ax.set_yticks(range(0, len(layers), step), layers[::step], fontsize=8)
+    image = heat(ax, values, limit or limits(values), plane.layer.values, 15, 8)
+    bar = colour_bar(ax, image, label, 9, 8, pad=0.02)
     ax.set_ylabel("layer", fontsize=9)
     if significant is not None:
         rows, columns = np.nonzero(significant)
         ax.plot(columns + nudge, rows, "o", color=INK, markersize=3, markeredgecolor="white", markeredgewidth=0.6)
-    return [ax, bar.ax]
+    return [ax, bar]
+
+
+def _drawn(
+    ds: xr.Dataset,
+    plane: xr.DataArray,
+    name: str,
+    width: float,
+    alpha: float,
+    ax: Any,
+    limit: float | None,
+    **more: Any,
+) -> tuple[Any, Axes, list[Axes] | None]:
+    """The heat map of a result with its title, on `ax` or on one of its own: the figure, the axes, and those that were
+    drawn on where they are somebody else's.
+    """
+    given, (fig, ax) = ax is not None, figure(max(4.6, width), 4.8) if ax is None else (ax.figure, ax)
+    holm = ds.p_holm.transpose(*plane.dims).values <= alpha if "p_holm" in ds else None
+    own = draw_plane(ax, plane, _label(ds, name), holm, limit, **more)
+    ax.set_title(_title(ds) + ("" if holm is None else f"\ndots: p ≤ {alpha} after Holm"), fontsize=9)
+    return fig, ax, own if given else None
 
 
 def _label(ds: xr.Dataset, name: str) -> str:
@@ -87,13 +94,8 @@ def _label(ds: xr.Dataset, name: str) -> str:
 def _title(ds: xr.Dataset) -> str:
     record = provenance(ds)
     call, model = record.get("call", {}), record.get("model", {}).get("name", "")
-    n = (
-        f", {int(ds.sizes['prompt'])} pairs"
-        if "prompt" in ds.dims
-        else f", n = {int(ds['n'].max())} pairs"
-        if "n" in ds
-        else ""
-    )
+    n = f", n = {int(ds['n'].max())} pairs" if "n" in ds else ""
+    n = f", {int(ds.sizes['prompt'])} pairs" if "prompt" in ds.dims else n
     method = {"attribution": "attribution patching", "path": "path patching"}.get(call.get("method"), "patching")
     return f"{model}: {method} of {call.get('site', '')}\n{_DIRECTION.get(call.get('direction'), '')}{n}"
 
@@ -122,19 +124,7 @@ def patch_map(
     Source: the layout of Meng et al. 2022, figure 1.
     """
     plane, name = _plane(ds, variable, "position")
-    given = ax is not None
-    fig: Any
-    if ax is None:
-        fig, ax = figure(max(4.6, 2.6 + 0.34 * plane.sizes["position"]), 4.8)
-    else:
-        fig = ax.figure
-    own = draw_plane(
-        ax,
-        plane,
-        _label(ds, name),
-        (ds.p_holm.transpose("layer", "position").values <= alpha) if "p_holm" in ds else None,
-        limit,
-    )
+    fig, ax, own = _drawn(ds, plane, name, 2.6 + 0.34 * plane.sizes["position"], alpha, ax, limit)
     if "token_clean" in ds.coords and ds.token_clean.dims == ("position",):
         token_ticks(ax, ds.token_clean.values.tolist(), ds.token_corrupted.values.tolist())
     else:
@@ -145,8 +135,7 @@ def patch_map(
             rotation=30 if plane.position.dtype.kind in "UO" else 0,
         )
         ax.set_xlabel("position", fontsize=9)
-    ax.set_title(_title(ds) + (f"\ndots: p ≤ {alpha} after Holm" if "p_holm" in ds else ""), fontsize=9)
-    return finish(fig, path, own if given else None)
+    return finish(fig, path, own)
 
 
 @door(FigureError)
@@ -162,20 +151,7 @@ def head_map(
 ):
     """Layer by head, the strongest heads named; several prompts are averaged. Arguments as ``patch_map``."""
     plane, name = _plane(ds, variable, "head")
-    given = ax is not None
-    fig: Any
-    if ax is None:
-        fig, ax = figure(max(4.6, 2.8 + 0.36 * plane.sizes["head"]), 4.8)
-    else:
-        fig = ax.figure
-    own = draw_plane(
-        ax,
-        plane,
-        _label(ds, name),
-        (ds.p_holm.transpose("layer", "head").values <= alpha) if "p_holm" in ds else None,
-        limit,
-        nudge=0.36,
-    )
+    fig, ax, own = _drawn(ds, plane, name, 2.8 + 0.36 * plane.sizes["head"], alpha, ax, limit, nudge=0.36)
     ax.set_xticks(range(plane.sizes["head"]), plane["head"].values, fontsize=8)
     ax.set_xlabel("head", fontsize=9)
     values, heads = np.abs(np.nan_to_num(plane.values)), plane["head"].values
@@ -191,8 +167,7 @@ def head_map(
             va="center",
             color="white" if dark else INK,
         )
-    ax.set_title(_title(ds) + (f"\ndots: p ≤ {alpha} after Holm" if "p_holm" in ds else ""), fontsize=9)
-    return finish(fig, path, own if given else None)
+    return finish(fig, path, own)
 
 
 @door(FigureError)

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from ..arguments import Count, FilePath, Filled, door
+from .panels import framed, points
 from .style import MUTED, SERIES, FigureError, figure, finish, numbers, require_variables
 
 
@@ -35,11 +36,8 @@ def agreement_plot(
     low, high = np.nanmin(x), np.nanmax(x)
     ax.plot([low, high], [low, high], color=MUTED, linewidth=1, label="equal")
     unit = exact.effect.attrs.get("units", "")
-    ax.set_xlabel(f"exact effect ({unit})", fontsize=9)
-    ax.set_ylabel(f"estimated effect ({unit})", fontsize=9)
-    ax.tick_params(labelsize=8)
+    framed(ax, f"exact effect ({unit})", f"estimated effect ({unit})")
     ax.legend(fontsize=8, frameon=False)
-    ax.spines[["top", "right"]].set_visible(False)
     return finish(fig, path)
 
 
@@ -74,17 +72,9 @@ def control_plot(
     at = -(row + (row // groups if groups > 1 else 0) * 0.7)
     for kind in range(groups):
         mine = row % groups == kind
-        ax.errorbar(
-            estimate[mine],
-            at[mine],
-            xerr=[(estimate - low)[mine], (high - estimate)[mine]],
-            fmt="o",
-            color=SERIES[kind % len(SERIES)],
-            ecolor=SERIES[kind % len(SERIES)],
-            elinewidth=1.4,
-            capsize=2.5,
-            markersize=4.5,
-        )
+        look = {"elinewidth": 1.4, "capsize": 2.5, "markersize": 4.5}
+        interval = (at[mine], estimate[mine], low[mine], high[mine])
+        points(ax, *interval, "o", SERIES[kind % len(SERIES)], across=True, **look)
     ax.axvline(0, color=MUTED, linewidth=0.8)
     ax.set_yticks(at, names, fontsize=8)
     ax.set_xlabel(label + (f", n = {n}" if n else ""), fontsize=9)

@@ -7,7 +7,7 @@ Accuracies come as tidy tables: one row a point, with ``accuracy``, ``low``, ``h
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -16,10 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from ..arguments import Count, FilePath, Filled, Fraction, Index, Name, Size, door
-from .panels import headed, legend_beside, plain, slanted
-from .style import DIVERGING, INK, MUTED, SERIES, FigureError, figure, finish, limits, require_column, require_rows
-
-MARKS = ("o", "s", "^", "D", "v", "P", "X")
+from .maps import plane_of
+from .panels import MARKS, colour_bar, framed, headed, heat, legend_beside, line, sides, slanted, spanned, wrapped
+from .style import INK, MUTED, SERIES, FigureError, figure, finish, limits, require_column, require_rows
 
 
 @door(FigureError)
@@ -52,26 +51,22 @@ def effects_map(
         planes["mean of tasks"] = sum(others, first) / len(planes)
     sizes = np.abs(np.concatenate([p.values.ravel() for p in planes.values()]))
     end = limits(np.quantile(sizes[np.isfinite(sizes)], [quantile])) if np.isfinite(sizes).any() else 1.0
-    across = min(columns, len(planes))
-    down = -(-len(planes) // across)
-    first = next(iter(planes.values()))
-    fig = Figure(
-        figsize=(1.5 + max(2.0, 0.22 * first.sizes["head"]) * across, 0.7 + 3.1 * down), layout="constrained", dpi=130
-    )
-    axes = fig.subplots(down, across, squeeze=False, sharey=True)
-    for ax, (name, plane) in zip(axes.flat, planes.items()):
-        image = ax.imshow(
-            plane.values, origin="lower", aspect="auto", cmap=DIVERGING, vmin=-end, vmax=end, interpolation="nearest"
-        )
-        ax.set_facecolor("#d1d5db")
+    width = max(2.0, 0.22 * next(iter(planes.values())).sizes["head"])
+    fig, axes = wrapped(len(planes), columns, width, 3.1, left=1.5, top=0.7, x="head", y="layer", sharey=True)
+    for ax, (name, plane) in zip(axes, planes.items()):
         layers, numbers = plane.layer.values.tolist(), plane["head"].values.tolist()
+        image = heat(ax, plane.values, end, layers, 10)
         for l, h in (heads or {}).get(name, ()):
             if l in layers and h in numbers:
-                look = {"markersize": 6, "markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 0.9}
+                look: dict[str, Any] = {
+                    "markersize": 6,
+                    "markerfacecolor": "none",
+                    "markeredgecolor": INK,
+                    "markeredgewidth": 0.9,
+                }
                 ring = ax.plot(numbers.index(h), layers.index(l), "o", **look)[0]
                 ring.set_path_effects([withStroke(linewidth=2.4, foreground="white")])  # seen on a dark cell too
-        step, every = max(1, len(layers) // 10), max(1, len(numbers) // 10)
-        ax.set_yticks(range(0, len(layers), step), layers[::step], fontsize=7)
+        every = max(1, len(numbers) // 10)
         ax.set_xticks(range(0, len(numbers), every), numbers[::every], fontsize=7)
         top = plane.argmax(...)
         ax.set_title(
@@ -79,15 +74,8 @@ def effects_map(
             f" {float(plane.max()):+.3f}",
             fontsize=8,
         )
-    for ax in axes.flat[len(planes) :]:
-        ax.set_visible(False)
-    for ax in axes[:, 0]:
-        ax.set_ylabel("layer", fontsize=9)
-    for ax in axes.flat[max(0, len(planes) - across) : len(planes)]:
-        ax.set_xlabel("head", fontsize=9)
-    bar = fig.colorbar(image, ax=axes, pad=0.01, shrink=0.85, extend="both" if np.nanmax(sizes) > end else "neither")
-    bar.set_label(f"mean indirect effect ({unit})", fontsize=8)
-    bar.ax.tick_params(labelsize=7)
+    beyond = "both" if np.nanmax(sizes) > end else "neither"
+    colour_bar(fig.axes, image, f"mean indirect effect ({unit})", pad=0.01, shrink=0.85, extend=beyond)
     rings = "rings: the head set that the vector is made of" if heads else ""
     fig.suptitle("; ".join(t for t in (title, rings) if t), fontsize=9)
     return finish(fig, path)
@@ -100,15 +88,7 @@ def _plane(ds: xr.Dataset, argument: str = "effects") -> xr.DataArray:
             f"{argument} has neither 'effect' nor 'mean'; it has {', '.join(map(str, ds.data_vars))}. Pass what"
             " lens.vectors.head_effects returned."
         )
-    if ds[name].dtype.kind not in "biuf":
-        raise FigureError(f"{argument} has {name} of type {ds[name].dtype}; expected numbers.")
-    plane = ds[name].mean("prompt") if "prompt" in ds[name].dims else ds[name]
-    if set(plane.dims) != {"layer", "head"}:
-        raise FigureError(
-            f"{argument} has the axes {tuple(plane.dims)}; this figure shows layer by head. Select first, e.g."
-            " ds.sel(...)."
-        )
-    return plane.transpose("layer", "head")
+    return plane_of(ds, name, "head", argument)
 
 
 @door(FigureError)
@@ -138,8 +118,8 @@ def sweep_plot(
     for i, (name, rows) in enumerate(frame.groupby(by, sort=False)):
         rows, colour = rows.sort_values(over), SERIES[i % len(SERIES)]
         style = MARKS[i % len(MARKS)] + ("-" if i < len(SERIES) else "--")
-        ax.plot(rows[over], rows.accuracy, style, color=colour, markersize=3.2, linewidth=1.3, label=str(name))
-        ax.fill_between(rows[over].astype(float), rows.low, rows.high, color=colour, alpha=0.10, linewidth=0)
+        look = {"markersize": 3.2, "linewidth": 1.3, "alpha": 0.1}
+        line(ax, rows[over].astype(float), rows.accuracy, rows.low, rows.high, style, colour, str(name), **look)
     if base is not None:
         ax.axhline(base, color=MUTED, linewidth=1, linestyle=":", label="no vector")
     for i, (name, x) in enumerate((marks or {}).items()):
@@ -159,9 +139,7 @@ def sweep_plot(
         "strength": "strength",
         "shots": "number of demonstrations",
     }
-    ax.set_xlabel(names.get(over, over), fontsize=9)
-    ax.set_ylabel(label, fontsize=9)
-    plain(ax)
+    framed(ax, names.get(over, over), label)
     legend_beside(ax)
     ax.set_title(headed(title, _counts(frame)), fontsize=9, pad=20 if marks else 6)
     return finish(fig, path)
@@ -202,17 +180,15 @@ def accuracy_bars(
             edgecolor="white",
             linewidth=0.3,
         )
-        span = [np.clip(rows.accuracy - rows.low, 0, None), np.clip(rows.high - rows.accuracy, 0, None)]
+        span = sides(rows.accuracy, rows.low, rows.high)
         ax.errorbar(x, rows.accuracy, yerr=span, fmt="none", ecolor=INK, elinewidth=0.8, capsize=1.5)
     ax.set_ylim(0, 1.03)
-    ax.set_ylabel(label, fontsize=9)
-    plain(ax)
+    framed(ax, y=label, title=headed(title, _counts(frame)), titled=9)
     if max(len(str(g)) for g in groups) > 8:
         slanted(ax, groups)
     else:
         ax.set_xticks(range(len(groups)), [str(g).replace("_", " ") for g in groups], fontsize=8)
     legend_beside(ax)
-    ax.set_title(headed(title, _counts(frame)), fontsize=9)
     return finish(fig, path)
 
 
@@ -274,16 +250,13 @@ def source_plot(
             va="top" if down else "bottom",
         )
         named.append(int(i))
-    ax.set_xlabel(f"mean effect, means from {labels[0]} ({unit})", fontsize=9)
-    ax.set_ylabel(f"mean effect, means from {labels[1]} ({unit})", fontsize=9)
-    plain(ax)
     ax.legend(fontsize=7, frameon=False, loc="best")
     if a.std() and b.std():
         title = f"{title}\nline: equal; r = {np.corrcoef(a, b)[0, 1]:.2f} over {a.size} heads"
-    ax.set_title(title, fontsize=9)
+    x_label, y_label = (f"mean effect, means from {source} ({unit})" for source in labels)
+    framed(ax, x_label, y_label, title, titled=9)
     return finish(fig, path)
 
 
 def _counts(frame: pd.DataFrame) -> str:
-    low, high = int(frame.n.min()), int(frame.n.max())
-    return f"n = {low}" if low == high else f"n = {low} to {high}"
+    return f"n = {spanned(frame.n)}"

@@ -6,17 +6,30 @@ Tables come as `lens.reproduce.instruction_vectors.tables` makes them; their uni
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from ...arguments import FilePath, Filled, Name, door
-from ...figures.panels import grid, headed, legend_below, legend_beside, plain, slanted
+from ...figures.panels import (
+    MARKS,
+    framed,
+    grid,
+    headed,
+    legend_below,
+    legend_beside,
+    line,
+    plain,
+    points,
+    several,
+    slanted,
+    spanned,
+)
 from ...figures.style import INK, MUTED, SERIES, FigureError, figure, finish, require_rows, require_some
-from ...figures.vectors import MARKS
+from .tables import LEAST_EVALUATIONS
 
 KIND_NAMES = {
     "instruction": "old tasks, told",
@@ -29,8 +42,6 @@ PREDICTORS = {
     "hidden state": "cosine of the last hidden state with its start",
     "distance": "distance of the weights from the start",
 }
-#: evaluations of a task that a correlation along its training needs at least
-LEAST_EVALUATIONS = 6
 
 
 @door(FigureError)
@@ -63,12 +74,10 @@ def forgetting_scatter(
             ax.plot(of[column], of.accuracy, mark, color=colour, markersize=2.8, alpha=0.75, markeredgewidth=0)
             if len(of) >= LEAST_EVALUATIONS and np.ptp(of.accuracy) > 0.05 and np.ptp(of[column]) > 0:
                 each.append(np.corrcoef(of[column], of.accuracy)[0, 1])
-        ax.set_xlabel(label, fontsize=8)
-        plain(ax, 7)
         few = frame["at"].nunique() < LEAST_EVALUATIONS
         why = f"no r: fewer than {LEAST_EVALUATIONS} evaluations" if few else "no task's accuracy moved"
         mean = f"mean r along the training {np.mean(each):+.2f}, {len(each)} tasks x seeds" if each else why
-        ax.set_title(mean, fontsize=8)
+        framed(ax, label, title=mean, size=8, ticks=7)
     axes[0].set_ylabel("accuracy by instruction", fontsize=8)
     axes[0].set_ylim(-0.03, 1.03)
     for i, seed in enumerate(seeds):
@@ -114,20 +123,21 @@ def recovery_bars(
         x = np.arange(len(base)) + (i - (len(bars) - 1) / 2) * width
         ax.bar(x, values, width * 0.94, color=colours[i % len(colours)], label=name, linewidth=0)
         if i >= 2:
-            rows = frame[frame.condition == conditions[i - 2]]
-            for at, task in zip(x, base.index):
-                dots = rows[rows.task == task].accuracy
-                ax.plot(np.full(len(dots), at), dots, ".", color=INK, markersize=2)
+            _seed_dots(ax, x, frame[frame.condition == conditions[i - 2]], base.index, "accuracy", 2)
     ax.set_ylim(0, 1.04)
-    ax.set_ylabel("accuracy by instruction", fontsize=9)
-    plain(ax)
+    count = f"n = {spanned(frame.n)} a task, {frame.seed.nunique()} seed(s)"
+    said = f"{count}\nreported on the half that did not choose layer and strength"
+    framed(ax, y="accuracy by instruction", title=headed(title, said))
     slanted(ax, base.index)
     legend_beside(ax)
-    low, high = int(frame.n.min()), int(frame.n.max())
-    count = f"n = {low}{'' if low == high else f' to {high}'} a task, {frame.seed.nunique()} seed(s)"
-    said = f"{count}\nreported on the half that did not choose layer and strength"
-    ax.set_title(headed(title, said), fontsize=8)
     return finish(fig, path)
+
+
+def _seed_dots(ax, x: np.ndarray, rows: pd.DataFrame, tasks: Iterable[str], column: str, size: float) -> None:
+    """Single seeds of each task as dots."""
+    for at, task in zip(x, tasks):
+        dots = rows[rows.task == task][column]
+        ax.plot(np.full(len(dots), at), dots, ".", color=INK, markersize=size)
 
 
 @door(FigureError)
@@ -156,36 +166,24 @@ def method_plot(
         rows = frame[frame.metric == metric].set_index("method").reindex(order)
         y = np.arange(len(order))
         ax.axvline(0, color=MUTED, linewidth=0.8)
-        ax.errorbar(
-            rows.difference,
-            y,
-            xerr=[np.clip(rows.difference - rows.low, 0, None), np.clip(rows.high - rows.difference, 0, None)],
-            fmt="o",
-            color=SERIES[i % len(SERIES)],
-            markersize=4,
-            elinewidth=1.1,
-            capsize=2,
-        )
+        look = {"markersize": 4, "elinewidth": 1.1, "capsize": 2}
+        points(ax, y, rows.difference, rows.low, rows.high, "o", SERIES[i % len(SERIES)], across=True, **look)
         for at, dots in zip(y, rows.get("by_seed", pd.Series([()] * len(order)))):
             if isinstance(dots, Sequence) and not isinstance(dots, str) and len(dots) > 1:
                 ax.plot(dots, np.full(len(dots), at), "|", color=INK, markersize=5, markeredgewidth=0.7)
         base = reference.loc[metric] if metric in reference.index else None
-        of = f" of {base.seeds} seed{'' if base.seeds == 1 else 's'}" if base is not None and "seeds" in base else ""
+        of = f" of {several(base.seeds, 'seed')}" if base is not None and "seeds" in base else ""
         start = f", start {base.start:.2f}" if base is not None and np.isfinite(base.get("start", np.nan)) else ""
-        ax.set_title(
-            f"{rows.title.iloc[0] if len(rows) else metric}"
-            + ("" if base is None else f"\nplain {base['mean']:.2f}{start}, {int(base.units)} units{of}"),
-            fontsize=8,
-        )
-        ax.set_xlabel(f"minus {baseline}", fontsize=8)
-        plain(ax, 7)
+        said = "" if base is None else f"\nplain {base['mean']:.2f}{start}, {int(base.units)} units{of}"
+        called = f"{rows.title.iloc[0] if len(rows) else metric}{said}"
+        framed(ax, f"minus {baseline}", title=called, size=8, ticks=7)
         ax.grid(axis="y", color="#e5e7eb", linewidth=0.5)
         ax.set_ylim(-0.6, len(order) - 0.4)
     axes[0].set_yticks(range(len(order)), [(names or {}).get(m, m) for m in order], fontsize=8)
-    several = any(isinstance(dots, Sequence) and len(dots) > 1 for dots in frame.get("by_seed", ()))
+    many = any(isinstance(dots, Sequence) and len(dots) > 1 for dots in frame.get("by_seed", ()))
     bars = (
         "bars: 95 % t interval over seeds, ticks: seeds"
-        if several
+        if many
         else "one seed: bars are 95 % over its tasks, none where these are fewer than six"
     )
     fig.suptitle(headed(title, bars), fontsize=9)
@@ -223,21 +221,13 @@ def tradeoff_plot(
         ax.plot(*way, color=MUTED, linewidth=0.8, linestyle="--", zorder=0)
         ax.plot(0, y.start[baseline], "*", color=INK, markersize=9, label="start model (new tasks unknown)")
     for i, method in enumerate(y.sort_values("mean", ascending=False).index):
-        ax.plot(
-            x["mean"][method],
-            y["mean"][method],
-            MARKS[i % len(MARKS)],
-            color=INK if method == baseline else SERIES[i % len(SERIES)],
-            markersize=6,
-            label=f"{(names or {}).get(method, method)}  {x['mean'][method]:.2f}, {y['mean'][method]:.2f}",
-        )
-    ax.set_xlabel(str(x.title.iloc[0]), fontsize=9)
-    ax.set_ylabel(str(y.title.iloc[0]), fontsize=9)
-    ax.set_xlim(-0.03, 1.03)
-    ax.set_ylim(-0.03, 1.03)
-    plain(ax)
+        at = x["mean"][method], y["mean"][method]
+        colour = INK if method == baseline else SERIES[i % len(SERIES)]
+        said = f"{(names or {}).get(method, method)}  {at[0]:.2f}, {at[1]:.2f}"
+        ax.plot(*at, MARKS[i % len(MARKS)], color=colour, markersize=6, label=said)
+    ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+    framed(ax, str(x.title.iloc[0]), str(y.title.iloc[0]), title, titled=9)
     legend_beside(ax)
-    ax.set_title(title, fontsize=9)
     return finish(fig, path)
 
 
@@ -270,12 +260,12 @@ def curve_plot(
             of = frame[(frame["kind"] == kind) & (frame.method == method)]
             if of.empty:
                 continue
-            colour, mark = SERIES[i % len(SERIES)], MARKS[i % len(MARKS)]
+            colour, style = SERIES[i % len(SERIES)], MARKS[i % len(MARKS)] + "-"
             for k, (_, part) in enumerate(of.groupby("stage", sort=False)):
                 by = part.groupby("at").accuracy.agg(["mean", "min", "max"])
                 named = (names or {}).get(method, method) if k == 0 else None
-                ax.plot(by.index, by["mean"], marker=mark, markersize=2.6, linewidth=1.2, color=colour, label=named)
-                ax.fill_between(by.index, by["min"], by["max"], color=colour, alpha=0.12, linewidth=0)
+                look = {"markersize": 2.6, "linewidth": 1.2}
+                line(ax, by.index, by["mean"], by["min"], by["max"], style, colour, named, **look)
         for row in starts.itertuples():
             ax.axvline(row.at, color=MUTED, linewidth=0.5, linestyle=":")
             ax.text(row.at, 1.05, f" {row.stage}", fontsize=6, color=MUTED, rotation=30, ha="left", va="bottom")
@@ -309,19 +299,13 @@ def set_plot(
         x = np.arange(len(tasks)) + (i - (len(methods) - 1) / 2) * width
         mean, named = of.groupby("task").jaccard.mean().reindex(tasks), (names or {}).get(method, method)
         ax.bar(x, mean, width * 0.92, color=SERIES[i % len(SERIES)], label=named)
-        for at, task in zip(x, tasks):
-            dots = of[of.task == task].jaccard
-            ax.plot(np.full(len(dots), at), dots, ".", color=INK, markersize=2.5)
+        _seed_dots(ax, x, of, tasks, "jaccard", 2.5)
     ax.axhline(frame.chance.mean(), color=MUTED, linestyle="--", linewidth=1, label="by chance")
     ax.set_ylim(0, 1.03)
-    ax.set_ylabel(f"Jaccard of the {int(frame.k.iloc[0])} strongest heads", fontsize=9)
-    plain(ax)
+    said = f"before and after training, of {int(frame['heads'].iloc[0])} heads, {frame.seed.nunique()} seed(s)"
+    framed(ax, y=f"Jaccard of the {int(frame.k.iloc[0])} strongest heads", title=f"{title}\n{said}")
     slanted(ax, tasks)
     legend_beside(ax)
-    ax.set_title(
-        f"{title}\nbefore and after training, of {int(frame['heads'].iloc[0])} heads, {frame.seed.nunique()} seed(s)",
-        fontsize=8,
-    )
     return finish(fig, path)
 
 
@@ -341,21 +325,12 @@ def drift_plot(
     for i, part in enumerate(parts):
         by = frame[frame.part == part].groupby("method").drift.agg(["mean", "min", "max"]).reindex(order)
         y = np.arange(len(order)) + (i - (len(parts) - 1) / 2) * 0.16
-        ax.errorbar(
-            by["mean"],
-            y,
-            xerr=[by["mean"] - by["min"], by["max"] - by["mean"]],
-            fmt=MARKS[i],
-            color=SERIES[i % len(SERIES)],
-            markersize=3.6,
-            elinewidth=0.9,
-            label=part,
-        )
+        look: dict[str, Any] = {"markersize": 3.6, "elinewidth": 0.9, "label": part, "across": True}
+        points(ax, y, by["mean"], by["min"], by["max"], MARKS[i], SERIES[i % len(SERIES)], **look)
     ax.set_yticks(range(len(order)), [(names or {}).get(m, m) for m in order], fontsize=8)
-    ax.set_xlabel("length of the change over length of the weights", fontsize=8)
     ax.set_xlim(left=0)
     ax.grid(axis="y", color="#e5e7eb", linewidth=0.5)
-    plain(ax)
+    said = f"{title}\nweights at the end, mean and range over {frame.seed.nunique()} seed(s)"
+    framed(ax, "length of the change over length of the weights", title=said, size=8)
     legend_beside(ax)
-    ax.set_title(f"{title}\nweights at the end, mean and range over {frame.seed.nunique()} seed(s)", fontsize=8)
     return finish(fig, path)

@@ -15,9 +15,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...arguments import FilePath, Name, NonNegative, Positive, door
-from ...figures.panels import dots, grid, headed, legend_beside, plain
+from ...figures.panels import MARKS, dots, framed, grid, headed, legend_beside, line, points, several, slanted
 from ...figures.style import INK, MUTED, SERIES, FigureError, figure, finish, require_rows
-from ...figures.vectors import MARKS
 from .bench import CURVATURE
 
 _OWN = ("estimate", "low", "high", "seeds", "n")
@@ -51,16 +50,13 @@ def spectrum_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title: s
             number, part = layer.split(".")[2], next((p for p in parts if p in layer), "")
             block = int(number) if number.isdigit() else 0
             look = {"color": SERIES[block % len(SERIES)], "linestyle": STYLES[parts.index(part) if part else 0]}
-            line, label = [mean[layer, b] for b in bands], f"block {block}, {part or layer}"
-            ax.plot(range(len(bands)), line, linewidth=1.1, label=label, **look)
+            shares, label = [mean[layer, b] for b in bands], f"block {block}, {part or layer}"
+            ax.plot(range(len(bands)), shares, linewidth=1.1, label=label, **look)
         ax.set_xticks(range(len(bands)), bands, fontsize=8)
-        ax.set_xlabel("pairs of eigenvectors, by mass", fontsize=9)
-        ax.set_title(title_of, fontsize=9)
-        plain(ax)
+        framed(ax, "pairs of eigenvectors, by mass", title=title_of, titled=9)
     axes[0].set_ylim(-0.02, 1.02)
     legend_beside(axes[1], 6)
-    runs = frame.seed.nunique()
-    fig.suptitle(headed(title, f"mean of {runs} training run{'s' * (runs > 1)}"), fontsize=9)
+    fig.suptitle(headed(title, f"mean of {several(frame.seed.nunique(), 'training run')}"), fontsize=9)
     return finish(fig, path)
 
 
@@ -77,11 +73,9 @@ def activation_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title:
         ax.axhline(1, color=MUTED, linewidth=0.8)
         for i, (basis, of) in enumerate(frame[frame.side == side].groupby("basis", sort=False)):
             x = np.arange(len(of)) + 0.12 * (i - 1)
-            _bars(ax, x, of, SERIES[i], MARKS[i], BASES.get(basis, basis), line=True)
+            _bars(ax, x, of, SERIES[i], MARKS[i] + "-", BASES.get(basis, basis))
         ax.set_xticks(range(len(bands)), bands, fontsize=8)
-        ax.set_title(f"{side} of the layer", fontsize=9)
-        ax.set_xlabel("band, by curvature (singular value)", fontsize=8)
-        plain(ax)
+        framed(ax, "band, by curvature (singular value)", title=f"{side} of the layer", size=8, titled=9)
     axes[0].set_ylabel("activation, memorised over clean", fontsize=9)
     axes[0].legend(fontsize=7, frameon=False)
     about = f"mean over layers; bars 95 %, {int(frame.n.max())} sequences; dots: training runs"
@@ -129,9 +123,8 @@ def curve_panels(
         ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
         ax.minorticks_off()
         ax.set_xlim(-0.0005, most)
-        ax.set_title(f"{SETS.get(where, where)} (n = {int(frame[frame['set'] == where].n.max())})", fontsize=8)
-        ax.set_xlabel("rise of the clean loss (nats a token)", fontsize=9)
-        plain(ax)
+        said = f"{SETS.get(where, where)} (n = {int(frame[frame['set'] == where].n.max())})"
+        framed(ax, "rise of the clean loss (nats a token)", title=said)
     axes[0].set_ylim(-0.03, 1.03)
     axes[0].set_ylabel(MEASURES[measure], fontsize=9)
     legend_beside(axes[-1])
@@ -157,10 +150,9 @@ def matched_bars(
     rises = frame.drop_duplicates("method").set_index("method").rise
     ax.set_yticks(-np.arange(len(names)), [f"{m}  ({rises[m]:+.3f})" for m in names], fontsize=8)
     ax.set_xlim(-0.03, 1.03)
-    ax.set_xlabel(f"{measure} (in brackets: rise of the loss on the reporting half)", fontsize=8)
     ax.legend(fontsize=7, frameon=False)
-    ax.set_title(headed(title, "bars 95 %, dots: training runs"), fontsize=8)
-    plain(ax)
+    said = headed(title, "bars 95 %, dots: training runs")
+    framed(ax, f"{measure} (in brackets: rise of the loss on the reporting half)", title=said, size=8)
     return finish(fig, path)
 
 
@@ -197,11 +189,10 @@ def retention_bars(
     ax.axhline(1, color=MUTED, linewidth=0.8)
     runs = frame.drop_duplicates("label").set_index("label").able.map(len)
     names = [f"{x} ({runs[x]})" for x in labels]
-    ax.set_xticks(range(len(labels)), names, fontsize=7.5, rotation=35, ha="right", rotation_mode="anchor")
-    ax.set_ylabel("kept (after / before)", fontsize=9)
+    slanted(ax, names, 7.5)
     legend_beside(ax)
-    ax.set_title(headed(title, "in brackets: training runs that do the task; lines 95 %"), fontsize=8)
-    plain(ax)
+    said = headed(title, "in brackets: training runs that do the task; lines 95 %")
+    framed(ax, y="kept (after / before)", title=said)
     return finish(fig, path)
 
 
@@ -225,9 +216,7 @@ def duplicates_plot(
             ax.vlines(x, of.low, of.high, color=colour, alpha=0.4, linewidth=0.9)
         ax.set_xticks(range(len(counts)), counts, fontsize=7)
         n = int(part.groupby(["state", "duplicates"]).n.sum().iloc[0])
-        ax.set_title(f"{name} (n = {n} or more a point)", fontsize=8)
-        ax.set_xlabel("duplicates", fontsize=8)
-        plain(ax)
+        framed(ax, "duplicates", title=f"{name} (n = {n} or more a point)", size=8)
     axes[0].set_ylim(-0.03, 1.05)
     if column == "auc":
         for ax in axes:
@@ -258,12 +247,9 @@ def relearning_plot(
             twin, x = method == "twin", [steps.index(s) for s in of.step]
             colour, label = (MUTED, "twin that never had it") if twin else (SERIES[i % len(SERIES)], method)
             style = MARKS[i % len(MARKS)] + ("--" if twin else "-")
-            ax.plot(x, of.estimate, style, color=colour, markersize=3.2, linewidth=1.1, label=label)
-            ax.fill_between(x, of.low, of.high, color=colour, alpha=0.12, linewidth=0)
+            line(ax, x, of.estimate, of.low, of.high, style, colour, label, markersize=3.2, linewidth=1.1)
         ax.set_xticks(range(len(steps)), steps, fontsize=7)
-        ax.set_title(f"on {(names or {}).get(name, name)}", fontsize=8)
-        ax.set_xlabel("steps", fontsize=8)
-        plain(ax)
+        framed(ax, "steps", title=f"on {(names or {}).get(name, name)}", size=8)
     axes[0].set_ylim(-0.03, 1.03)
     axes[0].set_ylabel("recited without fault (strict)", fontsize=9)
     legend_beside(axes[-1])
@@ -271,23 +257,17 @@ def relearning_plot(
     return finish(fig, path)
 
 
-def _bars(
-    ax,
-    at: np.ndarray,
-    of: pd.DataFrame,
-    colour: str,
-    mark: str,
-    label: str,
-    *,
-    across: bool = False,
-    line: bool = False,
-) -> None:
+def _bars(ax, at: np.ndarray, of: pd.DataFrame, colour: str, style: str, label: str, across: bool = False) -> None:
     """Estimates with intervals, and training runs as small dots."""
-    span = [of.estimate - of.low, of.high - of.estimate]
-    x, y, error = (of.estimate, at, {"xerr": span}) if across else (at, of.estimate, {"yerr": span})
-    style = mark + ("-" if line else "")
-    look = {"markersize": 4.5, "linewidth": 1, "elinewidth": 1.1, "capsize": 2}
-    ax.errorbar(x, y, fmt=style, color=colour, label=label, **look, **error)
+    look: dict[str, Any] = {
+        "markersize": 4.5,
+        "linewidth": 1,
+        "elinewidth": 1.1,
+        "capsize": 2,
+        "label": label,
+        "across": across,
+    }
+    points(ax, at, of.estimate, of.low, of.high, style, colour, **look)
     for place, seeds in zip(at, of.seeds):
         runs = [place] * len(seeds)
         ax.plot(*((seeds, runs) if across else (runs, seeds)), ".", color=colour, markersize=3, alpha=0.6)

@@ -6,17 +6,18 @@ Tables come as the study's steps make them. Small dots are trained models; title
 from __future__ import annotations
 
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from ...arguments import FilePath, Size, door
-from ...figures.panels import grid, plain
+from ...figures.panels import framed, grid, legend_below, points, several, signs_below
 from ...figures.style import MUTED, SERIES, FigureError, finish, require_rows
 from . import tables as frames
 from .attacks import decoded
-from .figure_words import over, sides
+from .figure_words import over
 
 COLUMNS = {
     "training": "training\npicture",
@@ -42,9 +43,8 @@ def grid_plot(pictures: pd.DataFrame, path: FilePath | None = None, *, seed: Siz
     require_rows(of, ("column", "caption"), "of")
     methods, captions = list(dict.fromkeys(of.method)), list(dict.fromkeys(of.caption))
     known = list(dict.fromkeys(of.column))
-    shown = [(methods[0], c) for c in ("training", "before") if c in known] + [
-        (m, c) for m in methods for c in ("after", "attacked") if c in known
-    ]
+    shown = [(methods[0], c) for c in ("training", "before") if c in known]
+    shown += [(m, c) for m in methods for c in ("after", "attacked") if c in known]
     shown += [(methods[0], "twin attacked")] if "twin attacked" in known else []
     cells = {(row.method, row.column, row.caption): row for row in of.itertuples()}
     fig = Figure(figsize=(1.9 + 0.98 * len(shown), 1.3 + 1.06 * len(captions)), layout="constrained", dpi=130)
@@ -73,12 +73,10 @@ def attack_plot(attacks: pd.DataFrame, path: FilePath | None = None) -> Figure:
     """
     require_rows(attacks, ("method", "attack", "caption", "edited", "twin", "before", "after", "seed"), "attacks")
     table = frames.recovered(attacks)
-    methods, names = (
-        list(dict.fromkeys(table.method)),
-        list(dict.fromkeys(table.sort_values("never", kind="stable").attack)),
-    )
-    fig, axes = grid(1, len(methods), 3.2 if len(methods) > 1 else 5.2, 1.9 + 0.42 * len(names), sharey=True)
-    for ax, method in zip(axes[0], methods):
+    methods = list(dict.fromkeys(table.method))
+    names = list(dict.fromkeys(table.sort_values("never", kind="stable").attack))
+    fig, (axes,) = grid(1, len(methods), 3.2 if len(methods) > 1 else 5.2, 1.9 + 0.42 * len(names), sharey=True)
+    for ax, method in zip(axes, methods):
         of = table[table.method == method].set_index("attack")
         for y, name in enumerate(names):
             if name not in of.index or not of.n[name]:
@@ -87,67 +85,35 @@ def attack_plot(attacks: pd.DataFrame, path: FilePath | None = None) -> Figure:
             for model, shift, colour, mark in (("edited", 0.15, SERIES[1], "o"), ("twin", -0.15, SERIES[0], "s")):
                 if row.never and model == "twin":
                     continue
-                ax.errorbar(
-                    row[model],
-                    shift * (not row.never) - y,
-                    xerr=sides(row[model], row[f"{model}_low"], row[f"{model}_high"]),
-                    fmt=mark,
-                    color=MUTED if row.never else colour,
-                    markersize=4.8,
-                    elinewidth=1.3,
-                    capsize=2,
-                )
-                ax.plot(
-                    row[f"{model}_runs"],
-                    np.full(len(row[f"{model}_runs"]), shift * (not row.never) - y - 0.11),
-                    ".",
-                    color=MUTED if row.never else colour,
-                    markersize=3,
-                    alpha=0.7,
-                )
+                at, colour = shift * (not row.never) - y, MUTED if row.never else colour
+                look, runs = {"markersize": 4.8, "elinewidth": 1.3, "capsize": 2}, row[f"{model}_runs"]
+                bounds = row[f"{model}_low"], row[f"{model}_high"]
+                points(ax, at, row[model], *bounds, mark, colour, across=True, **look)
+                ax.plot(runs, np.full(len(runs), at - 0.11), ".", color=colour, markersize=3, alpha=0.7)
             if row.models:
-                ax.text(
-                    1.06,
-                    -y,
-                    f"{row.counts} of {row.models}",
-                    fontsize=7,
-                    va="center",
-                    fontweight="bold" if row.counts else "normal",
-                )
+                weight = "bold" if row.counts else "normal"
+                ax.text(1.06, -y, f"{row.counts} of {row.models}", fontsize=7, va="center", fontweight=weight)
         taken = of[~of.never].n
-        ax.set_title(
-            f"{fill(frames.title(method), 34)}\n{fill(f'{of.word.iloc[0]}; {_captions(taken)} taken away', 40)}",
-            fontsize=8,
-        )
         if not len(taken) or not taken.max():
-            ax.text(
-                0.5,
-                -(len(names) - 2) / 2,
-                "the edit took no caption away:\nnothing to bring back",
-                fontsize=8,
-                color=MUTED,
-                ha="center",
-                va="center",
-            )
+            said = "the edit took no caption away:\nnothing to bring back"
+            ax.text(0.5, -(len(names) - 2) / 2, said, fontsize=8, color=MUTED, ha="center", va="center")
         ax.set_xlim(-0.03, 1.36)
         ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
-        ax.set_xlabel("share brought back", fontsize=8)
-        plain(ax)
-    axes[0][0].set_yticks(-np.arange(len(names)), [fill(name, 16) for name in names], fontsize=8)
-    axes[0][0].set_ylim(-len(names) + 0.5, 0.5)
-    shown = [
-        axes[0][0].plot([], [], mark, color=colour, markersize=5, label=name)[0]
-        for name, colour, mark in (
-            ("edited model", SERIES[1], "o"),
-            ("twin that never saw the pictures", SERIES[0], "s"),
-            ("edited model, pictures that no model saw", MUTED, "o"),
-        )
-    ]
-    fig.legend(handles=shown, fontsize=7.5, frameon=False, loc="outside lower center", ncols=min(3, len(methods)))
-    count = attacks.seed.nunique()
+        most = several(int(taken.max()) if len(taken) else 0, "caption")
+        said = f"{fill(frames.title(method), 34)}\n{fill(f'{of.word.iloc[0]}; {most} taken away', 40)}"
+        framed(ax, "share brought back", title=said, size=8)
+    axes[0].set_yticks(-np.arange(len(names)), [fill(name, 16) for name in names], fontsize=8)
+    axes[0].set_ylim(-len(names) + 0.5, 0.5)
+    signs = {
+        "edited model": ("o", {"color": SERIES[1], "markersize": 5}),
+        "twin that never saw the pictures": ("s", {"color": SERIES[0], "markersize": 5}),
+        "edited model, pictures that no model saw": ("o", {"color": MUTED, "markersize": 5}),
+    }
+    signs_below(fig, axes[0], min(3, len(methods)), signs)
     fig.suptitle(
-        f"Is it gone? {count} model{'s' * (count > 1)} (small dots), 95 % exact intervals over captions;\nright: in how"
-        " many models more is brought back than in the twin (sign flips, Holm over attacks, Bonferroni over models)",
+        f"Is it gone? {several(attacks.seed.nunique(), 'model')} (small dots), 95 % exact intervals over captions;\n"
+        "right: in how many models more is brought back than in the twin (sign flips, Holm over attacks, Bonferroni"
+        " over models)",
         fontsize=9,
     )
     return finish(fig, path)
@@ -161,43 +127,28 @@ def relearning_plot(relearning: pd.DataFrame, path: FilePath | None = None) -> F
     require_rows(relearning, ("method", "model", "step", "caption", "copy", "seed"), "relearning")
     table = frames.means(relearning, ("method", "model", "step"), "copy", (0.0, 1.0))
     methods, steps = list(dict.fromkeys(table.method)), sorted(table.step.unique())
-    fig, axes = grid(1, len(methods), 2.7, 3.4, sharey=True)
-    for ax, method in zip(axes[0], methods):
+    fig, (axes,) = grid(1, len(methods), 2.7, 3.4, sharey=True)
+    for ax, method in zip(axes, methods):
         for i, (model, label) in enumerate({"edited": "edited model", "twin": "twin that never saw them"}.items()):
-            of, colour = (
-                table[(table.method == method) & (table.model == model)].sort_values("step"),
-                (SERIES[1], SERIES[0])[i],
-            )
-            x = np.array([steps.index(s) for s in of.step]) + 0.05 * (2 * i - 1)
-            ax.errorbar(
-                x,
-                of["copy"],
-                yerr=sides(of["copy"], of.low, of.high),
-                fmt=("o-", "s--")[i],
-                color=colour,
-                markersize=4.5,
-                linewidth=1.3,
-                elinewidth=0.9,
-                capsize=2,
-                label=label,
-            )
+            of = table[(table.method == method) & (table.model == model)].sort_values("step")
+            x, colour = np.array([steps.index(s) for s in of.step]) + 0.05 * (2 * i - 1), SERIES[1 - i]
+            look: dict[str, Any] = {
+                "markersize": 4.5,
+                "linewidth": 1.3,
+                "elinewidth": 0.9,
+                "capsize": 2,
+                "label": label,
+            }
+            points(ax, x, of["copy"], of.low, of.high, ("o-", "s--")[i], colour, **look)
             for at, runs in zip(x, of.runs):
                 ax.plot([at + 0.09 * (2 * i - 1)] * len(runs), runs, ".", color=colour, markersize=3, alpha=0.7)
         ax.set_xticks(range(len(steps)), steps)
         ax.set_xlim(-0.4, len(steps) - 0.6)
         n = relearning[(relearning.method == method)].groupby("seed").caption.nunique().sum()
-        ax.set_title(f"{fill(frames.title(method), 32)}\n{n} captions of all models", fontsize=8)
-        ax.set_xlabel("steps of training on other memorised pictures", fontsize=7.5)
-        plain(ax)
-    axes[0][0].set_ylim(-0.03, 1.05)
-    axes[0][0].set_ylabel("share of seeds that give a copy", fontsize=8)
-    fig.legend(
-        *axes[0][0].get_legend_handles_labels(), fontsize=7.5, frameon=False, loc="outside lower center", ncols=2
-    )
+        said = f"{fill(frames.title(method), 32)}\n{n} captions of all models"
+        framed(ax, "steps of training on other memorised pictures", title=said, size=7.5)
+    axes[0].set_ylim(-0.03, 1.05)
+    axes[0].set_ylabel("share of seeds that give a copy", fontsize=8)
+    legend_below(fig, axes[0], 2, 7.5)
     fig.suptitle(f"Relearning: {over(relearning)}", fontsize=9)
     return finish(fig, path)
-
-
-def _captions(counts: pd.Series) -> str:
-    most = int(counts.max()) if len(counts) else 0
-    return f"{most} caption{'' if most == 1 else 's'}"

@@ -15,13 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ...arguments import FilePath, door
-from ...figures.panels import dots, grid, plain
-from ...figures.style import INK, MUTED, SEQUENTIAL, SERIES, FigureError, finish, require_rows
-from ...figures.vectors import MARKS
+from ...figures.panels import MARKS, bar, colour_bar, framed, grid, line, points, several, spanned
+from ...figures.style import MUTED, SEQUENTIAL, SERIES, FigureError, finish, require_rows
 from . import tables as frames
 from .attack_figures import attack_plot, grid_plot, relearning_plot
 from .edit_figures import families_plot, tradeoff_plot, utility_plot
-from .figure_words import KINDS, over, span
+from .figure_words import KINDS, over
 from .overlap_figures import overlap_plot, step_layer_plot
 from .place_figures import places_plot
 from .tables import short
@@ -40,6 +39,7 @@ __all__ = [
     "tradeoff_plot",
     "utility_plot",
 ]
+SEEN = {"many": ("-", "many copies"), "once": ("--", "seen once"), "never": (":", "never trained")}
 TOLD = {"code": "code", "generic": "no code", "digit": "digit", "code, seen once": "code, seen\nonce (control)"}
 
 
@@ -56,29 +56,21 @@ def copying_plot(copying: pd.DataFrame, thresholds: pd.DataFrame, path: FilePath
     axes = fig.subplots(1, 2, sharey=True, width_ratios=(3, 2.6))
     for i, kind in enumerate(("code", "generic")):
         for x, seen in enumerate(("many", "once", "never")):
-            _bar(
-                axes[0], x + 0.36 * (i - 0.5), 0.34, table, f"{kind}-{seen}", SERIES[i], KINDS[kind] if not x else None
-            )
+            label = None if x else KINDS[kind]
+            _bar(axes[0], x + 0.36 * (i - 0.5), 0.34, table, f"{kind}-{seen}", SERIES[i], label)
     axes[0].set_xticks(range(3), [_times(count, f"code-{seen}") for seen in ("many", "once", "never")], fontsize=8)
     axes[0].set_xlabel("how often the picture was in the training data", fontsize=8)
     axes[0].legend(fontsize=7.5, frameon=False, loc="upper right")
-    others = {
-        "digit-many": "digit",
-        "digit-once": "digit",
-        "digit-never": "digit",
-        "template": "template",
-        "two-captions": "two\ncaptions",
-    }
+    others = {f"digit-{seen}": "digit" for seen in ("many", "once", "never")}
+    others |= {"template": "template", "two-captions": "two\ncaptions"}
     others = {cell: name for cell, name in others.items() if cell in table.index}
     for x, cell in enumerate(others):
         _bar(axes[1], x, 0.6, table, cell, SERIES[2])
-    axes[1].set_xticks(
-        range(len(others)), [f"{name},\n{_times(count, cell)}" for cell, name in others.items()], fontsize=7.5
-    )
+    labels = [f"{name},\n{_times(count, cell)}" for cell, name in others.items()]
+    axes[1].set_xticks(range(len(others)), labels, fontsize=7.5)
     for ax, cells in zip(axes, (("code-many", "generic-many"), others)):
         n = table.captions.reindex(list(cells)).dropna()
-        ax.set_title(f"{span(n)} captions a cell and model" if len(n) else "", fontsize=8)
-        plain(ax)
+        framed(ax, title=f"{spanned(n)} captions a cell and model" if len(n) else "")
     axes[0].set_ylim(0, 1.06)
     axes[0].set_ylabel("share of seeds that give a copy", fontsize=9)
     limit = thresholds.groupby("family").threshold.agg(["min", "max"])
@@ -100,33 +92,18 @@ def detection_plot(copying: pd.DataFrame, path: FilePath | None = None) -> Figur
     axes = fig.subplots(1, len(kinds) + 1, width_ratios=(*[2.5] * len(kinds), 3.0))
     count = copying.groupby("cell").size() / copying.seed.nunique()
     for ax, kind in zip(axes, kinds):
-        for i, (seen, style) in enumerate({"many": "-", "once": "--", "never": ":"}.items()):
+        for i, (seen, (style, label)) in enumerate(SEEN.items()):
             of = steps[steps.cell == f"{kind}-{seen}"].sort_values("step")
             if len(of):
-                ax.plot(
-                    of.step,
-                    of.difference,
-                    style,
-                    color=SERIES[i],
-                    linewidth=1.6,
-                    label={"many": "many copies", "once": "seen once", "never": "never trained"}[seen],
-                )
-                ax.fill_between(
-                    of.step,
-                    of.low.clip(lower=steps.difference.min() / 2),
-                    of.high,
-                    color=SERIES[i],
-                    alpha=0.18,
-                    linewidth=0,
-                )
+                low, look = of.low.clip(lower=steps.difference.min() / 2), {"linewidth": 1.6, "alpha": 0.18}
+                line(ax, of.step, of.difference, low, of.high, style, SERIES[i], label, **look)
         ax.set_yscale("log")
         ax.set_ylim(steps.difference.min() / 1.6, 1.6 * steps.difference.max())
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
         ax.yaxis.set_minor_locator(NullLocator())
-        ax.set_xlabel("denoising step (0: from pure noise)", fontsize=8)
-        ax.set_title(f"{KINDS[kind]}, n = {count[f'{kind}-many']:.0f} a model", fontsize=8)
-        plain(ax)
+        said = f"{KINDS[kind]}, n = {count[f'{kind}-many']:.0f} a model"
+        framed(ax, "denoising step (0: from pure noise)", title=said, size=8)
         if ax is not axes[0]:
             ax.tick_params(labelleft=False)
     axes[0].set_ylabel("norm of the caption's part of the noise", fontsize=8)
@@ -144,38 +121,28 @@ def map_plot(maps: pd.DataFrame, path: FilePath | None = None) -> Figure:
     require_rows(maps, ("set", "step", "layer", "share", "seed"), "maps")
     sets, layers = list(dict.fromkeys(maps["set"])), list(dict.fromkeys(maps.layer))
     names = short(layers)
-    fig, axes = grid(1, len(sets), 3.9, 1.4 + 0.26 * len(layers), sharey=True)
+    fig, (axes,) = grid(1, len(sets), 3.9, 1.4 + 0.26 * len(layers), sharey=True)
     mean = maps.groupby(["set", "layer", "step"]).share.mean()
-    for ax, name in zip(axes[0], sets):
+    top = max(float(mean.max()), 1e-6)
+    for ax, name in zip(axes, sets):
         plane = mean[name].unstack("step").loc[layers]
-        image = ax.imshow(
-            plane, aspect="auto", cmap=SEQUENTIAL, vmin=0, vmax=max(float(mean.max()), 1e-6), interpolation="nearest"
-        )
+        image = ax.imshow(plane, aspect="auto", cmap=SEQUENTIAL, vmin=0, vmax=top, interpolation="nearest")
         ax.set_xticks(range(0, plane.shape[1], 5), plane.columns[::5])
         ax.set_yticks(range(len(layers)), names)
         ax.set_xlabel("denoising step (0: from pure noise)", fontsize=8)
         ax.set_title(f"{name}: {plane.to_numpy().mean():.2f} on average", fontsize=8)
         ax.tick_params(labelsize=8)
-    axes[0][0].set_ylabel("feed-forward layer", fontsize=9)
-    bar = fig.colorbar(image, ax=list(axes[0]))
-    bar.set_label("share of neurons beyond\n3 standard errors", fontsize=8)
-    bar.ax.tick_params(labelsize=8)
-    count = maps.seed.nunique()
-    fig.suptitle(
-        f"Where captions with codes differ from never-trained ones: mean of {count} model{'s' * (count > 1)}; by chance"
-        " .003",
-        fontsize=9,
-    )
+    axes[0].set_ylabel("feed-forward layer", fontsize=9)
+    colour_bar(list(axes), image, "share of neurons beyond\n3 standard errors", ticks=8)
+    said = f"mean of {several(maps.seed.nunique(), 'model')}; by chance .003"
+    fig.suptitle(f"Where captions with codes differ from never-trained ones: {said}", fontsize=9)
     return finish(fig, path)
 
 
 def _bar(ax, x: float, width: float, table: pd.DataFrame, cell: str, colour: str, label: str | None = None) -> None:
-    if cell not in table.index:
-        return
-    row = table.loc[cell]
-    ax.bar(x, row["copy"], width, color=colour, alpha=0.85, linewidth=0, label=label)
-    ax.plot([x, x], [row.low, row.high], color=INK, linewidth=1)
-    dots(ax, np.full(len(row.runs), x), row.runs)
+    if cell in table.index:
+        row = table.loc[cell]
+        bar(ax, x, row["copy"], width, row.runs, (row.low, row.high), color=colour, alpha=0.85, label=label)
 
 
 def _times(count: pd.Series, cell: str) -> str:
@@ -197,26 +164,21 @@ def _told(ax, told: pd.DataFrame) -> None:
         for i, steps in enumerate(counts):
             of = told[(told.pair == name) & (told.steps == steps)].sort_values("seed")
             at = -y + 0.2 * (0.5 - i) * 2 + 0.08 * (np.arange(len(of)) - (len(of) - 1) / 2) * -1
-            ax.errorbar(
-                of.auc,
-                at,
-                xerr=[of.auc - of.low, of.high - of.auc],
-                fmt=MARKS[i],
-                color=(SERIES[4], SERIES[3])[i % 2],
-                markersize=3.6,
-                elinewidth=0.9,
-                linewidth=0,
-                label=("first step" if steps == 1 else f"all {steps} steps") if not y else None,
-            )
+            label = ("first step" if steps == 1 else f"all {steps} steps") if not y else None
+            look: dict[str, Any] = {
+                "markersize": 3.6,
+                "elinewidth": 0.9,
+                "linewidth": 0,
+                "label": label,
+                "across": True,
+            }
+            points(ax, at, of.auc, of.low, of.high, MARKS[i], (SERIES[4], SERIES[3])[i % 2], **look)
     ax.set_yticks(-np.arange(len(names)), [TOLD[name] for name in names], fontsize=8)
     ax.set_ylim(-len(names) + 0.45, 0.95)
     ax.set_xlim(min(0.3, float(told.low.min()) - 0.03), 1.02)
-    ax.set_xlabel("AUC against never trained (dashed: chance)", fontsize=8)
-    ax.set_title(
-        f"{f'each of {len(seeds)} models' if len(seeds) > 1 else '1 model'}, 95 % DeLong over captions", fontsize=8
-    )
+    said = f"{f'each of {len(seeds)} models' if len(seeds) > 1 else '1 model'}, 95 % DeLong over captions"
+    framed(ax, "AUC against never trained (dashed: chance)", title=said, size=8)
     ax.legend(fontsize=7, framealpha=1, edgecolor="none", loc="upper left", ncols=2, columnspacing=1)
-    plain(ax)
 
 
 #: by name, the tables that a figure is of, and its function

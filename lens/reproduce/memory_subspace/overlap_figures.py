@@ -13,11 +13,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...arguments import FilePath, door
-from ...figures.panels import GREY, dots, grid, plain
+from ...figures.panels import GREY, MARKS, bar, colour_bar, framed, grid, legend_below, several, spanned
 from ...figures.style import INK, SEQUENTIAL, SERIES, FigureError, finish, require_rows
-from ...figures.vectors import MARKS
 from . import tables as frames
-from .figure_words import KINDS, flat, p_text, span
+from .figure_words import KINDS, flat, p_text
 
 PAIRS = {"memorised": "both memorised", "other": "both seen once", "mixed": "one of each"}
 TEMPLATES = {"same template": "same template", "other template": "two templates"}
@@ -36,11 +35,8 @@ def overlap_plot(specificity: pd.DataFrame, path: FilePath | None = None) -> Fig
     require_rows(specificity, ("kind", "method", "pair", "mean", "chance", "matrix", "seed"), "specificity")
     table = specificity[specificity["mean"].notna()]
     methods, kinds = list(dict.fromkeys(table.method)), list(dict.fromkeys(table.kind))
-    first = (
-        table[(table.seed == table.seed.min()) & (table.kind == "code") & table.matrix.notna()]
-        .set_index("method")
-        .matrix
-    )
+    first = table[(table.seed == table.seed.min()) & (table.kind == "code") & table.matrix.notna()]
+    first = first.set_index("method").matrix
     fig = Figure(figsize=(1.4 + 2.9 * max(len(methods), len(kinds)), 6.2), layout="constrained", dpi=130)
     halves: Any = fig.subfigures(2, 1, height_ratios=(1, 1.0))
     above, below = halves
@@ -54,9 +50,7 @@ def overlap_plot(specificity: pd.DataFrame, path: FilePath | None = None) -> Fig
         else:
             ax.set_axis_off()
     if squares:
-        bar = above.colorbar(image, ax=list(axes), shrink=0.85)
-        bar.set_label("IoU", fontsize=8)
-        bar.ax.tick_params(labelsize=8)
+        colour_bar(list(axes), image, "IoU", ticks=8, shrink=0.85)
     above.suptitle(f"Every pair of prompt sets with codes, model {int(table.seed.min())}", fontsize=9)
     lines = frames.specificity(table)
     axes = below.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
@@ -65,10 +59,10 @@ def overlap_plot(specificity: pd.DataFrame, path: FilePath | None = None) -> Fig
     axes[0].set_ylim(0, 1.3 * max(table["mean"].max(), 0.1))
     axes[0].set_ylabel("mean IoU of two sets' masks", fontsize=9)
     how = " and ".join(dict.fromkeys(map(str, lines.p_kind))) if len(lines) else "exact"
-    count, chance = table.seed.nunique(), table.chance.dropna()
+    chance = table.chance.dropna()
     dashes = f" (dashes: chance, {chance.min():.3f} to {chance.max():.3f})" if len(chance) else ""
     below.suptitle(
-        f"Means of {count} model{'s' * (count > 1)}{dashes}; p: {how} label permutation, both memorised"
+        f"Means of {several(table.seed.nunique(), 'model')}{dashes}; p: {how} label permutation, both memorised"
         " against both seen once,\nlargest over models after Holm",
         fontsize=8,
     )
@@ -98,32 +92,16 @@ def step_layer_plot(specificity: pd.DataFrame, path: FilePath | None = None) -> 
                     x = np.arange(runs.shape[1]) + (column == "layers")
                     if len(runs) > 1:
                         ax.plot(x, runs.T, color=SERIES[i], linewidth=0.5, alpha=0.45)
-                    ax.plot(
-                        x,
-                        runs.mean(0),
-                        MARKS[i] + ("-", "--")[k % 2],
-                        color=SERIES[i],
-                        markersize=4,
-                        linewidth=1.5,
-                        markerfacecolor=SERIES[i] if k == 0 else "white",
-                        label=f"{PAIRS[pair]}, {KINDS.get(kind, kind).removeprefix('caption ')}",
-                    )
-            ax.set_xlabel(label, fontsize=8)
-            ax.set_title(flat(METHODS.get(method, method)), fontsize=8)
-            plain(ax)
+                    named = f"{PAIRS[pair]}, {KINDS.get(kind, kind).removeprefix('caption ')}"
+                    look = {"markersize": 4, "linewidth": 1.5, "markerfacecolor": SERIES[i] if k == 0 else "white"}
+                    style = MARKS[i] + ("-", "--")[k % 2]
+                    ax.plot(x, runs.mean(0), style, color=SERIES[i], label=named, **look)
+            framed(ax, label, title=flat(METHODS.get(method, method)), size=8)
         axes[r][0].set_ylabel("mean IoU of two sets' masks", fontsize=8)
     axes[0][0].set_ylim(0, 1.02)
-    handles = axes[0][0].get_legend_handles_labels()
-    fig.legend(*handles, fontsize=7.5, frameon=False, loc="outside lower center", ncols=4)
-    count = table.seed.nunique()
-    fig.suptitle(
-        (
-            f"Overlap by layer and by step: {count} model{'s' * (count > 1)}, {span(table.n)} pairs of sets each"
-            if "n" in table
-            else "Overlap by layer and by step"
-        ),
-        fontsize=9,
-    )
+    legend_below(fig, axes[0][0], 4, 7.5)
+    count = f": {several(table.seed.nunique(), 'model')}, {spanned(table.n)} pairs of sets each" if "n" in table else ""
+    fig.suptitle(f"Overlap by layer and by step{count}", fontsize=9)
     return finish(fig, path)
 
 
@@ -140,15 +118,8 @@ def _matrix(ax, square: np.ndarray, top: float) -> Any:
     image = ax.imshow(square, cmap=SEQUENTIAL, vmin=0, vmax=top, interpolation="nearest")
     ax.set_facecolor("#d1d5db")
     for i, j in np.argwhere(np.isfinite(square)):
-        ax.text(
-            j,
-            i,
-            f"{square[i, j]:.2f}".removeprefix("0"),
-            ha="center",
-            va="center",
-            fontsize=6,
-            color="white" if square[i, j] < 0.6 * top else INK,
-        )
+        said, colour = f"{square[i, j]:.2f}".removeprefix("0"), "white" if square[i, j] < 0.6 * top else INK
+        ax.text(j, i, said, ha="center", va="center", fontsize=6, color=colour)
     middle = [side / 4 - 0.5, 3 * side / 4 - 0.5]
     ax.set_xticks(middle, ["memorised", "seen once"], fontsize=8)
     ax.set_yticks(middle, ["memorised", "seen once"], fontsize=8, rotation=90, va="center")
@@ -161,47 +132,29 @@ def _matrix(ax, square: np.ndarray, top: float) -> Any:
 def _overlaps(ax, table: pd.DataFrame, methods: Sequence[str], lines: pd.DataFrame) -> None:
     """One kind of caption: bars by method and pair, dots models, p above."""
     kind = table.kind.iloc[0]
-    pairs = TEMPLATES if kind == "template" else PAIRS
+    pairs, colours = (TEMPLATES, (SERIES[5], GREY)) if kind == "template" else (PAIRS, SERIES)
     for x, method in enumerate(methods):
         of = table[table.method == method]
         for i, pair in enumerate(pairs):
             values = of[of.pair == pair]["mean"]
             at = x + 0.26 * (i - (len(pairs) - 1) / 2)
             if len(values):
-                ax.bar(
-                    at,
-                    values.mean(),
-                    0.24,
-                    color=(SERIES[:3] if kind != "template" else (SERIES[5], GREY))[i],
-                    linewidth=0,
-                    label=pairs[pair] if x == 0 else None,
-                )
-                dots(ax, np.full(len(values), at), values)
+                label = pairs[pair] if x == 0 else None
+                bar(ax, at, values.mean(), 0.24, values, color=colours[i], label=label)
         if of.chance.notna().any():
             ax.plot([x - 0.42, x + 0.42], [of.chance.mean()] * 2, color=INK, linewidth=1.2, linestyle="--")
         test = lines[lines.method == method] if len(lines) else lines
         if len(test):
-            ax.annotate(
-                p_text(max(test.holm_other.iloc[0])),
-                (x, of["mean"].max()),
-                xytext=(0, 5),
-                textcoords="offset points",
-                ha="center",
-                fontsize=7,
-            )
+            said, look = p_text(max(test.holm_other.iloc[0])), {"ha": "center", "fontsize": 7}
+            ax.annotate(said, (x, of["mean"].max()), xytext=(0, 5), textcoords="offset points", **look)
     ax.set_xticks(range(len(methods)), [METHODS.get(m, m) for m in methods])
     n = table.dropna(subset=["prompts"]) if "prompts" in table else table.iloc[:0]
     sets = table.groupby("pair").sets.max().max() if "sets" in table else np.nan
     size = f", sets of {int(n.prompts.iloc[0])} prompts" if len(n) else ""
-    many = (
-        ""
-        if not np.isfinite(sets)
-        else f", {int(sets)} halves"
-        if kind == "template"
-        else f", {int(sets)} + {int(sets)}"
-    )
+    many = ""
+    if np.isfinite(sets):
+        many = f", {int(sets)} halves" if kind == "template" else f", {int(sets)} + {int(sets)}"
     called = {"code": "with a code", "generic": "without a code", "template": "templates"}.get(kind, kind)
-    ax.set_title(f"{called}{many}{size}", fontsize=8)
     ax.legend(fontsize=6.5, frameon=False, loc="upper right", ncols=1)
-    plain(ax)
+    framed(ax, title=f"{called}{many}{size}")
     ax.tick_params(axis="x", labelsize=7)

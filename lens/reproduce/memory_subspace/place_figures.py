@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,13 +13,12 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from ...arguments import FilePath, NonNegative, door
-from ...figures.panels import GREY, dots, grid, plain
-from ...figures.style import INK, MUTED, SERIES, FigureError, finish, require_rows
-from ...figures.vectors import MARKS
+from ...figures.panels import GREY, MARKS, bar, framed, grid, legend_beside, plain, signs_below
+from ...figures.style import INK, MUTED, FigureError, finish, require_rows
 from . import places
 from . import tables as frames
 from .bench import REPORTED, RISE
-from .figure_words import over
+from .figure_words import CUT, INTERVAL, cost_axis, over
 
 
 @door(FigureError)
@@ -29,24 +29,8 @@ def places_plot(table: pd.DataFrame, path: FilePath | None = None, *, rise: NonN
     The place that the tune set chooses has its number of models behind its name; results are of a set that it was not
     chosen on.
     """
-    require_rows(
-        table,
-        (
-            "method",
-            "place",
-            "dose",
-            "located",
-            "set",
-            "caption",
-            "copy",
-            "rise",
-            "rise_chosen",
-            "density",
-            "likeness",
-            "seed",
-        ),
-        "table",
-    )
+    read = ("copy", "rise", "rise_chosen", "density", "likeness", "seed")
+    require_rows(table, ("method", "place", "dose", "located", "set", "caption", *read), "table")
     found = places.carried(table, rise)
     methods, count = list(dict.fromkeys(table.method)), table.seed.nunique()
     fig, axes = grid(len(methods), 2, 4.6, 3.4)
@@ -54,34 +38,25 @@ def places_plot(table: pd.DataFrame, path: FilePath | None = None, *, rise: NonN
         of = table[(table.method == method) & (table.located == REPORTED[0])]
         order = [p for p in dict.fromkeys(of.place) if p != places.EVERY]
         names = dict(zip(order, frames.short(order))) | {places.EVERY: "all together"}
-        colours = {p: colormaps["viridis"](0.92 * i / max(1, len(order) - 1)) for i, p in enumerate(order)} | {
-            places.EVERY: INK
+        colours: dict[str, Any] = {
+            p: colormaps["viridis"](0.92 * i / max(1, len(order) - 1)) for i, p in enumerate(order)
         }
+        colours[places.EVERY] = INK
         _curves(left, of, names, colours, rise)
         _left(right, found[found.method == method], names, colours)
         left.set_title(f"{fill(frames.title(method), 44)}: dose by dose", fontsize=8)
         n = int(found[found.method == method].groupby("seed").n.first().sum())
-        right.set_title(
-            f"at a rise of {100 * rise:g} % at most; {n} captions{' of all models' * (count > 1)}", fontsize=8
-        )
+        said = f"{n} captions{' of all models' * (count > 1)}"
+        right.set_title(f"at a rise of {100 * rise:g} % at most; {said}", fontsize=8)
     axes[-1][0].set_xlabel("rise of the held-out error (%)", fontsize=8)
     axes[-1][1].set_xlabel("share of seeds that give a copy", fontsize=8)
-    shown = [
-        axes[0][1].plot(
-            [],
-            [],
-            "D",
-            color="white",
-            markeredgecolor=MUTED,
-            markersize=4.6,
-            label="the place cut whole, at whatever cost (mean)",
-        )[0],
-        axes[0][1].plot([], [], "--", color=MUTED, linewidth=1, label="unedited")[0],
-    ]
-    fig.legend(handles=shown, fontsize=7.5, frameon=False, loc="outside lower center", ncols=2)
-    fig.suptitle(
-        f"One place of the U-Net cut at a time: {over(table) if count > 1 else '1 model, no interval'}", fontsize=9
-    )
+    signs = {
+        "the place cut whole, at whatever cost (mean)": ("D", {**CUT, "markeredgecolor": MUTED}),
+        "unedited": ("--", {"color": MUTED, "linewidth": 1}),
+    }
+    signs_below(fig, axes[0][1], 2, signs)
+    said = over(table) if count > 1 else "1 model, no interval"
+    fig.suptitle(f"One place of the U-Net cut at a time: {said}", fontsize=9)
     return finish(fig, path)
 
 
@@ -89,23 +64,12 @@ def _curves(ax, of: pd.DataFrame, names: dict, colours: dict, rise: float) -> No
     ax.axvline(rise, color=MUTED, linewidth=0.8, linestyle=":")
     for i, (place, name) in enumerate(names.items()):
         by = of[of.place == place].groupby("dose")[["rise", "copy"]].mean().sort_values("rise")
-        ax.plot(
-            by.rise,
-            by["copy"],
-            MARKS[i % len(MARKS)] + ("--" if place == places.EVERY else "-"),
-            color=colours[place],
-            markersize=3.6,
-            linewidth=1.2,
-            label=name,
-        )
-    ax.set_xscale("symlog", linthresh=0.02, linscale=0.7)
-    ax.set_xticks([0, 0.02, 0.05, 0.2, 1], ["0", "2", "5", "20", "100"])
-    ax.minorticks_off()
-    ax.set_xlim(min(-0.012, 1.2 * float(of.rise.min())), 1.1 * max(1.0, float(of.rise.max())))
+        style = MARKS[i % len(MARKS)] + ("--" if place == places.EVERY else "-")
+        ax.plot(by.rise, by["copy"], style, color=colours[place], markersize=3.6, linewidth=1.2, label=name)
+    cost_axis(ax, of.rise)
     ax.set_ylim(-0.03, 1.04)
-    ax.set_ylabel("share of seeds that give a copy", fontsize=8)
-    ax.legend(fontsize=6.5, frameon=False, ncols=1, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    plain(ax)
+    legend_beside(ax, 6.5)
+    framed(ax, y="share of seeds that give a copy", size=8)
 
 
 def _left(ax, found: pd.DataFrame, names: dict, colours: dict) -> None:
@@ -113,12 +77,15 @@ def _left(ax, found: pd.DataFrame, names: dict, colours: dict) -> None:
     labels = []
     for y, (place, name) in enumerate(names.items()):
         of, row = found[found.place == place], lines.loc[place]
-        ax.barh(-y, row["copy"], 0.62, color=GREY if place == places.EVERY else colours[place], alpha=0.75, linewidth=0)
-        if np.isfinite(row.low) and len(row.runs) > 1:
-            ax.plot([row.low, row.high], [-y, -y], color=SERIES[1], linewidth=1.5)
-        dots(ax, row.runs, np.full(len(row.runs), -y))
+        look: dict[str, Any] = {
+            "color": GREY if place == places.EVERY else colours[place],
+            "alpha": 0.75,
+            "interval": INTERVAL,
+        }
+        bounds = (row.low, row.high) if len(row.runs) > 1 else (np.nan, np.nan)
+        bar(ax, -y, row["copy"], 0.62, row.runs, bounds, across=True, **look)
         if place != places.EVERY:
-            ax.plot(of.whole.mean(), -y - 0.2, "D", color="white", markeredgecolor=MUTED, markersize=4.6, zorder=5)
+            ax.plot(of.whole.mean(), -y - 0.2, "D", markeredgecolor=MUTED, zorder=5, **CUT)
         times = int(of.chosen.sum())
         labels.append(name + (f"\nchosen by {times} of {len(of)}" if times else ""))
     ax.axvline(found.groupby("seed").before.first().mean(), color=MUTED, linewidth=1, linestyle="--")

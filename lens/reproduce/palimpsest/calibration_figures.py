@@ -60,24 +60,12 @@ def draw(found: Any, folder: Path | None = None) -> dict[str, Figure]:
             ],
         ),
     ]
-    wrong = [
-        (
-            "in use",
-            [
-                (str(a), str(b))
-                for a, b, k in zip(trapped.name.values, trapped.condition.values, trapped.kind.values)
-                if k == sizes.TRAP
-            ],
-        ),
-        (
-            "the right way",
-            [
-                (str(a), str(b))
-                for a, b, k in zip(trapped.name.values, trapped.condition.values, trapped.kind.values)
-                if k == sizes.GUARANTEED
-            ],
-        ),
-    ]
+
+    def trap(kind):
+        cells = zip(trapped.name.values, trapped.condition.values, trapped.kind.values)
+        return [(str(name), str(condition)) for name, condition, k in cells if k == kind]
+
+    wrong = [("in use", trap(sizes.TRAP)), ("the right way", trap(sizes.GUARANTEED))]
     trained = [
         (
             "guaranteed",
@@ -97,24 +85,15 @@ def draw(found: Any, folder: Path | None = None) -> dict[str, Figure]:
             ],
         ),
     ]
+    quantiles = {
+        "qq_redrawn": (level1, codes, "Level 1: fixed scores, positions drawn anew"),
+        "qq_trained": (level2, trained, "Level 2: trained micro-models against orders that they never saw"),
+        "qq_retrained": (level3, retrained, "Level 3: an innocent text, retrained last legs"),
+        "qq_traps": (trapped, wrong, "Innocent suspects, wrong use"),
+    }
+    title = f"{level2.sizes['suspect']} micro-models against each other's orders, minus a reference"
     return {
-        "qq_redrawn": qq_plot(
-            level1, path("qq_redrawn"), panels=codes, title="Level 1: fixed scores, positions drawn anew"
-        ),
-        "qq_trained": qq_plot(
-            level2,
-            path("qq_trained"),
-            panels=trained,
-            title="Level 2: trained micro-models against orders that they never saw",
-        ),
-        "qq_retrained": qq_plot(
-            level3, path("qq_retrained"), panels=retrained, title="Level 3: an innocent text, retrained last legs"
-        ),
-        "qq_traps": qq_plot(trapped, path("qq_traps"), panels=wrong, title="Innocent suspects, wrong use"),
+        **{name: qq_plot(ds, path(name), panels=of, title=said) for name, (ds, of, said) in quantiles.items()},
         "sizes": size_bars(found.long, path("sizes"), title="Share of true nulls rejected at 0.05"),
-        "orders": order_matrix(
-            level2["z_difference"],
-            path("orders"),
-            title=f"{level2.sizes['suspect']} micro-models against each other's orders, minus a reference",
-        ),
+        "orders": order_matrix(level2["z_difference"], path("orders"), title=title),
     }

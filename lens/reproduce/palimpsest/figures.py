@@ -15,8 +15,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...arguments import FilePath, Name, door
-from ...figures.style import INK, MUTED, SERIES, FigureError, figure, finish, require_rows, require_some
-from ...figures.vectors import MARKS
+from ...figures.panels import MARKS, bar, framed, grid, headed, legend_beside, points, slanted
+from ...figures.style import MUTED, SERIES, FigureError, figure, finish, require_rows, require_some
+from .tables import p_text
 
 
 @door(FigureError)
@@ -34,27 +35,15 @@ def position_plot(
     ax.axhline(0, color=MUTED, linewidth=0.8)
     for i, (suspect, of) in enumerate(frame.groupby("suspect", sort=False)):
         colour, first = SERIES[i % len(SERIES)], of.iloc[0]
-        label = f"{(names or {}).get(suspect, suspect)}: rho {first.rho:+.3f}, p {_p(first.p)}"
-        ax.errorbar(
-            (of.low + of.high) / 2,
-            of.score,
-            yerr=[of.score - of.score_low, of.score_high - of.score],
-            fmt=MARKS[i % len(MARKS)] + "-",
-            color=colour,
-            markersize=3.5,
-            linewidth=0.9,
-            elinewidth=0.8,
-            capsize=1.5,
-            label=label,
-        )
-    ax.set_xlabel("position in the training order (key)", fontsize=9)
-    ax.set_ylabel("loss of suspect minus reference,\ncentred (nats a token)", fontsize=9)
+        label = f"{(names or {}).get(suspect, suspect)}: rho {first.rho:+.3f}, p = {p_text(first.p)}"
+        look: dict[str, Any] = {"markersize": 3.5, "linewidth": 0.9, "elinewidth": 0.8, "capsize": 1.5}
+        at, mark = (of.low + of.high) / 2, MARKS[i % len(MARKS)] + "-"
+        points(ax, at, of.score, of.score_low, of.score_high, mark, colour, label=label, **look)
     ax.legend(fontsize=7, frameon=False)
-    n = frame.groupby("suspect", sort=False).n.sum()
-    ax.set_title(
-        f"{title}{', ' if title else ''}n = {int(n.iloc[0]):,} rows, bars: 95 % of a quantile's mean", fontsize=8
-    )
-    return _plain(fig, ax, path)
+    n = int(frame.groupby("suspect", sort=False).n.sum().iloc[0])
+    said = headed(title, f"n = {n:,} rows, bars: 95 % of a quantile's mean")
+    framed(ax, "position in the training order (key)", "loss of suspect minus reference,\ncentred (nats a token)", said)
+    return finish(fig, path)
 
 
 @door(FigureError)
@@ -66,21 +55,16 @@ def null_plot(
     """
     require_rows(frame, ("suspect", "null", "observed"))
     groups = list(frame.groupby("suspect", sort=False))
-    fig = Figure(figsize=(0.8 + 2.9 * len(groups), 2.7), layout="constrained", dpi=130)
-    axes = fig.subplots(1, len(groups), squeeze=False, sharex=True)[0]
+    fig, (axes,) = grid(1, len(groups), 2.9, 2.7, left=0.8, sharex=True)
     for i, (ax, (suspect, of)) in enumerate(zip(axes, groups)):
         observed = float(of.observed.iloc[0])
         ax.hist(of.null, 60, color="#c3c8d0", linewidth=0)
         ax.axvline(observed, color=SERIES[i % len(SERIES)], linewidth=1.6)
-        reached = int((of.null <= observed).sum())
-        ax.set_title(
-            f"{(names or {}).get(suspect, suspect)}: {observed:+.3f}\n{reached:,} of {len(of):,} draws as low",
-            fontsize=8,
-        )
-        ax.set_xlabel("rank correlation", fontsize=8)
+        reached = f"{int((of.null <= observed).sum()):,} of {len(of):,} draws as low"
+        said = f"{(names or {}).get(suspect, suspect)}: {observed:+.3f}\n{reached}"
+        framed(ax, "rank correlation", title=said, size=8, ticks=7)
         ax.set_yticks([])
-        ax.tick_params(labelsize=7)
-        ax.spines[["top", "right", "left"]].set_visible(False)
+        ax.spines["left"].set_visible(False)
     if title:
         fig.suptitle(title, fontsize=9)
     return finish(fig, path)
@@ -107,11 +91,8 @@ def power_plot(
     require_rows(frame, ("suspect", "title", "window", "n", "tokens", "rate", "low", "high", "seeds"))
     if across not in ("n", "tokens"):
         raise FigureError(f"across={across!r}; expected 'n' or 'tokens'.")
-    chosen = (
-        require_some(suspects, frame.suspect, "suspects")
-        if suspects is not None
-        else list(dict.fromkeys(frame.suspect))
-    )
+    known = list(dict.fromkeys(frame.suspect))
+    chosen = known if suspects is None else require_some(suspects, known, "suspects")
     fig, ax = figure(6.6, 3.8)
     if across == "n":
         lines: list[Any] = [(frame[(frame.suspect == s) & (frame.window == 0)], None) for s in chosen]
@@ -135,11 +116,10 @@ def power_plot(
     ax.set_xscale("log")
     ax.set_ylim(-0.03, 1.03)
     ax.axhline(0.8, color=MUTED, linewidth=0.6, linestyle="--")
-    ax.set_xlabel("rows asked" if across == "n" else "tokens asked", fontsize=9)
-    ax.set_ylabel("detection rate", fontsize=9)
-    ax.legend(fontsize=6.5, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    ax.set_title(f"{title}{', ' if title else ''}{int(frame.seeds.max())} training runs", fontsize=8)
-    return _plain(fig, ax, path)
+    legend_beside(ax, 6.5)
+    asked, said = "rows asked" if across == "n" else "tokens asked", f"{int(frame.seeds.max())} training runs"
+    framed(ax, asked, "detection rate", headed(title, said))
+    return finish(fig, path)
 
 
 @door(FigureError)
@@ -153,27 +133,12 @@ def survival_bars(frame: pd.DataFrame, path: FilePath | None = None, *, title: s
     fig, ax = figure(6.2, 0.9 + 0.26 * len(frame))
     for y, row in zip(-np.arange(len(frame)), frame.itertuples()):
         colour = SERIES[0] if row.detected == row.of else SERIES[4] if row.detected else "#9aa1ad"
-        ax.barh(y, -row.rho, 0.62, color=colour, linewidth=0)
-        if np.isfinite(row.low):
-            ax.plot([-row.high, -row.low], [y, y], color=INK, linewidth=1)
-        ax.plot(
-            [-v for v in row.seeds],
-            [y] * len(row.seeds),
-            "o",
-            color="white",
-            markeredgecolor=INK,
-            markersize=3.2,
-            markeredgewidth=0.7,
-        )
+        bar(ax, y, -row.rho, 0.62, -np.array(row.seeds), (-row.high, -row.low), across=True, color=colour)
     ax.axvline(0, color=MUTED, linewidth=0.8)
     ax.set_yticks(-np.arange(len(frame)), [f"{r.title}  ({r.detected}/{r.of})" for r in frame.itertuples()], fontsize=8)
-    ax.set_xlabel("minus rank correlation with position", fontsize=9)
-    ax.set_title(
-        f"{title}{', ' if title else ''}dots: training runs, lines: 95 % over them\n(detected at .01 after Holm /"
-        " runs)",
-        fontsize=8,
-    )
-    return _plain(fig, ax, path)
+    said = headed(title, "dots: training runs, lines: 95 % over them\n(detected at .01 after Holm / runs)")
+    framed(ax, "minus rank correlation with position", title=said)
+    return finish(fig, path)
 
 
 @door(FigureError)
@@ -184,30 +149,12 @@ def arm_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title: str = 
     require_rows(frame, ("arm", "rho", "low", "high", "seeds", "n"))
     fig, ax = figure(1.6 + 0.8 * len(frame), 3.2)
     for x, row in enumerate(frame.itertuples()):
-        ax.bar(x, -row.rho, 0.6, color=SERIES[0], linewidth=0)
-        if np.isfinite(row.low):
-            ax.plot([x, x], [-row.high, -row.low], color=INK, linewidth=1)
-        ax.plot(
-            [x] * len(row.seeds),
-            [-v for v in row.seeds],
-            "o",
-            color="white",
-            markeredgecolor=INK,
-            markersize=3.5,
-            markeredgewidth=0.7,
-        )
+        bar(ax, x, -row.rho, 0.6, -np.array(row.seeds), (-row.high, -row.low), size=3.5, color=SERIES[0])
     ax.axhline(0, color=MUTED, linewidth=0.8)
-    ax.set_xticks(
-        range(len(frame)),
-        [a.replace(": ", ":\n") for a in frame.arm],
-        fontsize=8,
-        rotation=30,
-        ha="right",
-        rotation_mode="anchor",
-    )
-    ax.set_ylabel("minus rank correlation\nwith position", fontsize=9)
-    ax.set_title(f"{title}{', ' if title else ''}n = {int(frame.n.iloc[0]):,} rows, dots: training runs", fontsize=8)
-    return _plain(fig, ax, path)
+    slanted(ax, [a.replace(": ", ":\n") for a in frame.arm], rotation=30)
+    said = headed(title, f"n = {int(frame.n.iloc[0]):,} rows, dots: training runs")
+    framed(ax, y="minus rank correlation\nwith position", title=said)
+    return finish(fig, path)
 
 
 @door(FigureError)
@@ -222,43 +169,18 @@ def retrain_plot(frame: pd.DataFrame, path: FilePath | None = None, *, title: st
     most = frame.loc[frame.groupby(["writer", "temperature"], sort=False).tokens.idxmax()]
     fig, ax = figure(2.4 + 0.55 * len(most), 3.4)
     labels = [f"{r.writer}\nT = {r.temperature:g}" for r in most.itertuples()]
-    for i, (column, name) in enumerate(
-        {
-            "p_rank": "rank (guaranteed)",
-            "p_t": "Student's t (approximate)",
-            "p_published": "published plug-in (no p-value)",
-        }.items()
-    ):
-        ax.plot(
-            range(len(most)),
-            -np.log10(np.maximum(most[column].to_numpy(float), 1e-300)),
-            MARKS[i % len(MARKS)],
-            color=SERIES[i],
-            markersize=6,
-            label=name,
-        )
-    ax.axhline(
-        -np.log10(most.floor.iloc[0]),
-        color=MUTED,
-        linewidth=0.8,
-        linestyle="--",
-        label=f"least rank p, m = {int(most.m.iloc[0])}",
-    )
-    ax.set_xticks(range(len(most)), labels, fontsize=7.5, rotation=30, ha="right", rotation_mode="anchor")
-    ax.set_ylabel("minus log10 p", fontsize=9)
+    columns = {
+        "p_rank": "rank (guaranteed)",
+        "p_t": "Student's t (approximate)",
+        "p_published": "published plug-in (no p-value)",
+    }
+    for i, (column, name) in enumerate(columns.items()):
+        p = -np.log10(np.maximum(most[column].to_numpy(float), 1e-300))
+        ax.plot(range(len(most)), p, MARKS[i], color=SERIES[i], markersize=6, label=name)
+    least, m = -np.log10(most.floor.iloc[0]), int(most.m.iloc[0])
+    ax.axhline(least, color=MUTED, linewidth=0.8, linestyle="--", label=f"least rank p, m = {m}")
+    slanted(ax, labels, 7.5, 30)
     ax.legend(fontsize=7, frameon=False)
-    ax.set_title(
-        f"{title}{', ' if title else ''}{int(most.tokens.min()):,} to {int(most.tokens.max()):,} tokens of text",
-        fontsize=8,
-    )
-    return _plain(fig, ax, path)
-
-
-def _plain(fig: Figure, ax, path) -> Figure:
-    ax.tick_params(labelsize=8)
-    ax.spines[["top", "right"]].set_visible(False)
+    said = f"{int(most.tokens.min()):,} to {int(most.tokens.max()):,} tokens of text"
+    framed(ax, y="minus log10 p", title=headed(title, said))
     return finish(fig, path)
-
-
-def _p(value: float) -> str:
-    return f"= {value:.2g}" if value >= 1e-3 else f"= {value:.0e}"

@@ -81,7 +81,7 @@ def test_a_run_is_stored_drawn_and_loaded_with_the_same_table(made):
         and loaded.tables.keys() == result.tables.keys()
     )
     assert all(
-        steps.file_of(name, 0) + ".nc" in {str(f.relative_to(out)) for f in out.rglob("*.nc")}
+        bench_module.file_of(name, 0) + ".nc" in {str(f.relative_to(out)) for f in out.rglob("*.nc")}
         for name in result.parts[0]
     )
     assert reproduction("loss-curvature") is paper.STUDY and not paper.STUDY.needs_model

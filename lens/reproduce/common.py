@@ -9,7 +9,7 @@ import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,8 @@ from ..results.errors import ResultError
 from ..results.opening import open_result
 from ..results.saving import export
 
+#: a function of a bench, and of more
+Make = TypeVar("Make", bound=Callable[..., Any])
 COLUMNS = ["claim", "paper", "here", "n", "multiplicity", "verdict"]
 #: of a row that is judged by its own interval or p alone; of one of whose parts every one has to hold (no correction is
 #: needed); of one that claims nothing
@@ -48,6 +50,12 @@ def shown(interval: Any, digits: int = 2, sign: bool = False) -> str:
         return f"{float(x):{'+' if sign else ''}.{digits}f}"
 
     return f"{number(interval.estimate)} [{number(interval.low)}, {number(interval.high)}]"
+
+
+def columns(name: str, interval: Any, prefix: str = "") -> dict[str, float]:
+    """An estimate and its bounds as columns of a table: of that name, `low` and `high`."""
+    bounds = {f"{prefix}low": float(interval.low), f"{prefix}high": float(interval.high)}
+    return {name: float(interval.estimate)} | bounds
 
 
 def mean_interval(values: Any, seed: int = 0) -> stats.Interval:
@@ -80,6 +88,16 @@ def matching(frame: pd.DataFrame, **where: Any) -> pd.DataFrame:
     for column, value in where.items():
         frame = frame[frame[column] == value]
     return frame
+
+
+def by_group(
+    table: pd.DataFrame, by: Sequence[str], line: Callable[[pd.DataFrame], Mapping[str, Any] | None]
+) -> pd.DataFrame:
+    """One line a group of rows, in their order: the columns that they are grouped by, and those that `line` makes; none
+    of a group of which it makes None.
+    """
+    made = ((key, line(of)) for key, of in table.groupby(list(by), sort=False))
+    return pd.DataFrame([dict(zip(by, key)) | dict(of) for key, of in made if of is not None])
 
 
 def table_of(rows: Sequence[tuple]) -> pd.DataFrame:
@@ -128,19 +146,15 @@ class Steps:
     """
 
     def __init__(self, folder: Path | None, config: Mapping[str, Any], *, classic: bool = False):
-        self.classic, self.folder, self.config = (
-            classic,
-            folder,
-            json.loads(json.dumps(results._plain(dict(config), "config"))),
-        )
+        self.classic, self.folder = classic, folder
+        self.config = json.loads(json.dumps(results._plain(dict(config), "config")))
         self.fingerprint = results.fingerprint({"kind": "reproduction", **self.config})
         self.held: dict[str, xr.Dataset] = {}
         if folder is None:
             return
         file = folder / "config.json"
-        locks.in_turn(
-            file, lambda: file.stat().st_size == 0 and files.write_json(file, self.config)
-        )  # empty: what a full disk once left
+        # empty: what a full disk once left
+        locks.in_turn(file, lambda: file.stat().st_size == 0 and files.write_json(file, self.config))
         with contextlib.suppress(FileExistsError):  # of an earlier run, or of one that began meanwhile
             if not file.is_file():
                 files.write_json(file, self.config, parents=True, new=True)
@@ -205,6 +219,22 @@ def _same(ds: xr.Dataset) -> xr.Dataset:
     return ds
 
 
+def step(name: str | Callable[..., str], **kept: Any) -> Callable[[Make], Make]:
+    """Makes a function of a bench a step: it runs once, and `bench.kept` keeps what it makes under the name, or under
+    the name that its other arguments give; `kept`: options of that.
+    """
+
+    def of(make: Make) -> Make:
+        @functools.wraps(make)
+        def once(bench: Any, *args: Any, **kwargs: Any) -> Any:
+            called = name if isinstance(name, str) else name(*args, **kwargs)
+            return bench.kept(called, functools.partial(make, bench, *args, **kwargs), **kept)
+
+        return cast("Make", once)
+
+    return of
+
+
 class Tables:
     """The tables of a run in parts ("seed-0", "seed-0-contrast"), each kept as Parquet under its name; a killed run
     finds those that were done.
@@ -224,16 +254,14 @@ class Tables:
         """
         places = None if self.folder is None else [self.folder / "tables" / f"{name}.{part}.parquet" for name in names]
         if places is not None and all(file.is_file() for file in places):
-            found = [read_parquet(file) for file in places]
+            found = list(map(read_parquet, places))
         else:
             made = make()
             found = [made] if isinstance(made, pd.DataFrame) else list(made)
             if places is not None:
                 # a second process that runs the same in this folder writes equal parts under names of its own meanwhile
                 files.write_all({file: parquet(small(table)) for file, table in zip(places, found)}, parents=True)
-                found = [
-                    read_parquet(file) for file in places
-                ]  # what a later run will read is what this one goes on with
+                found = list(map(read_parquet, places))  # what a later run will read is what this one goes on with
             self.say(f"{' and '.join(names)}, {part}: {len(found[0])} lines")
         for name, table in zip(names, found):
             self.parts[name].append(table)
@@ -267,20 +295,14 @@ def parquet(table: pd.DataFrame) -> bytes:
 
 def small(table: pd.DataFrame) -> pd.DataFrame:
     """Floats as float32 but for doses and p-values: what is stored stays small."""
-    floats = {
-        c: "float32"
-        for c in table.select_dtypes("float64")
-        if c not in ("dose", "k", "p", "holm", "p_other", "p_mixed")
-    }
-    return table.astype(floats)
+    exact = {"dose", "k", "p", "holm", "p_other", "p_mixed"}
+    return table.astype({c: "float32" for c in table.select_dtypes("float64") if c not in exact})
 
 
 def _compact(ds: xr.Dataset) -> xr.Dataset:
     """Truth values as bytes (NetCDF has none) and float64 effects as float32: what is stored stays small."""
-    small = {n: v.astype("int8") for n, v in ds.data_vars.items() if v.dtype == bool} | {
-        n: v.astype("float32") for n, v in ds.data_vars.items() if v.dtype == np.float64
-    }
-    return ds.assign(small)
+    kinds = {np.dtype(bool): "int8", np.dtype(np.float64): "float32"}
+    return ds.assign({n: v.astype(kinds[v.dtype]) for n, v in ds.data_vars.items() if v.dtype in kinds})
 
 
 def read_parquet(file: Path) -> pd.DataFrame:

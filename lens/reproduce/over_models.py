@@ -42,11 +42,9 @@ def over(interval: Interval | None, digits: int = 2) -> str:
     """A difference over models with its sign and interval."""
     if interval is None:
         return "not measured"
-    return (
-        shown(interval, digits, sign=True)
-        if np.isfinite(interval.low)
-        else f"{interval.estimate:+.{digits}f} (one model, no interval)"
-    )
+    if not np.isfinite(interval.low):
+        return f"{interval.estimate:+.{digits}f} (one model, no interval)"
+    return shown(interval, digits, sign=True)
 
 
 def judged(interval: Interval | None, instead: str = "", part: bool = False) -> str:
@@ -87,9 +85,3 @@ def words(said: Sequence[str], unit: str = "run") -> str:
         f"{word} in {n} of {len(said)} {unit}s" if i == 0 else f"{word} in {n}"
         for i, (word, n) in enumerate(count.items())
     )
-
-
-def keep(numbers: dict, name: str, of: Interval | None) -> None:
-    """The estimate and its bounds under a name, where there is one."""
-    if of is not None:
-        numbers |= {name: float(of.estimate), f"{name}_low": float(of.low), f"{name}_high": float(of.high)}

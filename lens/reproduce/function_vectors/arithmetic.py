@@ -12,7 +12,7 @@ import xarray as xr
 
 from ... import vectors
 from ...vectors import Task
-from .bench import Bench, step
+from .bench import Bench, of_task
 from .draws import RANDOM, averaged, is_draw, light_sweep, random_draws
 from .heads import means
 from .steps import chosen_cells, only
@@ -61,12 +61,12 @@ def composition(bench: Bench, quartet: Quartet, heads: Sequence[tuple[int, int]]
     return _composed(bench, target, quartet, tried)
 
 
-@step("composition_sweep", light_sweep)
+@of_task("composition_sweep", light=light_sweep)
 def _swept(bench: Bench, target: Task, tried: Mapping[str, vectors.Vector]) -> xr.Dataset:
     return bench.evaluate(target, tried, "valid", layers=bench.layers, strengths=bench.plan.strengths)
 
 
-@step("composition")
+@of_task("composition")
 def _composed(bench: Bench, target: Task, quartet: Quartet, tried: Mapping[str, vectors.Vector]) -> xr.Dataset:
     cells = chosen_cells(_swept(bench, target, tried))
     rows, cosine = [], []

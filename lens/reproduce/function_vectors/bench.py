@@ -4,12 +4,11 @@ where steps are kept, prompts and grids in the plan's form.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 
 import xarray as xr
 
@@ -18,9 +17,7 @@ from ...engine.model import Model
 from ...results import dataset as results
 from ...results.record import record_of
 from ...vectors import Task
-from ..common import Steps
-
-P = ParamSpec("P")
+from ..common import Make, Steps, step
 
 
 @dataclass(frozen=True)
@@ -96,11 +93,11 @@ class Bench:
         most = most or self.plan.items
         return None if most is None else min(most, len(task.numbers(split)) * each)
 
-    def kept(self, task: str, name: str, make: Callable[[], xr.Dataset], **more: Any) -> xr.Dataset:
-        """A step of a task; of the texts of its prompts the record keeps a digest, since task, seed and form make them
-        anew.
+    def kept(self, name: str, make: Callable[[], xr.Dataset], **more: Any) -> xr.Dataset:
+        """A step of this seed; of the texts of its prompts the record keeps a digest, since task, seed and form make
+        them anew.
         """
-        return self.steps.kept(f"seed-{self.seed}/{task}/{name}", lambda: _digested(make()), **more)
+        return self.steps.kept(f"seed-{self.seed}/{name}", lambda: _digested(make()), **more)
 
     def stamped(self, ds: xr.Dataset, kind: str, **call: Any) -> xr.Dataset:
         """A Dataset made here, with its record."""
@@ -117,20 +114,9 @@ class Bench:
         return vectors.evaluate(self.model, task, tried, **(options | self.walk | more))
 
 
-Make = Callable[Concatenate[Bench, Task, P], xr.Dataset]
-
-
-def step(name: str, light: Callable[[xr.Dataset], xr.Dataset] = lambda ds: ds) -> Callable[[Make[P]], Make[P]]:
-    """Makes a function of a bench and a task a step of that name: it runs once, `light` of its Dataset is stored."""
-
-    def of(make: Make[P]) -> Make[P]:
-        @functools.wraps(make)
-        def once(bench: Bench, task: Task, *args: P.args, **kwargs: P.kwargs) -> xr.Dataset:
-            return bench.kept(task.name, name, lambda: make(bench, task, *args, **kwargs), light=light)
-
-        return once
-
-    return of
+def of_task(name: str, **kept: Any) -> Callable[[Make], Make]:
+    """Makes a function of a bench and a task a step of that task, see `common.step`."""
+    return step(lambda task, *others, **options: f"{task.name}/{name}", **kept)
 
 
 def _digested(ds: xr.Dataset) -> xr.Dataset:

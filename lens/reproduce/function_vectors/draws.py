@@ -34,14 +34,11 @@ def averaged(ds: xr.Dataset) -> xr.Dataset:
     mean = ds[of_vectors].sel(vector=draws).astype("float32").mean("vector").expand_dims(vector=[RANDOM])
     order = list(dict.fromkeys(RANDOM if is_draw(n) else n for n in names))
     rest = ds[of_vectors].sel(vector=[n for n in names if n not in draws])
-    put = (
-        xr.concat([rest, mean], "vector", coords="minimal", compat="override").sel(vector=order)
-        if rest.sizes["vector"]
-        else mean
-    )
-    return put.transpose(*[d for d in ds.dims if d in put.dims]).assign(
-        {v: ds[v] for v in ds.data_vars if v not in of_vectors}
-    )
+    put = mean
+    if rest.sizes["vector"]:
+        put = xr.concat([rest, mean], "vector", coords="minimal", compat="override").sel(vector=order)
+    others = {v: ds[v] for v in ds.data_vars if v not in of_vectors}
+    return put.transpose(*[d for d in ds.dims if d in put.dims]).assign(others)
 
 
 def light(ds: xr.Dataset) -> xr.Dataset:

@@ -20,7 +20,7 @@ from ...readout.answers import read_answers
 from ...results import dataset as results
 from ...vectors import Means, Task
 from ...vectors.mediation import TRIALS_SEED
-from .bench import Bench, step
+from .bench import Bench, of_task
 from .draws import unlabelled
 
 #: vectors of three sets of heads; the first is the published recipe, with heads that the evaluated task had no part in
@@ -28,7 +28,7 @@ from .draws import unlabelled
 UNIVERSAL, OWN, INSTRUCTION = "universal heads", "own heads", "from instruction"
 
 
-@step("answers")
+@of_task("answers")
 def answers(bench: Bench, task: Task) -> xr.Dataset:
     """What the model answers without any edit, on the test questions: with demonstrations, with their labels shuffled,
     with neither, with the instruction.
@@ -68,7 +68,7 @@ def means(bench: Bench, task: Task, source: str = "demonstrations") -> Means:
         about = {name: getattr(mean, name) for name in ("n", "asked", "known", "filtered")}
         return bench.stamped(ds, "task means", task=task.name, source=source, **about)
 
-    return read_means(bench.kept(task.name, f"means_{source}", make))
+    return read_means(bench.kept(f"{task.name}/means_{source}", make))
 
 
 def read_means(ds: xr.Dataset) -> Means:
@@ -96,10 +96,10 @@ def effects(bench: Bench, task: Task, method: str = "exact", source: str = "demo
             return unlabelled(ds[["effect", "base"]])
         return ds[["effect"]].mean("prompt", keep_attrs=True).expand_dims("prompt")
 
-    return bench.kept(task.name, name, make, light=light)
+    return bench.kept(f"{task.name}/{name}", make, light=light)
 
 
-@step("against_hooks")
+@of_task("against_hooks")
 def against_hooks(bench: Bench, task: Task) -> xr.Dataset:
     """Exact effects from the walk beside those of plain hooked forwards, one a head: on the first prompts, for heads
     drawn at random and the strongest.

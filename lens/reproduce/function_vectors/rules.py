@@ -18,13 +18,6 @@ from .heads import UNIVERSAL
 from .tables import NONE, Parts
 
 
-def over_tasks(values: Any) -> Interval:
-    """Mean over tasks with Student's t; values that are NaN (a task lacks the measure) are left out, and fewer than two
-    have no bounds.
-    """
-    return student(values)
-
-
 def ruled(word: str, *intervals: Interval) -> str:
     """A verdict, where every interval that it follows from is there."""
     bounded = all(np.isfinite((i.low, i.high)).all() for i in intervals)
@@ -76,7 +69,7 @@ class JudgedRows(Rows):
 
     def effect(self, name: str, a: pd.Series, b: pd.Series) -> Interval:
         """The mean of a minus b over tasks, put among the numbers."""
-        return self.put(name, over_tasks((a - b).reindex(self.tasks).values))
+        return self.put(name, student((a - b).reindex(self.tasks).values))
 
     def n(self, frame: pd.DataFrame, **where: Any) -> str:
         """How many tasks, questions (of the rows that match) and seeds."""

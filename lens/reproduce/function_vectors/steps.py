@@ -14,7 +14,7 @@ from ... import vectors
 from ...results import dataset as results
 from ...tokens import token_strings, tokenizer_of
 from ...vectors import Task, VectorError
-from .bench import Bench, step
+from .bench import Bench, of_task
 from .draws import RANDOM, is_draw, light, light_sweep, random_draws
 from .heads import INSTRUCTION, OWN, UNIVERSAL, against_hooks, answers, effects, mean_effects, means
 
@@ -47,7 +47,7 @@ def make_vectors(
     return compared
 
 
-@step("sweep", light_sweep)
+@of_task("sweep", light=light_sweep)
 def sweep(bench: Bench, task: Task, compared: Mapping[str, Any]) -> xr.Dataset:
     """Every vector at every layer and strength, zero-shot, on the validation questions."""
     return bench.evaluate(task, compared, "valid", layers=bench.layers, strengths=bench.plan.strengths)
@@ -88,11 +88,11 @@ def test(bench: Bench, task: Task, compared: Mapping[str, Any], chosen: Cells) -
         some = {n: v for n, v in compared.items() if is_draw(n) == draws}
         return bench.evaluate(task, some, "test", "zero_shot", "shuffled", shots=bench.plan.shots, **cells)
 
-    bench.kept(task.name, "test_random", lambda: tested(True, **only(chosen[RANDOM])), light=light)
-    bench.kept(task.name, "test", lambda: tested(False, layers=layers, strengths=strengths), light=light)
+    bench.kept(f"{task.name}/test_random", lambda: tested(True, **only(chosen[RANDOM])), light=light)
+    bench.kept(f"{task.name}/test", lambda: tested(False, layers=layers, strengths=strengths), light=light)
 
 
-@step("written")
+@of_task("written")
 def written(bench: Bench, task: Task, compared: Mapping[str, Any], chosen: Cells) -> xr.Dataset:
     """The published recipe's vector and random ones in natural sentences, at the layer and strength chosen zero-shot:
     whether the answer is in the first tokens that the model writes there.
@@ -112,14 +112,14 @@ def written(bench: Bench, task: Task, compared: Mapping[str, Any], chosen: Cells
     )
 
 
-@step("text", light)
+@of_task("text", light=light)
 def text(bench: Bench, task: Task, compared: Mapping[str, Any], chosen: Cells) -> xr.Dataset:
     """... and whether the answer comes next."""
     n = bench.n(task, "test", bench.plan.text_items, len(task.texts))
     return bench.evaluate(task, _with_draws(compared), "test", "text", n=n, **only(chosen[UNIVERSAL]))
 
 
-@step("shots")
+@of_task("shots")
 def shots(bench: Bench, task: Task, compared: Mapping[str, Any], chosen: Cells) -> xr.Dataset:
     """Accuracy by the number of demonstrations, with the published recipe's vector and without it, at the cell chosen
     without any; test questions.
@@ -154,12 +154,14 @@ def distributed(bench: Bench, task: Task, compared: Mapping[str, Any]) -> None:
         mine = {UNIVERSAL: compared[UNIVERSAL]}
         return bench.evaluate(task, mine, split, strengths=strengths, distributed=True)
 
-    swept = bench.kept(task.name, "distributed_valid", lambda: spread("valid", bench.plan.strengths), light=light_sweep)
+    swept = bench.kept(
+        f"{task.name}/distributed_valid", lambda: spread("valid", bench.plan.strengths), light=light_sweep
+    )
     strength = chosen_cells(swept)[UNIVERSAL]["strength"]
-    bench.kept(task.name, "distributed_test", lambda: spread("test", [strength]), light=light)
+    bench.kept(f"{task.name}/distributed_test", lambda: spread("test", [strength]), light=light)
 
 
-@step("curve", lambda ds: light(ds)[["correct"]].isel(layer=0, strength=0, condition=0))
+@of_task("curve", light=lambda ds: light(ds)[["correct"]].isel(layer=0, strength=0, condition=0))
 def curve(bench: Bench, task: Task, tasks: Sequence[Task], chosen: Cells) -> xr.Dataset:
     """Vectors of ever more heads, in the order of the other tasks' mean effect, beside as many heads drawn at random;
     test questions, at the cell of the usual number.
@@ -177,7 +179,7 @@ def curve(bench: Bench, task: Task, tasks: Sequence[Task], chosen: Cells) -> xr.
     )
 
 
-@step("portability", lambda ds: light(ds).isel(layer=0, strength=0, condition=0))
+@of_task("portability", light=lambda ds: light(ds).isel(layer=0, strength=0, condition=0))
 def ported(bench: Bench, task: Task, compared: Mapping[str, Any], chosen: Cells) -> xr.Dataset:
     """The published recipe's vector and random ones where the question has another form, at the cell chosen in the
     vector's own form; test questions, zero-shot.
@@ -201,7 +203,7 @@ def _with_draws(compared: Mapping[str, Any]) -> dict[str, Any]:
     return {n: v for n, v in compared.items() if n == UNIVERSAL or is_draw(n)}
 
 
-@step("sources")
+@of_task("sources")
 def sources(bench: Bench, task: Task, compared: Mapping[str, Any]) -> xr.Dataset:
     """The vector from demonstrations against the one from the instruction text: their cosine, and that of the two
     means' contributions of the same heads.
@@ -212,7 +214,7 @@ def sources(bench: Bench, task: Task, compared: Mapping[str, Any]) -> xr.Dataset
     return bench.stamped(xr.Dataset(cosines), "vector sources", task=task.name)
 
 
-@step("vocabulary")
+@of_task("vocabulary")
 def vocabulary(bench: Bench, task: Task, compared: Mapping[str, Any], k: int = 10) -> xr.Dataset:
     """The tokens that a vector reads as, and which of them begin an answer of the task; the random vectors beside
     it.

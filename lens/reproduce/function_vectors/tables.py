@@ -103,12 +103,9 @@ def layers(parts: Parts, task: str | None = None) -> pd.DataFrame:
         if task in (None, name):
             ds, cells = steps["sweep"], chosen_cells(steps["sweep"])
             for vector, cell in cells.items():
+                of = ds.correct.sel(condition="zero_shot", vector=vector, strength=cell["strength"])
                 for layer in ds.layer.values:
-                    held.setdefault((vector, int(layer)), []).append(
-                        ds.correct.sel(
-                            condition="zero_shot", vector=vector, layer=layer, strength=cell["strength"]
-                        ).values
-                    )
+                    held.setdefault((vector, int(layer)), []).append(of.sel(layer=layer).values)
     return pd.DataFrame([{"vector": v, "layer": l} | rate(np.concatenate(c)) for (v, l), c in held.items()])
 
 

@@ -23,9 +23,9 @@ from ...organisms.symbols.suite import Suite
 from ...stats import Interval
 from ...tokens import tokenizer_of
 from ...vectors import Task, VectorError
-from ..common import shown, table_of
+from ..common import shown, student, table_of
 from .draws import RANDOM, averaged
-from .rules import MARGIN, above, equal, half_shared, over_tasks
+from .rules import MARGIN, above, equal, half_shared
 
 ORGANISMS = ("organism:symbols", "organism:symbols-1", "organism:symbols-2")
 DEMONSTRATIONS, INSTRUCTION = "demonstrations", "instruction"
@@ -82,10 +82,8 @@ def _model(
         )
         with warnings.catch_warnings():  # the share that it answers is in the row
             warnings.filterwarnings("ignore", message="the model answers none")
-            means = {
-                source: vectors.task_means(model, task, source=source, n=prompts, **how)
-                for source in (DEMONSTRATIONS, INSTRUCTION)
-            }
+            sources = (DEMONSTRATIONS, INSTRUCTION)
+            means = {source: vectors.task_means(model, task, source=source, n=prompts, **how) for source in sources}
         row = {"seed": seed, "task": name} | {f"known_{s}": m.known / m.asked for s, m in means.items()}
         rows.append(row)
         if min(m.known / m.asked for m in means.values()) < usable:
@@ -94,9 +92,8 @@ def _model(
         sets = {s: vectors.top_heads(ds, k) for s, ds in effects.items()}
         own = {s: vectors.extract(model, task, heads=sets[s], means=m, name=s) for s, m in means.items()}
         both = vectors.overlap(*sets.values(), heads=heads)
-        compared = own | {
-            f"{RANDOM} {d + 1}": vectors.random_like(own[INSTRUCTION], 1000 * seed + d) for d in range(draws)
-        }
+        random = (vectors.random_like(own[INSTRUCTION], 1000 * seed + d) for d in range(draws))
+        compared = own | {f"{RANDOM} {d + 1}": vector for d, vector in enumerate(random)}
         grid = {}
         for split in ("valid", "test"):
             ds = vectors.evaluate(model, task, compared, strengths=strengths, split=split, **how)
@@ -125,24 +122,18 @@ def wider(tasks: Interval, models: Interval) -> Interval:
     if not np.isfinite(models.low):
         return tasks
     half = max(tasks.high - tasks.low, models.high - models.low) / 2
-    return replace(
-        tasks,
-        low=tasks.estimate - half,
-        high=tasks.estimate + half,
-        method="Student's t over tasks and over models, the wider of both",
-    )
+    method = "Student's t over tasks and over models, the wider of both"
+    return replace(tasks, low=tasks.estimate - half, high=tasks.estimate + half, method=method)
 
 
 def _table(units: pd.DataFrame, k: int) -> pd.DataFrame:
     both = units.dropna(subset="shared")
 
     def over(values):
-        return wider(*(over_tasks(values.groupby(key, sort=False).mean()) for key in (both.task, both.seed)))
+        return wider(*(student(values.groupby(key, sort=False).mean()) for key in (both.task, both.seed)))
 
-    shared, alike, gap, gain = (
-        over(v)
-        for v in (both.shared, both.cosine, both[INSTRUCTION] - both[DEMONSTRATIONS], both[INSTRUCTION] - both[RANDOM])
-    )
+    shared, alike = over(both.shared), over(both.cosine)
+    gap, gain = (over(both[INSTRUCTION] - both[other]) for other in (DEMONSTRATIONS, RANDOM))
     models = both.seed.nunique()
     n = (
         f"{both.task.nunique()} tasks, {models} model{'s' * (models > 1)}, {int(both.n.sum())} questions; left out:"

@@ -19,11 +19,11 @@ import xarray as xr
 from ... import vectors
 from ...results import dataset as results
 from ...vectors.heads import require_same_prompts
-from ..common import EVERY, matching, shown, table_of, verdict
+from ..common import EVERY, matching, shown, student, table_of, verdict
 from . import tables as frames
 from .draws import RANDOM, is_draw
 from .heads import INSTRUCTION, OWN, UNIVERSAL
-from .rules import MARGIN, JudgedRows, above, by_seeds, equal, half_shared, over_tasks, ruled
+from .rules import MARGIN, JudgedRows, above, by_seeds, equal, half_shared, ruled
 from .steps import AVERAGE, DISTRIBUTED, OTHER, TOKENS
 from .tables import ICL, NONE, THIRD, Parts
 
@@ -71,7 +71,7 @@ def _task(rows: JudgedRows) -> None:
     )
     k, effects = rows.k, [steps["effects_demonstrations"] for steps in rows.parts.values()]
     share, (head, most, last) = _concentration(rows.parts, k)
-    many, cells = rows.put("top_share", over_tasks(share)), effects[0].sizes["layer"] * effects[0].sizes["head"]
+    many, cells = rows.put("top_share", student(share)), effects[0].sizes["layer"] * effects[0].sizes["head"]
     rows.numbers |= {"top_head": head, "top_effect": most, "last_effect": last}
     rows.add(
         "few_heads",
@@ -157,7 +157,7 @@ def _head_count(rows: JudgedRows) -> None:
         top = matching(curve, choice="top")
         drawn = matching(curve, choice="random", heads=curve["heads"].max())
         needed = [_needed(matching(top, task=t)) for t in rows.tasks if (top.task == t).any()]
-        enough = rows.put("heads_needed", over_tasks(needed))
+        enough = rows.put("heads_needed", student(needed))
         rows.numbers |= {"heads_needed": needed, "heads_needed_mean": float(enough.estimate)}
         word = verdict(enough.high <= ENOUGH, enough.low > ENOUGH, otherwise=f"the interval holds {ENOUGH}")
         rows.add(
@@ -230,11 +230,11 @@ def _sources(rows: JudgedRows, usable: float) -> None:
         for key, steps in mine.items()
     }
     chance = k * k / frames.plane(next(iter(have.values()))["effects_instruction"]).size
-    common = over_tasks(by_seeds({key: o["shared"] for key, o in both.items()}))
-    alike = over_tasks(by_seeds({key: steps["sources"].cosine for key, steps in mine.items()}))
+    common = student(by_seeds({key: o["shared"] for key, o in both.items()}))
+    alike = student(by_seeds({key: steps["sources"].cosine for key, steps in mine.items()}))
     jaccard = float(by_seeds({key: o["jaccard"] for key, o in both.items()}).mean())
     own, other = (rows.zero[v].reindex(tasks) for v in (OWN, INSTRUCTION))
-    less = rows.put("instruction_minus_own", over_tasks(other - own))
+    less = rows.put("instruction_minus_own", student(other - own))
     rows.numbers |= {
         "follows_instruction": float(follows.mean()),
         "instruction_tasks": can,
@@ -277,8 +277,8 @@ def _composition(rows: JudgedRows, composed: Sequence[xr.Dataset]) -> None:
     right = {v: mean(lambda ds: ds.correct.sel(vector=v)) for v in map(str, composed[0].vector.values)}
     base, shot = mean(lambda ds: ds.base_correct), mean(lambda ds: ds.icl_correct)
     best = max((v for v in right if v.startswith("only ")), key=lambda v: right[v].mean())
-    against = rows.put("composed_minus_part", over_tasks(right["composed"] - right[best]))
-    gain = over_tasks(right["composed"] - base)
+    against = rows.put("composed_minus_part", student(right["composed"] - right[best]))
+    gain = student(right["composed"] - base)
     rows.numbers |= {
         "composed": float(right["composed"].mean()),
         "composed_minus_base": float(gain.estimate),
@@ -309,7 +309,7 @@ def _vocabulary(rows: JudgedRows) -> None:
         return by_seeds({key: ds.answer.astype(float).sel(vector=some[key]).mean() for key, ds in tables.items()})
 
     read, chance = share(lambda n: n == UNIVERSAL), share(is_draw)
-    more, first = rows.put("decoded_minus_random", over_tasks(read - chance)), min(s for s, _ in tables)
+    more, first = rows.put("decoded_minus_random", student(read - chance)), min(s for s, _ in tables)
     tokens = {t: ds.token.sel(vector=UNIVERSAL).values[:3] for (s, t), ds in tables.items() if s == first}
     top = "; ".join(f"{t}: {', '.join(repr(str(x)) for x in some)}" for t, some in tokens.items())
     rows.numbers["decoded"] = float(read.mean())
@@ -349,8 +349,8 @@ def _exactness(rows: JudgedRows) -> None:
                 pairs[key] = (np.abs(exact) if method == "atp*" else exact, estimate)
         if not pairs:
             continue
-        common = over_tasks(by_seeds({key: len(best(a) & best(b)) for key, (a, b) in pairs.items()}))
-        r = over_tasks(by_seeds({key: np.corrcoef(a.ravel(), b.ravel())[0, 1] for key, (a, b) in pairs.items()}))
+        common = student(by_seeds({key: len(best(a) & best(b)) for key, (a, b) in pairs.items()}))
+        r = student(by_seeds({key: np.corrcoef(a.ravel(), b.ravel())[0, 1] for key, (a, b) in pairs.items()}))
         rows.numbers |= {
             f"{method}_shared": float(common.estimate),
             f"{method}_low": float(common.low),

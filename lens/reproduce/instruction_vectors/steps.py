@@ -20,6 +20,7 @@ from ...results import dataset as results
 from ...training import Recipe
 from ...vectors import Vector
 from ...vectors.mediation import task_means
+from ..common import step
 from .bench import Bench
 from .tasks import TITLES, VARIANTS, Preset
 from .watch import DISTANCES, READINGS, distances, drift_of, similarities
@@ -45,6 +46,7 @@ def vector_of(bench: Bench, model: Any, task: vectors.Task, heads: Any) -> Vecto
     return vectors.extract(model, task, heads=heads, means=task_means(model, task, n=bench.plan.mean_prompts, **walk))
 
 
+@step("start")
 def start(bench: Bench) -> xr.Dataset:
     """The start model: effects of heads, the universal set, every task's vector, and the layer where vectors of old
     tasks do most (zero-shot, validation questions).
@@ -52,60 +54,56 @@ def start(bench: Bench) -> xr.Dataset:
     ``effect`` old x layer x head; ``heads`` place x (layer, head); ``vector`` task x d_model; ``swept`` old x at,
     ``bare`` old; ``layer`` of the guides.
     """
-
-    def make() -> xr.Dataset:
-        course, plan, reader = bench.course, bench.plan, bench.course.reader
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="the model answers none")
-            effects = {t.name: effects_of(bench, reader, t) for t in course.old}
-            heads = vectors.universal(effects, plan.heads)
-            directions = {t.name: vector_of(bench, reader, t, heads) for t in (*course.old, *course.new)}
-        swept, bare = [], []
-        for t in course.old:
-            ds = vectors.evaluate(
-                reader,
-                t,
-                {"vector": directions[t.name]},
-                layers=bench.layers,
-                split="valid",
-                n=min(16, len(t.valid)),
-                memory_mb=bench.memory_mb,
-                **bench.walk,
-            )
-            swept.append(ds.correct.isel(condition=0, vector=0, strength=0).mean("item").values.astype(float))
-            bare.append(float(ds.base_correct.mean()))
-        grid = next(iter(effects.values()))
-        ds = xr.Dataset(
-            {
-                "effect": (
-                    ("old", "layer", "head"),
-                    np.stack([e.effect.mean("prompt").values for e in effects.values()]),
-                ),
-                "heads": (("place", "which"), np.array(heads)),
-                "vector": (("task", "d_model"), np.stack([v.direction.numpy() for v in directions.values()])),
-                "swept": (("old", "at"), np.stack(swept)),
-                "bare": ("old", bare),
-                "guide_layer": bench.layers[int(np.mean(swept, 0).argmax())],
-            },
-            coords={
-                "old": [t.name for t in course.old],
-                "task": list(directions),
-                "layer": grid.layer.values,
-                "head": grid["head"].values,
-                "at": bench.layers,
-                "which": ["layer", "head"],
-            },
+    course, plan, reader = bench.course, bench.plan, bench.course.reader
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="the model answers none")
+        effects = {t.name: effects_of(bench, reader, t) for t in course.old}
+        heads = vectors.universal(effects, plan.heads)
+        directions = {t.name: vector_of(bench, reader, t, heads) for t in (*course.old, *course.new)}
+    swept, bare = [], []
+    for t in course.old:
+        ds = vectors.evaluate(
+            reader,
+            t,
+            {"vector": directions[t.name]},
+            layers=bench.layers,
+            split="valid",
+            n=min(16, len(t.valid)),
+            memory_mb=bench.memory_mb,
+            **bench.walk,
         )
-        return bench.stamped(
-            ds,
-            "forgetting start",
-            trials=plan.trials,
-            mean_prompts=plan.mean_prompts,
-            shots=plan.shots,
-            new=[t.name for t in course.new],
-        )
-
-    return bench.kept("start", make)
+        swept.append(ds.correct.isel(condition=0, vector=0, strength=0).mean("item").values.astype(float))
+        bare.append(float(ds.base_correct.mean()))
+    grid = next(iter(effects.values()))
+    ds = xr.Dataset(
+        {
+            "effect": (
+                ("old", "layer", "head"),
+                np.stack([e.effect.mean("prompt").values for e in effects.values()]),
+            ),
+            "heads": (("place", "which"), np.array(heads)),
+            "vector": (("task", "d_model"), np.stack([v.direction.numpy() for v in directions.values()])),
+            "swept": (("old", "at"), np.stack(swept)),
+            "bare": ("old", bare),
+            "guide_layer": bench.layers[int(np.mean(swept, 0).argmax())],
+        },
+        coords={
+            "old": [t.name for t in course.old],
+            "task": list(directions),
+            "layer": grid.layer.values,
+            "head": grid["head"].values,
+            "at": bench.layers,
+            "which": ["layer", "head"],
+        },
+    )
+    return bench.stamped(
+        ds,
+        "forgetting start",
+        trials=plan.trials,
+        mean_prompts=plan.mean_prompts,
+        shots=plan.shots,
+        new=[t.name for t in course.new],
+    )
 
 
 def heads_of(origin: xr.Dataset) -> list[tuple[int, int]]:
@@ -150,52 +148,53 @@ def sequence(bench: Bench, label: str) -> xr.Dataset:
 
     Raises: ForgettingError: training diverged.
     """
-
-    def make() -> xr.Dataset:
-        course, plan = bench.course, bench.plan
-        origin, began = start(bench), time.perf_counter()
-        heads = heads_of(origin)
-        name, options = VARIANTS[label]
-        watch = {"distance": distances(bench)} | (
-            {"similarity": similarities(bench, heads)} if label in plan.watched else {}
-        )
-        folder = None if bench.steps.folder is None else bench.steps.folder / "training" / f"seed-{course.seed}" / label
-        run = forgetting.sequential(
-            course.make_model,
-            course.stages,
-            course.probes,
-            forgetting.method(name, **options),
-            recipe=recipe_of(plan),
-            guides=guides(bench, origin),
-            lora=course.lora,
-            evaluate_at=plan.evaluate_at,
-            watch=watch,
-            old_rows=course.old_rows,
-            folder=folder,
-            seed=course.seed,
-            progress=bench.progress,
-        )
-        if run.status != "complete":
-            if run.status == "stopped":
-                raise KeyboardInterrupt(f"stopped in {label}; run the same command again to go on")
-            raise ForgettingError(f"method {label!r}: {run.about}.")
-        run.model.tokenizer = course.reader.tokenizer
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="the model answers none")
-            ds = _dataset(bench, label, run, origin, heads)
-        record = results.provenance(run.result) | {
-            "status": "complete",
-            "label": label,
-            "title": TITLES[label],
-            "seconds": round(time.perf_counter() - began, 2),
-            "notes": run.notes,
-        }
-        return results.stamp(ds, record)
-
-    ds = bench.kept(label, make)
+    ds = _trained(bench, label)
     if bench.steps.folder is not None:  # its measurements are stored; its checkpoints have done their work
         shutil.rmtree(bench.steps.folder / "training" / f"seed-{bench.course.seed}" / label, ignore_errors=True)
     return ds
+
+
+@step(str)
+def _trained(bench: Bench, label: str) -> xr.Dataset:
+    course, plan = bench.course, bench.plan
+    origin, began = start(bench), time.perf_counter()
+    heads = heads_of(origin)
+    name, options = VARIANTS[label]
+    watch = {"distance": distances(bench)} | (
+        {"similarity": similarities(bench, heads)} if label in plan.watched else {}
+    )
+    folder = None if bench.steps.folder is None else bench.steps.folder / "training" / f"seed-{course.seed}" / label
+    run = forgetting.sequential(
+        course.make_model,
+        course.stages,
+        course.probes,
+        forgetting.method(name, **options),
+        recipe=recipe_of(plan),
+        guides=guides(bench, origin),
+        lora=course.lora,
+        evaluate_at=plan.evaluate_at,
+        watch=watch,
+        old_rows=course.old_rows,
+        folder=folder,
+        seed=course.seed,
+        progress=bench.progress,
+    )
+    if run.status != "complete":
+        if run.status == "stopped":
+            raise KeyboardInterrupt(f"stopped in {label}; run the same command again to go on")
+        raise ForgettingError(f"method {label!r}: {run.about}.")
+    run.model.tokenizer = course.reader.tokenizer
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="the model answers none")
+        ds = _dataset(bench, label, run, origin, heads)
+    record = results.provenance(run.result) | {
+        "status": "complete",
+        "label": label,
+        "title": TITLES[label],
+        "seconds": round(time.perf_counter() - began, 2),
+        "notes": run.notes,
+    }
+    return results.stamp(ds, record)
 
 
 def _dataset(bench: Bench, label: str, run: Any, origin: xr.Dataset, heads: Any) -> xr.Dataset:
@@ -279,28 +278,25 @@ def whole(ds: xr.Dataset) -> xr.Dataset:
     )
 
 
+@step("cost")
 def cost(bench: Bench, origin: xr.Dataset) -> xr.Dataset:
     """Seconds of a training step, plain and guided, in turn."""
-
-    def make() -> xr.Dataset:
-        course, stage = bench.course, bench.course.stages[0]
-        step = forgetting.step_cost(
-            course.make_model(),
-            stage.rows,
-            "guided",
-            guide=guides(bench, origin)[stage.name],
-            lora=course.lora,
-            batch=bench.plan.batch,
-            steps=3,
-            repeats=4,
-        )
-        return bench.stamped(
-            xr.Dataset({"plain": step["plain"], "guided": step["method"], "ratios": ("repeat", step["ratios"])}),
-            "training cost",
-            batch=bench.plan.batch,
-        )
-
-    return bench.kept("cost", make)
+    course, stage = bench.course, bench.course.stages[0]
+    step = forgetting.step_cost(
+        course.make_model(),
+        stage.rows,
+        "guided",
+        guide=guides(bench, origin)[stage.name],
+        lora=course.lora,
+        batch=bench.plan.batch,
+        steps=3,
+        repeats=4,
+    )
+    return bench.stamped(
+        xr.Dataset({"plain": step["plain"], "guided": step["method"], "ratios": ("repeat", step["ratios"])}),
+        "training cost",
+        batch=bench.plan.batch,
+    )
 
 
 def config_of(plan: Preset) -> dict[str, Any]:

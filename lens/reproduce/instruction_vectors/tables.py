@@ -12,6 +12,7 @@ from scipy import stats as scipy_stats
 
 from ... import forgetting, stats, vectors
 from ...stats import Interval
+from ..common import columns
 from .steps import READINGS
 from .tasks import IN_CONTEXT, INSTRUCTION, KNOWLEDGE, NEW, PARTNERS
 
@@ -55,14 +56,8 @@ def pooled(values: Any, seed: int = 0, least: int = 2) -> Interval:
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
     if len(values) < least:
-        return Interval(
-            float(values.mean()) if len(values) else np.nan,
-            np.nan,
-            np.nan,
-            0.95,
-            len(values),
-            f"no interval: fewer than {least} units",
-        )
+        mean = float(values.mean()) if len(values) else np.nan
+        return Interval(mean, np.nan, np.nan, 0.95, len(values), f"no interval: fewer than {least} units")
     return stats.mean_interval(values, values="number", seed=seed)
 
 
@@ -113,12 +108,9 @@ def measured(frame: pd.DataFrame, method: str, metric: str) -> pd.Series:
 
 def paired(frame: pd.DataFrame, a: str, b: str, metric: str) -> pd.Series:
     """One method minus another by unit; empty where either was not run."""
-    present = set(frame.method)
-    return (
-        (measured(frame, a, metric) - measured(frame, b, metric)).dropna()
-        if {a, b} <= present
-        else pd.Series(dtype=float)
-    )
+    if not {a, b} <= set(frame.method):
+        return pd.Series(dtype=float)
+    return (measured(frame, a, metric) - measured(frame, b, metric)).dropna()
 
 
 def methods(frame: pd.DataFrame, parts: Parts, seed: int = 0) -> pd.DataFrame:
@@ -137,23 +129,11 @@ def methods(frame: pd.DataFrame, parts: Parts, seed: int = 0) -> pd.DataFrame:
                 if metric in (INSTRUCTION, IN_CONTEXT, KNOWLEDGE)
                 else np.nan
             )
-            row = {
-                "method": method,
-                "metric": metric,
-                "title": title,
-                "start": start,
-                "mean": float(values.mean()),
-                "units": len(values.dropna()),
-                "seeds": len({s for s, m in parts if m == method}),
-            }
+            row = {"method": method, "metric": metric, "title": title, "start": start, "mean": float(values.mean())}
+            row |= {"units": len(values.dropna()), "seeds": len({s for s, m in parts if m == method})}
             if len(apart) and method != PLAIN:
-                interval = over(apart, seed)
-                row |= {
-                    "difference": float(interval.estimate),
-                    "low": float(interval.low),
-                    "high": float(interval.high),
-                    "by_seed": tuple(apart.groupby("seed").mean().round(3)),
-                }
+                row |= columns("difference", over(apart, seed))
+                row["by_seed"] = tuple(apart.groupby("seed").mean().round(3))
             rows.append(row)
     return pd.DataFrame(rows).reindex(
         columns=["method", "metric", "title", "start", "mean", "difference", "low", "high", "by_seed", "units", "seeds"]
@@ -229,10 +209,8 @@ def between_tasks(frame: pd.DataFrame) -> pd.DataFrame:
     for (seed, method), of in frame.groupby(["seed", "method"], sort=False) if len(frame) else ():
         last = of[of["at"] == of["at"].max()]
         if len(last) > 4 and np.ptp(last.accuracy) > 0:
-            rows.append(
-                {"seed": seed, "method": method, "tasks": len(last)}
-                | {name: float(scipy_stats.spearmanr(last[name], last.accuracy).statistic) for name in READINGS}
-            )
+            rho = {name: float(scipy_stats.spearmanr(last[name], last.accuracy).statistic) for name in READINGS}
+            rows.append({"seed": seed, "method": method, "tasks": len(last), **rho})
     return pd.DataFrame(rows, columns=["seed", "method", "tasks", *READINGS])
 
 
@@ -247,25 +225,15 @@ def recovery(parts: Parts, seed: int = 0) -> pd.DataFrame:
             continue
         before = forgetting.at_start(ds)
         for task in map(str, ds.old.values):
-            grid = ds.put_back.sel(old=task).dropna("item", how="all")
-            base = ds.bare_after.sel(old=task).dropna("item")
-            if grid.sizes["item"] < 4:
+            of = ds[["put_back", "bare_after"]].sel(old=task).drop_vars("old").rename(at="layer", item="prompt")
+            grid, base = of.put_back.dropna("prompt", how="all"), of.bare_after.dropna("prompt")
+            if grid.sizes["prompt"] < 4:
                 continue
-            grids = xr.Dataset(
-                {
-                    "correct": grid.rename(at="layer", item="prompt").drop_vars("old"),
-                    "base": base.rename(item="prompt").drop_vars("old"),
-                }
-            )
+            grids = xr.Dataset({"correct": grid, "base": base})
             table = forgetting.recovered(grids, before.sel(probe=task).dropna("prompt").values, seed=seed)
             rows.append(table.assign(seed=own, method=method, task=task))
-    return (
-        pd.concat(rows, ignore_index=True)
-        if rows
-        else pd.DataFrame(
-            columns=["seed", "method", "task", "condition", "difference", "lost", "share", "accuracy", "base", "n"]
-        )
-    )
+    names = ["seed", "method", "task", "condition", "difference", "lost", "share", "accuracy", "base", "n"]
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=names)
 
 
 def sets(starts: Mapping[int, xr.Dataset], parts: Parts) -> pd.DataFrame:
@@ -284,18 +252,11 @@ def sets(starts: Mapping[int, xr.Dataset], parts: Parts) -> pd.DataFrame:
             before, after = (
                 vectors.top_heads(xr.Dataset({"effect": x.drop_vars("old", errors="ignore")}), k) for x in (a, b)
             )
-            rows.append(
-                {
-                    "seed": seed,
-                    "method": method,
-                    "task": task,
-                    "k": k,
-                    "heads": total,
-                    "rho": float(scipy_stats.spearmanr(a.values.ravel(), b.values.ravel()).statistic),
-                }
-                | forgetting.overlap(before, after, total)
-                | {"chance": _by_chance(k, total), "largest_before": float(a.max()), "largest_after": float(b.max())}
-            )
+            rho = float(scipy_stats.spearmanr(a.values.ravel(), b.values.ravel()).statistic)
+            about = {"seed": seed, "method": method, "task": task, "k": k, "heads": total, "rho": rho}
+            largest = {"largest_before": float(a.max()), "largest_after": float(b.max())}
+            overlap = forgetting.overlap(before, after, total) | {"chance": _by_chance(k, total)}
+            rows.append(about | overlap | largest)
     return pd.DataFrame(rows)
 
 
@@ -330,18 +291,10 @@ def crossing(starts: Mapping[int, xr.Dataset], parts: Parts, method: str = PLAIN
         v = v / np.sqrt((v**2).sum("d_model"))
         for i, stage in enumerate(map(str, ds.stage.values)):
             trace = ds.accuracy.sel(stage=stage)
+            change = trace.sel(step=int(ds.last_step[i])) - trace.sel(step=0)
             for task in map(str, ds.old.values):
-                rows.append(
-                    {
-                        "seed": seed,
-                        "stage": stage,
-                        "task": task,
-                        "cosine": float((v.sel(task=task) * v.sel(task=stage)).sum()),
-                        "change": float(
-                            trace.sel(probe=task, step=int(ds.last_step[i])) - trace.sel(probe=task, step=0)
-                        ),
-                    }
-                )
+                read = {"cosine": (v.sel(task=task) * v.sel(task=stage)).sum(), "change": change.sel(probe=task)}
+                rows.append({"seed": seed, "stage": stage, "task": task} | {k: float(x) for k, x in read.items()})
     return pd.DataFrame(rows)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 
 from ... import curvature, subspace
 from ...curvature.controls import Kind, Match
@@ -21,6 +22,7 @@ from ...engine.linear import linears
 from ...memorization import Sequences, edited, extract
 from ...organisms import canaries as organism
 from ...organisms.canaries.corpus import Corpus
+from ...results import dataset as results
 from ..common import Steps
 
 #: edits on the curvature: name -> (whose labels, over which text, how pairs are weighed)
@@ -106,6 +108,20 @@ class Bench:
     draw: int = 0
     say: Callable[[str], None] = lambda line: None
     held: dict[str, Any] = field(default_factory=dict)
+
+    def kept(self, name: str, make: Callable[[], xr.Dataset], **more: Any) -> xr.Dataset:
+        """A step of this model."""
+
+        def told() -> xr.Dataset:
+            self.say(f"seed {self.recipe.seed}: {name}")
+            return make()
+
+        return self.steps.kept(file_of(name, self.recipe.seed), told, **more)
+
+    def stamped(self, ds: xr.Dataset, kind: str, like: xr.Dataset, **call: Any) -> xr.Dataset:
+        """A Dataset made here, with the model and the versions of another's record."""
+        record = {k: v for k, v in results.provenance(like).items() if k in ("model", "versions", "schema")}
+        return results.stamp(ds, record | {"kind": kind, "status": "complete", "seed": self.draw, "call": call})
 
     # -- what there is ------------------------------------------------------------------------------------------------
 
@@ -275,6 +291,11 @@ class Bench:
             if abs(seen[s] - rise) <= 0.03 * rise:
                 return s, seen[s]
         return a, seen[a]
+
+
+def file_of(name: str, seed: int) -> str:
+    """Where a step is kept, without its suffix."""
+    return f"seed-{seed}/{name.replace(', ', '-').replace(' ', '_').replace(chr(39), '')}"
 
 
 def kind_of(method: str) -> str:

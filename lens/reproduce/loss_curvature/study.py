@@ -59,11 +59,11 @@ from ..common import Steps
 from ..study import Asked, Drawing, Study, one_thread
 from ..study import Reproduction as Judged
 from . import verdicts
-from .bench import Bench, Preset
+from .bench import Bench, Preset, file_of
 from .claims import CLAIMS
 from .decay import FILE as DECAY
 from .pooling import Parts
-from .steps import all_steps, file_of
+from .steps import all_steps
 
 NAME = "loss-curvature"
 _SOME = (

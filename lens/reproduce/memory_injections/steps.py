@@ -27,23 +27,18 @@ def choices(grids: Mapping[str, xr.Dataset], *, splits: int = 200, seed: int = 0
     """
     rows = []
     for encoder, grid in grids.items():
+
+        def add(by: Any, about: Mapping[str, Any] = {}, **how: Any) -> None:
+            found = injection.held_out(grid, measure=by, splits=splits, seed=seed, **how)
+            rows.append({"encoder": encoder, "by": by, **found, **about})
+
         for by in ("mean", "trimmed_percent"):
             for condition in map(str, grid.condition.values):
-                rows.append(
-                    {"encoder": encoder, "by": by}
-                    | injection.held_out(grid, condition=condition, measure=by, splits=splits, seed=seed)
-                )
+                add(by, condition=condition)
             for control in map(str, grid.condition.values[1:]):
-                rows.append(
-                    {"encoder": encoder, "by": by}
-                    | injection.held_out(grid, against=control, measure=by, splits=splits, seed=seed)
-                )
+                add(by, against=control)
         if encoder != "unembed" and "unembed" in grids:
-            rows.append(
-                {"encoder": encoder, "by": "mean"}
-                | injection.held_out(grid, rival=grids["unembed"], splits=splits, seed=seed)
-                | {"against": RIVAL}
-            )
+            add("mean", {"against": RIVAL}, rival=grids["unembed"])
     frame = pd.DataFrame(rows)
     frame["low"], frame["high"], frame["held_out"] = (
         [getattr(i, k) for i in frame.over_splits] for k in ("low", "high", "estimate")

@@ -1,9 +1,6 @@
 """Memory Injections (Sakarvadia et al., BlackboxNLP 2023): the published grid with the controls that it lacks.
 
-    python -m lens reproduce memory-injections --data own --preset quick
-
-Published numbers quoted here were computed from the authors' own result files (their repository, MIT), not read from
-the paper's tables.
+python -m lens reproduce memory-injections --data own --preset quick
 """
 
 from __future__ import annotations
@@ -172,10 +169,9 @@ def figures(made: Reproduction) -> Mapping[str, Drawing]:
 
     drawn: dict[str, Drawing] = {}
     for encoder, summary in made.summaries.items():
+        title = f"{made.title}: {encoder}"
         for variable in ("mean", "trimmed_percent"):
-            drawn[f"{encoder}_{variable}"] = partial(
-                injection_map, summary, variable=variable, title=f"{made.title}: {encoder}"
-            )
+            drawn[f"{encoder}_{variable}"] = partial(injection_map, summary, variable=variable, title=title)
         drawn[f"{encoder}_dose"] = partial(_dose, made, encoder)
         drawn[f"{encoder}_items"] = partial(_items, made, encoder)
     for kind, name in (("curated", "published_memories"), ("pos", "published_words")):
@@ -183,12 +179,8 @@ def figures(made: Reproduction) -> Mapping[str, Drawing]:
             cells = published_cells(kind=kind)
         except injection.InjectionError:
             continue
-        drawn[name] = partial(
-            injection_map,
-            cells,
-            variable="trimmed_percent",
-            title=f"published cells: GPT-2 small, hand-written, n = {cells.attrs['n']}",
-        )
+        title = f"published cells: GPT-2 small, hand-written, n = {cells.attrs['n']}"
+        drawn[name] = partial(injection_map, cells, variable="trimmed_percent", title=title)
     return drawn
 
 

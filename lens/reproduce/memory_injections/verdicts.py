@@ -1,8 +1,4 @@
-"""The claims of Memory Injections (Sakarvadia et al. 2023) against what was measured; the unit is the memory.
-
-Published numbers quoted here were computed from the authors' own result files (their repository, MIT), not read from
-the paper's tables.
-"""
+"""The claims of Memory Injections (Sakarvadia et al. 2023) against what was measured; the unit is the memory."""
 
 from __future__ import annotations
 
@@ -33,7 +29,6 @@ def verdicts(
     seed: int = 0,
 ) -> tuple[pd.DataFrame, dict]:
     """Each claim of the paper against what was measured; the verdict follows from the interval by the rule in the row.
-    The unit is the memory.
 
     ``by_outcome``: whether the items are those whose single-hop prompt the model answers first: that single-hop prompts
         are answered better was put in by the choice then.
@@ -42,12 +37,11 @@ def verdicts(
     rows = Rows(CLAIMS)
     numbers = rows.numbers
 
-    def over(values):
-        return over_memories(prompts, values, seed)
+    def minus(one: str, other: str) -> stats.Interval:
+        by = prompts.logprob
+        return over_memories(prompts, (by.sel(prompt=one) - by.sel(prompt=other)).values, seed)
 
-    interval = rows.put(
-        "gap", over((prompts.logprob.sel(prompt="single") - prompts.logprob.sel(prompt="multi")).values)
-    )
+    interval = rows.put("gap", minus("single", "multi"))
     units = f"{int(interval.n)} memories, {n} items"
     mean = {p: float(np.exp(prompts["first"].sel(prompt=p)).mean()) for p in ("multi", "single")}
     numbers |= {f"p_{p}": value for p, value in mean.items()} | {"n": n}
@@ -77,15 +71,7 @@ def verdicts(
             f"{_cell(row)}: held-out log-ratio {_over_splits(row)} nats, mean over splits {row.reported:+.2f};"
             f" selection bias {row.bias:.2f}{trimmed}",
             _held_out(row, n),
-            verdict(
-                row.low > 0,
-                row.high < 0,
-                (
-                    "the percentage rises, the log-probability falls"
-                    if by == "trimmed_percent" and row.trimmed_reported > 0 and row.high < 0
-                    else ""
-                ),
-            ),
+            _by_log_ratio(row, "the percentage rises, the log-probability falls" if trimmed else ""),
             effects=f"unembed_{by}",
         )
 
@@ -118,9 +104,7 @@ def verdicts(
             )
             found.append((apart, other))
         adjusted = stats.holm([apart.p for apart, _ in found])
-        better = [
-            bool(apart.held_out > 0 and q <= 0.05 and other.low > 0) for (apart, other), q in zip(found, adjusted)
-        ]
+        better = [apart.held_out > 0 and q <= 0.05 and other.low > 0 for (apart, other), q in zip(found, adjusted)]
         rows.add(
             "encoder",
             "; ".join(text),
@@ -130,10 +114,7 @@ def verdicts(
             effects=tuple(f"{e}_vs_unembed" for e in encoders),
         )
 
-    plain = rows.put(
-        "prompted", over((prompts.logprob.sel(prompt="prompted") - prompts.logprob.sel(prompt="multi")).values)
-    )
-    paired = over((prompts.logprob.sel(prompt="prompted") - prompts.logprob.sel(prompt="prompted_other")).values)
+    plain, paired = rows.put("prompted", minus("prompted", "multi")), minus("prompted", "prompted_other")
     numbers["prompted_vs_other"] = float(paired.estimate)
     rows.add(
         "prompted",
@@ -145,31 +126,23 @@ def verdicts(
     )
 
     for e in cost.encoder.values:
-        kl, nll = (
-            mean_interval(
-                cost[v].sel(encoder=e, condition="memory").values - (0 if v == "kl" else cost.nll.attrs["nll_clean"]),
-                seed,
-            )
-            for v in ("kl", "nll")
-        )
-        row = cost.sel(encoder=e)
+        row, clean = cost.sel(encoder=e), cost.nll.attrs["nll_clean"]
+        at = row.sel(condition="memory")
+        kl, nll = mean_interval(at.kl.values, seed), mean_interval(at.nll.values - clean, seed)
         numbers |= {f"{e}_damage_kl": float(kl.estimate), f"{e}_damage_nll": float(nll.estimate)}
         rows.add(
             "damage",
             f"layer {int(row.layer)}, strength {float(row.strength):g}: KL on unrelated prompts {shown(kl)}"
-            f" nats; everyday text {shown(nll)} nats a token (perplexity"
-            f" {np.exp(cost.nll.attrs['nll_clean']):.1f} to"
-            f" {np.exp(cost.nll.attrs['nll_clean'] + nll.estimate):.1f})",
+            f" nats; everyday text {shown(nll)} nats a token (perplexity {np.exp(clean):.1f} to"
+            f" {np.exp(clean + nll.estimate):.1f})",
             int(kl.n),
             "damages" if nll.low > 0 else "no damage shown",
             e=e,
         )
 
     top, row = injection.best(summaries["unembed"], "trimmed_percent"), row_of(chosen, "unembed", "trimmed_percent")
-    numbers |= {
-        f"headline_{k}": float(top[k])
-        for k in ("layer", "strength", "trimmed_percent", "mean_percent", "mean", "median", "improved")
-    }
+    named = ("layer", "strength", "trimmed_percent", "mean_percent", "mean", "median", "improved")
+    numbers |= {f"headline_{k}": float(top[k]) for k in named}
     numbers["judged_headline"] = {"estimate": float(row.held_out), "low": float(row.low), "high": float(row.high)}
     rows.add(
         "headline",
@@ -178,28 +151,22 @@ def verdicts(
         f" log-ratio {top['mean']:.2f} nats, {100 * top['improved']:.0f} % of items improved, all on the items"
         f" that chose it; held out {_over_splits(row)} nats",
         _held_out(row, n),
-        verdict(
-            row.low > 0,
-            row.high < 0,
-            (
-                "the measure rises while the answers get less likely"
-                if row.trimmed_reported > 0 and row.high < 0
-                else ""
-            ),
-        ),
+        _by_log_ratio(row, "the measure rises while the answers get less likely"),
         effects="judged_headline",
     )
     return table_of(rows), numbers
 
 
+def _by_log_ratio(row: pd.Series, apart: str) -> str:
+    """The word of a gain by its log-ratio, and what to say where the published measure goes the other way."""
+    return verdict(row.low > 0, row.high < 0, apart if row.trimmed_reported > 0 and row.high < 0 else "")
+
+
 def over_memories(prompts: xr.Dataset, values: np.ndarray, seed: int = 0) -> stats.Interval:
     """The mean of one value an item, with an interval over memories: items that share one are no independent units."""
-    of = (
-        pd.Series(values).groupby(prompts["memory"].values.astype(str)).mean().to_numpy()
-        if "memory" in prompts.coords
-        else values
-    )
-    return mean_interval(of, seed)
+    if "memory" in prompts.coords:
+        values = pd.Series(values).groupby(prompts["memory"].values.astype(str)).mean().to_numpy()
+    return mean_interval(values, seed)
 
 
 def _cell(row: pd.Series) -> str:

@@ -17,6 +17,7 @@ from ... import diffusion
 from ...organisms.cards import images as cards_images
 from ...organisms.cards.corpus import Pairs, paraphrase, partial
 from ...stats import bootstrap
+from ..common import columns
 from .bench import GUIDANCE, NEW, REPORTED, SHOWN, STEPS, Bench
 from .steps import edit_at
 
@@ -81,42 +82,20 @@ def attacks(
     value = trained.value.mean("seed")
     found["relearning on others"] = value.sel(model="edited").max("step").values
     twins = {**twin, "relearning on others": value.sel(model="twin").max("step").values}
-    lines = [
-        {
-            "attack": attack,
-            "caption": caption,
-            "edited": found[attack][i],
-            "twin": twins[attack][i],
-            "before": before[i],
-            "after": after[i],
-        }
-        for attack in found
-        for i, caption in enumerate(targets.captions)
-    ]
-    lines += [
-        {
-            "attack": "embeddings (never trained)",
-            "caption": caption,
-            "edited": control[i],
-            "twin": np.nan,
-            "before": 0.0,
-            "after": np.nan,
-        }
-        for i, caption in enumerate(never.captions)
-    ]
+    parts = []
+    for attack, edited in found.items():
+        shares = {"edited": edited, "twin": twins[attack], "before": before, "after": after}
+        parts.append(pd.DataFrame({"attack": attack, "caption": targets.captions, **shares}))
+    shares = {"edited": control, "twin": np.nan, "before": 0.0, "after": np.nan}
+    parts.append(pd.DataFrame({"attack": "embeddings (never trained)", "caption": never.captions, **shares}))
     about = {"method": name, "dose": dose, "seed": bench.seed}
     curve = [
-        {
-            "model": str(model),
-            "step": int(step),
-            "caption": targets.captions[i],
-            "copy": float(value.sel(model=model, step=step).values[i]),
-        }
+        {"model": str(model), "step": int(step), "caption": caption, "copy": float(copy)}
         for model in value.model.values
         for step in value.step.values
-        for i in range(len(targets))
+        for caption, copy in zip(targets.captions, value.sel(model=model, step=step).values)
     ]
-    return pd.DataFrame(lines).assign(**about), pd.DataFrame(curve).assign(**about)
+    return pd.concat(parts, ignore_index=True).assign(**about), pd.DataFrame(curve).assign(**about)
 
 
 def _tried(bench: Bench, pipeline: diffusion.Pipeline, of: Pairs, updates: int) -> dict[str, np.ndarray]:
@@ -140,10 +119,12 @@ def _tried(bench: Bench, pipeline: diffusion.Pipeline, of: Pairs, updates: int) 
 
 def _embeddings(bench: Bench, pipeline: diffusion.Pipeline, of: Pairs, updates: int) -> np.ndarray:
     """Embeddings optimised towards the pictures, starting from the captions' own."""
-    found = diffusion.optimise_embeddings(
-        pipeline, of.images, start=of.captions, steps=updates, batch=COPIES, seed=bench.seed, progress=False
-    )
-    return bench.copies(bench.pictures(pipeline=pipeline, embeddings=found.final), of)
+    return bench.copies(bench.pictures(pipeline=pipeline, embeddings=_optimised(bench, pipeline, of, updates)), of)
+
+
+def _optimised(bench: Bench, pipeline: diffusion.Pipeline, of: Pairs, updates: int) -> Tensor:
+    how = {"steps": updates, "batch": COPIES, "seed": bench.seed, "progress": False}
+    return diffusion.optimise_embeddings(pipeline, of.images, start=of.captions, **how).final
 
 
 # -- what is left -----------------------------------------------------------------------------------------------------
@@ -216,14 +197,10 @@ def utility(
         lines.append(
             {
                 "method": name,
-                "accuracy": told.estimate,
-                "accuracy_low": told.low,
-                "accuracy_high": told.high,
+                **columns("accuracy", told, "accuracy_"),
                 "ceiling": float(ceiling.accuracy.sel(attribute=list(FIELDS)).mean()),
                 **{field: float(right.sel(attribute=field).mean()) for field in FIELDS},
-                "frechet": near.estimate,
-                "frechet_low": near.low,
-                "frechet_high": near.high,
+                **columns("frechet", near, "frechet_"),
                 "frechet_floor": floor,
                 "precision": float(shape.value[0]),
                 "recall": float(shape.value[1]),
@@ -252,38 +229,19 @@ def grid(bench: Bench, name: str, dose: float, first: int, count: int = 8, updat
         return pd.DataFrame()
 
     def attacked(pipeline):
-        return bench.pictures(
-            pipeline=pipeline,
-            seeds=SHOWN[:1],
-            embeddings=diffusion.optimise_embeddings(
-                pipeline,
-                targets.images,
-                start=targets.captions,
-                steps=updates,
-                batch=COPIES,
-                seed=bench.seed,
-                progress=False,
-            ).final,
-        )
+        found = _optimised(bench, pipeline, targets, updates)
+        return bench.pictures(pipeline=pipeline, seeds=SHOWN[:1], embeddings=found)
 
     shown = {"training": targets.images[:, None], "before": bench.pictures(targets.captions, seeds=SHOWN[:1])}
     with edit.applied(bench.pipeline.unet):
         shown |= {"after": bench.pictures(targets.captions, seeds=SHOWN[:1]), "attacked": attacked(bench.pipeline)}
     shown["twin attacked"] = attacked(bench.twin)
-    lines: list[dict[str, Any]] = []
+    parts = []
     for column, images in shown.items():
-        like = bench.likeness(images, targets)[:, 0]
-        lines += [
-            {
-                "method": name,
-                "column": column,
-                "caption": caption,
-                "likeness": float(like[i]),
-                "pixels": encoded(images[i, 0]),
-            }
-            for i, caption in enumerate(targets.captions)
-        ]
-    return pd.DataFrame(lines).assign(seed=bench.seed)
+        like, pixels = bench.likeness(images, targets)[:, 0].astype(float), [encoded(image) for image in images[:, 0]]
+        about = {"method": name, "column": column, "caption": targets.captions}
+        parts.append(pd.DataFrame(about | {"likeness": like, "pixels": pixels}))
+    return pd.concat(parts, ignore_index=True).assign(seed=bench.seed)
 
 
 def encoded(image: Any) -> bytes:

@@ -18,10 +18,11 @@ import pandas as pd
 
 from ...stats.units import Nested
 from ...subspace import Mask
+from ..over_models import each
 from .bench import REPORTED, RISE, TUNE, Bench
 from .methods import Method
 from .steps import lines_of, seen, spread
-from .tables import by_caption, curve, least, short, within_models
+from .tables import by_caption, left_at, short, within_models
 
 EVERY, WHOLE = "all", 1.0
 
@@ -90,23 +91,12 @@ def carried(table: pd.DataFrame, rise: float = RISE) -> pd.DataFrame:
         line = {"method": method, "place": place, "seed": int(seed)}
         for name, located, cost in (("chosen_by", TUNE, "rise_chosen"), ("copy", REPORTED[0], "rise")):
             part = of[of.located == located]
-            by = curve(part.assign(rise=part[cost])) if len(part) else part
-            line[name] = (
-                float(least(by.rise.to_numpy(float), by["copy"].to_numpy(float)[:, None], rise)[0])
-                if len(by)
-                else np.nan
-            )
+            line[name] = left_at(part.assign(rise=part[cost]), rise) if len(part) else np.nan
         reported = of[of.located == REPORTED[0]]
         whole = reported[(reported.dose == WHOLE) & (reported.place != EVERY)]
-        lines.append(
-            line
-            | {
-                "before": float(reported[reported.dose == 0]["copy"].mean()),
-                "whole": float(whole["copy"].mean()),
-                "whole_rise": float(whole.rise.mean()),
-                "n": int(reported.caption.nunique()),
-            }
-        )
+        line["before"] = float(reported[reported.dose == 0]["copy"].mean())
+        line |= {"whole": float(whole["copy"].mean()), "whole_rise": float(whole.rise.mean())}
+        lines.append(line | {"n": int(reported.caption.nunique())})
     out = pd.DataFrame(lines)
     single = out[(out.place != EVERY) & out.chosen_by.notna()]
     best = single.loc[single.groupby(["method", "seed"]).chosen_by.idxmin()].index if len(single) else []
@@ -164,10 +154,6 @@ def claims(found: pd.DataFrame) -> Iterator[tuple[str, str, str, str, str]]:
     """(method, against, claim, n, what was seen) of two claims a method of `carried`: one place against all together,
     and against the others.
     """
-
-    def runs(values):
-        return ", ".join(f"{v:.2f}" for v in values)
-
     for method in dict.fromkeys(found.method):
         read = compared(found, method)
         if not len(read["one"]):
@@ -175,24 +161,12 @@ def claims(found: pd.DataFrame) -> Iterator[tuple[str, str, str, str, str]]:
         order = [place for place in dict.fromkeys(found.place) if place != EVERY]
         names = dict(zip(order, short(order)))
         chosen = ", ".join(names[place] for place in read["places"])
-        n = (
-            f"{len(read['one'])} models x {len(order)} places,"
-            f" {int(found[found.method == method].groupby('seed').n.first().sum())} captions"
+        captions = int(found[found.method == method].groupby("seed").n.first().sum())
+        n = f"{len(read['one'])} models x {len(order)} places, {captions} captions"
+        said = (
+            f"chosen {chosen}: leaves {each(read['one'])}, all together {each(read['every'])}; cut whole it leaves"
+            f" {each(read['whole'])} at a rise of {each(100 * read['whole_rise'])} %"
         )
-        yield (
-            method,
-            EVERY,
-            "all places together take more than the single one that the tune set chooses",
-            n,
-            (
-                f"chosen {chosen}: leaves {runs(read['one'])}, all together {runs(read['every'])}; cut whole it leaves"
-                f" {runs(read['whole'])} at a rise of {runs(100 * read['whole_rise'])} %"
-            ),
-        )
-        yield (
-            method,
-            "others",
-            "the chosen place carries more than the others",
-            n,
-            f"chosen {chosen}; the others leave {runs(read['others'])} in the mean",
-        )
+        yield method, EVERY, "all places together take more than the single one that the tune set chooses", n, said
+        said = f"chosen {chosen}; the others leave {each(read['others'])} in the mean"
+        yield method, "others", "the chosen place carries more than the others", n, said

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,9 @@ from ...diffusion.detection import detect
 from ...stats import Interval, bootstrap, holm, proportion
 from ...stats.erasure import Attack, Verdict, verdict
 from ...stats.units import Nested, nested
+from ..common import by_group, columns
 from ..over_models import over_seeds, words
+from ..specificity import specificity as overlaps
 from .bench import RISE, STEPS
 from .methods import BLIND, METHODS
 
@@ -33,14 +36,8 @@ def short(layers: Sequence[str]) -> list[str]:
     """Layers of a U-Net by their place: "down 0", "mid", "up 1.1"; the second number only where a block has several."""
     found = [re.match(r"(down|mid|up)_blocks?(?:\.(\d+))?\.attentions\.(\d+)", layer) for layer in layers]
     blocks = [m and (m[1], m[2]) for m in found]
-    names = [
-        (
-            layer
-            if m is None
-            else f"{m[1]} {m[2] or ''}".strip() + (f".{m[3]}" if blocks.count((m[1], m[2])) > 1 and m[2] else "")
-        )
-        for layer, m in zip(layers, found)
-    ]
+    several = [f".{m[3]}" if m and m[2] and blocks.count((m[1], m[2])) > 1 else "" for m in found]
+    names = [f"{m[1]} {m[2] or ''}".strip() + more if m else layer for layer, m, more in zip(layers, found, several)]
     return names if len(set(names)) == len(names) else list(layers)
 
 
@@ -50,22 +47,15 @@ def means(
     """One line a group: the mean of a measure over captions by model (`runs`), with Student's t over models and, for
     one model, the bootstrap over its captions, cut to `bounds`.
     """
-    lines = []
-    for key, of in table.groupby(list(by), sort=False):
+
+    def line(of: pd.DataFrame) -> dict[str, Any]:
         values, runs = of[measure].to_numpy(float), of.groupby("seed")[measure].mean()
         found = bootstrap(values) if len(runs) == 1 and len(values) > 1 else over_seeds(runs)
         low, high = np.clip([found.low, found.high], *bounds)
-        lines.append(
-            {
-                **dict(zip(by, key)),
-                measure: float(runs.mean()),
-                "low": float(low),
-                "high": float(high),
-                "runs": tuple(map(float, runs)),
-                "n": len(values),
-            }
-        )
-    return pd.DataFrame(lines)
+        interval = replace(found, estimate=runs.mean(), low=low, high=high)
+        return columns(measure, interval) | {"runs": tuple(map(float, runs)), "n": len(values)}
+
+    return by_group(table, by, line)
 
 
 def cells(copying: pd.DataFrame, measure: str = "copy") -> pd.DataFrame:
@@ -86,65 +76,26 @@ def told(copying: pd.DataFrame) -> pd.DataFrame:
     family and model.
     """
     lines = []
-    pairs = {
-        "code": ("code-many", "code-never"),
-        "generic": ("generic-many", "generic-never"),
-        "digit": ("digit-many", "digit-never"),
-        "code, seen once": ("code-once", "code-never"),
-    }
+    pairs = {kind: (f"{kind}-many", f"{kind}-never") for kind in ("code", "generic", "digit")}
+    pairs["code, seen once"] = ("code-once", "code-never")
     for seed, of in copying.groupby("seed"):
         for name, (many, never) in pairs.items():
             a, b = (np.stack(of[of.cell == cell].by_step.to_list())[:, None] for cell in (many, never))
             found = detect(a, b, first=(1, STEPS), seed=int(seed))
             for at, first in enumerate(found["first"].values):
-                lines.append(
-                    {
-                        "pair": name,
-                        "steps": int(first),
-                        "seed": int(seed),
-                        **{
-                            k: float(found[k][at])
-                            for k in ("auc", "low", "high", "p", "tpr", "tpr_low", "tpr_high", "fpr")
-                        },
-                        "p_kind": str(found.p_kind.values[at]),
-                        "memorised": len(a),
-                        "never": len(b),
-                    }
-                )
+                read = {
+                    k: float(found[k][at]) for k in ("auc", "low", "high", "p", "tpr", "tpr_low", "tpr_high", "fpr")
+                }
+                about = {"p_kind": str(found.p_kind.values[at]), "memorised": len(a), "never": len(b)}
+                lines.append({"pair": name, "steps": int(first), "seed": int(seed)} | read | about)
     table = pd.DataFrame(lines)
     return table.assign(holm=holm(table.p.to_numpy(float)))
 
 
 def specificity(table: pd.DataFrame) -> pd.DataFrame:
-    """One line a kind of caption and method: IoU by model of memorised, other and mixed pairs, the differences over
-    models, and the label permutation's p with Holm over models.
-    """
-    lines = []
-    for (kind, method), of in table[table.kind != "template"].groupby(["kind", "method"], sort=False):
-        wide, first = (
-            of.pivot_table(index="seed", columns="pair", values="mean"),
-            of[of.pair == "memorised"].sort_values("seed"),
-        )
-        line = {
-            "kind": kind,
-            "method": method,
-            "seeds": len(wide),
-            "sets": int(first.sets.iloc[0]),
-            "prompts": int(first.prompts.iloc[0]),
-            "chance": float(first.chance.mean()),
-        }
-        line |= {pair: tuple(map(float, wide[pair])) for pair in ("memorised", "other", "mixed")}
-        for against in ("other", "mixed"):
-            found = over_seeds(wide.memorised - wide[against])
-            line |= {
-                f"more_{against}": found.estimate,
-                f"more_{against}_low": found.low,
-                f"more_{against}_high": found.high,
-                f"p_{against}": tuple(first[f"p_{against}"].astype(float)),
-                f"holm_{against}": tuple(map(float, holm(first[f"p_{against}"].to_numpy(float)))),
-            }
-        lines.append(line | {"p_kind": first.p_kind.iloc[0]})
-    return pd.DataFrame(lines)
+    """One line a kind of caption and method, see `reproduce.specificity`."""
+    found = overlaps(table[table.kind != "template"], ("kind", "method"))
+    return found[~found["empty"].astype(bool)] if len(found) else found
 
 
 def curve(frame: pd.DataFrame, own: bool | None = True) -> pd.DataFrame:
@@ -152,17 +103,8 @@ def curve(frame: pd.DataFrame, own: bool | None = True) -> pd.DataFrame:
     or of all; the cost is the mean over located sets.
     """
     of = frame if own is None else frame[(frame.set == frame.located) == own]
-    return (
-        of.groupby("dose")
-        .agg(
-            copy=("copy", "mean"),
-            likeness=("likeness", "mean"),
-            rise=("rise", "mean"),
-            density=("density", "mean"),
-            n=("copy", "size"),
-        )
-        .reset_index()
-    )
+    means = {column: (column, "mean") for column in ("copy", "likeness", "rise", "density")}
+    return of.groupby("dose").agg(**means, n=("copy", "size")).reset_index()
 
 
 def at_rise(curves: pd.DataFrame, own: bool, rise: float = RISE, measure: str = "copy") -> pd.DataFrame:
@@ -175,7 +117,7 @@ def at_rise(curves: pd.DataFrame, own: bool, rise: float = RISE, measure: str = 
     lines = []
     for method, of in curves.groupby("method", sort=False):
         parts = [part if method in BLIND else part[(part.set == part.located) == own] for _, part in of.groupby("seed")]
-        runs = [_read(part, rise, measure) for part in parts]
+        runs = [left_at(part, rise, measure) for part in parts]
         found = over_seeds(runs) if len(runs) > 1 else _drawn(parts[0], rise, measure)
         lines.append(
             {
@@ -193,7 +135,8 @@ def at_rise(curves: pd.DataFrame, own: bool, rise: float = RISE, measure: str = 
     return pd.DataFrame(lines).sort_values(measure).reset_index(drop=True)
 
 
-def _read(part: pd.DataFrame, rise: float, measure: str) -> float:
+def left_at(part: pd.DataFrame, rise: float, measure: str = "copy") -> float:
+    """The least that a dose of one curve leaves at a cost of at most `rise`, interpolated to the next dose."""
     line = curve(part, None)
     return float(least(line.rise.to_numpy(float), line[measure].to_numpy(float)[:, None], rise)[0])
 
@@ -213,7 +156,7 @@ def least(cost: np.ndarray, values: np.ndarray, rise: float) -> np.ndarray:
 
 
 def _drawn(part: pd.DataFrame, rise: float, measure: str) -> Interval:
-    """The bootstrap over captions of what `_read` reads, costs taken as they are."""
+    """The bootstrap over captions of what `left_at` reads, costs taken as they are."""
     wide = part.pivot_table(index="dose", columns="caption", values=measure)
     cost = part.groupby("dose").rise.mean().to_numpy(float)
     values = wide.to_numpy(float)
@@ -227,7 +170,7 @@ def _drawn(part: pd.DataFrame, rise: float, measure: str) -> Interval:
 
 
 def by_caption(part: pd.DataFrame, rise: float, measure: str = "copy") -> pd.Series:
-    """What each caption is left with where `_read` reads a model's curve: at the dose, or between the two doses, that
+    """What each caption is left with where `left_at` reads a model's curve: at the dose, or between the two doses, that
     leaves least in the mean at a cost of at most `rise`.
     """
     wide, cost = part.pivot_table(index="dose", columns="caption", values=measure), part.groupby("dose").rise.mean()
@@ -264,13 +207,10 @@ def within_models(differences: Mapping[int, pd.Series]) -> Nested | None:
     None where no model has any.
     """
     there = {s: v.to_numpy(float) for s, v in differences.items() if len(v)}
-    return (
-        nested(
-            np.concatenate(list(there.values())), np.repeat(list(there), list(map(len, there.values()))), of="number"
-        )
-        if there
-        else None
-    )
+    if not there:
+        return None
+    models = np.repeat(list(there), list(map(len, there.values())))
+    return nested(np.concatenate(list(there.values())), models, of="number")
 
 
 @dataclass(frozen=True)
@@ -313,14 +253,9 @@ def gone(attacks: pd.DataFrame, seed: int = 0) -> dict[str, Gone]:
         of = [v for (m, _), v in sorted(found.items()) if m == method]
         table = pd.concat([v.table for v in of if len(v.table)] or [of[0].table])
         names = list(dict.fromkeys(table.attack))
-        lines = (
-            table.groupby("attack", sort=False)[["recovered", "control"]]
-            .mean()
-            .astype(float)
-            .join(table.groupby("attack", sort=False).n.sum())
-            if names
-            else table[["recovered", "control", "n"]]
-        )
+        by, lines = table.groupby("attack", sort=False), table[["recovered", "control", "n"]]
+        if names:
+            lines = by[["recovered", "control"]].mean().astype(float).join(by.n.sum())
         counts = {name: sum(name in v.by for v in of) for name in names}
         lines = lines.assign(
             **{
@@ -377,22 +312,12 @@ def recovered(attacks: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         for model in ("edited", "twin"):
             back = (of[model] >= COPIED).groupby(of.seed)
             known = len(of) and not (never and model == "twin")
-            found = (
-                proportion(back.sum().sum(), len(of)) if known else Interval(np.nan, np.nan, np.nan, 0.95, 0, "exact")
-            )
-            line |= {
-                model: float(found.estimate),
-                f"{model}_low": float(found.low),
-                f"{model}_high": float(found.high),
-                f"{model}_runs": tuple(map(float, back.mean())) if known else (),
-            }
-        told = found_gone[method].table if method in found_gone else pd.DataFrame()
-        lines.append(
-            line
-            | (
-                {"counts": int(told.loc[attack, "counts in"]), "models": int(told.loc[attack, "models"])}
-                if attack in told.index
-                else {"counts": 0, "models": 0}
-            )
-        )
+            none = Interval(np.nan, np.nan, np.nan, 0.95, 0, "exact")
+            found = proportion(back.sum().sum(), len(of)) if known else none
+            line |= columns(model, found, f"{model}_")
+            line[f"{model}_runs"] = tuple(map(float, back.mean())) if known else ()
+        told, counts = found_gone[method].table if method in found_gone else pd.DataFrame(), {"counts": 0, "models": 0}
+        if attack in told.index:
+            counts = {"counts": int(told.loc[attack, "counts in"]), "models": int(told.loc[attack, "models"])}
+        lines.append(line | counts)
     return pd.DataFrame(lines)

@@ -18,6 +18,7 @@ import pandas as pd
 
 from ...stats import Interval, bootstrap_comparison
 from ...stats.units import Nested, nested_difference, nested_holm
+from .. import specificity
 from ..claims import Rows
 from ..common import EVERY, shown, table_of, verdict
 from ..over_models import each, holm_over_models, judged, over, over_seeds
@@ -162,20 +163,15 @@ def _specific(rows: Rows, table: pd.DataFrame) -> None:
         EVERY,
     )
     for line in lines.itertuples():
-        bounds = (line.more_other, line.more_other_low, line.more_other_high)
-        found = Interval(*bounds, 0.95, int(line.seeds), "Student's t over models")
-        rows.put(f"specific_{line.kind}_{line.method}", found)
-        sure = max(line.holm_other) <= 0.05
-        word = verdict(found.low > 0 and sure, found.high < 0, part=found.low > 0 or sure)
-        if not np.isfinite(found.low):
-            word = "not judged: one model" + ("; p at most .05 in it" if sure else "")
+        found = rows.put(f"specific_{line.kind}_{line.method}", line.more_other)
         rows.add(
             "specific",
             f"memorised minus seen once {over(found, 3)}; IoU by model {each(line.memorised)} against"
             f" {each(line.other)}, one of each {each(line.mixed)}; {line.p_kind} p by permuted labels"
             f" {each(line.p_other, 3)}",
             f"{line.seeds} models x 2 x {line.sets} sets of {line.prompts} prompts",
-            word + " (rule: interval over models above 0, and p at most .05 in each after Holm)",
+            specificity.word(found, line.holm_other)
+            + " (rule: interval over models above 0, and p at most .05 in each after Holm)",
             f"Holm over {line.seeds} models",
             effects=f"specific_{line.kind}_{line.method}",
             method=REFERENCES[line.method],

@@ -7,26 +7,32 @@ import pandas as pd
 
 from ...stats import Interval
 from ..claims import Rows
-from ..over_models import by_seed, over_seeds
+from ..common import shown
+from ..over_models import over_seeds
 
 
 def said(values: pd.Series, digits: int = 3) -> str:
     """The mean over Alices with its t interval, and each Alice's value."""
-    mean, low, high = by_seed(values)
+    found = over_seeds(values)
     each = ", ".join(f"{v:+.{digits}f}" for v in values)
-    return bounded(mean, low, high, digits) + (f" (each {each})" if np.isfinite(low) else "")
+    return bounded(found, digits) + (f" (each {each})" if np.isfinite(found.low) else "")
 
 
-def bounded(mean: float, low: float, high: float, digits: int = 3) -> str:
+def bounded(found: Interval, digits: int = 3) -> str:
     """A mean over Alices with its bounds; of one there are none."""
-    if not np.isfinite(low):
-        return f"{mean:+.{digits}f} (one training run)"
-    return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+    if not np.isfinite(found.low):
+        return f"{found.estimate:+.{digits}f} (one training run)"
+    return shown(found, digits, sign=True)
 
 
-def over_alices(bounds: tuple[float, ...], word: str) -> str:
+def over_alices(found: Interval, word: str) -> str:
     """The word of a verdict that follows from an interval over Alices; one Alice gives none."""
-    return word if np.isfinite(bounds).all() else "not judged: one training run"
+    return word if np.isfinite(found.low) else "not judged: one training run"
+
+
+def numbers_of(found: Interval) -> list[float]:
+    """A mean over Alices among the numbers: estimate, low, high."""
+    return [float(found.estimate), float(found.low), float(found.high)]
 
 
 def put(rows: Rows, name: str, values: pd.Series) -> Interval:

@@ -10,16 +10,16 @@ and m legs in fresh shuffles, a fresh set for every replicate.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from ...organisms.micro import BigramPlan, MicroModels, bigram_legs, bigram_logprob, bigram_text, corpus
-from ...provenance import Transcript, query_scores
+from ...provenance import query_scores
 from ...stats.retrain import one_of_many, pool_checkpoints
-from .redrawn import KEY, NORMAL, PLUG_IN, PREDICTION, RANK, T_TWO, THREE, T, kind_of
+from .redrawn import KEY, NORMAL, PLUG_IN, PREDICTION, RANK, T_TWO, THREE, T, asked_of, keyed, kind_of
 from .sizes import APPROXIMATE, GUARANTEED, NOMINAL, PUBLISHED, Checked, one_sided_t, rate_of, two_sided_t
 
 STATISTICS = ("difference", "linear", "none")
@@ -124,20 +124,12 @@ def triple_cells(scored: Scored, statistic: str, resamples: int, seed: int, batc
     found: dict[str, list] = {}
     for first in range(0, scored.models - 2, 3):
         result = _query(scored, first, first + 1, first + 2, statistic, resamples, seed + first, batch)
-        for name, p in {
-            "query: permutation": result.p_permutation,
-            **({} if batch else {"query: key bound": result.p_key}),
-            "query: e-value, any stop": result.p_e,
-            "query: combined": result.p,
-            "query: t, two-sided, as published": result.p_t,
-        }.items():
+        for name, p in asked_of(result, "key bound" if batch else "").items():
             found.setdefault(name, []).append(p)
     text = f"disjoint triples, {_named(statistic)}, {scored.nll.shape[1]} rows" + (
         f", steps of {batch} in {GROUPS} groups" if batch else ""
     )
-    return [
-        Checked(name, kind_of(name, ps[0]), 2, text, np.array([float(p) for p in ps])) for name, ps in found.items()
-    ]
+    return [Checked.of(name, kind_of(name, ps[0]), 2, text, ps) for name, ps in found.items()]
 
 
 def power_table(scored: Scored, rows: tuple[int, ...], resamples: int, seed: int) -> pd.DataFrame:
@@ -149,19 +141,14 @@ def power_table(scored: Scored, rows: tuple[int, ...], resamples: int, seed: int
         for n in rows:
             cut = Scored(scored.nll[:, :n], scored.keys[:, :n])
             results = [_query(cut, i, i, i + 1, statistic, resamples, seed + i) for i in range(0, scored.models - 1, 2)]
-            for name, p in (
-                ("query: permutation", [r.p_permutation for r in results]),
-                ("query: key bound", [r.p_key for r in results]),
-                ("query: e-value, any stop", [r.p_e for r in results]),
-            ):
+            asked = [asked_of(r, "combined", "t, two-sided, as published") for r in results]
+            rho = float(np.mean([r.rho for r in results]))
+            for name in asked[0]:
                 for alpha in NOMINAL:
-                    rate, low, high, count = rate_of(np.array([float(one) for one in p]), alpha)
-                    made.append(
-                        (statistic, n, name, alpha, rate, low, high, count, float(np.mean([r.rho for r in results])))
-                    )
-    return pd.DataFrame(
-        made, columns=["statistic", "rows", "p-value", "nominal", "power", "low", "high", "models", "mean rho"]
-    )
+                    rates = rate_of(np.array([float(p[name]) for p in asked]), alpha)
+                    made.append((statistic, n, name, alpha, *rates, rho))
+    columns = ["statistic", "rows", "p-value", "nominal", "power", "low", "high", "models", "mean rho"]
+    return pd.DataFrame(made, columns=columns)
 
 
 def _query(
@@ -174,11 +161,10 @@ def _query(
     seed: int,
     batch: int | None = None,
 ):
-    keys, n = scored.keys[order], scored.nll.shape[1]
-    how = {"position": keys, "kind": "key"}
+    transcript, n = keyed(scored.keys[order]), scored.nll.shape[1]
     if batch:
-        how = {"position": np.argsort(np.argsort(keys)) // batch, "kind": "step", "group": np.arange(n) * GROUPS // n}
-    transcript = Transcript(tokens=None, shuffled_as="rows sorted by independent keys", **how)
+        steps = np.argsort(np.argsort(scored.keys[order])) // batch
+        transcript = replace(transcript, position=steps, kind="step", group=np.arange(n) * GROUPS // n)
     return query_scores(
         scored.nll[suspect],
         None if statistic == "none" else scored.nll[reference],
@@ -247,13 +233,10 @@ def retrain(
             for place, replicate in enumerate(some):
                 mine = slice(place * legs, (place + 1) * legs)
                 text = bigram_text(innocents[at + place], texts, plan.length, rng)
-                made["innocent"][replicate], made["early"][replicate] = (
-                    bigram_logprob(late[mine], text),
-                    bigram_logprob(early[mine], text),
-                )
-                made["derived"][replicate] = bigram_logprob(
-                    late[mine], bigram_text(late[mine][0], texts, plan.length, rng)
-                )
+                own = bigram_text(late[mine][0], texts, plan.length, rng)
+                made["innocent"][replicate] = bigram_logprob(late[mine], text)
+                made["early"][replicate] = bigram_logprob(early[mine], text)
+                made["derived"][replicate] = bigram_logprob(late[mine], own)
         say(f"level 3: {(part[-1] + 1) * legs} legs retrained")
     return Retrained(**made)
 
@@ -271,20 +254,20 @@ def retrain_cells(
         tests = [one_of_many(line[0], line[1 : m + 1]) for line in scored]
         text = f"{whose}, m = {m}"
         cells += [
-            Checked(RANK, kind_of(RANK, tests[0].rank), 3, text, np.array([float(t.rank) for t in tests])),
-            Checked(PREDICTION, APPROXIMATE, 3, text, np.array([float(t.t) for t in tests])),
-            Checked(PLUG_IN, PUBLISHED, 3, text, np.array([float(t.published) for t in tests])),
+            Checked.of(RANK, kind_of(RANK, tests[0].rank), 3, text, (t.rank for t in tests)),
+            Checked.of(PREDICTION, APPROXIMATE, 3, text, (t.t for t in tests)),
+            Checked.of(PLUG_IN, PUBLISHED, 3, text, (t.published for t in tests)),
         ]
         if early is not None:
             pooled = [
                 one_of_many(*pool_checkpoints(np.array([a[0], b[0]]), np.stack([a[1 : m + 1], b[1 : m + 1]], 1)))
                 for a, b in zip(early, scored)
             ]
-            cells.append(Checked(POOLED, GUARANTEED, 3, text, np.array([float(t.rank) for t in pooled])))
+            cells.append(Checked.of(POOLED, GUARANTEED, 3, text, (t.rank for t in pooled)))
     three = [one_of_many(line[0], line[1:3], spread="difference") for line in scored]
     text = f"{whose}, m = 2"
     return [
         *cells,
-        Checked(RANK, GUARANTEED, 3, text, np.array([float(t.rank) for t in three])),
-        Checked(THREE, PUBLISHED, 3, text, np.array([float(t.published) for t in three])),
+        Checked.of(RANK, GUARANTEED, 3, text, (t.rank for t in three)),
+        Checked.of(THREE, PUBLISHED, 3, text, (t.published for t in three)),
     ]

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ...models import load
 from ...provenance import ProvenanceError, QueryResult, Reference, from_pythia, query
-from ..common import shown, table_of
+from ..common import columns, shown, table_of
 
 HUB = "https://huggingface.co"
 SHARDS = 21
@@ -110,35 +110,13 @@ def run(
         say(f"{asked.suspect} against {asked.reference}")
         found = _ask(asked, rows, seed, None if out is None else out / "scores")
         gc.collect()  # two models leave before the next two come
-        p = float(found.p)
-        lines.append(
-            {
-                "suspect": asked.suspect,
-                "reference": asked.reference,
-                "n": found.n,
-                "rho": found.rho,
-                "low": found.interval.low,
-                "high": found.interval.high,
-                "p": p,
-            }
-        )
-        word = (
-            ("holds" if p <= 0.01 else "not shown: p above .01")
-            if asked.related
-            else "not flagged"
-            if p > 0.01
-            else "flagged"
-        )
-        claims.append(
-            (
-                f"{asked.suspect} was trained in the order of {asked.data}",
-                asked.paper,
-                f"rho {shown(found.interval, 4, sign=True)}, guaranteed p {p:.2g}",
-                found.n,
-                word,
-                f"alone, at .01; {len(QUERIES)} queries",
-            )
-        )
+        p, about = float(found.p), {"suspect": asked.suspect, "reference": asked.reference, "n": found.n}
+        lines.append(about | columns("rho", found.interval) | {"rho": found.rho, "p": p})
+        claim = f"{asked.suspect} was trained in the order of {asked.data}"
+        here = f"rho {shown(found.interval, 4, sign=True)}, guaranteed p {p:.2g}"
+        words = ("holds", "not shown: p above .01") if asked.related else ("flagged", "not flagged")
+        looks = f"alone, at .01; {len(QUERIES)} queries"
+        claims.append((claim, asked.paper, here, found.n, words[0] if p <= 0.01 else words[1], looks))
     return table_of(claims), pd.DataFrame(lines)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from ...provenance import ProvenanceError, Transcript, query_scores
+from ...provenance import ProvenanceError, QueryResult, Transcript, query_scores
 from ...provenance.observation import partition
 from ...stats import rank_correlation
 from ...stats.evidence import EProcess
@@ -318,7 +318,23 @@ def _traps(pairs, resamples):
     return ask
 
 
-def _keyed(label):
+#: where the p-values of a query stand in its result
+P_VALUES = {
+    "permutation": "p_permutation",
+    "key bound": "p_key",
+    "e-value, any stop": "p_e",
+    "combined": "p",
+    "t, two-sided, as published": "p_t",
+}
+
+
+def asked_of(found: QueryResult, *without: str, by: str = "query") -> dict[str, PValue]:
+    """The p-values of a query, or of a `partition`, by name, some left out."""
+    return {f"{by}: {name}": getattr(found, p) for name, p in P_VALUES.items() if name not in without}
+
+
+def keyed(label):
+    """A transcript whose rows were sorted by these keys."""
     return Transcript(tokens=None, position=label, kind="key", shuffled_as="rows sorted by independent keys")
 
 
@@ -327,16 +343,8 @@ def _query(difference, resamples):
     reference = np.random.default_rng(0xEF).normal(2.4, 0.2, len(difference))
 
     def ask(label, seed):
-        found = query_scores(
-            reference + difference, reference, _keyed(label), resamples=resamples, seed=seed, ledger=False
-        )
-        return {
-            "query: permutation": found.p_permutation,
-            "query: key bound": found.p_key,
-            "query: e-value, any stop": found.p_e,
-            "query: combined": found.p,
-            "query: t, two-sided, as published": found.p_t,
-        }
+        how = {"resamples": resamples, "seed": seed, "ledger": False}
+        return asked_of(query_scores(reference + difference, reference, keyed(label), **how))
 
     return ask
 
@@ -348,7 +356,7 @@ def _stopped(difference):
 
     def ask(label, seed):
         found = query_scores(
-            reference + difference, reference, _keyed(label), resamples=99, seed=seed, ledger=False, **how
+            reference + difference, reference, keyed(label), resamples=99, seed=seed, ledger=False, **how
         )
         return {"query: e-value at its stop": found.p}
 
@@ -368,11 +376,7 @@ def _stepped(difference, groups, resamples):
         found = query_scores(
             difference + 30 * difference.std() * asked, None, transcript, resamples=resamples, seed=seed, ledger=False
         )
-        return {
-            "query: permutation": found.p_permutation,
-            "query: e-value, any stop": found.p_e,
-            "query: combined": found.p,
-        }
+        return asked_of(found, "key bound", "t, two-sided, as published")
 
     return ask
 
@@ -389,10 +393,6 @@ def _partition(rng, resamples):
     def ask(label, seed):
         transcript = Transcript(tokens=None, position=label, kind="rank", shuffled_as="documents in random order")
         found = partition(counts, transcript, resamples=resamples, seed=seed, ledger=False)
-        return {
-            "partition: permutation": found.p_permutation,
-            "partition: e-value, any stop": found.p_e,
-            "partition: t, two-sided, as published": found.p_t,
-        }
+        return asked_of(found, "key bound", "combined", by="partition")
 
     return ask

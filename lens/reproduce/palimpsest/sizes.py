@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,11 @@ class Checked:
     condition: str
     p: np.ndarray
     clusters: tuple[np.ndarray, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, kind: str, level: int, condition: str, ps: Iterable[Any]) -> Checked:
+        """Of independent p-values one by one."""
+        return cls(name, kind, level, condition, np.array([float(p) for p in ps]))
 
 
 def summarise(cells: Iterable[Checked], call: dict, seed: int, resamples: int = 2000) -> xr.Dataset:

@@ -9,6 +9,7 @@ from scipy import stats
 from ... import provenance
 from ...organisms.palimpsest.derivatives import PROMPT
 from ...organisms.palimpsest.text import START
+from ..common import step
 from .bench import REFERENCE, Bench, effect, unused
 
 LEVELS = (1e-2, 1e-4)
@@ -25,83 +26,73 @@ ARRIVALS = 20
 GRAMS = (6, 12)  # bytes
 
 
+@step("queries")
 def queries(bench: Bench) -> pd.DataFrame:
     """Every suspect against every Alice whose order it may have: Alices, derivatives, innocent models, a sister in the
     same order, and the trap of a wrong
     reference. Each suspect is asked twice: by the difference to the reference, and by the residual of a polynomial of
         degree 4 in it.
     """
-
-    def make() -> pd.DataFrame:
-        family, lines = bench.family, []
-        innocent = [name for name in family.entries if name.startswith("independent-")]
-        innocent += [name for name in ("disjoint", "smaller") if name in family.entries]
-        for i in bench.seeds:
-            for statistic in STATISTICS:
-                asked = [("alice", f"alice-{i}")]
-                asked += [("derivative", f"alice-{i}/{name}") for name in family.size.derivatives]
-                asked += [("innocent", name) for name in innocent]
-                asked += [("another alice", f"alice-{j}") for j in bench.seeds if j != i]
-                lines += [bench.line(group, suspect, i, REFERENCE, statistic=statistic) for group, suspect in asked]
-        if "same-order" in family.entries:
-            lines.append(bench.line("sister", "same-order", 0, REFERENCE))
-            lines += [bench.line("trap", name, 0, "same-order", declared=None) for name in innocent]
-        return pd.DataFrame(lines)
-
-    return bench.kept("queries", make)
+    family, lines = bench.family, []
+    innocent = [name for name in family.entries if name.startswith("independent-")]
+    innocent += [name for name in ("disjoint", "smaller") if name in family.entries]
+    for i in bench.seeds:
+        for statistic in STATISTICS:
+            asked = [("alice", f"alice-{i}")]
+            asked += [("derivative", f"alice-{i}/{name}") for name in family.size.derivatives]
+            asked += [("innocent", name) for name in innocent]
+            asked += [("another alice", f"alice-{j}") for j in bench.seeds if j != i]
+            lines += [bench.line(group, suspect, i, REFERENCE, statistic=statistic) for group, suspect in asked]
+    if "same-order" in family.entries:
+        lines.append(bench.line("sister", "same-order", 0, REFERENCE))
+        lines += [bench.line("trap", name, 0, "same-order", declared=None) for name in innocent]
+    return pd.DataFrame(lines)
 
 
+@step("references")
 def references(bench: Bench) -> pd.DataFrame:
     """Each Alice with no reference, with each kind of reference, and with other ways to use it."""
-
-    def make() -> pd.DataFrame:
-        lines = []
-        for i in bench.seeds:
-            me = f"alice-{i}"
-            lines += [
-                bench.line("reference", me, i),
-                *(
-                    bench.line("reference", me, i, name)
-                    for name in (REFERENCE, "disjoint", "smaller")
-                    if name in bench.family.entries
-                ),
-            ]
-            lines.append(bench.line("reference", me, i, REFERENCE, "independent-0"))
-            lines += [
-                bench.line("reference", me, i, REFERENCE, statistic=statistic) for statistic in ("linear", "poly4")
-            ]
-        return pd.DataFrame(lines)
-
-    return bench.kept("references", make)
+    lines = []
+    for i in bench.seeds:
+        me = f"alice-{i}"
+        lines += [
+            bench.line("reference", me, i),
+            *(
+                bench.line("reference", me, i, name)
+                for name in (REFERENCE, "disjoint", "smaller")
+                if name in bench.family.entries
+            ),
+        ]
+        lines.append(bench.line("reference", me, i, REFERENCE, "independent-0"))
+        lines += [bench.line("reference", me, i, REFERENCE, statistic=statistic) for statistic in ("linear", "poly4")]
+    return pd.DataFrame(lines)
 
 
+@step("arms")
 def arms(bench: Bench) -> pd.DataFrame:
     """Alices of every learning-rate schedule, each with a reference of the same schedule; and of two epochs, by both
     epochs' keys or one's.
     """
-
-    def make() -> pd.DataFrame:
-        size = bench.family.size
-        lines = [bench.line("constant", f"alice-{i}", i, REFERENCE) for i in bench.seeds]
-        for arm in size.arms:
-            lines += [
-                bench.line(arm, f"{arm}/alice-{i}", i, f"{arm}/reference", of=f"{arm}/alice-{i}")
-                for i in range(size.arm_seeds)
-            ]
-        for i in range(size.epoch_seeds):
-            name = f"epochs/alice-{i}"
-            both = bench.transcript(name)
-            for part, transcript in (
-                ("both epochs", both),
-                *((f"epoch {e + 1}", both.epoch(e)) for e in range(both.epochs)),
-            ):
-                bench.held[f"{name} {part}"] = transcript
-                lines.append(bench.line(f"two epochs: {part}", name, i, "epochs/reference", of=f"{name} {part}"))
-        return pd.DataFrame(lines)
-
-    return bench.kept("arms", make)
+    size = bench.family.size
+    lines = [bench.line("constant", f"alice-{i}", i, REFERENCE) for i in bench.seeds]
+    for arm in size.arms:
+        lines += [
+            bench.line(arm, f"{arm}/alice-{i}", i, f"{arm}/reference", of=f"{arm}/alice-{i}")
+            for i in range(size.arm_seeds)
+        ]
+    for i in range(size.epoch_seeds):
+        name = f"epochs/alice-{i}"
+        both = bench.transcript(name)
+        for part, transcript in (
+            ("both epochs", both),
+            *((f"epoch {e + 1}", both.epoch(e)) for e in range(both.epochs)),
+        ):
+            bench.held[f"{name} {part}"] = transcript
+            lines.append(bench.line(f"two epochs: {part}", name, i, "epochs/reference", of=f"{name} {part}"))
+    return pd.DataFrame(lines)
 
 
+@step("power")
 def power(bench: Bench) -> pd.DataFrame:
     """How often a part of the rows is enough: `DRAWS` subsamples without replacement of every size, for Alices and all
     derivatives.
@@ -111,34 +102,30 @@ def power(bench: Bench) -> pd.DataFrame:
     which to take intervals is the seed. `WINDOWS` of the first tokens of each row are scored for `WINDOWED` (Alice and
     one tuned model) only; for other suspects `tokens` grows with the rows alone.
     """
-
-    def make() -> pd.DataFrame:
-        lines, reference = [], bench.family.nll(REFERENCE)
-        lengths = bench.family.lengths - 1
-        for i in bench.seeds:
-            key = bench.family.keys(f"alice-{i}")[:, 0]
-            for name in ("", *(f"/{d}" for d in bench.family.size.derivatives)):
-                suspect = bench.family.nll(f"alice-{i}{name}")
-                for window in (None, *(WINDOWS if name in WINDOWED else ())):
-                    score = np.nanmean(suspect[:, :window].astype(float) - reference[:, :window], axis=1)
-                    tokens = float(np.minimum(lengths, window or lengths.max()).mean())
-                    for n in (*(n for n in ROWS if n < len(key)), len(key)):
-                        z, rates = detection(score, key, n, DRAWS if n < len(key) else 1, [bench.seed, i, n])
-                        lines.append(
-                            {
-                                "suspect": f"alice{name}",
-                                "seed": i,
-                                "n": n,
-                                "window": window or 0,
-                                "tokens": n * tokens,
-                                "median_z": z,
-                                **rates,
-                            }
-                        )
-            bench.say(f"power of alice-{i} and its derivatives")
-        return pd.DataFrame(lines)
-
-    return bench.kept("power", make)
+    lines, reference = [], bench.family.nll(REFERENCE)
+    lengths = bench.family.lengths - 1
+    for i in bench.seeds:
+        key = bench.family.keys(f"alice-{i}")[:, 0]
+        for name in ("", *(f"/{d}" for d in bench.family.size.derivatives)):
+            suspect = bench.family.nll(f"alice-{i}{name}")
+            for window in (None, *(WINDOWS if name in WINDOWED else ())):
+                score = np.nanmean(suspect[:, :window].astype(float) - reference[:, :window], axis=1)
+                tokens = float(np.minimum(lengths, window or lengths.max()).mean())
+                for n in (*(n for n in ROWS if n < len(key)), len(key)):
+                    z, rates = detection(score, key, n, DRAWS if n < len(key) else 1, [bench.seed, i, n])
+                    lines.append(
+                        {
+                            "suspect": f"alice{name}",
+                            "seed": i,
+                            "n": n,
+                            "window": window or 0,
+                            "tokens": n * tokens,
+                            "median_z": z,
+                            **rates,
+                        }
+                    )
+        bench.say(f"power of alice-{i} and its derivatives")
+    return pd.DataFrame(lines)
 
 
 def detection(score: np.ndarray, key: np.ndarray, n: int, draws: int, seed) -> tuple[float, dict[str, float]]:
@@ -162,117 +149,104 @@ def detection(score: np.ndarray, key: np.ndarray, n: int, draws: int, seed) -> t
     }
 
 
+@step("stopping")
 def stopping(bench: Bench) -> pd.DataFrame:
     """Rows asked until the e-value reaches each of `STOPS`, over `ARRIVALS` random sequences of asking: Alices, one
     tuned, one innocent model. NaN: not within all rows.
     """
-
-    def make() -> pd.DataFrame:
-        lines = []
-        for i in bench.seeds:
-            for suspect in (f"alice-{i}", f"alice-{i}/tune-25", "independent-0"):
-                for arrival in range(ARRIVALS):
-                    found = bench.ask(suspect, f"alice-{i}", REFERENCE, seed=arrival, resamples=199)
-                    for stop in STOPS:
-                        reached = np.flatnonzero(found.log_e >= np.log(stop))
-                        lines.append(
-                            {
-                                "suspect": (
-                                    suspect.removeprefix(f"alice-{i}/") if "/" in suspect else suspect.split("-")[0]
-                                ),
-                                "seed": i,
-                                "arrival": arrival,
-                                "stop": stop,
-                                "rows": float(reached[0] + 1) if len(reached) else np.nan,
-                            }
-                        )
-        return pd.DataFrame(lines)
-
-    return bench.kept("stopping", make)
+    lines = []
+    for i in bench.seeds:
+        for suspect in (f"alice-{i}", f"alice-{i}/tune-25", "independent-0"):
+            for arrival in range(ARRIVALS):
+                found = bench.ask(suspect, f"alice-{i}", REFERENCE, seed=arrival, resamples=199)
+                for stop in STOPS:
+                    reached = np.flatnonzero(found.log_e >= np.log(stop))
+                    lines.append(
+                        {
+                            "suspect": (
+                                suspect.removeprefix(f"alice-{i}/") if "/" in suspect else suspect.split("-")[0]
+                            ),
+                            "seed": i,
+                            "arrival": arrival,
+                            "stop": stop,
+                            "rows": float(reached[0] + 1) if len(reached) else np.nan,
+                        }
+                    )
+    return pd.DataFrame(lines)
 
 
+@step("retrains")
 def retrains(bench: Bench) -> pd.DataFrame:
     """Shuffle-retrain: texts of each writer at each temperature under Alice-0 and its retrained copies; exact rank p,
     Student's t, and the published plug-in p side by side.
     """
-
-    def make() -> pd.DataFrame:
-        family, lines = bench.family, []
-        for writer, temperature in family.writings():
-            true = family.text_score("alice-0", writer, temperature)
-            others = np.stack(
-                [family.text_score(f"retrain/{j}", writer, temperature) for j in range(family.size.retrains)]
+    family, lines = bench.family, []
+    for writer, temperature in family.writings():
+        true = family.text_score("alice-0", writer, temperature)
+        others = np.stack([family.text_score(f"retrain/{j}", writer, temperature) for j in range(family.size.retrains)])
+        tokens = (family.text(writer, temperature)[1] - 1 - PROMPT).clip(min=0)
+        for share in (0.1, 0.3, 1.0):
+            some = slice(0, max(2, round(share * len(true))))
+            found = provenance.shuffle_retrain(true[some], others[:, some])
+            test, gap = found.tests[0], found.intervals[0]
+            lines.append(
+                {
+                    "writer": writer,
+                    "temperature": temperature,
+                    "texts": found.n,
+                    "tokens": int(tokens[some].sum()),
+                    "m": family.size.retrains,
+                    "gap": gap.estimate,
+                    "low": gap.low,
+                    "high": gap.high,
+                    "p_rank": float(found.p),
+                    "floor": float(found.p.floor),
+                    "p_t": float(test.t),
+                    "p_published": float(test.published),
+                    "z": test.z,
+                }
             )
-            tokens = (family.text(writer, temperature)[1] - 1 - PROMPT).clip(min=0)
-            for share in (0.1, 0.3, 1.0):
-                some = slice(0, max(2, round(share * len(true))))
-                found = provenance.shuffle_retrain(true[some], others[:, some])
-                test, gap = found.tests[0], found.intervals[0]
-                lines.append(
-                    {
-                        "writer": writer,
-                        "temperature": temperature,
-                        "texts": found.n,
-                        "tokens": int(tokens[some].sum()),
-                        "m": family.size.retrains,
-                        "gap": gap.estimate,
-                        "low": gap.low,
-                        "high": gap.high,
-                        "p_rank": float(found.p),
-                        "floor": float(found.p.floor),
-                        "p_t": float(test.t),
-                        "p_published": float(test.published),
-                        "z": test.z,
-                    }
-                )
-        return pd.DataFrame(lines)
-
-    return bench.kept("retrains", make)
+    return pd.DataFrame(lines)
 
 
+@step("partitions")
 def partitions(bench: Bench) -> pd.DataFrame:
     """Partition test: do sampled texts share more n-grams (bytes) with late rows of Alice-0's order? Beside it, keys
     that nobody trained by.
     """
-
-    def make() -> pd.DataFrame:
-        lines, transcript = [], bench.transcript("alice-0")
-        null = provenance.Transcript(
-            None,
-            unused(bench.family.entries["alice-0"].recipe),
-            "key",
-            name="keys that nobody used",
-            shuffled_as="drawn uniformly, used by nobody",
-        )
-        for writer, temperature in bench.family.writings():
-            ids, lengths = bench.family.text(writer, temperature)
-            documents = [
-                row[1 + PROMPT : length] for row, length in zip(ids, lengths) if length - 1 - PROMPT >= GRAMS[0]
-            ]
-            matches = match(documents, transcript)
-            for name, of in (("alice-0", transcript), ("nobody", null)):
-                line = {
-                    "writer": writer,
-                    "temperature": temperature,
-                    "keys": name,
-                    "texts": len(documents),
-                    "tokens": int(sum(map(len, documents))),
-                    "n": len(of),
-                    "matched": 0,
-                    "rho": np.nan,
-                    "low": np.nan,
-                    "high": np.nan,
-                    "z": np.nan,
-                    "p": 1.0,
-                    "p_permutation": 1.0,
-                }  # what stays where no n-gram matches at all
-                if len(matches.row):
-                    found = provenance.partition(matches, of, name=writer, resamples=bench.resamples, seed=bench.seed)
-                    line |= {"matched": found.record["rows"]["with a match"], **effect(found)}
-                lines.append(line)
-        return pd.DataFrame(lines)
-
-    return bench.kept("partitions", make)
+    lines, transcript = [], bench.transcript("alice-0")
+    null = provenance.Transcript(
+        None,
+        unused(bench.family.entries["alice-0"].recipe),
+        "key",
+        name="keys that nobody used",
+        shuffled_as="drawn uniformly, used by nobody",
+    )
+    for writer, temperature in bench.family.writings():
+        ids, lengths = bench.family.text(writer, temperature)
+        documents = [row[1 + PROMPT : length] for row, length in zip(ids, lengths) if length - 1 - PROMPT >= GRAMS[0]]
+        matches = match(documents, transcript)
+        for name, of in (("alice-0", transcript), ("nobody", null)):
+            line = {
+                "writer": writer,
+                "temperature": temperature,
+                "keys": name,
+                "texts": len(documents),
+                "tokens": int(sum(map(len, documents))),
+                "n": len(of),
+                "matched": 0,
+                "rho": np.nan,
+                "low": np.nan,
+                "high": np.nan,
+                "z": np.nan,
+                "p": 1.0,
+                "p_permutation": 1.0,
+            }  # what stays where no n-gram matches at all
+            if len(matches.row):
+                found = provenance.partition(matches, of, name=writer, resamples=bench.resamples, seed=bench.seed)
+                line |= {"matched": found.record["rows"]["with a match"], **effect(found)}
+            lines.append(line)
+    return pd.DataFrame(lines)
 
 
 def match(documents: list[np.ndarray], transcript: provenance.Transcript):

@@ -4,12 +4,15 @@ whose unit is the Alice.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from ...stats.multiplicity import holm
 from ...stats.units import rate_over_runs
-from ..over_models import by_seed
+from ..common import by_group, columns
+from ..over_models import over_seeds
 from .bench import REFERENCE, Bench
 
 #: a suspect counts as detected where the guaranteed p, after Holm's correction, is at most this
@@ -57,33 +60,25 @@ def survival(queries: pd.DataFrame, statistic: str = "difference") -> pd.DataFra
     queries = with_holm(queries)  # over both statistics, whichever is shown
     queries = queries[queries.statistic == statistic]
     own = queries[queries.group == "alice"].set_index("seed").rho
-    lines = []
-    for name, of in queries[queries.group.isin(("alice", "derivative"))].groupby(
-        queries.suspect.str.partition("/")[2].replace("", "alice"), sort=False
-    ):
-        rho, low, high = by_seed(of.rho)
-        shares = (of.set_index("seed").rho / own).dropna()
-        share, share_low, share_high = by_seed(shares)
-        lines.append(
-            {
-                "derivative": name,
-                "title": TITLES.get(name, name),
-                "rho": rho,
-                "low": low,
-                "high": high,
-                "seeds": list(of.rho),
-                "share": share,
-                "share_low": share_low,
-                "share_high": share_high,
-                "shares": shares.tolist(),
-                "detected": int((of.holm <= LEVEL).sum()),
-                "of": len(of),
-                "largest_p": float(of.p.max()),
-                "z": float(of.z.mean()),
-                "loss": float(of.loss.mean()),
-            }
-        )
-    return pd.DataFrame(lines)
+    queries = queries[queries.group.isin(("alice", "derivative"))]
+    queries = queries.assign(derivative=queries.suspect.str.partition("/")[2].replace("", "alice"))
+
+    def line(of: pd.DataFrame) -> dict[str, Any]:
+        name, shares = of.derivative.iloc[0], (of.set_index("seed").rho / own).dropna()
+        return {
+            "title": TITLES.get(name, name),
+            **columns("rho", over_seeds(of.rho)),
+            "seeds": list(of.rho),
+            **columns("share", over_seeds(shares), "share_"),
+            "shares": shares.tolist(),
+            "detected": int((of.holm <= LEVEL).sum()),
+            "of": len(of),
+            "largest_p": float(of.p.max()),
+            "z": float(of.z.mean()),
+            "loss": float(of.loss.mean()),
+        }
+
+    return by_group(queries, ("derivative",), line)
 
 
 def rate_interval(rates: np.ndarray, draws: int, level: float = 0.95) -> tuple[float, float, float]:
@@ -94,23 +89,14 @@ def rate_interval(rates: np.ndarray, draws: int, level: float = 0.95) -> tuple[f
 
 def power_curves(power: pd.DataFrame, draws: int, test: str = "key_0.01", level: float = 0.95) -> pd.DataFrame:
     """Detection rate by suspect, window and number of rows, over seeds."""
-    lines = []
-    for (suspect, window, n), of in power.groupby(["suspect", "window", "n"], sort=False):
+
+    def line(of: pd.DataFrame) -> dict[str, Any]:
+        suspect = of.suspect.iloc[0]
         rate, low, high = rate_interval(of[test].to_numpy(), draws, level)
-        lines.append(
-            {
-                "suspect": suspect,
-                "title": TITLES.get(suspect.partition("/")[2] or "alice", suspect),
-                "window": window,
-                "n": n,
-                "tokens": float(of.tokens.mean()),
-                "rate": rate,
-                "low": low,
-                "high": high,
-                "seeds": len(of),
-            }
-        )
-    return pd.DataFrame(lines)
+        about = {"title": TITLES.get(suspect.partition("/")[2] or "alice", suspect), "tokens": float(of.tokens.mean())}
+        return about | {"rate": rate, "low": low, "high": high, "seeds": len(of)}
+
+    return by_group(power, ("suspect", "window", "n"), line)
 
 
 def rows_for(curves: pd.DataFrame, power: float = 0.8) -> pd.Series:
@@ -127,51 +113,37 @@ def arm_means(arms: pd.DataFrame) -> pd.DataFrame:
     """Mean rho by learning-rate arm with Student's t interval over Alices, each Alice's rho, and the largest guaranteed
     p.
     """
-    lines = []
-    for group, of in arms.groupby("group", sort=False):
-        rho, low, high = by_seed(of.rho)
-        lines.append(
-            {
-                "arm": group,
-                "rho": rho,
-                "low": low,
-                "high": high,
-                "seeds": list(of.rho),
-                "n": int(of.n.iloc[0]),
-                "largest_p": float(of.p.max()),
-                "loss": float(of.loss.mean()),
-                "last_tenth": float(of.last_tenth.mean()),
-                "spread": float(of.spread.mean()),
-            }
-        )
-    return pd.DataFrame(lines)
+
+    def line(of: pd.DataFrame) -> dict[str, Any]:
+        means = {column: float(of[column].mean()) for column in ("loss", "last_tenth", "spread")}
+        about = {"seeds": list(of.rho), "n": int(of.n.iloc[0]), "largest_p": float(of.p.max())}
+        return columns("rho", over_seeds(of.rho)) | about | means
+
+    return by_group(arms.rename(columns={"group": "arm"}), ("arm",), line)
 
 
 def trends(
     bench: Bench, suspects: tuple[str, ...] = ("alice-0", "alice-0/tune-25", "independent-0"), quantiles: int = 20
 ) -> pd.DataFrame:
     """Suspect minus reference by quantile of the position in Alice-0's order."""
-    parts = []
-    for name in suspects:
-        found = bench.ask(name, "alice-0", REFERENCE, resamples=999)
-        table = found.table(quantiles)
-        table[["score", "score_low", "score_high"]] -= found.frame["score"].mean()
-        parts.append(table.assign(suspect=name, rho=found.rho, p=float(found.p)))
-    return pd.concat(parts, ignore_index=True)
+    asked = {name: (name, "alice-0", REFERENCE) for name in suspects}
+    return pd.concat([_trend(bench, name, *of, quantiles) for name, of in asked.items()], ignore_index=True)
 
 
 def arm_trends(bench: Bench, quantiles: int = 10) -> pd.DataFrame:
     """Suspect minus the reference of the same schedule by quantile of the position, for the first Alice of every
     learning-rate arm.
     """
-    parts = []
-    for arm in ("constant", *bench.family.size.arms):
-        name, reference = ("alice-0", REFERENCE) if arm == "constant" else (f"{arm}/alice-0", f"{arm}/reference")
-        found = bench.ask(name, name, reference, resamples=999)
-        table = found.table(quantiles)
-        table[["score", "score_low", "score_high"]] -= found.frame["score"].mean()
-        parts.append(table.assign(suspect=arm, rho=found.rho, p=float(found.p)))
-    return pd.concat(parts, ignore_index=True)
+    asked = {"constant": ("alice-0", "alice-0", REFERENCE)}
+    asked |= {arm: (f"{arm}/alice-0", f"{arm}/alice-0", f"{arm}/reference") for arm in bench.family.size.arms}
+    return pd.concat([_trend(bench, arm, *of, quantiles) for arm, of in asked.items()], ignore_index=True)
+
+
+def _trend(bench: Bench, called: str, suspect: str, of: str, reference: str, quantiles: int) -> pd.DataFrame:
+    found = bench.ask(suspect, of, reference, resamples=999)
+    table = found.table(quantiles)
+    table[["score", "score_low", "score_high"]] -= found.frame["score"].mean()
+    return table.assign(suspect=called, rho=found.rho, p=float(found.p))
 
 
 def null_draws(bench: Bench) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +16,8 @@ from ...provenance import ProvenanceError, Transcript, query_scores
 from ...stats.randomization import permutation_correlation
 from ...stats.randomness import runs_test
 from .micro_models import Scored
+from .redrawn import keyed
 from .sizes import GUARANTEED, TRAP, Checked, two_sided_t
-
-KEYS = "rows sorted by independent keys"
 
 
 def same_order_reference(scored: Scored, resamples: int, seed: int) -> list[Checked]:
@@ -34,11 +34,9 @@ def same_order_reference(scored: Scored, resamples: int, seed: int) -> list[Chec
         for alternative in ("two-sided", "greater", "less"):
             ps = []
             for t in range(count):
-                reference = scored.nll[(2 * t + 1 + shift) % (2 * count)]
-                ps.append(
-                    unchecked(scored.nll[2 * t], reference, scored.keys[2 * t + 1], alternative, resamples, seed + t)
-                )
-            cells.append(Checked(f"query: permutation, {alternative}", kind, 2, text, np.array([float(p) for p in ps])))
+                scores = scored.nll[2 * t], scored.nll[(2 * t + 1 + shift) % (2 * count)]
+                ps.append(unchecked(*scores, scored.keys[2 * t + 1], alternative, resamples, seed + t))
+            cells.append(Checked.of(f"query: permutation, {alternative}", kind, 2, text, ps))
     return cells
 
 
@@ -56,29 +54,12 @@ def sisters(rows: np.ndarray, scored: Scored, count: int, plan: MicroPlan, resam
     is this order, not these weights.
     """
     made = Scored.of(train(rows, scored.keys[:count], plan, seed=seed, members=range(10_000, 10_000 + count)), rows)
-    ps = []
+    ps, how = [], {"resamples": resamples, "shares_order": False, "ledger": False}
     for j in range(count):
-        transcript = Transcript(tokens=None, position=scored.keys[j], kind="key", shuffled_as=KEYS)
-        ps.append(
-            query_scores(
-                made.nll[j],
-                scored.nll[(j + 1) % scored.models],
-                transcript,
-                resamples=resamples,
-                seed=seed + j,
-                shares_order=False,
-                ledger=False,
-            ).p_permutation
-        )
-    return [
-        Checked(
-            "query: permutation, less",
-            "rightly rejects",
-            2,
-            "sister of the order's model: same order, other initialisation",
-            np.array([float(p) for p in ps]),
-        )
-    ]
+        reference = scored.nll[(j + 1) % scored.models]
+        ps.append(query_scores(made.nll[j], reference, keyed(scored.keys[j]), seed=seed + j, **how).p_permutation)
+    text = "sister of the order's model: same order, other initialisation"
+    return [Checked.of("query: permutation, less", "rightly rejects", 2, text, ps)]
 
 
 def sorted_corpus(
@@ -91,16 +72,8 @@ def sorted_corpus(
     also the p of the runs test on that transcript, and the share of suspects whose query is refused or called
     approximate.
     """
-    weak = Scored.of(
-        train(
-            rows,
-            draw_keys(1, len(rows), seed=seed, first=20_000),
-            replace(plan, learning_rate=plan.learning_rate / 10),
-            seed=seed,
-            members=[20_000],
-        ),
-        rows,
-    )
+    keys, slow = draw_keys(1, len(rows), seed=seed, first=20_000), replace(plan, learning_rate=plan.learning_rate / 10)
+    weak = Scored.of(train(rows, keys, slow, seed=seed, members=[20_000]), rows)
     order = np.argsort(scored.nll.mean(0), kind="stable")  # the file, from easy to hard
     sorted_transcript = Transcript(
         tokens=None, position=np.arange(float(len(rows))), kind="rank", shuffled_as="shuffled, or so it was said"
@@ -113,11 +86,9 @@ def sorted_corpus(
     ):
         ps = []
         for i in range(scored.models):
-            transcript = (
-                replace(sorted_transcript, position=rng.permutation(sorted_transcript.position))
-                if shuffled
-                else sorted_transcript
-            )
+            transcript = sorted_transcript
+            if shuffled:
+                transcript = replace(transcript, position=rng.permutation(transcript.position))
             suspect, reference = scored.nll[i][order], weak.nll[0][order]
             ps.append(float(unchecked(suspect, reference, transcript.position, "two-sided", resamples, seed + i)))
             if not shuffled:
@@ -154,26 +125,23 @@ def matches_and_sources(
     levels = sources + rng.normal(size=60)
     single, whole, over_all, by_source, published = [], [], [], [], []
     for draw in range(draws):
+        how: dict[str, Any] = {"alternative": "greater", "resamples": resamples, "seed": draw}
         step = rng.permutation(np.arange(float(documents)))
-        wrong = permutation_correlation(
-            parts.ravel(), np.repeat(step, slots), alternative="greater", resamples=resamples, seed=draw
-        )
+        wrong = permutation_correlation(parts.ravel(), np.repeat(step, slots), **how)
         single.append(wrong.p)
         published.append(two_sided_t(np.array(wrong.statistic), parts.size))
-        whole.append(permutation_correlation(counts, step, alternative="greater", resamples=resamples, seed=draw).p)
+        whole.append(permutation_correlation(counts, step, **how).p)
         place = np.concatenate([10 * s + rng.permutation(10) for s in range(6)]).astype(float)
-        over_all.append(permutation_correlation(levels, place, alternative="greater", resamples=resamples, seed=draw).p)
-        by_source.append(
-            permutation_correlation(
-                levels, place, groups=sources, alternative="greater", resamples=resamples, seed=draw
-            ).p
-        )
+        over_all.append(permutation_correlation(levels, place, **how).p)
+        by_source.append(permutation_correlation(levels, place, groups=sources, **how).p)
     say(f"traps: matches and sources, {draws} draws")
+    shuffled = "documents were shuffled, 5 places of matches each"
+    sorted_by = "6 sources one after the other, each shuffled by itself"
     named = (
-        ("permutation of single matches", TRAP, "documents were shuffled, 5 places of matches each", single),
-        ("t of single matches, as published", TRAP, "documents were shuffled, 5 places of matches each", published),
-        ("permutation of documents", GUARANTEED, "documents were shuffled, 5 places of matches each", whole),
-        ("permutation over all rows", TRAP, "6 sources one after the other, each shuffled by itself", over_all),
-        ("permutation within sources", GUARANTEED, "6 sources one after the other, each shuffled by itself", by_source),
+        ("permutation of single matches", TRAP, shuffled, single),
+        ("t of single matches, as published", TRAP, shuffled, published),
+        ("permutation of documents", GUARANTEED, shuffled, whole),
+        ("permutation over all rows", TRAP, sorted_by, over_all),
+        ("permutation within sources", GUARANTEED, sorted_by, by_source),
     )
-    return [Checked(name, kind, 1, text, np.array([float(p) for p in ps])) for name, kind, text, ps in named]
+    return [Checked.of(name, kind, 1, text, ps) for name, kind, text, ps in named]

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...stats import Interval
 from ...stats.intervals import proportion
 from ..claims import Rows
-from ..common import EVERY, NOT_JUDGED, table_of, verdict
-from ..over_models import by_seed, holm_over_models, over_seeds
-from .alices import bounded, over_alices, put, said
+from ..common import EVERY, NOT_JUDGED, columns, table_of, verdict
+from ..over_models import holm_over_models, over_seeds
+from .alices import bounded, numbers_of, over_alices, put, said
 from .claims import CLAIMS
 from .evidence import rows_asked, text_alone
 from .schedules import epochs, schedules
@@ -87,21 +88,20 @@ def _reference(rows: Rows, references: pd.DataFrame) -> None:
     none, best = plain.loc["none"], plain.loc["reference"]
     gain = best.rho.abs() - none.rho.abs()
     more = rows.put("reference_gain", over_seeds(gain))
-    low, high = more.low, more.high
     rows.numbers["none_rho"] = [float(v) for v in none.rho]
     seen = int((none.p <= LEVEL).sum())
     rows.add(
         "reference",
         f"|rho| {none.rho.abs().mean():.3f} without, {best.rho.abs().mean():.3f} with; gain"
-        f" {bounded(more.estimate, low, high)}; detected at p <= .01 without: {seen} of {len(none)}",
+        f" {bounded(more)}; detected at p <= .01 without: {seen} of {len(none)}",
         f"{len(gain)} Alices",
         over_alices(
-            (low,),
+            more,
             verdict(
-                low > 0 and not seen,
-                high < 0,
-                "a reference helps, but without one the trace is seen too" if low > 0 else "",
-                part=low > 0,
+                more.low > 0 and not seen,
+                more.high < 0,
+                "a reference helps, but without one the trace is seen too" if more.low > 0 else "",
+                part=more.low > 0,
             ),
         ),
         EVERY,
@@ -112,9 +112,9 @@ def _reference(rows: Rows, references: pd.DataFrame) -> None:
     texts = [f"{labels[name]} {said(rho)}" for name, rho in others.items()]
     rows.numbers |= {f"{name}_rho": [float(v) for v in rho] for name, rho in others.items()}
     apart = {name: rho.abs() - best.rho.abs() for name, rho in others.items()}
-    worse = {name: by_seed(values) for name, values in apart.items()}
+    worse = {name: over_seeds(values) for name, values in apart.items()}
     for name, interval in worse.items():
-        rows.numbers[f"{name}_minus_same_data"] = dict(zip(("estimate", "low", "high"), map(float, interval)))
+        rows.numbers[f"{name}_minus_same_data"] = columns("estimate", interval)
     paid = holm_over_models([values.to_numpy(float) for values in apart.values()]) <= 0.05
     if others:
         rows.add(
@@ -122,10 +122,10 @@ def _reference(rows: Rows, references: pd.DataFrame) -> None:
             f"same data {said(best.rho)}; {'; '.join(texts)}",
             f"{len(best)} Alices",
             verdict(
-                all(w[2] < 0 for w in worse.values()),
-                any(sure and w[1] > 0 for w, sure in zip(worse.values(), paid)),
-                "ranking of means " + ("agrees" if all(w[0] < 0 for w in worse.values()) else "differs"),
-                part=any(sure and w[2] < 0 for w, sure in zip(worse.values(), paid)),
+                all(w.high < 0 for w in worse.values()),
+                any(sure and w.low > 0 for w, sure in zip(worse.values(), paid)),
+                "ranking of means " + ("agrees" if all(w.estimate < 0 for w in worse.values()) else "differs"),
+                part=any(sure and w.high < 0 for w, sure in zip(worse.values(), paid)),
             ),
             f"Holm over {len(worse)}",
             effects=tuple(f"{name}_minus_same_data" for name in worse),
@@ -162,64 +162,46 @@ def _derived(rows: Rows, queries: pd.DataFrame) -> None:
         f"Holm over the suspects of each Alice, at {LEVEL:g}",
     )
     tunes = [name for name in ("tune-1", "tune-5", "tune-25", "tune-100") if name in lines.index]
-    text = "; ".join(
-        f"{lines.title[n]} {100 * lines['share'][n]:.0f} %"
-        + (
-            f" [{100 * lines.share_low[n]:.0f}, {100 * lines.share_high[n]:.0f}]"
-            if np.isfinite(lines.share_low[n])
-            else ""
+    text = "; ".join(f"{lines.title[n]} {_percent(*lines.loc[n, ['share', 'share_low', 'share_high']])}" for n in tunes)
+    faded, word, apart = Interval(np.nan, np.nan, np.nan, 0.95, 0, "no interval"), "", ""
+    if len(tunes) > 1:
+        last = lines.loc[tunes[-1]]
+        faded = over_seeds(np.subtract(last.shares, lines.shares[tunes[0]]))
+        fades = "fades" if faded.high < 0 else "is not seen to fade"
+        word = verdict(
+            last.detected == last.of and faded.high < 0,
+            last.detected == 0 and faded.low > 0,
+            f"after the longest tuning {last.detected} of {last.of} detected, and it {fades}",
+            part=faded.high < 0 or bool((lines.detected[tunes] == lines.of[tunes]).any()),
         )
-        for n in tunes
-    )
-    last = lines.loc[tunes[-1]] if tunes else None
-    faded = (
-        by_seed(pd.Series(np.subtract(lines.shares[tunes[-1]], lines.shares[tunes[0]])))
-        if len(tunes) > 1
-        else (np.nan,) * 3
-    )
+        if np.isfinite(faded.low):
+            apart = f"; longest minus shortest tuning {_percent(faded.estimate, faded.low, faded.high, '+')}"
     rows.add(
         "tuning",
-        f"share of Alice's own rho that is left: {text}"
-        + (
-            f"; longest minus shortest tuning {100 * faded[0]:+.0f} % [{100 * faded[1]:+.0f}, {100 * faded[2]:+.0f}]"
-            if np.isfinite(faded).all()
-            else ""
-        ),
+        f"share of Alice's own rho that is left: {text}{apart}",
         f"{int(lines.of.max())} Alices",
-        over_alices(
-            faded,
-            verdict(
-                last is not None and last.detected == last.of and faded[2] < 0,
-                last is not None and last.detected == 0 and faded[1] > 0,
-                (
-                    f"after the longest tuning {last.detected} of {last.of} detected, and it"
-                    f" {'fades' if faded[2] < 0 else 'is not seen to fade'}"
-                    if last is not None
-                    else ""
-                ),
-                part=bool(len(tunes)) and (faded[2] < 0 or bool((lines.detected[tunes] == lines.of[tunes]).any())),
-            ),
-        ),
+        over_alices(faded, word),
         EVERY,
     )
     better = survival(queries, "poly4").set_index("derivative")
     again = int(better.loc[mine, "detected"].sum())
-    gain = by_seed(pd.Series(_gaps(queries, mine)))
+    gain = over_seeds(_gaps(queries, mine))
     rows.numbers |= {
         "derived_detected_poly4": again,
-        "poly4_gain": list(gain),
+        "poly4_gain": numbers_of(gain),
         "survival_poly4": {n: [float(r.rho), float(r.low), float(r.high)] for n, r in better.iterrows()},
     }
     rows.add(
         "residual",
         f"{again} of {total} derived models detected (difference: {found}); rho over them lower by"
-        f" {bounded(*gain)}; Alice herself {better.rho['alice']:+.3f}",
+        f" {bounded(gain)}; Alice herself {better.rho['alice']:+.3f}",
         f"{int(lines.of.max())} Alices",
-        over_alices(gain, verdict(gain[1] > 0, gain[2] < 0)),
+        over_alices(gain, verdict(gain.low > 0, gain.high < 0)),
         effects="poly4_gain",
     )
     blends = [name for name in lines.index if name.startswith("with-independent")]
     if blends:
+        seen, of = int(lines.detected[blends].sum()), int(lines.of[blends].sum())
         rows.add(
             "averaging",
             "; ".join(
@@ -229,11 +211,17 @@ def _derived(rows: Rows, queries: pd.DataFrame) -> None:
             )
             + f" (Alice's loss {lines.loss['alice']:.2f}: models of different starts do not average)",
             f"{int(lines.of.max())} Alices",
-            f"reported: {int(lines.detected[blends].sum())} of {int(lines.of[blends].sum())} detected (exact"
-            " bound of the share, if models were independent:"
-            f" {proportion(int(lines.detected[blends].sum()), int(lines.of[blends].sum())).high:.2f})",
+            f"reported: {seen} of {of} detected (exact bound of the share, if models were independent:"
+            f" {proportion(seen, of).high:.2f})",
             NOT_JUDGED,
         )
+
+
+def _percent(share: float, low: float, high: float, sign: str = "") -> str:
+    """A share in percent with its bounds, where there are any."""
+    return f"{100 * share:{sign}.0f} %" + (
+        f" [{100 * low:{sign}.0f}, {100 * high:{sign}.0f}]" if np.isfinite(low) else ""
+    )
 
 
 def _gaps(queries: pd.DataFrame, names: list[str]) -> list[float]:
@@ -248,21 +236,18 @@ def _innocent(rows: Rows, queries: pd.DataFrame) -> None:
     flagged = int((null.p <= LEVEL).sum())
     share = proportion(flagged, len(null))
     rows.numbers |= {"innocent_flagged": flagged, "innocent_of": len(null), "innocent_smallest_p": float(null.p.min())}
+    word = (
+        f"not shown: {flagged} of {len(null)} bounds the rate at {share.high:.2f} (exact, if pairs were independent);"
+    )
+    word += f" the level is {LEVEL:g}"
+    if share.low > LEVEL:
+        word = "does not hold: more often than its level"
     rows.add(
         "innocent",
         f"{flagged} of {len(null)} at p <= .01 without correction; smallest p {p_text(null.p.min())}; after"
         f" Holm {int((null.holm <= LEVEL).sum())}",
         f"{len(null)} pairs of model and order",
-        "does not hold: more often than its level"
-        if share.low > LEVEL
-        else (
-            "holds"
-            if share.high <= LEVEL
-            else (
-                f"not shown: {flagged} of {len(null)} bounds the rate at {share.high:.2f} (exact, if pairs were"
-                f" independent); the level is {LEVEL:g}"
-            )
-        ),
+        "holds" if share.high <= LEVEL else word,
     )
     trap = queries[(queries.group == "trap") & queries.suspect.str.startswith("independent")]
     rows.numbers |= {
@@ -305,21 +290,16 @@ def _distilled(rows: Rows, queries: pd.DataFrame) -> None:
     of = {name: lines for name, lines in of.items() if len(lines)}
     adjusted = holm_over_models([lines.rho.to_numpy(float) for lines in of.values()])
     for (name, lines), p in zip(of.items(), adjusted):
-        alone, mean = int((lines.holm <= LEVEL).sum()), put(rows, f"{name}_rho", lines.rho).high < 0 and p <= 0.05
+        alone, mean = int((lines.holm <= LEVEL).sum()), put(rows, f"{name}_rho", lines.rho)
+        below = mean.high < 0 and p <= 0.05
+        some = "holds in part: in the mean over Alices" if below else "not shown at this number of rows"
         rows.add(
             f"distilled_{name}",
             f"rho {said(lines.rho)}"
             + (f" (Holm's p of the mean {p:.2g})" if np.isfinite(p) else "")
             + f"; p {', '.join(p_text(v) for v in lines.p)}",
             f"{len(lines)} Alices",
-            (
-                "holds"
-                if alone == len(lines)
-                else "holds in part: in the mean over Alices"
-                if mean
-                else "not shown at this number of rows"
-            )
-            + f"; {alone} of {len(lines)} detected alone",
+            f"{'holds' if alone == len(lines) else some}; {alone} of {len(lines)} detected alone",
             f"Holm over {len(of)}",
             effects=f"{name}_rho",
             writer=TITLES[name],

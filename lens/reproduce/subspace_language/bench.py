@@ -52,15 +52,8 @@ class Bench:
     """
 
     def __init__(self, seed: int, trio: Trio, rows: int = 48, most: int | None = None, hurry: float = 1.0):
-        self.seed, self.model, self.twin, self.corpus, self.rows, self.most, self.hurry = (
-            seed,
-            trio.model,
-            trio.twin,
-            trio.corpus,
-            rows,
-            most,
-            hurry,
-        )
+        self.seed, self.rows, self.most, self.hurry = seed, rows, most, hurry
+        self.model, self.twin, self.corpus = trio
         self._scores: dict[tuple, Any] = {}
 
     @cached_property
@@ -92,15 +85,12 @@ class Bench:
     def verse(self) -> mem.Sequences:
         """The recited canaries of the second family, which nothing is tuned or located on."""
         planted = self.corpus.canaries("second")
-        every = mem.Sequences.of(
-            planted, names=tuple(f"verse {count} x, {i}" for i, count in enumerate(planted.duplicates))
-        )
+        names = tuple(f"verse {count} x, {i}" for i, count in enumerate(planted.duplicates))
+        every = mem.Sequences.of(planted, names=names)
         return self._some(every.subset(mem.extract(self.model, every, progress=False).strict.values))
 
     def _some(self, of: mem.Sequences) -> mem.Sequences:
-        if self.most is None or len(of) <= self.most:
-            return of
-        return of.subset(np.linspace(0, len(of) - 1, self.most).astype(int))
+        return of if self.most is None else spread(of, self.most)
 
     def unseen(self, kind: str, count: int, name: str = "") -> mem.Sequences:
         """Sequences of the generator of the canaries that no model read: exchangeable with those of 0 duplicates."""
@@ -152,6 +142,17 @@ class Bench:
         return {**setting, "steps": self.steps(setting["steps"]), "seed": self.seed, "progress": False}
 
 
+def spread(of: mem.Sequences, most: int) -> mem.Sequences:
+    """So many sequences at most, over all of them."""
+    return of if len(of) <= most else of.subset(np.linspace(0, len(of) - 1, most).astype(int))
+
+
+def strongest(scores: subspace.Scores, share: float) -> dict[str, np.ndarray]:
+    """By layer, the neurons of largest score: this share of all."""
+    cut = np.quantile(np.concatenate([v.numpy() for v in scores.values.values()]), 1 - share)
+    return {name: np.flatnonzero(v.numpy() > cut) for name, v in scores.values.items()}
+
+
 def _of(scores: subspace.Scores, doses: Doses) -> Edits:
     masks = {dose: scores.mask(dose) for dose in doses}
     return {dose: mask for dose, mask in masks.items() if mask.count}
@@ -199,11 +200,7 @@ def _integrated(bench: Bench, of: mem.Sequences, setting: Setting, doses: Doses)
 
 
 def _zero_out(bench: Bench, of: mem.Sequences, setting: Setting, doses: Doses) -> Edits:
-    first = attribution(bench, of)
-    flat = np.concatenate([v.numpy() for v in first.values.values()])
-    cut = np.quantile(flat, 1 - setting["candidates"])
-    some = of.subset(np.linspace(0, len(of) - 1, min(len(of), setting["sequences"])).astype(int))
-    candidates = {name: np.flatnonzero(v.numpy() > cut) for name, v in first.values.items()}
+    candidates, some = strongest(attribution(bench, of), setting["candidates"]), spread(of, setting["sequences"])
     scores = bench.kept(
         ("zero", of.sha256), lambda: zero_out(bench.model, some, candidates=candidates, rows=64, progress=False)
     )

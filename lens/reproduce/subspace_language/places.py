@@ -17,7 +17,7 @@ from ... import subspace
 from ...subspace.attribution import integrated_gradients, zero_out
 from ...training import Recipe
 from ..canaries_models import Trio
-from .bench import MASKS, SECOND, Bench
+from .bench import MASKS, SECOND, Bench, spread, strongest
 from .steps import edit_at
 
 LOCATORS = (
@@ -54,21 +54,10 @@ def planted(bench: Bench, count: int) -> pd.DataFrame:
         for name in LOCATORS:
             recall = subspace.recall_at_k(located(there, one, name), injection, AT)
             for k, share in enumerate(AT):
-                lines.append(
-                    {
-                        "injection": i,
-                        "kind": kind,
-                        "locator": name,
-                        "k": share,
-                        "hits": round(float(recall.recall[k]) * int(recall.n)),
-                        "n": int(recall.n),
-                        "chance": float(recall.chance[k]),
-                        "p": float(recall.p[k]),
-                        "before": injection.before,
-                        "loss": injection.loss,
-                        "steps": injection.steps,
-                    }
-                )
+                line = {"injection": i, "kind": kind, "locator": name, "k": share}
+                line |= {"hits": round(float(recall.recall[k]) * int(recall.n)), "n": int(recall.n)}
+                line |= {key: float(recall[key][k]) for key in ("chance", "p")}
+                lines.append(line | {key: getattr(injection, key) for key in ("before", "loss", "steps")})
     return pd.DataFrame(lines).assign(seed=bench.seed)
 
 
@@ -81,18 +70,14 @@ def located(bench: Bench, one: mem.Sequences, name: str) -> subspace.Scores:
     model, options = bench.model, {"progress": False}
     if name in ("contrast", "wanda"):
         of = bench.stats(one, SECOND, "suffix")
-        return (
-            subspace.wanda(model, of)
-            if name == "wanda"
-            else subspace.contrast(model, of, bench.stats(bench.reference, SECOND, "suffix"))
-        )
+        if name == "wanda":
+            return subspace.wanda(model, of)
+        return subspace.contrast(model, of, bench.stats(bench.reference, SECOND, "suffix"))
     if name == "corrected":
         row = one.ids[0]
         windows = [np.concatenate([row[:1], row[1 + cut :]]) for cut in range(0, 29, 4)]
-        of = subspace.statistics(model, SECOND, windows, skip=4, progress=False)
-        return subspace.corrected(
-            model, of, subspace.statistics(model, SECOND, bench.reference, skip=4, progress=False), margin=1.0
-        )
+        own, other = (subspace.statistics(model, SECOND, of, skip=4, **options) for of in (windows, bench.reference))
+        return subspace.corrected(model, own, other, margin=1.0)
     if name == "magnitude":
         return subspace.magnitude(model, SECOND)
     if name == "activation":
@@ -108,10 +93,7 @@ def located(bench: Bench, one: mem.Sequences, name: str) -> subspace.Scores:
         )
     if name == "integrated_gradients":
         return first
-    cut = np.quantile(np.concatenate([v.numpy() for v in first.values.values()]), 1 - TRIED)
-    return zero_out(
-        model, one, candidates={layer: np.flatnonzero(v.numpy() > cut) for layer, v in first.values.items()}, **options
-    )
+    return zero_out(model, one, candidates=strongest(first, TRIED), **options)
 
 
 # -- is it gone, and what did it cost ----------------------------------------------------------------------------------
@@ -135,9 +117,7 @@ def gone(
     """Every attack on one method's edit that keeps the clean loss within the bound: one line an attack with the word
     for the edit, and recitation along relearning.
     """
-    target = (
-        bench.val if len(bench.val) <= most else bench.val.subset(np.linspace(0, len(bench.val) - 1, most).astype(int))
-    )
+    target = spread(bench.val, most)
     edit = None if dose is None else edit_at(bench, bench.val, name, setting, dose)
     if edit is None:
         return pd.DataFrame(), pd.DataFrame()
@@ -165,17 +145,10 @@ def gone(
         "recited_after": result.recited[1],
     }
     saved, lines = result.details["savings"].set_index("on"), []
-    for line in (result.table if len(result.table) else pd.DataFrame([{"attack": "none"}])).to_dict("records"):
+    for line in result.table.to_dict("records") or [{"attack": "none"}]:
         arm = str(line["attack"]).removeprefix("training on ")
-        lines.append(
-            about
-            | line
-            | (
-                {f"savings_{k}": saved.loc[arm, k] for k in ("savings", "low", "high", "censored", "start")}
-                if arm in saved.index
-                else {}
-            )
-        )
+        named = ("savings", "low", "high", "censored", "start") if arm in saved.index else ()
+        lines.append(about | line | {f"savings_{k}": saved.loc[arm, k] for k in named})
     strict = result.details["relearning"].strict
     along = [
         {
@@ -217,24 +190,14 @@ def costs(
         edit = None if dose is None else edit_at(bench, bench.val, name, settings[name], dose)
         if edit is None:
             continue
-        for source, one in {
-            "memorised": edit,
-            **({"random rows": subspace.random_like(edit, bench.seed)} if name in MASKS and name != "random" else {}),
-        }.items():
-            damage = mem.damage_summary(
-                mem.damage(bench.model, one, rows, asked, before=before, **options), seed=bench.seed
-            )
-            table = damage.drop_vars("mean").to_dataframe().reset_index()
+        edits = {"memorised": edit}
+        if name in MASKS and name != "random":
+            edits["random rows"] = subspace.random_like(edit, bench.seed)
+        for source, one in edits.items():
+            damage = mem.damage(bench.model, one, rows, asked, before=before, **options)
+            table = mem.damage_summary(damage, seed=bench.seed).drop_vars("mean").to_dataframe().reset_index()
             with mem.edited(bench.model, one) as now:
                 strict = mem.extract(now, bench.val, progress=False).strict.values
-            lines.append(
-                table.assign(
-                    method=name,
-                    dose=dose,
-                    source=source,
-                    density=getattr(one, "density", np.nan),
-                    strict=float(strict.mean()),
-                    n_strict=len(strict),
-                )
-            )
+            about = {"method": name, "dose": dose, "source": source, "density": getattr(one, "density", np.nan)}
+            lines.append(table.assign(**about, strict=float(strict.mean()), n_strict=len(strict)))
     return pd.concat(lines, ignore_index=True).assign(seed=bench.seed)

@@ -42,25 +42,16 @@ def chosen(bench: Bench, names: Sequence[str], most: int = 9) -> pd.DataFrame:
     lines = []
     for name in names:
         method = METHODS[name]
-        for at, setting in enumerate(method.settings[:most]):
+        settings = method.settings[:most]
+        about = {"n": len(bench.tune), "settings": len(settings)}
+        for at, setting in enumerate(settings):
             value = np.nan  # of one setting there is no choice to make
-            if min(most, len(method.settings)) > 1:
+            if len(settings) > 1:
                 frame = sweep(bench, name, method.make(bench, bench.tune, setting, method.doses), {"tune": bench.tune})
-                value = (
-                    float(mem.matched({name: curve_of(frame)}, RISE, among="tune").strict.iloc[0])
-                    if frame.dose.nunique() > 1
-                    else np.nan
-                )
-            lines.append(
-                {
-                    "method": name,
-                    "setting": json.dumps(dict(setting)),
-                    "order": at,
-                    "strict": value,
-                    "n": len(bench.tune),
-                    "settings": min(most, len(method.settings)),
-                }
-            )
+                if frame.dose.nunique() > 1:
+                    value = float(mem.matched({name: curve_of(frame)}, RISE, among="tune").strict.iloc[0])
+            line = {"method": name, "setting": json.dumps(dict(setting)), "order": at, "strict": value}
+            lines.append(line | about)
     table = pd.DataFrame(lines)
     best = table.sort_values(["strict", "order"]).groupby("method").head(1).index
     return table.assign(chosen=table.index.isin(best))
@@ -88,7 +79,7 @@ def sweep(
 
     frame = pd.DataFrame(
         {
-            **{k: v for k, v in about.items()},
+            **about,
             "method": name,
             "dose": column(doses),
             "set": np.tile(ds.set.values, e),
@@ -108,26 +99,14 @@ def curves(bench: Bench, name: str, setting: Mapping[str, Any]) -> pd.DataFrame:
     """One method located on the val split, from weak to strong: recitation of val (what was to go) and of verse
     (another family, not looked at).
     """
-    method = METHODS[name]
-    return sweep(
-        bench,
-        name,
-        method.make(bench, bench.val, setting, method.doses),
-        {"val": bench.val, "verse": bench.verse},
-        seed=bench.seed,
-    )
+    edits = METHODS[name].make(bench, bench.val, setting, METHODS[name].doses)
+    return sweep(bench, name, edits, {"val": bench.val, "verse": bench.verse}, seed=bench.seed)
 
 
 def curve_of(frame: pd.DataFrame) -> xr.Dataset:
     """One method's lines of one seed as `lens.memorization.matched` reads them."""
-    wide = {
-        m: (
-            frame.pivot_table(index="dose", columns=["set", "name"], values=m, aggfunc="first", observed=True).astype(
-                float
-            )
-        )
-        for m in ("strict", "loose", "lev")
-    }
+    how = {"index": "dose", "columns": ["set", "name"], "aggfunc": "first", "observed": True}
+    wide = {m: frame.pivot_table(values=m, **how).astype(float) for m in ("strict", "loose", "lev")}
     cost = frame.groupby("dose").clean_loss.first()
     return xr.Dataset(
         {m: (("edit", "sequence"), v.to_numpy()) for m, v in wide.items()} | {"clean_loss": ("edit", cost.to_numpy())},
@@ -177,23 +156,12 @@ def specific(bench: Bench, sets: int = SETS) -> pd.DataFrame:
                 lines.append({**line, "pair": "memorised", "mean": np.nan, "n": 0})
                 continue
             p = dict(zip(map(str, ds.test.values), ds.p.values))
+            tests = {f"p_{against}": float(p[f"memorised - {against}"]) for against in ("other", "mixed")}
+            about = {"sets": sets, "chance": float(ds.chance), "density": float(ds.density.mean()), **tests}
             for at, pair in enumerate(map(str, ds.pair.values)):
-                bounds = {name: float(ds[name][at]) for name in ("mean", "low", "high")}
-                lines.append(
-                    {
-                        **line,
-                        "pair": pair,
-                        **bounds,
-                        "n": int(ds.n[at]),
-                        "sets": sets,
-                        "chance": float(ds.chance),
-                        "density": float(ds.density.mean()),
-                        "p_other": float(p["memorised - other"]),
-                        "p_mixed": float(p["memorised - mixed"]),
-                        "p_kind": str(ds.p.attrs["kind"]),
-                        "layers": [float(v) for v in ds.by_layer[at].values],
-                    }
-                )
+                read = {name: float(ds[name][at]) for name in ("mean", "low", "high")} | {"n": int(ds.n[at])}
+                layers = {"p_kind": str(ds.p.attrs["kind"]), "layers": [float(v) for v in ds.by_layer[at].values]}
+                lines.append({**line, "pair": pair, **read, **about, **layers})
     return pd.DataFrame(lines).assign(seed=bench.seed)
 
 
@@ -220,12 +188,8 @@ def transfer(
         own = np.sort(order[i::sets])
         rest = np.setdiff1d(np.arange(len(every)), own)
         parted = {"own": every.subset(own), "others": every.subset(rest), "verse": bench.verse}
-        unseen = mem.Sequences.concat(
-            [
-                bench.unseen(kind, max(1, int((every.kind[own] == kind).sum())), f"transfer {i}")
-                for kind in ("code", "plausible")
-            ]
-        )
+        counts = {kind: max(1, int((every.kind[own] == kind).sum())) for kind in ("code", "plausible")}
+        unseen = mem.Sequences.concat([bench.unseen(kind, n, f"transfer {i}") for kind, n in counts.items()])
         for name in names:
             if (dose := doses.get(name)) is None or (
                 mask := edit_at(bench, parted["own"], name, settings[name], dose)

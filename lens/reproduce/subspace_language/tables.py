@@ -4,14 +4,18 @@ seeds are Student's t, whose unit is the trained model.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from ... import memorization as mem
-from ...stats import Interval, holm, proportion
+from ...stats import Interval, proportion
 from ...stats.units import Nested, nested_difference
+from ..common import by_group, columns
 from ..over_models import over_seeds
+from ..specificity import specificity as overlaps
 from .bench import METHODS
 from .steps import RISE, curve_of
 
@@ -45,63 +49,21 @@ def difference(table: pd.DataFrame, a: str, b: str) -> Interval | None:
 
 
 def specificity(table: pd.DataFrame) -> pd.DataFrame:
-    """One line a kind, score and reference: IoU by seed of memorised, other and mixed pairs, differences over seeds,
-    and the label permutation's p with Holm over seeds.
-    """
-    lines = []
-    for (kind, reference, method), of in table.groupby(["kind", "reference", "method"], sort=False):
-        wide = of.pivot_table(index="seed", columns="pair", values="mean")
-        if not {"memorised", "other", "mixed"} <= set(wide.columns) or wide.memorised.isna().any():
-            lines.append({"kind": kind, "reference": reference, "method": method, "empty": True})
-            continue
-        first = of[of.pair == "memorised"].sort_values("seed")
-        line = {
-            "kind": kind,
-            "reference": reference,
-            "method": method,
-            "empty": False,
-            "seeds": len(wide),
-            "sets": int(first.sets.iloc[0]),
-            "chance": float(first.chance.mean()),
-            "above": over_seeds(wide.memorised - first.set_index("seed").chance),
-        }
-        line |= {pair: tuple(float(v) for v in wide[pair]) for pair in ("memorised", "other", "mixed")}
-        for against, column in (("other", "p_other"), ("mixed", "p_mixed")):
-            interval = over_seeds(wide.memorised - wide[against])
-            line |= {
-                f"more_{against}": interval.estimate,
-                f"more_{against}_low": interval.low,
-                f"more_{against}_high": interval.high,
-                column: tuple(float(p) for p in first[column]),
-                f"holm_{against}": tuple(float(p) for p in holm(first[column].to_numpy(float))),
-            }
-        lines.append(line | {"p_kind": first.p_kind.iloc[0]})
-    return pd.DataFrame(lines)
+    """One line a kind, score and reference, see `reproduce.specificity`."""
+    return overlaps(table, ("kind", "reference", "method"))
 
 
 def transfer(table: pd.DataFrame) -> pd.DataFrame:
     """One line a method, source of the mask and set asked: strict recitation by seed (mean over masks), rise of the
     clean loss, and the mean with Student's t over seeds.
     """
-    lines = []
-    for (method, source, among), of in table.groupby(["method", "source", "set"], sort=False):
-        runs = of.groupby("seed").strict.mean()
-        interval = over_seeds(runs)
-        lines.append(
-            {
-                "method": method,
-                "source": source,
-                "set": among,
-                "strict": interval.estimate,
-                "low": interval.low,
-                "high": interval.high,
-                "runs": tuple(map(float, runs)),
-                "rise": float(of.groupby("seed").rise.mean().mean()),
-                "density": float(of.density.mean()),
-                "n": len(of),
-            }
-        )
-    return pd.DataFrame(lines)
+
+    def line(of: pd.DataFrame) -> dict[str, Any]:
+        runs, rise = of.groupby("seed").strict.mean(), of.groupby("seed").rise.mean()
+        about = {"rise": float(rise.mean()), "density": float(of.density.mean()), "n": len(of)}
+        return columns("strict", over_seeds(runs)) | {"runs": tuple(map(float, runs))} | about
+
+    return by_group(table, ("method", "source", "set"), line)
 
 
 def transfer_gap(table: pd.DataFrame, method: str, among: str, control: str) -> Interval | None:
@@ -147,35 +109,31 @@ def recall(table: pd.DataFrame) -> pd.DataFrame:
     tests' over seeds and over injections and of the exact one of all neurons, so that seeds that agree by accident are
     not taken for certain); of one seed the exact interval over planted neurons, and no p.
     """
-    lines = []
-    for (locator, k), of in table.groupby(["locator", "k"], sort=False):
+
+    def line(of: pd.DataFrame) -> dict[str, Any]:
         share, chance = proportion(int(of.hits.sum()), int(of.n.sum())), float(of.chance.mean())
-        seeds = (of.hits / of.n).groupby(of.seed).mean().to_numpy(float)
-        interval = (
-            over_seeds(seeds) if len(seeds) > 1 and np.ptp(seeds) > 0 else share
-        )  # seeds that agree: exact, over neurons
+        runs = of.hits / of.n
+        seeds = runs.groupby(of.seed).mean().to_numpy(float)
+        # seeds that agree: exact, over neurons
+        interval = over_seeds(seeds) if len(seeds) > 1 and np.ptp(seeds) > 0 else share
         within = float(stats.binomtest(int(of.hits.sum()), int(of.n.sum()), chance).pvalue)
-        runs = (of.hits / of.n).to_numpy(float)
         between = max(
-            float(stats.ttest_1samp(units, chance).pvalue) if np.ptp(units) > 0 else 0.0 for units in (seeds, runs)
+            float(stats.ttest_1samp(units, chance).pvalue) if np.ptp(units) > 0 else 0.0
+            for units in (seeds, runs.to_numpy(float))
         )
-        lines.append(
-            {
-                "locator": locator,
-                "title": title(locator),
-                "k": float(k),
-                "recall": float(seeds.mean()),
-                "low": float(interval.low),
-                "high": float(interval.high),
-                "chance": chance,
-                "p": max(within, between) if len(seeds) > 1 else np.nan,
-                "seeds": tuple(map(float, seeds)),
-                "n": int(of.n.sum()),
-                "injections": len(of),
-                "runs": tuple(map(float, runs)),
-            }
-        )
-    return pd.DataFrame(lines)
+        return {
+            "title": title(of.locator.iloc[0]),
+            **columns("recall", interval),
+            "recall": float(seeds.mean()),
+            "chance": chance,
+            "p": max(within, between) if len(seeds) > 1 else np.nan,
+            "seeds": tuple(map(float, seeds)),
+            "n": int(of.n.sum()),
+            "injections": len(of),
+            "runs": tuple(map(float, runs)),
+        }
+
+    return by_group(table, ("locator", "k"), line)
 
 
 def recall_gap(table: pd.DataFrame, a: str, b: str) -> Nested:
@@ -223,24 +181,20 @@ def kept(table: pd.DataFrame, source: str = "memorised") -> pd.DataFrame:
 
     A task of which a model does less than half is left out.
     """
-    lines = []
-    of_tasks = table[table.measure.str.startswith("task ") & (table.source == source)]
-    for (method, measure), of in of_tasks.groupby(["method", "measure"], sort=False):
+
+    def line(of: pd.DataFrame) -> dict[str, Any] | None:
         of = of[of.before >= 0.5]
         if of.empty:
-            continue
-        interval = over_seeds(of.after / of.before)
-        lines.append(
-            {
-                "method": method,
-                "title": title(method),
-                "task": measure.removeprefix("task ").replace("_", " "),
-                "kept": interval.estimate,
-                "low": interval.low,
-                "high": interval.high,
-                "runs": tuple(map(float, of.after / of.before)),
-                "before": tuple(map(float, of.before)),
-                "n": int(of.n.iloc[0]),
-            }
-        )
-    return pd.DataFrame(lines)
+            return None
+        kept = of.after / of.before
+        return {
+            "title": title(of.method.iloc[0]),
+            "task": of.measure.iloc[0].removeprefix("task ").replace("_", " "),
+            **columns("kept", over_seeds(kept)),
+            "runs": tuple(map(float, kept)),
+            "before": tuple(map(float, of.before)),
+            "n": int(of.n.iloc[0]),
+        }
+
+    of_tasks = table[table.measure.str.startswith("task ") & (table.source == source)]
+    return by_group(of_tasks, ("method", "measure"), line)

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...stats import Interval, holm, proportion
+from ...stats import holm, proportion
 from ...stats.units import nested_holm
+from .. import specificity
 from ..claims import Rows
 from ..common import EVERY, matching, shown, table_of, verdict
 from ..over_models import each, judged, over, over_seeds
@@ -69,27 +70,21 @@ def _specific(rows: Rows, table: pd.DataFrame) -> None:
             if of.empty:
                 continue
             line = of.iloc[0]
-            bounds = (line.more_other, line.more_other_low, line.more_other_high)
-            gap = Interval(*bounds, 0.95, int(line.seeds), "Student's t over seeds")
-            rows.put(f"specific_{method}_{kind}", gap)
+            gap = rows.put(f"specific_{method}_{kind}", line.more_other)
+            rule = (
+                "" if line.seeds < 2 else " (rule: interval over seeds above 0, and p at most .05 in each after Holm)"
+            )
             rows.add(
                 f"specific_{method}",
                 f"memorised minus unseen {over(gap, 3)}; by seed IoU {each(line.memorised)} against"
                 f" {each(line.other)}, across kinds of set {each(line.mixed)}; {line.p_kind} p by permuted"
                 f" labels {each(line.p_other, 3)}",
                 f"{int(line.seeds)} seeds x 2 x {int(line.sets)} sets",
-                _specific_verdict(gap, max(line.holm_other) <= 0.05),
+                specificity.word(gap, line.holm_other) + rule,
                 f"Holm over {int(line.seeds)} seeds",
                 effects=f"specific_{method}_{kind}",
                 kind=kind,
             )
-
-
-def _specific_verdict(gap: Interval, sure: bool) -> str:
-    if not np.isfinite(gap.low):
-        return "not judged: one model" + ("; p at most .05 in it" if sure else "")
-    word = verdict(gap.low > 0 and sure, gap.high < 0, part=gap.low > 0 or sure)
-    return word + " (rule: interval over seeds above 0, and p at most .05 in each after Holm)"
 
 
 def _dose(rows: Rows, curves: pd.DataFrame) -> None:
@@ -125,13 +120,8 @@ def _dose(rows: Rows, curves: pd.DataFrame) -> None:
             + ("" if r.reached else " at its end, before this cost")
             for r in of.itertuples()
         )
-        rows.add(
-            "one_cost",
-            order,
-            f"{seeds} seeds, {n} sequences",
-            f"no claim to judge; least: {of.title.iloc[0]}",
-            rise=rise,
-        )
+        said = f"no claim to judge; least: {of.title.iloc[0]}"
+        rows.add("one_cost", order, f"{seeds} seeds, {n} sequences", said, rise=rise)
     both = val.set_index("method").runs.to_frame("val").join(verse.set_index("method").runs.rename("verse"))
     if "balanced_subnet" in both.index:
         gap = over_seeds(np.subtract(both.verse["balanced_subnet"], both.val["balanced_subnet"]))
@@ -155,8 +145,7 @@ def _by_method(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def _transfer(rows: Rows, table: pd.DataFrame, curves: pd.DataFrame) -> None:
     """Against random weights at the very cost of the edit, and against edits of sets that the model never saw. As many
-    random rows or columns cost a fifth of it, so that what they leave says
-    little: it stands beside.
+    random rows or columns cost a fifth of it, so that what they leave says little: it stands beside.
     """
     if table.empty:
         return
@@ -164,10 +153,8 @@ def _transfer(rows: Rows, table: pd.DataFrame, curves: pd.DataFrame) -> None:
     for method in [m for m in ("contrast", "corrected", "eigen") if m in set(table.method)]:
         of = lines[lines.method == method].set_index(["source", "set"])
         for among, name in (("others", "other memorised sequences"), ("verse", "the second family")):
-            equal, unseen = (
-                frames.at_cost(curves, table, method, among),
-                frames.transfer_gap(table, method, among, "unseen"),
-            )
+            equal = frames.at_cost(curves, table, method, among)
+            unseen = frames.transfer_gap(table, method, among, "unseen")
             if ("memorised", among) not in of.index or equal is None or unseen is None:
                 continue
             equal_gap, left, costs = equal
@@ -222,11 +209,8 @@ def _places(rows: Rows, table: pd.DataFrame) -> None:
         + " (rule: hard concrete minus every other locator that looks at data, seeds and neurons in p)",
         f"Holm over {len(rivals)}",
     )
-    sure = [
-        r.title
-        for r, p in zip(at.itertuples(), holm(np.nan_to_num(at.p.to_numpy(float), nan=1.0)))
-        if r.recall > r.chance and p <= 0.05
-    ]
+    of_all = zip(at.itertuples(), holm(np.nan_to_num(at.p.to_numpy(float), nan=1.0)))
+    sure = [r.title for r, p in of_all if r.recall > r.chance and p <= 0.05]
     misses = "; ".join(f"{r.title} finds none in {sum(v == 0 for v in r.runs)}" for r in at.itertuples() if 0 in r.runs)
     if not one:
         part = f"{len(sure)} of {len(at)} shown" if sure else ""
@@ -300,10 +284,8 @@ def _damage(rows: Rows, table: pd.DataFrame) -> None:
     left = frames.kept(table)
     rows.numbers["kept"] = {f"{r.method}, {r.task}": list(r.runs) for r in left.itertuples()}
     for method in [m for m in ("contrast", "corrected", "zero_out", "eigen") if m in set(left.method)]:
-        of, cost = (
-            left[left.method == method].set_index("task"),
-            table[(table.method == method) & (table.source == "memorised")],
-        )
+        of = left[left.method == method].set_index("task")
+        cost = table[(table.method == method) & (table.source == "memorised")]
         there = [t for t in IN_WEIGHTS if t in of.index]
         gap = over_seeds(np.subtract(of.runs["copy"], np.mean([of.runs[t] for t in there], axis=0)))
         rows.put(f"damage_{method}", gap)

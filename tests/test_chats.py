@@ -370,6 +370,13 @@ def test_effects_of_conversations_are_summarised_as_those_of_texts():
     np.testing.assert_array_equal(ours["mean"], theirs["mean"])
 
 
+def test_views_show_the_text_of_a_pair_of_chats():
+    widgets = pytest.importorskip("widgets")
+    explorer, attention = widgets.PatchExplorer(talking(), ASKED), widgets.AttentionView(talking(), ASKED)
+    assert (explorer.clean, explorer.corrupted, attention.text) == (PLAIN.clean, PLAIN.corrupted, PLAIN.clean)
+    assert explorer._spans["user_1"] == ("w1 w2 w3", 1)
+
+
 def test_records_that_are_no_chats():
     for record in (None, {"messages": [USER], "tools": []}, {"continued": True}):
         with pytest.raises(PromptError, match="chat: expected an object of messages"):

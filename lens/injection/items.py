@@ -116,8 +116,8 @@ class Item:
         ('user_1',)
         """
         options: dict[str, Any] = {"continued": continued, "template": template, "date": date}
-        chats = [as_chat(given, **options) for given in (messages, explicit)]
-        return cls(*chats, memory, answer, subject, label, group)
+        prompt, other = as_chat(messages, **options), as_chat(explicit, **options)
+        return cls(prompt, other, memory, answer, subject, label, group)
 
     def prompted(self, memory: str) -> str | Chat:
         """The multi-hop prompt with a memory and a full stop put before it, in a chat before the first user's words."""

@@ -68,7 +68,7 @@ def encode(model_or_tokenizer: Any, pair: Pair, *, aligned: bool = True) -> Enco
     if not isinstance(pair, Pair):
         raise PromptError(f"pair: expected a lens.Pair, got {type(pair).__name__}: {pair!r}")
     given, pair = pair, pair.rendered(tokenizer)
-    clean_text, corrupted_text = pair.start + pair.clean, pair.start + pair.corrupted
+    clean_text, corrupted_text = (f"{pair.start}{text}" for text in (pair.clean, pair.corrupted))
     ids = {}
     for name, text in (("clean", clean_text), ("corrupted", corrupted_text)):
         ids[name] = tokenize(tokenizer, text)

@@ -51,7 +51,7 @@ class Pair:
     def __post_init__(self) -> None:
         chats = [isinstance(prompt, Chat) for prompt in (self.clean, self.corrupted)]
         for name in ("clean", "corrupted", "answer", "foil", "start", "label"):
-            value = getattr(self, name)
+            value: Any = getattr(self, name)
             if isinstance(value, Chat) and name in ("clean", "corrupted"):
                 continue
             if not isinstance(value, str) and not (name == "foil" and value is None):
@@ -185,13 +185,12 @@ class Pair:
         ('user_1',)
         """
         options: dict[str, Any] = {"continued": continued, "template": template, "date": date}
-        chats = []
-        for name, given in (("messages", messages), ("corrupted", corrupted)):
-            try:
-                chats.append(as_chat(given, **options))
-            except PromptError as error:
-                raise PromptError(f"{name}: {error}" if name != "messages" else str(error)) from None
-        return cls(*chats, answer, foil, spans or {}, "", label, corrupted_spans or {})
+        clean = as_chat(messages, **options)
+        try:
+            other = as_chat(corrupted, **options)
+        except PromptError as error:
+            raise PromptError(f"corrupted: {error}") from None
+        return cls(clean, other, answer, foil, spans or {}, "", label, corrupted_spans or {})
 
     @classmethod
     @door(PromptError)

@@ -87,13 +87,13 @@ def read_prompt(model: Any, prompt: Prompt, which: str = "clean", argument: str 
             f"which={which!r} chooses between the prompts of a pair, but {argument} is plain text; leave it out."
         )
     tokenizer = tokenizer_of(model)
-    ids = tokenize(tokenizer, prompt)
-    if not ids:
+    read = tokenize(tokenizer, prompt)
+    if not read:
         raise ReadoutError(f"{argument}={prompt!r} has no token; give text that the tokenizer keeps.")
-    require_known(tokenizer, prompt, ids, argument)
-    warn_without_start(tokenizer, ids)
-    named = {"last": (len(ids) - 1,), "all": tuple(range(len(ids)))}
-    return Reading(None, prompt, torch.tensor(ids), token_strings(tokenizer, ids), named, None, None)
+    require_known(tokenizer, prompt, read, argument)
+    warn_without_start(tokenizer, read)
+    named = {"last": (len(read) - 1,), "all": tuple(range(len(read)))}
+    return Reading(None, prompt, torch.tensor(read), token_strings(tokenizer, read), named, None, None)
 
 
 def _read_chat(model: Any, chat: Chat, argument: str) -> Reading:

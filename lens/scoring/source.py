@@ -43,8 +43,9 @@ class Source:
             digest += f"-{self.dtype_name}"  # of the same files in another dtype the hash is another
         noted = remembered(store, digest) if digest else None
         # what an older version noted lacks the state, or has another token in front
-        usable = noted is not None and {"state", "start_token"} <= set(noted)
-        self.facts: Any = noted if usable else self._facts(anew=store is not None)
+        if noted is not None and not {"state", "start_token"} <= set(noted):
+            noted = None
+        self.facts = noted if noted is not None else self._facts(anew=store is not None)
         if digest and self.facts is not noted:
             remember(store, digest, self.facts)
         if store is not None and self.facts["state"] is None:

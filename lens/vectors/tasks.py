@@ -125,8 +125,8 @@ class Task:
             sizes[int(np.argmax(sizes))] -= 1
         parts = np.split(np.asarray(order, dtype=int), np.cumsum(sizes))
         form = None if template is None else as_template(template)
-        splits = (tuple(sorted(p.tolist())) for p in parts)
-        return cls(name, pairs, instruction, _texts(texts), *splits, template=form)
+        train, valid, test = (tuple(sorted(p.tolist())) for p in parts)
+        return cls(name, pairs, instruction, _texts(texts), train, valid, test, form)
 
     @classmethod
     @door(VectorError)

@@ -73,9 +73,10 @@ class AttentionView(SweepView):
                 )
         self.model = model
         self._attention = compute or lens.attention
+        text = text.rendered(model) if isinstance(text, Pair) else text
         self._pair = text if isinstance(text, Pair) else None
         self._texts = (
-            {"clean": text.start + text.clean, "corrupted": text.start + text.corrupted}
+            {"clean": f"{text.start}{text.clean}", "corrupted": f"{text.start}{text.corrupted}"}
             if isinstance(text, Pair)
             else {}
         )
@@ -87,7 +88,7 @@ class AttentionView(SweepView):
             head=head,
             choices=choices,
             which=choices[0],
-            text=text if isinstance(text, str) else text.start + text.clean,
+            text=text if isinstance(text, str) else f"{text.start}{text.clean}",
         )
         self.observe(lambda _: self._request(), ["text", "which"])
         self.observe(lambda _: self._chosen(), ["layer", "head"])

@@ -146,7 +146,8 @@ class PatchExplorer(CellView):
     # --- one sweep
 
     def _take(self, pair: Any) -> None:
-        self._spans, self._label = pair.spans, pair.label
+        pair = pair.rendered(self.model)
+        self._spans, self._label = work.spans_as_text(pair.clean, pair.spans), pair.label
         self.publish(**work.pair_fields(pair))
 
     def _question(self) -> PatchMap:

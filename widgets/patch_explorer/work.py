@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from lens.prompts import Chat
 from widgets.base.tables import read_record
 from widgets.base.text import finite
 
@@ -135,7 +136,15 @@ def pair_from(known: Mapping[str, Any], pair_type: Any, prompt: int = 0) -> Any:
         return None
     names = {f.name for f in fields(pair_type)}
     return pair_type(
-        **{name: _spans(value) if name == "spans" else value for name, value in pairs[prompt].items() if name in names}
+        **{
+            name: _spans(value)
+            if name in ("spans", "corrupted_spans")
+            else Chat.from_record(value)
+            if isinstance(value, Mapping)
+            else value
+            for name, value in pairs[prompt].items()
+            if name in names
+        }
     )
 
 
@@ -143,6 +152,16 @@ def spans_in(text: str, spans: Mapping[str, Any]) -> dict[str, Any]:
     """The named spans (a part, or a part and its occurrence) that `text` still has after a person edited it."""
     parts = {name: (value, 1) if isinstance(value, str) else value for name, value in spans.items()}
     return {name: spans[name] for name, (part, occurrence) in parts.items() if text.count(part) >= occurrence}
+
+
+def spans_as_text(text: str, spans: Mapping[str, Any]) -> dict[str, Any]:
+    """Spans with those that are characters of `text` (a chat's turns) as what stands there and which time it does."""
+    return {
+        name: (text[slice(*value)], text.count(text[slice(*value)], 0, value[0]) + 1)
+        if isinstance(value[0], int)
+        else value
+        for name, value in spans.items()
+    }
 
 
 def _spans(spans: Mapping[str, Any]) -> dict[str, Any]:

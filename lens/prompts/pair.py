@@ -56,7 +56,7 @@ class Pair:
                 continue
             if not isinstance(value, str) and not (name == "foil" and value is None):
                 raise PromptError(f"{name}: expected text, got {type(value).__name__} {value!r}")
-            if name in ("clean", "corrupted") and not value.strip():
+            if name in ("clean", "corrupted") and not str(value).strip():
                 raise PromptError(
                     f"{name}: the prompt is {value!r}, but it needs at least one character that is not "
                     "white space; a start token alone goes into `start`"

@@ -166,7 +166,9 @@ def _made(
     hf, tokenizer = _from_files(checked)
     if request.dequantize:
         if method is None and checked.quantization is None:
-            warn(f"dequantize=True changes nothing: the weights of {str(model)!r} are floats as they are; leave it out.")
+            warn(
+                f"dequantize=True changes nothing: the weights of {str(model)!r} are floats as they are; leave it out."
+            )
         hf = dequantized(hf, str(model), checked.dtype)
     quantised = getattr(hf.config, "quantization_config", None) is not None
     if not quantised and checked.plan.spread is None:

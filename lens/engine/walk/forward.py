@@ -255,7 +255,7 @@ def _attend_long(
     scaling: float, q: Tensor, k: Tensor, v: Tensor, before_k: Tensor, before_v: Tensor
 ) -> Float[Tensor, "groups rows slots heads d_head"]:
     """The same where much comes before: attention to that and to the rows' own tokens apart, each by its own softmax,
-    joined by their sums. A third faster than scores that are written out, and none of them is kept.
+    joined by their sums: no scores are kept.
     """
     groups, rows, slots, heads, d_head = q.shape
     kv = k.shape[3]
@@ -264,14 +264,14 @@ def _attend_long(
     z, total = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         q, before_k.transpose(1, 2), before_v.transpose(1, 2), scale=scaling
     )
-    own = (q * scaling).view(groups, kv, rows, per * slots, d_head) @ k.permute(0, 3, 1, 4, 2)
+    own = (q.view(groups, kv, rows, per * slots, d_head) @ k.permute(0, 3, 1, 4, 2)).mul_(scaling)
     late = torch.ones(slots, slots, dtype=torch.bool, device=own.device).triu(1)
     own = own.view(groups, kv, rows, per, slots, slots).masked_fill_(late, float("-inf"))
     own_total = own.logsumexp(-1, keepdim=True)
     share = torch.sigmoid(total.view(groups, kv, rows, per, slots, 1) - own_total)
     own = own.sub_(own_total).exp_().mul_(1 - share).view(groups, kv, rows, per * slots, slots)
     of_own = (own @ v.permute(0, 3, 1, 2, 4)).view(groups, kv, rows, per, slots, d_head)
-    both: Tensor = z.view(groups, kv, rows, per, slots, d_head) * share + of_own
+    both: Tensor = z.view(groups, kv, rows, per, slots, d_head).mul_(share).add_(of_own)
     return both.permute(0, 2, 4, 1, 3, 5).reshape(groups, rows, slots, heads, d_head)
 
 

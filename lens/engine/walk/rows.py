@@ -203,9 +203,9 @@ class _Walk:
         per_row = 0 if together else item * longest * 2 * d.n_kv_heads * d.d_head
         scores = 6 * d.n_heads * d.d_head if fused else 2 * d.n_heads * longest
         per_token = item * (3 * d.d_model + (d.n_heads + 2 * d.n_kv_heads) * d.d_head + scores)
-        total, most = int(self.offset[n_rows]), self.chunk_tokens * (2 if fused else 1)
+        total = int(self.offset[n_rows])
         # chunks of even size: a small last one would run at a fraction of the speed
-        size = -(-total // max(1, -(-total // most)))
+        size = -(-total // max(1, -(-total // self.chunk_tokens)))
         while first < n_rows:
             last = int(np.searchsorted(self.offset, self.offset[first] + size, "right")) - 1
 

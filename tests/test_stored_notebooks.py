@@ -185,3 +185,16 @@ def test_the_how_to_of_machines_runs_an_adapter_few_bits_blocks_on_disk_and_work
     assert with_adapter > 5 > abs(without)
     eight, four = map(float, found["8 and 4 bits against 32, correlation of cells"].split(","))
     assert eight > 0.99 and four > 0.8
+
+
+def test_the_how_to_of_prompts_is_stored_executed_and_names_no_folder_of_a_machine():
+    path = NOTEBOOKS / "howto_prompts.ipynb"
+    book = nbformat.read(path, as_version=4)
+    nbformat.validate(book)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert max(len(line) for cell in code for line in cell.source.split("\n")) <= 100
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    assert not re.search(r"/(tmp|home|root|work|Users)/", json.dumps([o.get("data", o.get("text")) for o in outputs]))
+    assert book.cells[0].source.split("\n")[2].startswith(run.time_line(book)) and path.stat().st_size < 1e6

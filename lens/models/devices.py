@@ -4,6 +4,7 @@ devices, each looked at before anything is loaded.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -161,15 +162,14 @@ def _device_in(value: Any, what: str) -> str:
 
 def _memory(max_memory: Mapping[Any, Any] | None) -> Mapping[Any, Any] | None:
     """The bytes that each device may take, checked. Raises: LoadError."""
-    from accelerate.utils import convert_file_size_to_int
-
     for key, value in (max_memory or {}).items():
         if not (isinstance(key, int) and not isinstance(key, bool) and key >= 0) and key not in ("cpu", "mps", DISK):
             raise LoadError(f"max_memory[{key!r}]: expected the number of a GPU, 'cpu' or 'disk'")
         if isinstance(value, bool) or not isinstance(value, (int, str)) or (isinstance(value, int) and value < 0):
             raise LoadError(f"max_memory[{key!r}]={value!r}: {_BYTES}")
+        utils: Any = importlib.import_module("accelerate.utils")
         try:
-            convert_file_size_to_int(value)
+            utils.convert_file_size_to_int(value)
         except ValueError:
             raise LoadError(f"max_memory[{key!r}]={value!r}: {_BYTES}") from None
     return max_memory

@@ -54,9 +54,11 @@ SHIFTS = lens.vectors.Task.from_pairs([(f"w{i}", f"w{i + 40}") for i in range(1,
 READ = {
     "causal trace": lambda m: lens.causal_trace(m, SUBJECT, samples=2, seed=3, progress=False).value.values,
     "path patching": lambda m: lens.path_patch(m, PAIR, lens.Site("q", 2, head=1), progress=False).effect.values,
-    "effects of heads": lambda m: lens.vectors.head_effects(
-        m, SHIFTS, trials=2, shots=2, mean_prompts=3, template="bare", known=False, progress=False
-    ).edited.values,
+    "effects of heads": lambda m: (
+        lens.vectors.head_effects(
+            m, SHIFTS, trials=2, shots=2, mean_prompts=3, template="bare", known=False, progress=False
+        ).edited.values
+    ),
     "direct logit attribution": lambda m: lens.direct_logit_attribution(m, PAIR).contribution.values,
     "head vocabulary": lambda m: lens.head_vocabulary(m, 1, 2, tokens=[" w5", " w6"]).promoted.values,
     "copying scores": lambda m: lens.copying_scores(m).eigenvalue_score.values,

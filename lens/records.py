@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, time, timedelta
 from itertools import chain, count
 from pathlib import Path
@@ -186,9 +186,10 @@ def _places(source: Any, refuse: Refuse) -> tuple[Iterator[Place], bool]:
         return _dataset(source, refuse), False
     if _is(source, "datasets", "DatasetDict", "IterableDatasetDict"):
         raise refuse(f"the source has the splits {', '.join(map(repr, source))}; give one of them, as data['train']")
-    if isinstance(source, (Mapping, bytes, bytearray)) or not isinstance(source, Iterable):
+    given = None if isinstance(source, (Mapping, bytes, bytearray)) else tried(iter, source)
+    if given is None:
         raise refuse(f"the source is {shown(source)} ({type(source).__name__}); expected {EXPECTED}")
-    return ((f"row {i}", row) for i, row in enumerate(source)), False
+    return ((f"row {i}", row) for i, row in enumerate(given)), False
 
 
 def _is(value: Any, package: str, *names: str) -> bool:

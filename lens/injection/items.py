@@ -119,13 +119,14 @@ class Item:
         prompt, other = as_chat(messages, **options), as_chat(explicit, **options)
         return cls(prompt, other, memory, answer, subject, label, group)
 
-    def prompted(self, memory: str) -> str | Chat:
+    @door(InjectionError)
+    def prompted(self, memory: str, stop: str = ".") -> str | Chat:
         """The multi-hop prompt with a memory and a full stop put before it, in a chat before the first user's words."""
         if not isinstance(self.prompt, Chat):
-            return f"{memory}. {self.prompt}"
+            return f"{memory}{stop} {self.prompt}"
         turns = list(self.prompt.messages)
         first = next((n for n, turn in enumerate(turns) if turn.role == "user"), len(turns) - 1)
-        turns[first] = Message(turns[first].role, f"{memory}. {turns[first].content}")
+        turns[first] = Message(turns[first].role, f"{memory}{stop} {turns[first].content}")
         return replace(self.prompt, messages=tuple(turns))
 
 

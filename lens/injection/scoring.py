@@ -11,7 +11,7 @@ import xarray as xr
 from ..arguments import HFModel, Name, Seed, Token, door
 from ..engine.model import Model
 from ..engine.sessions import of_one_model
-from ..prompts import Chat, prompt_ids
+from ..prompts import Chat, PromptError, prompt_ids
 from ..readout.answers import ANSWER, SCORES
 from ..readout.answers import read_answers as read_prompts
 from ..results import dataset as results
@@ -30,8 +30,8 @@ def score(
     """How well the model answers without any injection, by prompt.
 
     Over `item` and `prompt`: ``multi`` (the multi-hop prompt), ``single`` (the explicit one), ``prompted`` (the memory
-    and a full stop put before the multi-hop prompt: what injection has to compete with) and ``prompted_other`` (another
-    item's memory there: its control, drawn with `seed`).
+    and a full stop, which a vocabulary of whole words may lack, put before the multi-hop prompt: what injection has to
+    compete with) and ``prompted_other`` (another item's memory there: its control, drawn with `seed`).
 
     Returns: ``logprob``, ``first``, ``rank``, ``exact``, ``top`` (see `SCORES`), each ``[item, prompt]``.
 
@@ -43,7 +43,10 @@ def score(
     others = other_memories(items, seed)
 
     def text(memory, item):
-        return prompt_ids(model, item.prompted(memory), start)
+        try:
+            return prompt_ids(model, item.prompted(memory), start)
+        except PromptError:  # a vocabulary of whole words, without the full stop
+            return prompt_ids(model, item.prompted(memory, stop=""), start)
 
     prompts = {
         "multi": [e.ids for e in encoded],

@@ -27,11 +27,9 @@ __all__ = [
     "Pair",
     "PromptError",
     "Rendered",
-    "Side",
     "as_chat",
     "encode",
     "encode_all",
-    "is_messages",
     "load_pairs",
     "matches",
     "prompt_ids",
@@ -41,5 +39,4 @@ __all__ = [
     "token_id",
     "token_strings",
     "tokenizer_of",
-    "warn_without_start",
 ]

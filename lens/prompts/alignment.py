@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from lens.arguments import door
 from lens.tokens import PromptError
 
 from .encoding import EncodedPair
@@ -41,6 +42,7 @@ class Side:
         return self.length
 
 
+@door(PromptError)
 def matches(
     encoded: EncodedPair, align: Align, positions: Any = None, *, sides: tuple[Side, Side] | None = None
 ) -> list[Match]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from lens.arguments import door, shown
+from lens.arguments import door, shown, tried
 from lens.tokens import PromptError
 
 #: Who may speak. Templates call the model's own turns what they like; messages call them "assistant".
@@ -74,6 +74,7 @@ class Chat:
             names.append(f"{role}_{seen[role]}")
         return tuple(names)
 
+    @door(PromptError)
     def find(self, part: str, occurrence: int = 1) -> tuple[int, int] | None:
         """The turn, from 0, and the character in its content where the so-manyth occurrence of a part begins, counted
         over the turns in order; None where there are fewer. A part lies within one turn.
@@ -95,7 +96,8 @@ class Chat:
         return {"messages": messages, "continued": self.continued, "template": self.template, "date": self.date}
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Chat:
+    @door(PromptError)
+    def from_record(cls, record: Any) -> Chat:
         """The chat that `as_record` wrote down. Raises: PromptError: it is none."""
         fields = ("messages", "continued", "template", "date")
         if not isinstance(record, Mapping) or "messages" not in record or set(record) - set(fields):
@@ -124,10 +126,11 @@ def as_chat(chat: Any, *, continued: bool = False, template: str | None = None, 
 
 def _messages(messages: Any) -> tuple[Message, ...]:
     step = 'give a list such as [{"role": "user", "content": "Where is Lyon?"}]'
-    if isinstance(messages, str | Mapping) or not isinstance(messages, Iterable):
+    given = None if isinstance(messages, str | Mapping) else tried(iter, messages)
+    if given is None:
         raise PromptError(f"messages: {shown(messages)} is a {type(messages).__name__}; {step}")
     turns = []
-    for number, message in enumerate(messages):
+    for number, message in enumerate(given):
         where = f"messages[{number}]"
         if isinstance(message, Mapping):
             extra = [key for key, value in message.items() if key not in Message._fields and value is not None]

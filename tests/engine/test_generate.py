@@ -275,8 +275,9 @@ def test_prompts_that_cannot_be_are_refused():
     ):
         with pytest.raises(lens.Error, match=said):
             lens.generate(model, prompts)
-    with pytest.raises(lens.Error, match=r"edits\[0\]='add' is no lens.Edit"):
-        lens.generate(model, "w1", ["add"])
+    for edits, said in ((["add"], "'add'"), (range(10**18), "0")):
+        with pytest.raises(lens.Error, match=rf"edits\[0\]={said} is no lens.Edit"):
+            lens.generate(model, "w1", edits)
     with pytest.raises(lens.Error, match="leave position out"):
         lens.generate(model, "w1", capture=Site("resid_pre", layer=1, position=2))
     with pytest.raises(lens.Error, match="patterns are wider at each step"):

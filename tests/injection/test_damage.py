@@ -94,3 +94,12 @@ def test_prompts_are_scored_as_plain_forwards_would(smollm2):
         logp = smollm2(torch.tensor([[*encode("<|endoftext|>"), *encode(text)]]))[0, -1].log_softmax(-1)
         assert ds.logprob.sel(item=0, prompt=name) == pytest.approx(logp[encode(" Paris")[0]].item(), abs=1e-3)
         assert ds.top.sel(item=0, prompt=name) == logp.argmax().item()
+
+
+def test_a_vocabulary_of_whole_words_has_its_memory_without_a_full_stop():
+    model = speaking("llama")
+    items = [Item("w1 w2 w5", "w3 w5", "w25", " w45"), Item("w1 w2 w6", "w3 w6", "w26", " w46")]
+    ds = score(model, items, start=None)
+    ids = model.tokenizer("w25 w1 w2 w5", add_special_tokens=False, return_tensors="pt")["input_ids"]
+    logp = model(ids).logits[0, -1].log_softmax(-1)
+    assert ds.logprob.sel(item=0, prompt="prompted") == pytest.approx(logp[45].item(), abs=1e-4)

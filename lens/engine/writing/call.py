@@ -274,20 +274,26 @@ def edits_of_each(edits: Any, count: int) -> list[list[Edit]]:
         raise GenerationError(
             f"edits holds {len(given)} lists for {count} prompts; give one for each prompt, or one list for all."
         )
-    given = [[_of_run(e) for e in of] for of in given] if own else [_of_run(e) for e in given]
-    for of in given if own else [given]:
-        for i, edit in enumerate(of):
-            if not isinstance(edit, Edit):
-                raise GenerationError(
-                    f"edits[{i}]={shown(edit)} is no lens.Edit; put masks and edits of weights in force by with"
-                    " lens.edited(model, ...) around the call."
-                )
-            if edit.value is not None and not isinstance(edit.value, Tensor):
-                raise EditError(
-                    f"value of the edit at {edit.site} is a {type(edit.value).__name__}; here it must be a tensor,"
-                    " because a text that is generated has no run to align with; name source_position=."
-                )
-    return [list(of) for of in given] if own else [list(given)] * count
+    return [_edits(of) for of in given] if own else [_edits(given)] * count
+
+
+def _edits(given: Any) -> list[Edit]:
+    """The edits of one list. Raises: GenerationError, EditError: at the first that cannot be used."""
+    edits = []
+    for i, one in enumerate(given):
+        edit = _of_run(one)
+        if not isinstance(edit, Edit):
+            raise GenerationError(
+                f"edits[{i}]={shown(edit)} is no lens.Edit; put masks and edits of weights in force by with"
+                " lens.edited(model, ...) around the call."
+            )
+        if edit.value is not None and not isinstance(edit.value, Tensor):
+            raise EditError(
+                f"value of the edit at {edit.site} is a {type(edit.value).__name__}; here it must be a tensor,"
+                " because a text that is generated has no run to align with; name source_position=."
+            )
+        edits.append(edit)
+    return edits
 
 
 def _of_run(edit: Any) -> Any:

@@ -46,6 +46,15 @@ def pairs(n: int = 3) -> list[lens.Pair]:
     return [pair(i) for i in range(n)]
 
 
+#: A chat template of words that the tiny models know.
+SPOKEN = "{% for m in messages %}w70 {{ m['content'] }} w71 {% endfor %}{% if add_generation_prompt %}w72{% endif %}"
+
+
+def said(*words: str) -> list[dict[str, str]]:
+    """A user's turn of some words."""
+    return [{"role": "user", "content": " ".join(words)}]
+
+
 def ids(n: int = 6, length: int = 8, seed: int = 0) -> torch.Tensor:
     return torch.randint(1, 97, (n, length), generator=torch.Generator().manual_seed(seed))
 

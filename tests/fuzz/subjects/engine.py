@@ -14,14 +14,18 @@ from lens.results import dataset as results
 from tests.models import tiny
 
 from . import Subject
-from .common import direction, enter, ids, model, pair, pairs, patched
+from .common import SPOKEN, direction, enter, ids, model, pair, pairs, patched, said
 
 MODULES = ("lens", "lens.prompts")
 #: Records that only functions make, a model's runs (`Runs.record` makes them), `Model` (what families ask), and what
 #: has a family of its own here.
 RESULTS = (
+    "Align",
     "EncodedPair",
+    "Match",
+    "Message",
     "Model",
+    "Rendered",
     "Runs",
     "load",
     "patch",
@@ -158,6 +162,57 @@ def subjects():
         ),
     )
     yield Subject("Pair.locate", pair().locate, lambda: dict(name="subject"))
+    yield Subject("Pair.rendered", pair().rendered, lambda: dict(model=model()))
+    yield Subject("Pair.as_record", pair().as_record, lambda: dict(model=model()))
+    yield Subject(
+        "Pair.chat",
+        lens.Pair.chat,
+        lambda: dict(
+            messages=said("w1", "w2"),
+            corrupted=said("w1", "w3"),
+            answer="w4",
+            foil="w5",
+            spans={"subject": "w2"},
+            corrupted_spans={"subject": "w3"},
+            continued=False,
+            template=SPOKEN,
+            date="2025-02-03",
+            label="one",
+        ),
+    )
+    yield Subject(
+        "Pair.from_records",
+        lens.Pair.from_records,
+        lambda: dict(
+            records=[{"q": "w1 w2", "corrupted": "w1 w3", "answer": " w4", "of": "w2"}],
+            columns={"clean": "q"},
+            spans={"subject": "of"},
+            limit=1,
+        ),
+    )
+    yield Subject(
+        "Chat", prompts.Chat, lambda: dict(messages=said("w1"), continued=False, template=SPOKEN, date="2025-02-03")
+    )
+    chat = prompts.Chat(said("w1", "w2"), template=SPOKEN)
+    yield Subject("Chat.find", chat.find, lambda: dict(part="w2", occurrence=1))
+    yield Subject("Chat.as_record", chat.as_record, dict)
+    yield Subject("Chat.from_record", prompts.Chat.from_record, lambda: dict(record=chat.as_record()))
+    yield Subject(
+        "matches",
+        prompts.matches,
+        lambda: dict(encoded=lens.encode(model(), pair()), align="end", positions=[-1, -2]),
+    )
+    yield Subject(
+        "as_chat", prompts.as_chat, lambda: dict(chat=said("w1"), continued=False, template=SPOKEN, date="2025-02-03")
+    )
+    yield Subject(
+        "render",
+        prompts.render,
+        lambda: dict(model_or_tokenizer=model(), prompt=prompts.Chat(said("w1"), template=SPOKEN)),
+    )
+    yield Subject("prompt_ids", prompts.prompt_ids, lambda: dict(model=model(), prompt="w1 w2", start=None))
+    yield Subject("start_token", prompts.start_token, lambda: dict(model=model(), start="auto"))
+    yield Subject("save_model", lens.save_model, lambda: dict(model=model(), folder=_new("-model"), check=False))
     yield Subject("encode", lens.encode, lambda: dict(model_or_tokenizer=model(), pair=pair()))
     yield Subject("encode_all", prompts.encode_all, lambda: dict(model_or_tokenizer=model(), pairs=pairs()))
     yield Subject("load_pairs", lens.load_pairs, lambda: dict(name="facts", split="report", limit=2))

@@ -13,7 +13,7 @@ import lens
 from lens import injection
 
 from . import Subject
-from .common import model
+from .common import SPOKEN, model, said
 
 MODULES = ("lens.injection",)
 RESULTS = ("EncodedItem", "Distribution")
@@ -78,6 +78,23 @@ def subjects():
     fitting = dict(model=model(), texts=texts(), layer=1, steps=1, **QUIET)
     fields = dict(prompt="a b", explicit="b c", memory="m", answer=" d", subject="b", label="l", group="g")
     yield Subject("Item", injection.Item, lambda: dict(fields))
+    yield Subject(
+        "Item.chat",
+        injection.Item.chat,
+        lambda: dict(
+            messages=said("w1", "w2"),
+            explicit=said("w3"),
+            memory="w20",
+            answer="w40",
+            subject="w2",
+            continued=False,
+            template=SPOKEN,
+            date="2025-02-03",
+            label="a",
+            group="b",
+        ),
+    )
+    yield Subject("Item.prompted", items()[0].prompted, lambda: dict(memory="w20", stop=""))
     yield Subject("encode_items", injection.encode_items, lambda: dict(model=model(), items=two))
     yield Subject("load_items", injection.load_items, lambda: dict(name="own", limit=2))
     yield Subject(

@@ -11,7 +11,7 @@ import lens
 from lens import vectors
 
 from . import Subject
-from .common import model
+from .common import SPOKEN, model
 
 MODULES = ("lens.vectors",)
 RESULTS = ("Generated",)
@@ -83,6 +83,27 @@ def subjects():
         lambda: dict(name="t", pairs=PAIRS[:4], texts=("a {x}",), train=(0, 1), valid=(2,), test=(3,)),
     )
     yield Subject("Task.from_pairs", vectors.Task.from_pairs, lambda: dict(pairs=PAIRS[:6], texts=("a {x}",)))
+    yield Subject(
+        "Task.chat",
+        vectors.Task.chat,
+        lambda: dict(pairs=PAIRS[:6], system="w90", question="w80 {x}", template=SPOKEN, instruction="w91", seed=1),
+    )
+    yield Subject(
+        "Task.from_records",
+        vectors.Task.from_records,
+        lambda: dict(
+            records=[{"a": f"w{i}", "output": f"w{i + 1}"} for i in range(1, 8)],
+            columns={"input": "a"},
+            limit=6,
+            texts=("w80 {x}",),
+        ),
+    )
+    yield Subject(
+        "ChatTemplate",
+        vectors.ChatTemplate,
+        lambda: dict(question="w80 {x}", answer="{y}", system="w90", template=SPOKEN, name="spoken"),
+    )
+    yield Subject("ChatTemplate.text", vectors.ChatTemplate().text, lambda: dict(demos=[("a", "b")], x="c"))
     yield Subject("Task.words", task().words, lambda: dict(split="train"))
     yield Subject("Task.numbers", task().numbers, lambda: dict(split="train"))
     yield Subject("Task.shared_first_tokens", task().shared_first_tokens, lambda: dict(model=model(), template="bare"))

@@ -17,7 +17,7 @@ from ...figures.panels import framed, grid, legend_below, points, several, signs
 from ...figures.style import MUTED, SERIES, FigureError, finish, require_rows
 from . import tables as frames
 from .attacks import decoded
-from .figure_words import over
+from .shared_figures import over
 
 COLUMNS = {
     "training": "training\npicture",

@@ -17,7 +17,7 @@ from ...figures.panels import GREY, MARKS, bar, framed, grid, legend_beside, poi
 from ...figures.style import INK, MUTED, SERIES, FigureError, finish, require_rows
 from . import tables as frames
 from .bench import RISE
-from .figure_words import CUT, INTERVAL, cost_axis, over
+from .shared_figures import CUT, INTERVAL, cost_axis, over
 
 CELLS = {
     "generic-many": "captions without a code",

@@ -20,9 +20,9 @@ from ...figures.style import MUTED, SEQUENTIAL, SERIES, FigureError, finish, req
 from . import tables as frames
 from .attack_figures import attack_plot, grid_plot, relearning_plot
 from .edit_figures import families_plot, tradeoff_plot, utility_plot
-from .figure_words import KINDS, over
 from .overlap_figures import overlap_plot, step_layer_plot
 from .place_figures import places_plot
+from .shared_figures import KINDS, over
 from .tables import short
 
 __all__ = [

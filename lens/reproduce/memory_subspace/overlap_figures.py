@@ -16,7 +16,7 @@ from ...arguments import FilePath, door
 from ...figures.panels import GREY, MARKS, bar, colour_bar, framed, grid, legend_below, several, spanned
 from ...figures.style import INK, SEQUENTIAL, SERIES, FigureError, finish, require_rows
 from . import tables as frames
-from .figure_words import KINDS, flat, p_text
+from .shared_figures import KINDS, flat, p_text
 
 PAIRS = {"memorised": "both memorised", "other": "both seen once", "mixed": "one of each"}
 TEMPLATES = {"same template": "same template", "other template": "two templates"}

@@ -18,7 +18,7 @@ from ...figures.style import INK, MUTED, FigureError, finish, require_rows
 from . import places
 from . import tables as frames
 from .bench import REPORTED, RISE
-from .figure_words import CUT, INTERVAL, cost_axis, over
+from .shared_figures import CUT, INTERVAL, cost_axis, over
 
 
 @door(FigureError)

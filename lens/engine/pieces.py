@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from .sites import EXPERTS
 
 if TYPE_CHECKING:
     from .metrics import Metric
+    from .walk.rows import EditedRuns
 
 #: Memory of the indexes that a walk keeps for each token of a row, in bytes.
 _INDEX_BYTES = 64
@@ -146,10 +148,24 @@ class Batch:
                 else [(k, tuple(_moved(e, self.source[0], self.source[j]) for e in edits)) for k, edits in rows]
             )
             walked.append(self.decoder.run(base, own, self.reads[j], chunk_bytes=chunk_bytes, stop=stop))
+        scores = self._scores(rows, walked)
+        same = ~np.logical_or.reduce([w.changed for w in walked])
+        if same.any():
+            # to the bit: a product of other rows beside may round otherwise
+            scores[same] = self.own[[k for (k, _), alike in zip(rows, same) if alike]]
+        return scores
+
+    @cached_property
+    def own(self) -> np.ndarray:
+        """The metric of the base runs, ``[prompt, *scores]``."""
+        return self.score(self.base)
+
+    def _scores(self, rows: Sequence[tuple[int, tuple[Edit, ...]]], walked: Sequence[EditedRuns]) -> np.ndarray:
+        """The metric of what edited runs ended in, ``[row, *scores]``."""
         if self.metric.many is not None:
-            every = self.metric.many(self.decoder, walked[0].resid, [self.encoded[k] for k, _ in rows])
-            scores: np.ndarray = every.cpu().numpy()
-            return scores
+            of_all = self.metric.many(self.decoder, walked[0].resid, [self.encoded[k] for k, _ in rows])
+            every: np.ndarray = of_all.cpu().numpy()
+            return every.copy()
         out = np.empty((len(rows), *self.metric.scores), np.float32)
         prompt_of = np.array([k for k, _ in rows], dtype=np.int64)
         for k in np.unique(prompt_of):

@@ -133,7 +133,7 @@ class Opened:
             sweep.source_lengths,
             sweep.source_model,
         )
-        self.base = self.runs.score(self.runs.base)
+        self.base = self.runs.own
         # a sweep without a second prompt gives the same runs twice
         self.source = self.base if self.runs.alone else self.runs.score(self.runs.source)
         self.beside = None if sweep.beside is None else [sweep.beside(i) for i in batch]

@@ -16,7 +16,7 @@ from .positions import resolve_positions
 from .records import column_names
 from .rendering import Rendered, located, render
 from .shipped import load_pairs, pair_from_record
-from .start import prompt_ids, start_token, warn_without_start
+from .start import prompt_ids, start_of_rows, start_token, warn_without_start
 
 __all__ = [
     "Align",

@@ -59,6 +59,15 @@ def start_token(model: Any, start: Token | None = "auto") -> int | None:
     return int(start)
 
 
+def start_of_rows(model: Any) -> int | None:
+    """The token before rows that are scored: as `start_token`, but where a model's tokenizer knows none there is none,
+    since many configurations name one that was never trained.
+    """
+    tokenizer = _tokenizer(model)
+    own = tokenizer is None or getattr(tokenizer, "bos_token_id", None) is not None
+    return start_token(model) if own or added_start(tokenizer) is not None or _between(tokenizer) is not None else None
+
+
 def vocabulary(model: Any) -> int:
     """How many tokens the model's embedding has, or its tokenizer where that is all there is."""
     core = getattr(model, "original_model", model)

@@ -28,7 +28,7 @@ RECORD_BYTES = 256 << 20
 
 
 #: What a read-out reads: a text, a pair, a chat, or a chat's list of messages.
-Prompt = str | Pair | Chat | Sequence[Mapping[str, Any]]
+Prompt = str | Pair | Chat | Sequence[Any]
 
 
 class ReadoutError(Error, ValueError):

@@ -15,7 +15,7 @@ from lens.engine.memory import budget
 from lens.models.devices import device_named, dtype_of
 from lens.models.loaded import loaded_as, told_apart
 from lens.models.names import named
-from lens.prompts import PromptError, start_token
+from lens.prompts import PromptError, start_of_rows, start_token
 from lens.scoring.causal import settle
 from lens.scoring.likelihood import ScoringError, cast, core, plain
 from lens.scoring.served.address import is_address
@@ -137,7 +137,7 @@ class Source:
             **({"unidentified": known.unidentified} if known.unidentified else {}),
             "vocabulary": vocabulary,
             "context": int(context) if isinstance(context, int) and context > 0 else None,
-            "start_token": start_token(self.loaded),
+            "start_token": start_of_rows(self.loaded),
         }
 
 

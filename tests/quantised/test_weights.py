@@ -53,7 +53,7 @@ SUBJECT = lens.Pair(
 SHIFTS = lens.vectors.Task.from_pairs([(f"w{i}", f"w{i + 40}") for i in range(1, 30)], name="shift")
 READ = {
     "causal trace": lambda m: lens.causal_trace(m, SUBJECT, samples=2, seed=3, progress=False).value.values,
-    "path patching": lambda m: lens.path_patch(m, PAIR, lens.Site("q", 2, head=1), progress=False).effect.values,
+    "path patching": lambda m: lens.path_patch(m, PAIR, lens.Site("q", 2, head=1), progress=False).value.values,
     "effects of heads": lambda m: (
         lens.vectors.head_effects(
             m, SHIFTS, trials=2, shots=2, mean_prompts=3, template="bare", known=False, progress=False

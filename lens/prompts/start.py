@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from lens.arguments import Token, door, unfit
+from lens.arguments import Token, door, tried, unfit
 from lens.notices import warn
 from lens.tokens import PromptError, require_known, token_id, token_strings, tokenize, tokenizer_of
 
@@ -136,10 +136,9 @@ def prompt_ids(
         require_known(tokenizer, prompt, ids, name)
         return torch.tensor(([] if first is None else [first]) + ids)
     size, expected = vocabulary(model), "text, a chat or token ids"
-    try:
-        given = np.asarray(prompt.cpu() if isinstance(prompt, Tensor) else prompt)
-    except Exception:
-        raise PromptError(unfit(name, prompt, expected)) from None
+    given = tried(lambda ids: np.asarray(ids.cpu() if isinstance(ids, Tensor) else ids), prompt)
+    if given is None:
+        raise PromptError(unfit(name, prompt, expected))
     if given.ndim != 1 or not len(given) or given.dtype.kind not in "iu" or given.min() < 0 or given.max() >= size:
         raise PromptError(unfit(name, prompt, f"{expected}, at least one, each from 0 to {size - 1}"))
     return torch.from_numpy(given.astype(np.int64))

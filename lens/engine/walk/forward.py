@@ -248,6 +248,8 @@ def reads_long(block: "Block", device: torch.device, dtype: torch.dtype) -> bool
     attention is plain and no gradient is asked for.
     """
     plain = block.cap is None and block.sinks is None and block.window is None
+    # torch's own, and not public: without it the scores are written out
+    plain = plain and hasattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu")
     return plain and device.type == "cpu" and dtype == torch.float32 and not torch.is_grad_enabled()
 
 

@@ -17,7 +17,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 export OMP_WAIT_POLICY := PASSIVE
 QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false TQDM_DISABLE=1
 
-.PHONY: help install model demo docs docs-tools lint test test-python test-slow js lab bench organisms clean
+.PHONY: help install model demo docs docs-tools lint test test-python test-slow test-long js lab bench organisms clean
 
 help:
 	@echo 'make demo       the figures of notebook 01 on a real model, headless -> build/demo/'
@@ -27,6 +27,7 @@ help:
 	@echo 'make test       the test suite without its slow tests (ARGS="-k name" is passed to pytest)'
 	@echo 'make js         the JavaScript of the views: checked, tested, and compared with what ships (needs node)'
 	@echo 'make test-slow  the slow tests: whole notebooks, the default model, long simulations'
+	@echo 'make test-long  every variant and every long simulation, of which the other two run a part'
 	@echo 'make bench      speed against TransformerLens, nnsight and pyvene'
 	@echo 'make organisms  train again the small models that ship with the package'
 	@echo 'make clean      remove what was built; .venv and fetched models stay'
@@ -86,7 +87,7 @@ test: model
 	exit $$code
 
 test-python: model
-	$(call both-parts,not slow,loadfile)
+	$(call both-parts,not slow and not long,loadfile)
 
 # A user needs no node: what the views ship is committed. Without node, or without the packages that package-lock.json
 # names, this says so and passes; CI has both.
@@ -103,7 +104,11 @@ js:
 	fi
 
 test-slow: model
-	$(call both-parts,slow,worksteal)
+	$(call both-parts,slow and not long,worksteal)
+
+# Half an hour and more: not for every change.
+test-long: model
+	$(call both-parts,long,worksteal)
 
 # A terminal of JupyterLab finds the command `lens`.
 lab: model

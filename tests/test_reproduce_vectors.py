@@ -16,6 +16,7 @@ import xarray as xr
 import lens
 from lens import vectors
 from lens.reproduce import common, reproduction
+from lens.reproduce.common import student
 from lens.reproduce.function_vectors import draws, steps
 from lens.reproduce.function_vectors import study as paper
 from lens.reproduce.function_vectors import tables as frames
@@ -282,22 +283,22 @@ def test_gates_follow_from_the_intervals():
 
 def test_the_interval_over_tasks_is_student_s():
     x = [0.05, 0.31, 0.12, -0.08, 0.22, 0.27]
-    found = vector_claims.over_tasks([*x, np.nan])
+    found = student([*x, np.nan])
     assert (found.low, found.high) == pytest.approx(
         scipy.stats.t.interval(0.95, 5, np.mean(x), scipy.stats.sem(x))
     ) and found.n == 6
-    assert np.isnan([vector_claims.over_tasks([0.2] * 6).low, vector_claims.over_tasks([0.2] * 6).high]).all(), (
+    assert np.isnan([student([0.2] * 6).low, student([0.2] * 6).high]).all(), (
         "tasks that are all alike show nothing of their spread"
     )
 
 
 def test_one_task_gives_no_interval_and_no_verdict():
-    one = vector_claims.over_tasks([0.4, np.nan])
+    one = student([0.4, np.nan])
     assert (
         one.estimate == 0.4
         and np.isnan((one.low, one.high)).all()
         and one.n == 1
-        and np.isnan(vector_claims.over_tasks([]).estimate)
+        and np.isnan(student([]).estimate)
     )
     table, numbers = vector_claims.verdicts(parts(tasks=1), [], depth=9, k=3)
     assert (
@@ -402,9 +403,9 @@ def estimated(shared, seeds, texts=("a", "b")):
 
 def test_seeds_are_averaged_within_a_task_before_any_interval():
     one, three = (vector_claims.verdicts(estimated((8, 6, 9, 7), seeds), [], depth=9, k=10)[1] for seeds in (2, 9))
-    by_hand = vector_claims.over_tasks([9, 8, 9.5, 8.5])
+    by_hand = student([9, 8, 9.5, 8.5])
     assert (one["atp_shared"], one["atp_low"], one["atp_high"]) == (by_hand.estimate, by_hand.low, by_hand.high)
-    by_hand = vector_claims.over_tasks([(10 + 8 * n) / 9 for n in (8, 6, 9, 7)])
+    by_hand = student([(10 + 8 * n) / 9 for n in (8, 6, 9, 7)])
     assert three["atp_low"] == pytest.approx(by_hand.low) and three["atp_high"] == pytest.approx(by_hand.high), (
         "more seeds of the same tasks are no more units"
     )
@@ -434,7 +435,7 @@ def test_questions_of_the_composition_are_one_unit_however_many_seeds_ask_them()
     table, numbers = vector_claims.verdicts(
         parts(), [asked("abcd", [1, 0, 1, 1]), asked("dcba", [1, 0, 0, 1]), asked("abxy", [1, 1, 0, 0])], depth=9, k=3
     )
-    unit = vector_claims.over_tasks([1, 1 / 3, 0.5, 1, 0, 0])  # a, b, c, d, x, y
+    unit = student([1, 1 / 3, 0.5, 1, 0, 0])  # a, b, c, d, x, y
     assert numbers["composed_minus_part"] == pytest.approx(unit.estimate) and numbers[
         "composed_minus_part_low"
     ] == pytest.approx(unit.low)
@@ -610,8 +611,8 @@ def test_tasks_of_one_model_are_no_units_where_models_differ():
     table = vector_told._table(units, 10)
     assert (
         table.verdict[2] == "not shown: the interval reaches beyond 0.05"
-        and "Student" in vector_told.wider(*[vector_claims.over_tasks([0.1, 0.2])] * 2).method
+        and "Student" in vector_told.wider(*[student([0.1, 0.2])] * 2).method
     )
     assert vector_told._table(units[units.seed == 1], 10).verdict[2].startswith("holds")  # of that model it is shown
-    one = vector_claims.over_tasks([0.1, 0.2, 0.15])
-    assert vector_told.wider(one, vector_claims.over_tasks([0.3])) is one
+    one = student([0.1, 0.2, 0.15])
+    assert vector_told.wider(one, student([0.3])) is one

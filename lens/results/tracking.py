@@ -6,7 +6,6 @@ Arrays go as files and not as logged steps.
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from typing import Any
 
 import xarray as xr
 
-from .. import reading
+from .. import files, reading
 from .dataset import fingerprint, provenance
 from .errors import ResultError
 from .tracked import Tracked
@@ -51,7 +50,7 @@ def track(ds: xr.Dataset, run: Any, name: str | None, save: Callable[[xr.Dataset
     assert write is not None
     with tempfile.TemporaryDirectory() as folder:
         save(ds, Path(folder) / f"{name}.zarr")
-        (Path(folder) / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        files.write_json(Path(folder) / f"{name}.json", record)
         try:
             sizes = {str(dim): size for dim, size in ds.sizes.items()}
             return write(Tracked(name, Path(folder), _facts(record), sizes, _numbers(ds)), run)

@@ -198,3 +198,16 @@ def test_the_how_to_of_prompts_is_stored_executed_and_names_no_folder_of_a_machi
     book, outputs = executed(path)
     assert not re.search(r"/(tmp|home|root|work|Users)/", json.dumps([o.get("data", o.get("text")) for o in outputs]))
     assert book.cells[0].source.split("\n")[2].startswith(run.time_line(book)) and path.stat().st_size < 1e6
+    assert path.name in (NOTEBOOKS / "00_start_here.ipynb").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_how_to_of_prompts_patches_conversations_and_gates_an_edit(tmp_path, smollm2, monkeypatch):
+    monkeypatch.setenv("MNEMOSCOPE_PRESET", "tiny")
+    monkeypatch.setenv("MNEMOSCOPE_OUT", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
+    book = nbformat.read(NOTEBOOKS / "howto_prompts.ipynb", as_version=4)
+    run.execute(book, tmp_path, 600)
+    found = json.loads((tmp_path / "headline.json").read_text())
+    assert found["each text as alone, token by token"] is True
+    assert found["changed by the gated edit: about capitals, others"].endswith("0 of 4")

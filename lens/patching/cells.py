@@ -10,9 +10,9 @@ import torch
 from ..arguments import Count, HFModel, Index, Positions, door
 from ..engine.metrics import Metric, resolve
 from ..engine.model import Model
-from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
-from ..prompts import Pair, encode
+from ..prompts import Align, Pair
+from .asked import Asked
 from .exact import _KEPT
 from .grid import Grid, PatchError
 
@@ -42,11 +42,16 @@ def explain_cell(
     position: Positions = None,
     head: Index | None = None,
     *,
-    direction: Literal["denoise", "noise"] = "denoise",
+    direction: Literal["denoise", "noise"] | None = None,
     metric: "str | Metric | Callable[[Any, Any], Any]" = "logit_diff",
     window: Count = 1,
     k: Count = 10,
     expert: Index | None = None,
+    align: Align | None = None,
+    source: Any = "pair",
+    source_position: Any = None,
+    source_layer: Any = None,
+    source_model: HFModel | None = None,
 ) -> CellView:
     """The top predictions under the edit of one cell of ``lens.patch``.
 
@@ -54,63 +59,61 @@ def explain_cell(
         layer, position, head, expert: the cell; position may be an int or a name of the pair; None is every prompt
             token.
         k: predictions to show.
+        align, source, source_position, source_layer, source_model: what is put in, as in ``lens.patch``.
 
     Raises: as ``patch``; UnsupportedModel where the model's blocks are not written out.
     """
     decoder, measure = Model.of(model), resolve(metric)
-    encoded = encode(model, pair)
+    asked = Asked(align, source, source_position, source_layer, source_model, given_direction=direction)
+    if asked.kind == "resample":
+        raise PatchError("source='resample' draws a partner among several pairs, and one cell is of one pair.")
+    [encoded] = of_pair = asked.encode(model, [pair])
     axis = [name for name, number in (("head", head), ("expert", expert)) if number is not None]
-    over = ("layer", *axis, "position")
+    keep = () if site in _KEPT else (site,)
+    other, positions = asked.other(decoder, site), None if position is None else [position]
     grid = Grid.make(
         decoder,
-        [encoded],
+        of_pair,
         site,
-        over,
+        ("layer", *axis, "position"),
         [layer],
         None if head is None else [head],
-        None if position is None else [position],
+        positions,
         window,
         None if expert is None else [expert],
+        asked.places(of_pair, positions, None),
     )
-    keep = () if site in _KEPT else (site,)
-    first, second = (
-        (encoded.corrupted_ids, encoded.clean_ids)
-        if direction == "denoise"
-        else (encoded.clean_ids, encoded.corrupted_ids)
-    )
-    answers, length = measure.sequences(encoded), len(encoded.clean_ids)
-    base: list[Any] = []
-    source: list[Any] = []
-    edited, reads = [], []
-    for answer in answers:
-        tail = torch.tensor(answer[:-1], dtype=torch.long, device=decoder.device)
+    origin = asked.origin(decoder, of_pair, grid, keep, None, other, None)
+    cells, runs_of = origin.cells(grid), origin.runs()
+    bases: list[Any] = []
+    sources: list[Any] = []
+    edited: list[Any] = []
+    for answer in measure.sequences(encoded):
+        base, source_runs = runs_of([0], [torch.tensor(answer[:-1], dtype=torch.long, device=decoder.device)])
+        count = max(1, len(answer))
+        reads = list(range(origin.lengths[0] - 1, origin.lengths[0] - 1 + count))
+        # with no position named, every token's cell together
+        chosen = list(cells(0, source_runs, 0))
+        edits = tuple(e for cell in (chosen if position is None else chosen[:1]) for e in cell.edits)
+        edited.append(decoder.run(base, [(0, edits)], [reads]).resid)
+        bases.append(base.final[reads])
+        taken = origin.source_lengths[0] - 1
+        sources.append(source_runs.final[taken : taken + count])
 
-        def put(ids):
-            return torch.cat([ids.to(decoder.device), tail])
+    view = other or decoder
+    sides = {"base": (bases, decoder), "source": (sources, view), "edited": (edited, decoder)}
+    first, second = ("source", "base") if asked.direction == "denoise" else ("base", "source")
 
-        for group, runs in zip((base, source), Runs.record_pair(decoder, [put(first)], [put(second)], keep)):
-            group.append(runs)
-        reads.append([length - 1 + t for t in range(max(1, len(answer)))])
-        if position is None:
-            edits = tuple(e for cell in grid.cells(0, source[-1][0]) for e in cell.edits)
-        else:
-            edits = next(iter(grid.cells(0, source[-1][0]))).edits
-        edited.append(decoder.run(base[-1], [(0, edits)], [reads[-1]]).resid)
+    def value(name: str) -> float:
+        resid, of = sides[name]
+        return measure.score(of, [r[None] for r in resid], encoded, [c[None] for c in sides[first][0]]).item()
 
-    def ends(runs):
-        return [r.final[at] for r, at in zip(runs, reads)]
+    def top(name: str) -> list[tuple[str, float]]:
+        resid, of = sides[name]
+        return top_tokens(of, getattr(model, "tokenizer", None), resid[0][0], k)
 
-    clean, corrupted = (ends(source), ends(base)) if direction == "denoise" else (ends(base), ends(source))
-
-    def value(resid):
-        return measure.score(decoder, [r[None] for r in resid], encoded, [c[None] for c in clean]).item()
-
-    tokenizer = getattr(model, "tokenizer", None)
-
-    def top(resid):
-        return top_tokens(decoder, tokenizer, resid[0][0], k)
-
-    return CellView(top(clean), top(corrupted), top(edited), value(clean), value(corrupted), value(edited))
+    names = (first, second, "edited")
+    return CellView(*(top(name) for name in names), *(value(name) for name in names))
 
 
 def top_tokens(decoder: Model, tokenizer: Any, resid: torch.Tensor, k: int) -> list[tuple[str, float]]:

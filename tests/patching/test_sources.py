@@ -405,3 +405,34 @@ def test_a_model_that_does_not_fit_is_refused_with_numbers(llama):
         lens.patch(llama, EQUAL, source_model=of(), backend="ray")
     with pytest.raises(lens.PromptError, match="nothing to patch"):
         lens.patch(llama, dataclasses.replace(EQUAL, corrupted=EQUAL.clean))
+
+
+@pytest.mark.parametrize(
+    "options, cell, position",
+    [
+        (dict(align="spans"), dict(layer=1, position="subject"), "subject"),
+        (dict(align="spans", direction="noise"), dict(layer=1, position="verb"), "verb"),
+        (dict(align="end"), dict(layer=0, position=-2), -2),
+        (dict(source_position="last", source_layer=0), dict(layer=2, position=1), 1),
+        (dict(source="zero"), dict(layer=1, position=3), 3),
+    ],
+)
+def test_a_cell_looked_at_has_the_value_that_patch_gives_it(llama, options, cell, position):
+    ds = lens.patch(llama, PAIR, "resid_pre", positions=[position], layers=[cell["layer"]], **options)
+    view = lens.explain_cell(llama, PAIR, "resid_pre", **cell, **options)
+    assert view.edited_value == pytest.approx(ds.value.item(), abs=1e-5)
+    assert (view.clean_value, view.corrupted_value) == pytest.approx((ds.clean.item(), ds.corrupted.item()), abs=1e-5)
+
+
+def test_a_cell_from_another_model_is_looked_at_with_each_ones_own_head(llama):
+    other = speaking("llama", seed=1)
+    options = dict(source_model=other)
+    ds = lens.patch(llama, EQUAL, "resid_pre", positions=[2], layers=[1], **options)
+    view = lens.explain_cell(llama, EQUAL, "resid_pre", 1, 2, **options)
+    assert view.edited_value == pytest.approx(ds.value.item(), abs=1e-5)
+    assert (view.clean_value, view.corrupted_value) == pytest.approx((ds.clean.item(), ds.corrupted.item()), abs=1e-5)
+
+
+def test_one_cell_has_no_partner_to_be_resampled_from(llama):
+    with pytest.raises(lens.PatchError, match="source='resample'"):
+        lens.explain_cell(llama, EQUAL, "resid_pre", 1, 2, source="resample")

@@ -31,6 +31,7 @@ FLOORS = (
         "locks",
         "markup",
         "notices",
+        "pickled_tensors",
         "quiet",
         "processes",
         "progress",

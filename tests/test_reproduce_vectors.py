@@ -294,12 +294,7 @@ def test_the_interval_over_tasks_is_student_s():
 
 def test_one_task_gives_no_interval_and_no_verdict():
     one = student([0.4, np.nan])
-    assert (
-        one.estimate == 0.4
-        and np.isnan((one.low, one.high)).all()
-        and one.n == 1
-        and np.isnan(student([]).estimate)
-    )
+    assert one.estimate == 0.4 and np.isnan((one.low, one.high)).all() and one.n == 1 and np.isnan(student([]).estimate)
     table, numbers = vector_claims.verdicts(parts(tasks=1), [], depth=9, k=3)
     assert (
         set(table.verdict) == {"not shown: no interval (too few units, or all alike)"}

@@ -1,0 +1,6 @@
+"""Writes the model anew."""
+
+from .command import main
+
+if __name__ == "__main__":
+    main()

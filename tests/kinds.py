@@ -119,6 +119,23 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "gpt_oss_yarn": _maker("GptOss", head_dim=8, num_local_experts=4, num_experts_per_tok=2, sliding_window=WINDOW),
 }
 VARIANTS = tuple(MAKERS)
+#: One of each type, in the variant that takes more ways of its own.
+EACH = (
+    "mistral_window",
+    "qwen2_window",
+    "qwen3_window",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "gemma3_seeing",
+    "olmo3",
+    "phi3",
+    "smollm3",
+    "qwen3_moe",
+    "olmoe_clipped",
+    "mixtral",
+    "gpt_oss",
+)
 #: Those with a mixture of experts in some layer.
 MIXTURES = tuple(name for name in VARIANTS if name.startswith(("qwen3_moe", "olmoe", "mixtral", "gpt_oss")))
 #: Types whose library code has no fused attention: it would leave out soft caps and sinks.

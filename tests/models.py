@@ -53,6 +53,8 @@ _MAKERS = {
     "mistral": lambda: MistralForCausalLM(MistralConfig(**_SIZE, num_key_value_heads=2)),
 }
 KINDS = tuple(_MAKERS)
+#: One of each kind of block: plain, fused with learned positions, in parallel, normed behind, with normed queries.
+EACH = ("llama", "gpt2", "gpt_neox", "olmo2", "qwen3")
 
 
 def tiny(kind: str = "llama", seed: int = 0):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 DOUBT = 1e-3
 REFUSAL = 1e-6
@@ -30,8 +30,10 @@ def spread_evenly(keys) -> float:
     # mean 1, variance 4/5 for uniform keys; a gamma of these moments is more skewed, so its tail is the safe one
     squares = 12 * (u - 0.5) ** 2
     shape = u.size / 0.8
-    too_wide = float(stats.gamma.sf(squares.mean(), shape, scale=1 / shape))
-    return min(1.0, 2 * min(float(stats.kstest(u, "uniform").pvalue), too_wide))
+    too_wide = float(special.gammaincc(shape, shape * squares.mean()))
+    ordered, n = np.sort(u.clip(0, 1)), u.size
+    gap = max((np.arange(1, n + 1) / n - ordered).max(), (ordered - np.arange(n) / n).max())
+    return min(1.0, 2 * min(float(stats.kstwo.sf(gap, n)), too_wide))
 
 
 def epochs_alike(keys) -> tuple[float, bool]:

@@ -1,5 +1,7 @@
 """Intervals of quantities that have bounds stay within them, cover what they covered, and say that they were cut."""
 
+import functools
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -18,6 +20,7 @@ from lens.stats.units import nested, nested_difference
 NEAR_1 = np.array([1.0, 0.99, 0.97, 0.95, 0.9, 0.85, 0.6, 0.3])
 
 
+@functools.cache
 def exact(k, n):
     found = stats.binomtest(int(k), int(n)).proportion_ci(0.95, "exact")
     return found.low, found.high

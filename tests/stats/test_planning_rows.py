@@ -11,6 +11,7 @@ from scipy import stats
 
 from lens import stats as S
 from lens.stats import randomness
+from tests.variants import few
 
 SPREAD = 4
 
@@ -150,18 +151,18 @@ def test_runs_p_equals_that_over_all_orders(values):
         assert found.statistic == pytest.approx((runs(order) - every.mean()) / every.std(), rel=1e-9)
 
 
-@pytest.mark.parametrize("values", [range(7), [0, 0, 1, 1, 2, 3, 3]])
+@pytest.mark.parametrize("values", [range(6), [0, 0, 1, 1, 2, 3, 3]])
 def test_serial_correlation_is_exactly_standardised(values):
-    z = [randomness.serial_correlation(order).statistic for order in itertools.permutations(values)]
+    every = set(itertools.permutations(values))  # those of tied values are met equally often
+    z = [randomness.serial_correlation(order).statistic for order in every]
     assert (np.mean(z), np.var(z)) == pytest.approx((0, 1), abs=1e-9)
 
 
-@pytest.mark.parametrize("ties", [1, 16])
-def test_a_shuffle_passes_at_its_level(ties):
-    trials = 3000
+@pytest.mark.parametrize(("ties", "trials"), few([(1, 600), (16, 600), (1, 3000), (16, 3000)], [(1, 600), (16, 600)]))
+def test_a_shuffle_passes_at_its_level(ties, trials):
     p = np.array([S.runs_test(rng(s).permutation(400) // ties).p for s in range(trials)])
     for level in (0.05, 0.01):
-        assert (p <= level).mean() <= level + SPREAD * math.sqrt(level * (1 - level) / trials)
+        assert (p <= level).sum() <= stats.binom.isf(stats.norm.sf(SPREAD), trials, level)
     assert (p <= 0.05).mean() > 0.02
 
 

@@ -12,6 +12,7 @@ from scipy import stats
 
 from lens import stats as S
 from lens.stats import randomization
+from tests.variants import few
 
 SPREAD = 4  # standard errors allowed to a simulated rate at a fixed seed
 
@@ -21,7 +22,8 @@ def rng(seed=0):
 
 
 def rate_at_most(found, level, trials):
-    assert found <= level + SPREAD * math.sqrt(level * (1 - level) / trials), f"rate {found:.4f} above {level}"
+    most = stats.binom.isf(stats.norm.sf(SPREAD), trials, level)
+    assert found * trials <= most + 1e-9, f"rate {found:.4f} above {level}"
 
 
 def orders_within(groups):
@@ -249,9 +251,13 @@ def test_blocks_are_near_equal_stay_within_groups_and_do_not_look_at_data():
     assert many.size == 64 and many.max() - many.min() <= 1
 
 
-@pytest.mark.parametrize("alternative", ["less", "two-sided"])
-@pytest.mark.parametrize("label", [np.arange(6.0), np.array([0, 0, 1, 1, 1, 4.0])])
-@pytest.mark.parametrize("seed", [0, 1])
+APART, TIED = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0), (0.0, 0.0, 1.0, 1.0, 1.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("alternative", "label", "seed"),
+    few(itertools.product(("less", "two-sided"), (APART, TIED), (0, 1)), [("less", APART, 0), ("two-sided", TIED, 1)]),
+)
 def test_whole_group_of_turns_p_is_super_uniform_over_every_assignment(alternative, label, seed):
     score = np.array([0.2, 5.0, -1.0, 0.2, 0.9, 80.0])
     p = [
@@ -289,12 +295,24 @@ NULLS = {
 UNEQUAL = np.repeat([0, 1, 2, 3], [20, 15, 11, 4])
 
 
-@pytest.mark.parametrize("name", NULLS)
-@pytest.mark.parametrize("draws, alternative", [("cyclic", "less"), ("cyclic", "two-sided"), ("shuffle", "less")])
-def test_size_on_null_data(name, draws, alternative):
+GROUPED = "groups of unequal size and level"
+ON_NULL = [
+    ("heavy tails", "cyclic", "two-sided", 1000),
+    ("many ties", "cyclic", "less", 1000),
+    (GROUPED, "cyclic", "less", 1000),
+    ("heavy-tailed ranks", "shuffle", "less", 1000),
+    (GROUPED, "shuffle", "less", 1000),
+]
+WAYS = [("cyclic", "less"), ("cyclic", "two-sided"), ("shuffle", "less")]
+
+
+@pytest.mark.parametrize(
+    ("name", "draws", "alternative", "trials"),
+    few([*ON_NULL, *((name, *way, 3000) for name in NULLS for way in WAYS)], ON_NULL),
+)
+def test_size_on_null_data(name, draws, alternative, trials):
     draw, statistic, grouped, continuous = NULLS[name]
-    groups = UNEQUAL if grouped else None
-    trials, r = 3000, rng(17)
+    groups, r = UNEQUAL if grouped else None, rng(17)
     p = np.empty(trials)
     for i in range(trials):
         label = r.permutation(50).astype(float)
@@ -316,7 +334,7 @@ def test_size_on_null_data(name, draws, alternative):
     for level in (0.05, 0.01):
         rate_at_most((p <= level).mean(), level, trials)
     if continuous:
-        assert (p <= 0.05).mean() >= 0.05 - SPREAD * math.sqrt(0.05 * 0.95 / trials)
+        assert (p <= 0.05).sum() >= stats.binom.ppf(stats.norm.sf(SPREAD), trials, 0.05)
 
 
 def test_ignoring_the_groups_would_have_rejected_the_same_null():

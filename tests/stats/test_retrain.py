@@ -3,13 +3,13 @@ size in closed form and by simulation.
 """
 
 import itertools
-import math
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from lens import stats as S
+from tests.variants import few
 
 SPREAD = 4
 
@@ -19,9 +19,8 @@ def rng(seed=0):
 
 
 def near_rate(found, expected, trials):
-    assert abs(found - expected) <= SPREAD * math.sqrt(expected * (1 - expected) / trials), (
-        f"rate {found:.4f}, expected {expected:.4f}"
-    )
+    least, most = (ends(stats.norm.sf(SPREAD), trials, expected) for ends in (stats.binom.ppf, stats.binom.isf))
+    assert least - 1e-9 <= found * trials <= most + 1e-9, f"rate {found:.4f}, expected {expected:.4f}"
 
 
 OTHERS = np.array([0.1, -0.4, 0.9, 0.2, 0.1])
@@ -108,8 +107,9 @@ def test_true_size_with_two_shuffles_is_that_of_a_cauchy():
 
 @pytest.mark.parametrize("m, spread", [(9, "deviation"), (2, "difference")])
 @pytest.mark.parametrize("alternative", ["greater", "two-sided"])
-def test_sizes_by_simulation(m, spread, alternative):
-    trials, r = 6000, rng(4)
+@pytest.mark.parametrize("trials", few([2000, 6000], [2000]))
+def test_sizes_by_simulation(m, spread, alternative, trials):
+    r = rng(4)
     tests = [
         S.one_of_many(x[0], x[1:], spread=spread, alternative=alternative) for x in 50 * r.normal(size=(trials, m + 1))
     ]
@@ -124,8 +124,9 @@ def test_sizes_by_simulation(m, spread, alternative):
     near_rate(np.mean([t.rank.p <= floor + 1e-12 for t in tests]), floor, trials)
 
 
-def test_rank_keeps_its_size_where_t_does_not():
-    trials, r = 6000, rng(5)
+@pytest.mark.parametrize("trials", few([2000, 6000], [2000]))
+def test_rank_keeps_its_size_where_t_does_not(trials):
+    r = rng(5)
     tests = [S.one_of_many(x[0], x[1:]) for x in r.lognormal(0, 2, size=(trials, 10))]
     near_rate(np.mean([t.rank.p <= 0.1 + 1e-12 for t in tests]), 0.1, trials)
     assert np.mean([t.t.p <= 0.01 for t in tests]) > 0.05

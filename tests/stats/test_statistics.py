@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from lens import stats as S
+from tests.variants import few
 
 NAN = float("nan")
 
@@ -449,7 +450,7 @@ def test_rank_correlation_of_many_cells():
     assert one.p[0] == 1 / 401
 
 
-@pytest.mark.parametrize("r", [0.5, 0.8])
+@pytest.mark.parametrize("r", few([0.5, 0.8], [0.8]))
 def test_rank_correlation_intervals_cover(r):
     trials, n = 1500, 40
     z = rng(6).normal(size=(2, n, trials))
@@ -538,7 +539,7 @@ def test_copies_of_one_p_are_not_combined():
     assert S.combine_p([[0.03, 0.03], [0.2, 0.4]], axis=0).shape == (2,)  # lines are tests by themselves
 
 
-@pytest.mark.parametrize("n", [30, 100])
+@pytest.mark.parametrize("n", few([30, 100], [30]))
 def test_two_series_that_drift_are_not_called_guaranteed(n):
     r, told, guaranteed = np.random.default_rng(n), 0, 0
 

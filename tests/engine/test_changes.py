@@ -24,6 +24,7 @@ from lens.engine.sessions import of_one_model
 from lens.engine.weights import apply_weights, edited_weights
 from lens.models import weight_hash
 from tests.models import speaking
+from tests.variants import few
 
 PACKAGE = str(Path(lens.__file__).parent)
 IDS = torch.tensor([[1, 2, 3, 4, 5]])
@@ -55,16 +56,15 @@ def keyboard():
 
 
 def pressed(k, use):
-    """Runs `use` with a Ctrl-C at the k-th line of WAYS that runs; returns how many ran, and whether KeyboardInterrupt
-    came out.
+    """Runs `use` with a Ctrl-C at the k-th line of WAYS that runs; returns the lines that ran, and whether
+    KeyboardInterrupt came out.
     """
-    lines = 0
+    lines = []
 
     def line(frame, event, argument):
-        nonlocal lines
         if event == "line":
-            lines += 1
-            if lines == k:
+            lines.append((frame.f_code, frame.f_lineno))
+            if len(lines) == k:
                 signal.raise_signal(signal.SIGINT)
         return line
 
@@ -81,6 +81,13 @@ def pressed(k, use):
     finally:
         sys.settrace(before)
     return lines, out
+
+
+def ends(lines):
+    """The numbers of those at which a line runs for the first or for the last time."""
+    numbered = list(enumerate(lines, 1))
+    first, last = ({line: k for k, line in way} for way in (reversed(numbered), numbered))
+    return sorted({*first.values(), *last.values()})
 
 
 def hooks(model):
@@ -127,15 +134,17 @@ CONTEXTS = {
 
 @pytest.mark.parametrize("what", CONTEXTS)
 @pytest.mark.parametrize("press", [in_block, interrupted], ids=["once", "twice"])
-def test_ctrl_c_at_any_line_of_the_way_in_and_out_leaves_nothing_behind(what, press):
+@pytest.mark.parametrize("again", few([False, True], [False]), ids=["first and last", "each"])
+def test_ctrl_c_at_any_line_of_the_way_in_and_out_leaves_nothing_behind(what, press, again):
+    """``again``: also where a loop comes by a line between the first and the last time."""
     model = speaking()
     saved, before = [p.clone() for p in model.parameters()], hooks(model)
     press_at = lambda k: pressed(k, lambda: press(CONTEXTS[what](model)))  # noqa: E731
     press_at(-1)
-    total, _ = press_at(-1)
-    assert total > 50
+    lines, _ = press_at(-1)
+    assert len(lines) > 50
     lost = 0
-    for k in range(1, total + 1):
+    for k in range(1, len(lines) + 1) if again else ends(lines):
         _, out = press_at(k)
         lost += not out
         assert all(torch.equal(a, b) for a, b in zip(model.parameters(), saved)), k
@@ -157,8 +166,8 @@ def test_ctrl_c_in_the_middle_of_a_trade_off_leaves_the_weights_as_they_were():
         return memorization.tradeoff(model, {"mask": mask_of(model)}, sequences, rows.numpy(), heads=False)
 
     pressed(-1, use)
-    total, _ = pressed(-1, use)
-    for k in range(1, total + 1, max(1, total // 20)):
+    lines, _ = pressed(-1, use)
+    for k in range(1, len(lines) + 1, max(1, len(lines) // 20)):
         _, out = pressed(k, use)
         assert out and all(torch.equal(a, b) for a, b in zip(model.parameters(), saved)), k
         assert not changes.Changes.of(model).changes and not changes.Changes.of(model).sessions
@@ -207,8 +216,8 @@ def test_a_handler_of_the_persons_own_gets_the_ctrl_c_when_all_is_undone():
     )
     try:
         in_block(lens.edited(model, *EDITS))
-        total, _ = pressed(-1, lambda: in_block(lens.edited(model, *EDITS)))
-        for k in range(1, total + 1, 11):
+        lines, _ = pressed(-1, lambda: in_block(lens.edited(model, *EDITS)))
+        for k in range(1, len(lines) + 1, 11):
             seen.clear()
             pressed(k, lambda: in_block(lens.edited(model, *EDITS)))
             assert len(seen) == 1, k

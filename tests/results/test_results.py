@@ -12,8 +12,6 @@ import pickle
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -36,6 +34,7 @@ from lens.results.errors import ResultError
 from lens.results.opening import open_result
 from lens.results.saving import export, save
 from lens.results.store import Store
+from tests.results.children import Child
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKENS = [
@@ -738,31 +737,16 @@ def test_ctrl_c_while_saving_passes_through_and_leaves_nothing(tmp_path, monkeyp
     assert left(tmp_path) == []
 
 
-def _child(folder, ds, body, *args) -> subprocess.Popen:
+def _child(folder, ds, body, **names) -> Child:
     """A process in ``folder`` that runs ``body`` with ``ds`` at hand."""
     source = folder.parent / f"{folder.name}-source.zarr"
     if not source.exists():
         save(ds, source)
-    code = (
-        f"import os, signal, sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\nfrom lens import"
-        " files\nfrom lens.results import opening, saving\nfrom lens.results.store import Store\nds ="
-        f" opening.open_result({str(source)!r})\n{body}"
-    )
-    env = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *args],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=env,
-    )
+    return Child(folder, source, body, **names)
 
 
 def _killed(folder, ds, body) -> None:
-    child = _child(folder, ds, body)
-    _, complaints = child.communicate(timeout=60)
-    assert child.returncode == -signal.SIGKILL, complaints
+    assert _child(folder, ds, body).ended() == -signal.SIGKILL
 
 
 KILL = "lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)"
@@ -1110,18 +1094,15 @@ def test_two_processes_fill_one_store_and_one_is_killed(tmp_path):
     ds = single(layers=60)
     body = """
 made = Store("s.zarr", ds)
-for layer in range(int(sys.argv[1]), 60, 2):
+for layer in range(begin, 60, 2):
     made.write(ds.isel(layer=[layer]))
-    print(layer, flush=True)
+    say(layer)
 """
-    first, second = _child(tmp_path, ds, body, "0"), _child(tmp_path, ds, body, "1")
-    for _ in range(3):
-        assert first.stdout.readline()
+    first, second = (_child(tmp_path, ds, body, begin=begin) for begin in (0, 1))
+    assert [first.heard() for _ in range(3)] == [0, 2, 4]
     time.sleep(0.013)
     first.kill()
-    for child in (first, second):
-        child.communicate(timeout=60)
-    assert (first.returncode, second.returncode) == (-signal.SIGKILL, 0)
+    assert (first.ended(), second.ended()) == (-signal.SIGKILL, 0)
     made = Store(tmp_path / "s.zarr", ds)
     missing = [r["layer"].start for r in made.pending()]
     assert missing and all(layer % 2 == 0 for layer in missing) and 0 not in missing
@@ -1144,10 +1125,8 @@ def test_a_store_that_lost_a_chunk_is_refused(tmp_path):
         made.load()
 
 
-def test_modules_do_not_import_jupyter_or_plotting():
-    code = (
-        "import sys; sys.path.insert(0, '.'); import lens.results.dataset, lens.results.saving, lens.results.store; "
-        "print([m for m in ('IPython', 'ipywidgets', 'matplotlib.pyplot', 'plotly') if m in sys.modules])"
-    )
-    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert out.stdout.strip() == "[]", out.stderr
+def test_modules_do_not_import_jupyter_or_plotting(tmp_path):
+    child = Child(tmp_path, None, "import lens.results.dataset\nsay(sorted(sys.modules))")
+    modules = child.heard()
+    assert child.ended() == 0 and {"lens.results.dataset", "lens.results.saving", "lens.results.store"} <= {*modules}
+    assert not {"IPython", "ipywidgets", "matplotlib.pyplot", "plotly"} & {*modules}

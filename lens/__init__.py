@@ -49,6 +49,9 @@ _PUBLIC = {
     "explain_cell": ("patching", "explain_cell"),
     "summary": ("patching", "summary"),
     "agreement": ("patching", "agreement"),
+    "edges": ("circuits", "edges"),
+    "faithfulness": ("circuits", "faithfulness"),
+    "CircuitError": ("circuits", "CircuitError"),
     "logit_lens": ("readout", "logit_lens"),
     "attention": ("readout", "attention"),
     "head_vocabulary": ("readout", "head_vocabulary"),
@@ -76,6 +79,7 @@ _MODULES = (
     "cluster",
     "scoring",
     "patching",
+    "circuits",
     "injection",
     "vectors",
     "forgetting",
@@ -97,6 +101,7 @@ __all__ = ["__version__", *_PUBLIC]
 if TYPE_CHECKING:
     __version__: str
 
+    from .circuits import CircuitError, edges, faithfulness
     from .engine.adapters import AdapterError, adapter
     from .engine.change_registry import ChangeError
     from .engine.changes import restore

@@ -24,6 +24,8 @@ from ..sites import EXPERTS, SiteError
 if TYPE_CHECKING:
     from .experts import Experts
 
+#: Weights by head, and biases where there are some.
+Projection = tuple[Float[Tensor, "heads d_head d_model"], Float[Tensor, "heads d_head"] | None]
 #: Norms that multiply by one more than their weight.
 _ONE_MORE = ("GemmaRMSNorm", "Gemma2RMSNorm", "Gemma3RMSNorm")
 
@@ -256,6 +258,19 @@ class Block:
         """The bias of the output projection in float32, or None."""
         bias = linear_bias(self.o_proj)
         return None if bias is None else bias.float()
+
+    def read_weights(self) -> tuple[Projection, Projection, Projection]:
+        """The projections to queries, keys and values by head, as they are applied now: weights ``[heads, d_head,
+        d_model]`` and biases ``[heads, d_head]`` or None.
+
+        Raises: as ``output_weight``.
+        """
+        maps = zip((self.q_proj, self.k_proj, self.v_proj), ("queries", "keys", "values"))
+        q, k, v = (self._by_head(*linear_map(layer, name)) for layer, name in maps)
+        return q, k, v
+
+    def _by_head(self, weight: Tensor, bias: Tensor | None) -> Projection:
+        return weight.unflatten(0, (-1, self.d_head)), None if bias is None else bias.view(-1, self.d_head)
 
     @property
     def bound(self) -> float | None:

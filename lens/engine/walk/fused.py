@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..effective import is_plain, linear_map
-from .blocks import Block, gated, part_of, unwrapped
+from .blocks import Block, Projection, gated, part_of, unwrapped
 
 
 class GPT2Block(Block):
@@ -53,6 +53,13 @@ class GPT2Block(Block):
     def value_weight(self) -> Tensor:
         """The fused weight's rows that make the values."""
         return linear_map(self.fused, "queries, keys and values")[0][2 * self.d_model :]
+
+    def read_weights(self) -> tuple[Projection, Projection, Projection]:
+        """The thirds of the fused product."""
+        weight, bias = linear_map(self.fused, "queries, keys and values")
+        biases = (None,) * 3 if bias is None else bias.chunk(3)
+        q, k, v = (self._by_head(w, b) for w, b in zip(weight.chunk(3), biases))
+        return q, k, v
 
     def hidden(self, x: Tensor) -> Tensor:
         """The neurons' activations; there is no gate."""
@@ -108,6 +115,15 @@ class NeoXBlock(Block):
         """The fused weight's rows that make the values, head by head."""
         return self._rows(linear_map(self.fused, "queries, keys and values")[0], 2, 3)
 
+    def read_weights(self) -> tuple[Projection, Projection, Projection]:
+        """Each head's thirds of its part of the fused product."""
+        weight, bias = linear_map(self.fused, "queries, keys and values")
+        q, k, v = (
+            self._by_head(self._rows(weight, i, i + 1), None if bias is None else self._rows(bias, i, i + 1))
+            for i in range(3)
+        )
+        return q, k, v
+
     def hidden(self, x: Tensor) -> Tensor:
         """The neurons' activations; there is no gate."""
         neurons: Tensor = self.act(self.up(x))
@@ -147,6 +163,14 @@ class Phi3Block(Block):
     def value_weight(self) -> Tensor:
         """The fused weight's last rows, which make the values."""
         return linear_map(self.fused, "queries, keys and values")[0][self._ends[1] :]
+
+    def read_weights(self) -> tuple[Projection, Projection, Projection]:
+        """The fused product's rows, one after another."""
+        weight, bias = linear_map(self.fused, "queries, keys and values")
+        ends = self._ends[:2]
+        biases = (None,) * 3 if bias is None else bias.tensor_split(ends)
+        q, k, v = (self._by_head(w, b) for w, b in zip(weight.tensor_split(ends), biases))
+        return q, k, v
 
     def hidden(self, x: Tensor) -> Tensor:
         """The neurons' activations, from gates and inputs that lie one after another in one layer."""

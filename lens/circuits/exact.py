@@ -1,0 +1,173 @@
+"""Exact effects of single edges: one writer's activation from the source run put into what one reader sees.
+
+Every edge is one affine edit of one row of a walk: of queries, keys or values the projection of ``norm(stream +
+difference)``, of an MLP its output there, of the logits the last stream itself. So k edges are k rows of one walk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..engine.edits import Edit
+from ..engine.metrics import Metric
+from ..engine.model import Model
+from ..engine.pieces import Cell, run_bytes
+from ..engine.runs import Runs
+from ..engine.sites import Site
+from ..engine.sweep import Sweep, Values
+from ..engine.walk.forward import no_tap
+from ..prompts import EncodedPair
+from .errors import CircuitError
+from .graph import Graph
+from .writes import KEEP, Ablated, Writes, differences, recorded_pair
+
+#: Tokens whose readers' inputs are normed and projected at once.
+_TOKENS = 2048
+#: Edges whose edits are held at once.
+_EDGES = 8192
+
+
+@dataclass
+class ExactEdges:
+    """The exact effects of some edges in some pairs.
+
+    Attributes: mask: which edges, ``[reader, writer]``. noise: whether the clean run is edited.
+    """
+
+    model: Model
+    graph: Graph
+    encoded: Sequence[EncodedPair]
+    mask: np.ndarray
+    metric: Metric
+    ablated: Ablated
+    noise: bool = True
+    _base: Any = field(default=None, init=False, repr=False)
+
+    def values(
+        self, memory_mb: float | None, progress: bool | None, stop: Callable[[], bool] | None
+    ) -> tuple[np.ndarray, Values]:
+        """The metric under each edge's edit, ``[prompt, reader, writer]`` and NaN for the others, and the sweep's own
+        values, whose base and source are those of the unedited runs.
+        """
+        edges = np.argwhere(self.mask)
+        if not len(edges):
+            raise CircuitError("edges=[] names no edge; name one or more.")
+        value = np.full((len(self.encoded), *self.mask.shape), np.nan, np.float32)
+        for part in np.array_split(edges, -(-len(edges) // _EDGES)):
+            found = self._values(part, value, memory_mb, progress, stop)
+        return value, found
+
+    def _values(self, edges: np.ndarray, value: np.ndarray, *options: Any) -> Values:
+        memory_mb, progress, stop = options
+        graph, lengths = self.graph, [len(e.clean_ids) for e in self.encoded]
+        # what the logits read is put in after the last layer
+        layer_of = np.minimum(graph.layers()[edges[:, 0]], graph.n_layers - 1)
+        of_layer = [edges[layer_of == layer] for layer in range(graph.n_layers)]
+        waiting = len(edges) * max(lengths) * graph.d_model * self.model.dtype.itemsize
+        sweep = Sweep(
+            self.model,
+            self.encoded,
+            lengths,
+            (graph.n_layers, max(map(len, of_layer))),
+            lambda prompt, source, k: self._cells(prompt, source, k, of_layer),
+            self._runs,
+            self.metric,
+            label="exact edges",
+            keep=KEEP,
+            clean_is_base=self.noise,
+            bytes_of=lambda i: 2 * run_bytes(self.model, lengths[i], KEEP) + waiting,
+        )
+        found = sweep.values(memory_mb=memory_mb, progress=progress, stop=stop)
+        for layer, here in enumerate(of_layer):
+            value[:, here[:, 0], here[:, 1]] = found.value[:, layer, : len(here)]
+        return found
+
+    def _runs(self, batch: Sequence[int], tails: Sequence[Tensor]) -> tuple[Runs, Runs]:
+        ids = [(self.encoded[i].clean_ids, self.encoded[i].corrupted_ids) for i in batch]
+        first, second = ([pair[j].to(self.model.device) for pair in ids] for j in (0, 1))
+        made = recorded_pair(self.model, *((first, second) if self.noise else (second, first)))
+        self._base = made[0]
+        return made
+
+    def _cells(self, prompt: int, source: Any, k: int, of_layer: Sequence[np.ndarray]) -> Iterator[Cell]:
+        base, n = self._base, len(self.encoded[prompt].clean_ids)
+        tokens = slice(int(base.starts[k]), int(base.starts[k]) + n)
+        own, other = Writes.of(base).part(tokens), Writes.of(source).part(tokens)
+        edges = _Differences(self.graph, own, self.ablated.writes(own, other), of_layer)
+        for layer, here in enumerate(of_layer):
+            for number, edit in edges.edits(layer, here):
+                yield Cell((layer, number), layer, (edit,))
+
+
+class _Differences:
+    """How the writers that some edges need write otherwise in the source, in one prompt."""
+
+    def __init__(self, graph: Graph, base: Writes, source: Writes, of_layer: Sequence[np.ndarray]):
+        self.graph, self.base = graph, base
+        wanted = np.unique(np.concatenate(of_layer)[:, 1])
+        self.number = {int(w): i for i, w in enumerate(wanted)}
+        rows = []
+        for layer in range(-1, graph.n_layers):
+            first = graph.first_writer(layer) if layer >= 0 else 0
+            here = wanted[(wanted >= first) & (wanted < (graph.first_writer(layer + 1)))]
+            if not len(here):
+                continue
+            if layer < 0:
+                rows.append((source.resid[0] - base.resid[0])[None])
+                continue
+            heads = [int(w) - first for w in here if w != graph.mlp_of(layer)]
+            if heads:
+                rows.append(differences(base, source, layer)[heads])
+            if here[-1] == graph.mlp_of(layer):
+                rows.append((source.mlp[layer] - base.mlp[layer])[None])
+        #: ``[wanted writer, token, d_model]``
+        self.of = torch.cat(rows)
+        # causal: what comes before the first difference is the base run's own
+        unlike = (self.of != 0).any(-1).any(0).nonzero()
+        self.start = int(unlike[0]) if len(unlike) else len(base.resid[0]) - 1
+
+    def edits(self, layer: int, edges: np.ndarray) -> Iterator[tuple[int, Edit]]:
+        """The edit of every edge into a layer, and its number among them."""
+        graph, base, start = self.graph, self.base, self.start
+        position = tuple(range(start, len(base.resid[0])))
+        attention, mlp = graph.attention_readers(layer), graph.mlp_reader(layer)
+        block, heads, shared = base.decoder.blocks[layer], graph.n_heads, graph.n_kv_heads
+        for writer, numbers in self._by_writer(edges, attention.start, attention.stop):
+            stream = base.resid[layer][start:] + self.of[writer][:, start:]
+            x = block.norm_attn(stream.flatten(0, 1))
+            # one product serves every reader of a writer
+            q, k, v = (t.unflatten(0, (len(writer), -1)) for t in block.qkv(x))
+            for at, of_edges in enumerate(numbers):
+                for number in of_edges:
+                    reader = int(edges[number, 0]) - attention.start
+                    site, which = ("q", reader) if reader < heads else ("kv"[(reader - heads) // shared], reader - heads)
+                    head = which if site == "q" else which % shared
+                    made = {"q": q, "k": k, "v": v}[site][at, :, head].clone()
+                    yield number, Edit(Site(site, layer, head=head, position=position), "replace", made[:, None])
+        for writer, numbers in self._by_writer(edges, mlp, mlp + 1):
+            stream = base.before_mlp(layer)[start:] + self.of[writer][:, start:]
+            out = block.feed(block.norm_mlp(stream.flatten(0, 1)), no_tap).unflatten(0, (len(writer), -1))
+            for at, of_edges in enumerate(numbers):
+                for number in of_edges:
+                    yield number, Edit(Site("mlp_out", layer, position=position), "replace", out[at])
+        for writer, numbers in self._by_writer(edges, graph.n_readers - 1, graph.n_readers):
+            for at, of_edges in enumerate(numbers):
+                for number in of_edges:
+                    yield number, Edit(Site("resid_post", layer, position=position), "add", self.of[writer[at], start:])
+
+    def _by_writer(self, edges: np.ndarray, first: int, last: int) -> Iterator[tuple[list[int], list[list[int]]]]:
+        """Writers of the edges into the readers ``[first, last)``, some at a time, and for each the edges' numbers."""
+        of: dict[int, list[int]] = {}
+        for number in np.flatnonzero((edges[:, 0] >= first) & (edges[:, 0] < last)):
+            of.setdefault(self.number[int(edges[number, 1])], []).append(int(number))
+        size = max(1, _TOKENS // (len(self.base.resid[0]) - self.start))
+        writers = list(of)
+        for a in range(0, len(writers), size):
+            some = writers[a : a + size]
+            yield some, [of[w] for w in some]

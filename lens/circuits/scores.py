@@ -1,0 +1,179 @@
+"""Scores of all edges at once: how a writer's change meets the gradient at a reader, summed over tokens.
+
+``score(u -> r) = sum over tokens of (source write - base write of u) . d metric / d (input of r)``, the input being the
+stream before the reader's norm. The gradients come from the engine's reverse walk, layer by layer: no layer's are kept.
+
+Cost: the runs, one reverse walk a point, and a product of ``2 tokens d_model`` operations an edge: under a tenth of the
+passes of a small model. In memory are the writers' differences of a batch of prompts and one layer's gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ..engine.memory import budget
+from ..engine.pieces import batches_of, run_bytes
+from ..engine.reverse import GIM, Reverse, Rules
+from ..engine.reverse.norms import NormBack
+from ..engine.runs import Runs
+from ..engine.stopping import says_stop
+from ..engine.sweep import Values
+from ..progress import hidden
+from .graph import Graph
+from .task import Task
+from .writes import KEEP, Ablated, Writes, before_norm, of_heads, recorded_pair
+
+Method = Literal["inputs", "clean-corrupted", "gim"]
+Sums = Literal["midpoint", "left"]
+#: Sites whose cotangents are the readers'.
+_SITES = ("q", "k", "v", "mlp_in")
+
+
+def points(method: str, steps: int, sums: str) -> list[float]:
+    """Where the gradient is taken, as shares of the way from the base run's embeddings to the source's.
+
+    One step is the base run itself. Midpoints: of `steps` parts. Left: the published sum, which begins at the source
+    run and leaves the base run out (Hanna et al. 2024). Both ends: the mean of base and source.
+
+    >>> points("inputs", 2, "midpoint"), points("inputs", 2, "left"), points("clean-corrupted", 1, "midpoint")
+    ([0.25, 0.75], [1.0, 0.5], [0.0, 1.0])
+    """
+    if method == "clean-corrupted":
+        return [0.0, 1.0]
+    if steps == 1:
+        return [0.0]
+    return [(k + 0.5) / steps if sums == "midpoint" else 1 - k / steps for k in range(steps)]
+
+
+@dataclass
+class Scores:
+    """The scores of all edges in some pairs.
+
+    Attributes: shares: see `points`. rules: of the reverse walk. noise: whether the clean run is the base.
+    """
+
+    task: Task
+    ablated: Ablated
+    shares: Sequence[float]
+    rules: Rules
+    noise: bool = True
+
+    def effects(
+        self, memory_mb: float | None, progress: bool | None, stop: Callable[[], bool] | None
+    ) -> tuple[np.ndarray, Values]:
+        """Estimates of every edge's effect, ``[prompt, reader, writer]`` and NaN where there is none, and the metric of
+        the unedited runs.
+        """
+        task, graph = self.task, self.task.graph
+        effect = np.full((len(task.encoded), *graph.exists.shape), np.nan, np.float32)
+        values = Values.empty(len(task.encoded), ())
+        room = budget(task.view, memory_mb)
+        sizes = [2 * run_bytes(task.view, n, KEEP) + self._bytes(n) for n in task.lengths]
+        try:
+            for batch in tqdm(
+                batches_of(sizes, room.bytes * 0.8),
+                desc="edges",
+                unit="part",
+                delay=2.0,
+                leave=False,
+                disable=hidden(progress),
+            ):
+                if says_stop(stop):
+                    return effect, values
+                effect[batch] = np.where(graph.exists, self._batch(batch, values).cpu().numpy(), np.nan)
+            values.status = "complete"
+        except KeyboardInterrupt:
+            pass
+        return effect, values
+
+    def _bytes(self, length: int) -> int:
+        """The differences of all writers, and the gradients of one layer's readers with what makes them."""
+        graph = self.task.graph
+        size: int = self.task.view.dtype.itemsize
+        return length * graph.d_model * size * (graph.n_writers + 4 * graph.per_layer)
+
+    def _batch(self, batch: Sequence[int], values: Values) -> Float[Tensor, "prompt reader writer"]:
+        task, graph = self.task, self.task.graph
+        with torch.no_grad():
+            base, other = recorded_pair(task.view, *task.ids(batch, self.noise))
+            of_base, of_other = Writes.of(base), Writes.of(other)
+            source = self.ablated.writes(of_base, of_other)
+            own, others = task.last(base.final, base), task.last(other.final, other)
+            clean = own if self.noise else others
+            values.base[batch] = task.score(own, batch, clean).cpu()
+            values.source[batch] = task.score(others, batch, clean).cpu()
+        unlike = (base.flat_ids != other.flat_ids) if self.ablated.kind == "counterfactual" else None
+        # causal: what comes before the first difference is alike
+        start = 0 if unlike is None else int(base.position[unlike].min())
+        total = torch.zeros(len(batch), graph.n_readers, graph.n_writers, device=base.resid[0].device)
+        post = any(b.post_attn is not None for b in of_base.decoder.blocks)
+        delta: Any = None
+        for share in self.shares:
+            runs = self._runs(base, other, share, ("z",) if post else ())
+            reverse = Reverse(runs, rules=self.rules, start=start)
+            if delta is None or post:
+                delta = self._differences(of_base, source, runs, reverse)
+
+            def score(final: Tensor) -> Tensor:
+                return task.score(task.last(final, base), batch, clean).sum()
+
+            for readers, upto, gradient in self._gradients(reverse, score):
+                part = gradient.flatten(2) @ delta[:, :upto].flatten(2).transpose(1, 2)
+                total[:, readers, :upto] += part.float()
+        return total / len(self.shares)
+
+    def _runs(self, base: Runs, other: Runs, share: float, keep: tuple[str, ...]) -> Runs:
+        if share in (0.0, 1.0):
+            return other if share else base
+        with torch.no_grad():
+            return base.fork(embed=base.embedded + share * (other.embedded - base.embedded), keep=keep)
+
+    @torch.no_grad()
+    def _differences(
+        self, base: Writes, source: Writes, runs: Any, reverse: Reverse
+    ) -> Float[Tensor, "prompt writer position d_model"]:
+        """How the source's writes differ, of heads before a norm what that norm's Jacobian makes of it."""
+        graph, table = self.task.graph, reverse.table
+        made = base.resid[0].new_empty(len(table), graph.n_writers, table.shape[1], graph.d_model)
+        made[:, 0] = (source.resid[0] - base.resid[0])[table]
+        for layer, block in enumerate(base.decoder.blocks):
+            heads = of_heads(block, (source.z[layer] - base.z[layer])[table].flatten(0, 1))
+            heads = heads.unflatten(1, table.shape)
+            if block.post_attn is not None:
+                total = before_norm(block, runs.activations["z"][layer][table].flatten(0, 1)).unflatten(0, table.shape)
+                heads = NormBack(block.post_attn, total, self.rules.freeze_norms).forward(heads)
+            made[:, graph.heads_of(layer)] = heads.transpose(0, 1)
+            made[:, graph.mlp_of(layer)] = (source.mlp[layer] - base.mlp[layer])[table]
+        return made
+
+    def _gradients(
+        self, reverse: Reverse, score: Callable[[Tensor], Tensor]
+    ) -> Iterator[tuple[slice, int, Float[Tensor, "prompt reader position d_model"]]]:
+        """Readers from the last to the first: which they are, how many write before them, and the metric's gradient at
+        their inputs.
+        """
+        graph: Graph = self.task.graph
+        cotangents = reverse.cotangents(score)
+        yield slice(graph.n_readers - 1, graph.n_readers), graph.n_writers, cotangents[0][:, None]
+        for step in reverse.layers(cotangents, sites=_SITES):
+            mlp, first = graph.mlp_reader(step.layer), graph.attention_readers(step.layer).start
+            yield slice(mlp, mlp + 1), graph.before_mlp(step.layer), step.into("mlp")[0][:, None]
+            for reader in "qkv":
+                gradient = step.into(reader)[0].permute(0, 2, 1, 3)
+                count = gradient.shape[1]
+                upto = graph.first_writer(step.layer)
+                yield slice(first, first + count), upto, gradient
+                first += count
+
+
+def rules_of(method: str, freeze_norms: bool) -> Rules:
+    """Of the reverse walk: GIM's, or the gradient's with the scales of norms held where that is asked for."""
+    return GIM if method == "gim" else Rules(freeze_norms=freeze_norms)

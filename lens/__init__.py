@@ -101,7 +101,9 @@ __all__ = ["__version__", *_PUBLIC]
 if TYPE_CHECKING:
     __version__: str
 
-    from .circuits import CircuitError, edges, faithfulness
+    from .circuits.edges import edges
+    from .circuits.errors import CircuitError
+    from .circuits.faithfulness import faithfulness
     from .engine.adapters import AdapterError, adapter
     from .engine.change_registry import ChangeError
     from .engine.changes import restore

@@ -20,6 +20,7 @@ from .graph import Graph
 _MOST = 1024
 
 
+@door(CircuitError)
 @dataclass(frozen=True, eq=False)
 class Circuit:
     """Edges of a graph that are kept while all others are cut.
@@ -97,8 +98,8 @@ class Circuit:
         }
         if graph.grouped:
             cfg["n_key_value_heads"] = graph.n_kv_heads
-        used = graph.pruned(kept).any(0)
-        nodes = {name: {"in_graph": bool(inside)} for name, inside in zip(graph.writers, used)}
+        used = graph.pruned(kept).any(0).tolist()
+        nodes = {name: {"in_graph": inside} for name, inside in zip(graph.writers, used)}
         scores = np.zeros(kept.shape) if self.scores is None else np.nan_to_num(self.scores.astype(float))
         edges = {
             graph.name(r, w): {"score": float(scores[r, w]), "in_graph": bool(kept[r, w])}

@@ -47,19 +47,20 @@ def edges(
 ) -> Edges:
     """What every edge between a writer and a reader of the residual stream carries.
 
-    An edge's effect is what the metric gains where its reader sees what its writer writes in the source run, and all else
-    is the base run's. Writers are the input, heads and MLPs (a mixture of experts is one); readers queries, keys and
-    values (of true key/value heads), MLPs and logits. Norms, rotary embeddings and biases belong to the reader.
+    An edge's effect is what the metric gains where its reader sees what its writer writes in the source run, and all
+    else is the base run's. Writers are the input, heads and MLPs (a mixture of experts is one); readers queries, keys
+    and values (of true key/value heads), MLPs and logits. Norms, rotary embeddings and biases belong to the reader.
 
     Args:
         pairs: one or several; each aligns token by token.
-        method: ``inputs``: the gradient at the readers' inputs, averaged over ``steps`` runs from embeddings between the
-            two prompts' (EAP-IG), or with one step at the base run (EAP); ``clean-corrupted``: the mean of the gradients
-            of both runs; ``gim``: the base run's with the scales of norms held, the softmax's derivative at temperature
-            2, and a quarter of what goes into queries and keys and half of what goes into values; ``exact``: one edited
-            run an edge.
+        method: ``inputs``: the gradient at the readers' inputs, averaged over ``steps`` runs from embeddings between
+            the two prompts' (EAP-IG), or with one step at the base run (EAP); ``clean-corrupted``: the mean of the
+            gradients of both runs; ``gim``: the base run's with the scales of norms held, the softmax's derivative at
+            temperature 2, and a quarter of what goes into queries and keys and half of what goes into values;
+            ``exact``: one edited run an edge.
         steps: None: 5 of ``inputs``, where edges are cut by the other run; else 1.
-        sums: where the steps lie: ``midpoint`` of each part, or ``left``, the published sum, which begins at the source.
+        sums: where the steps lie: ``midpoint`` of each part, or ``left``, the published sum, which begins at the
+            source.
         metric: of the next token: a name, a ``Metric`` or a function, see ``lens.engine.metrics``.
         direction: ``noise``: the clean run is the base, corrupted writes come in; ``denoise``: the other way round.
         ablation: what comes in: the other run's writes, their ``mean`` over the tokens of all corrupted prompts, or
@@ -81,8 +82,8 @@ def edges(
     Source: Syed et al. 2023 (EAP); Hanna et al. 2024, section 3 (EAP-IG); Edin et al. 2025 (GIM); Mueller et al. 2025,
         section 4 (MIB; the names).
 
-    Cost: scores, a forward and a backward pass a step and about a tenth of that for the products; exact effects, a third
-        to half of a forward an edge and prompt. In memory all writers' differences of a few prompts.
+    Cost: scores, a forward and a backward pass a step and about a tenth of that for the products; exact effects, a
+        third to half of a forward an edge and prompt. In memory all writers' differences of a few prompts.
 
     >>> found = lens.edges(model, pairs, steps=5)             # doctest: +SKIP
     """
@@ -116,9 +117,7 @@ def edges(
     return _labelled(task, found, values, noise, record)
 
 
-def _steps(
-    method: str, steps: int | None, ablation: str, metric: Metric, direction: str, edges: Any
-) -> int:
+def _steps(method: str, steps: int | None, ablation: str, metric: Metric, direction: str, edges: Any) -> int:
     """How many points the gradient is taken at.
 
     Raises:
@@ -160,9 +159,7 @@ def _named(task: Task, edges: Any) -> np.ndarray:
     return task.graph.mask(edges)
 
 
-def _labelled(
-    task: Task, found: dict[str, np.ndarray], values: Values, noise: bool, record: dict[str, Any]
-) -> Edges:
+def _labelled(task: Task, found: dict[str, np.ndarray], values: Values, noise: bool, record: dict[str, Any]) -> Edges:
     graph = task.graph
     clean, corrupted = (values.base, values.source) if noise else (values.source, values.base)
     axes = ("prompt", "reader", "writer")

@@ -146,7 +146,9 @@ class _Differences:
             for at, of_edges in enumerate(numbers):
                 for number in of_edges:
                     reader = int(edges[number, 0]) - attention.start
-                    site, which = ("q", reader) if reader < heads else ("kv"[(reader - heads) // shared], reader - heads)
+                    site, which = (
+                        ("q", reader) if reader < heads else ("kv"[(reader - heads) // shared], reader - heads)
+                    )
                     head = which if site == "q" else which % shared
                     made = {"q": q, "k": k, "v": v}[site][at, :, head].clone()
                     yield number, Edit(Site(site, layer, head=head, position=position), "replace", made[:, None])

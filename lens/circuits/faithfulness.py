@@ -105,8 +105,8 @@ def faithfulness(
     gap = full - empty
     if status == "complete" and abs(gap.mean()) <= _LEAST_GAP * max(abs(full).mean(), abs(empty).mean()):
         raise CircuitError(
-            f"m(full)={full.mean():.6g} and m(empty)={empty.mean():.6g} do not differ, so that no share of the way between"
-            f" them can be told; give pairs on which {task.metric.name} differs, or another ablation than {ablation!r}."
+            f"m(full)={full.mean():.6g} and m(empty)={empty.mean():.6g} do not differ, so that no share of the way can"
+            f" be told; give pairs on which {task.metric.name} differs, or another ablation than {ablation!r}."
         )
     ds = _labelled(chosen, values, full, empty, controls, complement, level, resamples, seed)
     call = {
@@ -143,7 +143,9 @@ class _Chosen:
             found_on = [pair for c in several for pair in c.about.get("pairs", [])]
             return cls(graph, {"given": [c.kept for c in several]}, None, found_on)
         if list(sizes) != sorted(set(sizes)):
-            raise CircuitError(f"sizes={shown(sizes)} do not rise; expected shares of all edges, each larger than the last.")
+            raise CircuitError(
+                f"sizes={shown(sizes)} do not rise; expected shares of all edges, each larger than the last."
+            )
         graph, scores = circuits.graph, circuits.scores
         counts = [max(1, int(share * graph.n_edges)) for share in sizes]
         masks = {
@@ -154,13 +156,17 @@ class _Chosen:
 
     def overlap(self, task: Task) -> int:
         """How many of the pairs the circuits were found on too, said once."""
-        before = {(p.get("clean_text", str(p["clean"])), p.get("corrupted_text", str(p["corrupted"]))) for p in self.pairs}
+        before = {
+            (p.get("clean_text", str(p["clean"])), p.get("corrupted_text", str(p["corrupted"]))) for p in self.pairs
+        }
         own = [p.as_record(task.view.given) for p in task.pairs]
-        same = sum((p.get("clean_text", str(p["clean"])), p.get("corrupted_text", str(p["corrupted"]))) in before for p in own)
+        same = sum(
+            (p.get("clean_text", str(p["clean"])), p.get("corrupted_text", str(p["corrupted"]))) in before for p in own
+        )
         if same:
             warn(
-                f"pairs: the circuits were found on {same} of these {len(own)}; f is then too high. Judge circuits on pairs"
-                " that are held out."
+                f"pairs: the circuits were found on {same} of these {len(own)}; f is then too high. Judge circuits on"
+                " pairs that are held out."
             )
         return same
 
@@ -168,7 +174,9 @@ class _Chosen:
         """The circuits, then of each its random ones and its complement: ranking by ranking."""
         masks = [mask for several in self.masks.values() for mask in several]
         drawn = [
-            random_mask(self.graph, mask, seed + 7919 * i + draw) for i, mask in enumerate(masks) for draw in range(controls)
+            random_mask(self.graph, mask, seed + 7919 * i + draw)
+            for i, mask in enumerate(masks)
+            for draw in range(controls)
         ]
         others = [self.graph.exists & ~mask for mask in masks] if complement else []
         return [*masks, *drawn, *others]

@@ -1,8 +1,9 @@
-"""A decoder run as a circuit: every reader sees the live writes of the edges that are kept, and the source's of the rest.
+"""A decoder run as a circuit: every reader sees the live writes of the edges that are kept, and the source's of the
+rest.
 
-The input of reader ``r`` is ``source stream + sum over kept writers of (live write - source write)``: a masked product a
-layer. Heads under a norm after attention write into that norm, so that each reader's share of attention is ``norm(sum of
-what it sees)``. All edges kept is the plain run, none the ablated one, up to rounding.
+The input of reader ``r`` is ``source stream + sum over kept writers of (live write - source write)``: a masked product
+a layer. Heads under a norm after attention write into that norm, so that each reader's share of attention is ``norm(sum
+of what it sees)``. All edges kept is the plain run, none the ablated one, up to rounding.
 
 Cost: 1.1 to 1.5 forwards a circuit where no norm comes after attention; with one, a norm for each reader of each layer
 before it.
@@ -67,7 +68,8 @@ class CircuitRun:
         self, block: Block, x: Float[Tensor, "readers tokens d_model"], rope: object
     ) -> Float[Tensor, "tokens n_heads d_head"]:
         """The heads' mixed values, each projection read from its own stream."""
-        lay, parts, start = self.layout, [], 0
+        lay, start = self.layout, 0
+        parts: list[Tensor] = []
         for weight, bias in block.read_weights():
             # true key/value heads, or one for each query head
             n = self.graph.n_heads if not parts else self.graph.n_kv_heads
@@ -105,7 +107,9 @@ class CircuitRun:
             seen += self._through_norm(layer, mask[:, graph.heads_of(layer)])
         return seen
 
-    def _through_norm(self, layer: int, mask: Float[Tensor, "readers heads"]) -> Float[Tensor, "readers tokens d_model"]:
+    def _through_norm(
+        self, layer: int, mask: Float[Tensor, "readers heads"]
+    ) -> Float[Tensor, "readers tokens d_model"]:
         """How attention's output differs from the source's where a reader sees some of its heads live."""
         block, source = self.source.decoder.blocks[layer], self.source
         norm: Norm | None = block.post_attn

@@ -1,10 +1,10 @@
 """The graph of a decoder: who writes to the residual stream, who reads it, and which edges lie between.
 
-Writers are the input embedding, every head and every MLP (a mixture of experts is one); readers are the queries of every
-head, the keys and values of every key/value head, every MLP and the logits. An edge is there where its writer writes
-before its reader reads, so that the edges of a reader are the first so many writers. Edges are named as in the files of
-MIB (Mueller et al. 2025): ``input->a0.h1<q>``, ``a0.h1->m0``, ``m3->logits``; true key/value heads, which those files do
-not have, are ``a0.kv1<k>``.
+Writers are the input embedding, every head and every MLP (a mixture of experts is one); readers are the queries of
+every head, the keys and values of every key/value head, every MLP and the logits. An edge is there where its writer
+writes before its reader reads, so that the edges of a reader are the first so many writers. Edges are named as in the
+files of MIB (Mueller et al. 2025): ``input->a0.h1<q>``, ``a0.h1->m0``, ``m3->logits``; true key/value heads, which
+those files do not have, are ``a0.kv1<k>``.
 """
 
 from __future__ import annotations
@@ -253,5 +253,3 @@ def graph_of(view: Any, grouped: bool = True) -> Graph:
         raise CircuitError("model: some of its layers run attention and MLP side by side and others do not.")
     kv = walked.n_kv_heads if grouped else walked.n_heads
     return Graph(walked.n_layers, walked.n_heads, kv, walked.d_model, parallel.pop())
-
-

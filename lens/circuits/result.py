@@ -1,4 +1,4 @@
-"""Effects of edges as a result: the largest, a sample to check, circuits, and how far scores agree with exact effects."""
+"""Effects of edges as a result: the largest, a sample to check, circuits, and how scores agree with exact effects."""
 
 from __future__ import annotations
 
@@ -109,9 +109,9 @@ class Edges(Result):
         self, n: Count, *, greedy: bool = False, absolute: bool = True, resamples: Draws = 200, level: Share = 0.95,
         seed: Seed = 0,
     ) -> dict[str, Any]:  # fmt: skip
-        """How alike circuits of ``n`` edges are where the pairs are drawn again: the mean Jaccard index with the circuit
-        of all pairs, and the range of the middle ``level`` of resamples (which describes them and is no confidence
-        interval). ``stable``: at least .8 on average over 100 pairs or more.
+        """How alike circuits of ``n`` edges are where the pairs are drawn again: the mean Jaccard index with the
+        circuit of all pairs, and the range of the middle ``level`` of resamples (which describes them and is no
+        confidence interval). ``stable``: at least .8 on average over 100 pairs or more.
 
         Source: bootstraps of circuits: Méloux et al. 2025 (arXiv 2510.00845).
         """

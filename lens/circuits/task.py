@@ -36,8 +36,8 @@ class Task:
         """Looks at all of it before anything runs.
 
         Raises:
-            CircuitError: no pair; a metric that reads more than the next token; a model that is not served. PromptError:
-                a pair that does not align token by token. MetricError: see ``lens.engine.metrics``.
+            CircuitError: no pair; a metric that reads more than the next token; a model that is not served.
+                PromptError: a pair that does not align token by token. MetricError: see ``lens.engine.metrics``.
         """
         chosen = [pairs] if isinstance(pairs, Pair) else list(pairs)
         if not chosen:

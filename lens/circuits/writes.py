@@ -92,8 +92,8 @@ def differences(base: Writes, source: Writes, layer: int) -> Float[Tensor, "n_he
 
 @dataclass
 class Ablated:
-    """What is written where an edge is cut: by the pair's other run, by the mean over the tokens of the pairs' corrupted
-    prompts, or nothing.
+    """What is written where an edge is cut: by the pair's other run, by the mean over the tokens of the pairs'
+    corrupted prompts, or nothing.
 
     Attributes: mean: the input's, the heads' and the MLPs' means, of a mean.
     """
@@ -124,7 +124,10 @@ class Ablated:
         if self.mean is None:
             first, z, mlp = base.resid[0], base.z, base.mlp
             return Writes.made(
-                base.decoder, torch.zeros_like(first), [torch.zeros_like(t) for t in z], list(map(torch.zeros_like, mlp))
+                base.decoder,
+                torch.zeros_like(first),
+                [torch.zeros_like(t) for t in z],
+                list(map(torch.zeros_like, mlp)),
             )
         n = len(base.resid[0])
         first, z, mlp = self.mean

@@ -1,5 +1,6 @@
-"""A circuit run by plain hooks in float64: the model's own forward, in which each reader's projection is made of its own
-sum of writes. Nothing of the engine but the names of sites, and nothing of the package's circuits but names of edges.
+"""A circuit run by plain hooks in float64: the model's own forward, in which each reader's projection is made of its
+own sum of writes. Nothing of the engine but the names of sites, and nothing of the package's circuits but names of
+edges.
 """
 
 from __future__ import annotations

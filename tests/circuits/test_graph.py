@@ -32,7 +32,7 @@ def test_a_parallel_block_has_fewer():
     assert Graph(12, 12, 12, 768, parallel=True).n_edges == 32_347
     with pytest.raises(CircuitError, match=r"edge='a1.h0->m1' does not exist: attention and MLP .* side by side"):
         Graph(2, 2, 2, 8, parallel=True).edge("a1.h0->m1")
-    assert Graph(2, 2, 2, 8).edge("a1.h0->m1") == Graph(2, 2, 2, 8, parallel=True).edge("a0.h0->m1")[:1] + (4,)
+    assert Graph(2, 2, 2, 8).edge("a1.h0->m1") == (Graph(2, 2, 2, 8).mlp_reader(1), 4)
 
 
 def test_names_tell_an_edge():

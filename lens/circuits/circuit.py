@@ -98,7 +98,7 @@ class Circuit:
         }
         if graph.grouped:
             cfg["n_key_value_heads"] = graph.n_kv_heads
-        used = graph.pruned(kept).any(0).tolist()
+        used: list[bool] = list(map(bool, np.asarray(graph.pruned(kept).any(axis=0))))
         nodes = {name: {"in_graph": inside} for name, inside in zip(graph.writers, used)}
         scores = np.zeros(kept.shape) if self.scores is None else np.nan_to_num(self.scores.astype(float))
         edges = {

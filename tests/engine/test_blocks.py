@@ -14,13 +14,17 @@ from lens.engine.walk import forward
 from lens.engine.walk.decoder import Decoder
 from lens.engine.walk.rows import walk
 from tests import kinds, naive
-from tests.kinds import EAGER_ONLY, MIXTURES, VARIANTS
+from tests.kinds import EACH, EAGER_ONLY, MIXTURES, VARIANTS
 from tests.models import word_tokenizer
+from tests.variants import few
 
 LENGTHS = (9, 7)
 KEEP = ("q", "k", "pattern", "z", "neuron", "mlp_out")
 READS = [[LENGTHS[0] - 3, LENGTHS[0] - 1], [LENGTHS[1] - 1]]
-WAYS = [(name, way) for name in VARIANTS for way in ("eager", "sdpa") if way == "eager" or name not in EAGER_ONLY]
+WAYS = few(
+    [(name, way) for name in VARIANTS for way in ("eager", "sdpa") if way == "eager" or name not in EAGER_ONLY],
+    [*((name, "eager") for name in EACH), ("mistral_window", "sdpa"), ("gemma3", "sdpa")],
+)
 TOLERANCE = 1e-5
 
 
@@ -131,7 +135,7 @@ def test_rows_of_a_few_tokens_read_what_they_continue_within_their_window(name, 
         close(logits[walked.first[i] : walked.first[i + 1]], want, edits)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", few(VARIANTS, ["qwen3_window", "gemma2", "gemma3_seeing", "olmo3", "phi3", "gpt_oss"]))
 def test_a_model_inside_a_bridge_is_walked_as_it_is_by_itself(name):
     plain = kinds.make(name)
     bridge = models.wrap(kinds.make(name), word_tokenizer(), f"tiny-{name}")
@@ -144,7 +148,7 @@ def test_a_model_inside_a_bridge_is_walked_as_it_is_by_itself(name):
         close(record.decoder.unembed(resid), hooked(name, *edits)[8], edits)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", few(VARIANTS, ["gemma2", "phi3", "smollm3", "qwen3_moe", "gpt_oss"]))
 def test_half_precision_is_as_near_to_single_as_the_model_itself_is(name):
     """Over all edits together: where a router is near a tie, a token may go another way in either. The weights are such
     that none does on the probe, which would be refused.
@@ -170,7 +174,7 @@ def test_half_precision_is_as_near_to_single_as_the_model_itself_is(name):
     assert 0 < (ours - exact).norm() <= 2 * (theirs - exact).norm()
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", few(VARIANTS, EACH))
 @pytest.mark.parametrize("site", ["embed", "resid_pre", "v", "z", "attn_out", "mlp_out"])
 def test_gradients_are_those_of_the_models_own_forward(name, site):
     record, text = runs(name, "eager")[0], prompts()[0][0]
@@ -202,7 +206,7 @@ def test_gradients_are_those_of_the_models_own_forward(name, site):
         close(own, theirs[0].reshape(own.shape), site)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", few(VARIANTS, EACH))
 def test_what_is_told_of_the_next_token_is_told_under_the_soft_cap(name):
     from lens.engine.metrics import next_token
     from lens.vectors.mediation import first_logprob
@@ -220,11 +224,12 @@ def test_what_is_told_of_the_next_token_is_told_under_the_soft_cap(name):
     close(first_logprob(record.decoder, [resid[:, None]], Asked), want[:, 11])
 
 
-def test_every_kind_of_layer_is_among_the_variants():
+@pytest.mark.parametrize("names", few([(EACH,), (VARIANTS,)], [(EACH,)]), ids=["each", "variants"])
+def test_every_kind_of_layer_is_among_the_variants(names):
     """The variants say what they are meant to: windows shorter than the prompts, caps, sinks, layers without rotary
     tables, mixed dense and sparse layers.
     """
-    decoders = {name: Decoder.of(runs(name, "eager")[0].decoder) for name in VARIANTS}
+    decoders = {name: Decoder.of(runs(name, "eager")[0].decoder) for name in names}
 
     def those(tell):
         return {name for name, d in decoders.items() if any(map(tell, d.blocks))}
@@ -233,9 +238,9 @@ def test_every_kind_of_layer_is_among_the_variants():
     assert all(b.window is None or b.window < min(LENGTHS) for d in decoders.values() for b in d.blocks)
     assert those(lambda b: b.cap is not None) == {"gemma2"}
     assert {n for n, d in decoders.items() if d.cap is not None} == {"gemma2", "gemma3"}
-    assert those(lambda b: b.sinks is not None) == {"gpt_oss", "gpt_oss_yarn"}
-    assert those(lambda b: not b.rotary) == {"smollm3", "smollm3_window"}
-    assert those(lambda b: b.experts is not None) == set(MIXTURES)
+    assert those(lambda b: b.sinks is not None) == {"gpt_oss", "gpt_oss_yarn"} & set(names)
+    assert those(lambda b: not b.rotary) == {"smollm3", "smollm3_window"} & set(names)
+    assert those(lambda b: b.experts is not None) == set(MIXTURES) & set(names)
     mixed = those(lambda b: b.experts is not None) & those(lambda b: b.experts is None)
-    assert mixed == {"qwen3_moe", "qwen3_moe_sparse"}
+    assert mixed == {"qwen3_moe", "qwen3_moe_sparse"} & set(names)
     assert {len(d.rope(9)) for d in decoders.values()} == {1, 2}

@@ -1,5 +1,6 @@
 """Edits that copy another position, layer or model, against plain hooks on second copies."""
 
+import functools
 import warnings
 
 import pytest
@@ -41,12 +42,18 @@ def refused(monkeypatch, path):
         monkeypatch.setattr(owner, "of" if owner is Decoder else "__init__", no)
 
 
+@functools.cache
+def plain_copy(kind, seed=0):
+    """A model for plain hooks, which leave it as it was."""
+    hf = tiny(kind, seed)
+    hf.set_attn_implementation("naive")
+    return hf
+
+
 def expected(kind, copy, source_seed=0, ids=SOURCE):
     """Logits by plain hooks: the activation from one copy of a model, put into another."""
     site, layer, head, source_layer, position, taken = copy
-    ours, theirs = tiny(kind), tiny(kind, source_seed)
-    for hf in (ours, theirs):
-        hf.set_attn_implementation("naive")
+    ours, theirs = plain_copy(kind), plain_copy(kind, source_seed)
     seen = naive.activation(theirs, ids, site, layer if source_layer is None else source_layer)
 
     def change(x):
@@ -83,7 +90,8 @@ def test_another_position_and_layer(monkeypatch, kind, path):
         ends = model.run(base, rows, [[6]])
     torch.testing.assert_close(model.unembed(ends.resid), torch.stack(want), atol=2e-4, rtol=1e-4)
     # something is there to be copied: none of the rows is the unedited run
-    assert all((w - naive.forward(tiny(kind), BASE)[-1]).abs().max() > 1e-3 for w in want)
+    unedited = naive.forward(plain_copy(kind), BASE)[-1]
+    assert all((w - unedited).abs().max() > 1e-3 for w in want)
 
 
 @pytest.mark.parametrize("path", ["walk", "layers", "hooks"])

@@ -7,10 +7,11 @@ from transformers import MistralConfig, MistralForCausalLM
 from lens.engine.errors import RunError, UnsupportedModel
 from lens.engine.runs import Runs
 from lens.engine.walk.decoder import Decoder
-from tests.models import KINDS, tiny
+from tests.models import EACH, KINDS, tiny
+from tests.variants import few
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 def test_a_bridge_and_a_plain_model_are_walked_alike(kind, tiny_bridge):
     bridge, plain = tiny_bridge(kind)
     ids = torch.tensor([3, 1, 4, 1, 5, 9, 2, 6])

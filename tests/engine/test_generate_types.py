@@ -11,11 +11,12 @@ from lens.engine.anatomy import Anatomy
 from lens.engine.writing import own_forward
 from tests import hybrids, kinds
 from tests.engine import test_positions, test_steps
-from tests.models import KINDS, tiny
+from tests.models import EACH, KINDS, tiny
 from tests.texts import PROMPTS, STEPS, edit, every, own, same, without_end
+from tests.variants import few
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 def test_a_batch_is_its_rows_alone_by_whole_forwards(kind):
     model, fresh = without_end(tiny(kind, seed=3)), tiny(kind, seed=3)
     got = same(model, fresh, edit(), every)

@@ -13,8 +13,9 @@ from lens import Edit, EditError, Site, SiteError
 from lens.engine.runs import Runs
 from lens.engine.sites import EXPERTS, HEADED, SITES
 from tests import naive
-from tests.models import KINDS, tiny
+from tests.models import EACH, KINDS, tiny
 from tests.naive import changed
+from tests.variants import few
 
 LENGTH = 7
 IDS = torch.tensor([5, 17, 3, 88, 41, 9, 60])
@@ -95,7 +96,11 @@ def state_of(model):
 
 
 @pytest.mark.parametrize(
-    "kind, where", [(k, "plain") for k in KINDS] + [(k, "bridge") for k in ("llama", "gpt2", "gpt_neox", "olmo2")]
+    "kind, where",
+    few(
+        [(k, "plain") for k in KINDS] + [(k, "bridge") for k in ("llama", "gpt2", "gpt_neox", "olmo2")],
+        [*((k, "plain") for k in EACH), ("llama", "bridge"), ("gpt_neox", "bridge")],
+    ),
 )
 def test_an_edit_at_any_site_equals_plain_hooks(kind, where, subjects):
     model = subjects(kind, where)

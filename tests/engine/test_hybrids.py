@@ -8,6 +8,7 @@ import lens
 from lens.engine.anatomy import Anatomy
 from tests import hybrids
 from tests.hybrids import N_LAYERS, WHERE, gradient, head, logits, read
+from tests.variants import few
 
 IDS = torch.tensor([5, 17, 3, 88, 41, 9, 60])
 OTHER = torch.tensor([5, 17, 3, 21, 41, 50, 60])
@@ -87,7 +88,22 @@ def test_an_edit_equals_plain_hooks_in_every_layer(kind, site):
         assert (got - want).abs().max() <= 1e-4 and (want - base).abs().max() > 0.05, layer
 
 
-@pytest.mark.parametrize("kind, site", CELLS)
+@pytest.mark.parametrize(
+    "kind, site",
+    few(
+        CELLS,
+        [
+            ("qwen3_next", "attn_out"),
+            ("qwen3_next", "mlp_out"),
+            ("falcon_h1", "attn_out"),
+            ("falcon_h1", "resid_mid"),
+            ("rwkv", "resid_post"),
+            ("rwkv", "mlp_out"),
+            ("norms behind", "resid_post"),
+            ("norms behind", "neuron"),
+        ],
+    ),
+)
 def test_patching_and_attribution_equal_plain_hooks(kind, site):
     model, plain = hybrids.MAKERS[kind](), hybrids.MAKERS[kind]()
     kept = read(kind, plain, IDS, [(site, l) for l in LAYERS])

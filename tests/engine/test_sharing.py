@@ -1,6 +1,7 @@
 """What prompts and rows share is computed once: against plain forwards, one prompt at a time."""
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from lens.engine.walk import siblings
 from lens.engine.walk.decoder import Decoder
 from lens.engine.walk.rows import walk
 from tests import naive
-from tests.models import KINDS, tiny
+from tests.models import EACH, KINDS, tiny
+from tests.variants import few
 
 #: Prompts that begin alike: one twice, one inside another, two that part late, one that shares nothing.
 ALIKE = [
@@ -37,9 +39,15 @@ def model(kind):
     return hf
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("prompts", [ALIKE, EVEN], ids=["ragged", "even"])
-def test_prompts_that_begin_alike_are_recorded_as_if_alone(kind, prompts, monkeypatch):
+PROMPTS = {"ragged": ALIKE, "even": EVEN}
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    few(itertools.product(KINDS, PROMPTS), [*((kind, "ragged") for kind in EACH), ("llama", "even")]),
+)
+def test_prompts_that_begin_alike_are_recorded_as_if_alone(kind, shape, monkeypatch):
+    prompts = PROMPTS[shape]
     pushed, real = [], recording.feed_forward
     monkeypatch.setattr(
         recording, "feed_forward", lambda block, x, *rest: (pushed.append(len(x)), real(block, x, *rest))[1]
@@ -72,8 +80,13 @@ def test_prompts_with_little_in_common_and_those_whose_patterns_are_kept_go_whol
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("chunk", "tails"), [(2048, (1,)), (2048, (1, 2, 4)), (7, (1, 3))])
+@pytest.mark.parametrize(
+    ("kind", "chunk", "tails"),
+    few(
+        [(kind, *way) for kind in KINDS for way in ((2048, (1,)), (2048, (1, 2, 4)), (7, (1, 3)))],
+        lambda case: case[0] == "llama" or (case[0] in EACH and case[1:] == (2048, (1, 2, 4))),
+    ),
+)
 def test_rows_of_many_prompts_of_any_length_equal_the_hooked_forward(kind, chunk, tails, monkeypatch):
     """Short rows that continue the same tokens are taken together, those of prompts of about one length in one
     product.

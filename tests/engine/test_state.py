@@ -14,7 +14,8 @@ from lens.engine.runs import Runs
 from lens.engine.walk.decoder import Decoder
 from lens.engine.walk.runs import WalkRuns
 from lens.models.state import State, foreign, identity, user_hooks
-from tests.models import KINDS, speaking, tiny, word_tokenizer
+from tests.models import EACH, KINDS, speaking, tiny, word_tokenizer
+from tests.variants import few
 
 CLEAN = list(range(5, 19))
 PAIR = lens.Pair(
@@ -179,7 +180,7 @@ def _counting(forwards):
     return count
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 def test_a_bridge_has_the_state_of_its_plain_model_and_neither_moves_with_forwards(kind):
     plain, other = tiny(kind), tiny(kind)
     want = identity(plain)

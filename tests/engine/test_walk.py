@@ -13,7 +13,8 @@ from lens.engine.sites import EXPERTS, HEADED, SITES, Site, SiteError
 from lens.engine.stopping import Stopped
 from lens.engine.walk.rows import walk
 from tests import naive
-from tests.models import KINDS, tiny
+from tests.models import EACH, KINDS, tiny
+from tests.variants import few
 
 LENGTH = 7
 KEEP = ("embed", "q", "k", "pattern", "z", "neuron", "mlp_out")
@@ -98,7 +99,7 @@ def reference(kind, prompt, edits):
     return naive.forward(hf, base.ids[prompt], changes)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_mix_of_edits_equals_the_hooked_forward(kind, data):
@@ -246,7 +247,7 @@ def test_a_walk_stops_when_told_to():
         walk(base, [(0, [Edit(Site("resid_pre", 0), "zero")])], [[LENGTH - 1], [LENGTH - 3]], stop=lambda: next(calls))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 def test_recording_a_pair_in_one_pass_equals_recording_and_forking(kind):
     base, source = runs(kind)
     together = Runs.record_pair(model(kind), base.ids, source.ids, keep=KEEP)

@@ -9,12 +9,13 @@ from lens.engine.linear import LinearError, gradients_of, inputs_of, linears
 from lens.engine.weights import WeightError, apply_weights, edited_weights
 from lens.models import weight_hash
 from lens.scoring.likelihood import plain
-from tests.models import KINDS
+from tests.models import EACH, KINDS
+from tests.variants import few
 
 IDS = torch.arange(1, 13).reshape(2, 6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 def test_a_bridge_and_its_plain_model_have_the_same_layers(tiny_bridge, kind):
     bridge, hf = tiny_bridge(kind)
     theirs, ours = linears(hf), linears(bridge)
@@ -24,7 +25,7 @@ def test_a_bridge_and_its_plain_model_have_the_same_layers(tiny_bridge, kind):
         assert linear.layer is not None and ".mlp." in name
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 def test_inputs_and_gradients_are_those_of_autograd(tiny, kind):
     model = tiny(kind)
     layers = linears(model)
@@ -65,7 +66,7 @@ def test_a_name_that_matches_nothing_lists_near_ones(tiny):
         pass
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 def test_edited_weights_act_on_a_bridge_and_leave_no_trace(tiny_bridge, kind):
     bridge, hf = tiny_bridge(kind)
     before, old = weight_hash(bridge), bridge(IDS)

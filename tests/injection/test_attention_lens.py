@@ -16,7 +16,8 @@ from lens.injection.lens_data import collect, lens_texts
 from lens.injection.lens_fit import split_texts
 from tests import naive
 from tests.injection.test_bridge import ITEMS, final_norm, frozen, head_logits, ids_of
-from tests.models import KINDS, speaking
+from tests.models import EACH, KINDS, speaking
+from tests.variants import few
 
 
 def texts_of(n=160, seed=0, words=96):
@@ -27,7 +28,7 @@ def texts_of(n=160, seed=0, words=96):
 QUICK = dict(steps=60, batch=16, lr=0.02)
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=few(KINDS, EACH))
 def model(request):
     return speaking(request.param)
 
@@ -63,7 +64,7 @@ def summed_kl(model, texts, layer, weight, bias):
     return np.array(out)
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2", "olmo2", "gpt_neox"])
+@pytest.mark.parametrize("kind", few(["llama", "gpt2", "olmo2", "gpt_neox"], ["llama", "gpt2"]))
 def test_training_lowers_held_out_kl_and_reports_it_truly(kind):
     model, texts = speaking(kind), texts_of()
     made = AttentionLens.train(model, texts, 1, **QUICK)

@@ -2,6 +2,8 @@
 torch and SciPy.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,8 @@ from lens.injection import bridge, explicit, item_means, prediction
 from lens.injection.items import InjectionError, Item
 from lens.stats import halves
 from tests import naive
-from tests.models import KINDS, speaking
+from tests.models import EACH, KINDS, speaking
+from tests.variants import few
 
 ITEMS = [
     Item("w1 w2 w3 w4 w5", "w9 w4 w5", "w7 w8", " w11 w12", subject="w2 w3", label="a", group="g"),
@@ -26,7 +29,7 @@ def ids_of(text):
     return torch.tensor([0] + [int(w[1:]) for w in text.split()])
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=few(KINDS, EACH))
 def model(request):
     return speaking(request.param)
 
@@ -147,8 +150,13 @@ def answer_logprob(model, prompt, answer, changes=()):
     return sum(logits[len(first) - 1 + t].log_softmax(-1)[token].item() for t, token in enumerate(ids))
 
 
-@pytest.mark.parametrize("site", list(explicit.PATCHED))
-@pytest.mark.parametrize("kind", ["llama", "gpt2", "gpt_neox", "olmo2"])
+@pytest.mark.parametrize(
+    ("kind", "site"),
+    few(
+        itertools.product(("llama", "gpt2", "gpt_neox", "olmo2"), explicit.PATCHED),
+        lambda case: case[0] == "llama" or case[1] == "z",
+    ),
+)
 def test_patching_equals_hooked_forwards(kind, site):
     model = speaking(kind)
     ds = explicit.from_explicit(model, ITEMS, site=site)

@@ -10,7 +10,8 @@ import lens
 from lens.injection import InjectionError, Item
 from lens.results.errors import ResultError
 from tests import naive
-from tests.models import KINDS, speaking
+from tests.models import EACH, KINDS, speaking
+from tests.variants import few
 
 ITEMS = [
     Item("w1 w2 w3 w4 w5", "w6 w4 w5", "w6", " w7", subject="w2 w3", label="a"),
@@ -51,7 +52,7 @@ def by_hooks(model, ids, answer, vector, layers, strength, positions):
     ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 @pytest.mark.parametrize("positions", lens.injection.POSITIONS)
 def test_every_cell_equals_a_hooked_forward(kind, positions):
     model, rng = speaking(kind), np.random.default_rng(1)

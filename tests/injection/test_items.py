@@ -4,6 +4,7 @@ import pytest
 
 from lens.injection import InjectionError, Item, encode_items, load_items
 from tests.models import speaking
+from tests.variants import few
 
 HEADER = "explicit_sentence,obscure_sentence,explicit_entity,obscure_entity,answer\n"
 ROW = (
@@ -66,9 +67,10 @@ def test_a_trailing_space_is_taken_off_with_a_warning(tmp_path):
     assert item.prompt == "The first president fought in the"
 
 
-def test_many_rows_are_read(tmp_path):
-    path = write(tmp_path / "many.csv", HEADER + ROW * 100_000)
-    assert len(load_items(path)) == 100_000 and len(load_items(path, limit=7)) == 7
+@pytest.mark.parametrize("rows", few([20_000, 100_000], [20_000]))
+def test_many_rows_are_read(tmp_path, rows):
+    path = write(tmp_path / "many.csv", HEADER + ROW * rows)
+    assert len(load_items(path)) == rows and len(load_items(path, limit=7)) == 7
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from lens.results import dataset as results
 from lens.stats import proportion
 from tests import models as tiny_models
 from tests.memorization.helpers import KNOWN, clean, known, taught, unknown
+from tests.variants import few
 
 
 def generated(model, sequences):
@@ -25,7 +26,7 @@ def generated(model, sequences):
     return out[:, sequences.prefix :].numpy()
 
 
-@pytest.mark.parametrize("kind", tiny_models.KINDS)
+@pytest.mark.parametrize("kind", few(tiny_models.KINDS, tiny_models.EACH))
 def test_greedy_text_equals_generate(kind):
     model = taught(kind) if kind in ("llama", "olmo2") else tiny_models.tiny(kind)
     sequences = Sequences.concat([known(), unknown()])

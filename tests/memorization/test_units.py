@@ -11,6 +11,7 @@ from lens import memorization
 from lens.memorization import MemorizationError, Sequences
 from lens.results import dataset as results
 from tests.memorization.helpers import KNOWN, clean, known, taught
+from tests.variants import few
 
 TEXTS = clean(6)
 
@@ -135,12 +136,13 @@ def test_recognition_by_unit_flips_whole_units():
     )
 
 
-def test_exposure_of_canaries_that_share_a_unit_is_approximate_and_of_the_right_size():
+@pytest.mark.parametrize("draws", few([60, 150], [60]))
+def test_exposure_of_canaries_that_share_a_unit_is_approximate_and_of_the_right_size(draws):
     """Eight units of four canaries that are alike, beside foils: canary by canary, p is at most .05 twice as often as
     it says.
     """
     rng, hits = np.random.default_rng(3), np.zeros(2)
-    for _ in range(150):
+    for _ in range(draws):
         loss = np.sqrt(0.7) * np.repeat(rng.normal(size=8), 4) + np.sqrt(0.3) * rng.normal(size=32)
         foils = rng.normal(size=32)
         of = {k: ("sequence", np.ones(32)) for k in ("exposure", "null", "largest")}
@@ -160,4 +162,4 @@ def test_exposure_of_canaries_that_share_a_unit_is_approximate_and_of_the_right_
     assert rows[0].p_kind.startswith("approximate: canaries that share a unit") and rows[1].p_kind.startswith(
         "monte carlo if "
     )
-    assert hits[0] <= stats.binom.ppf(1 - 1e-3, 150, 0.06) < hits[1]
+    assert hits[0] <= stats.binom.ppf(1 - 1e-3, draws, 0.06) < hits[1]

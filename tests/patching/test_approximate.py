@@ -77,17 +77,16 @@ def test_attribution_is_the_derivative_along_the_way_to_the_source(model, site, 
 def test_integrated_gradients_of_the_embeddings_add_up_to_the_whole_effect(model):
     # completeness (Sundararajan et al. 2017): with many steps the attributions to the embeddings sum to the metric's
     # change
-    ds = lens.patch(model, PAIR, "embed", method="attribution", steps=400)
-    assert abs(ds.effect.sum().item() - (ds.clean - ds.corrupted).item()) <= 0.02 * abs(
-        (ds.clean - ds.corrupted).item()
-    )
+    ds = lens.patch(model, PAIR, "embed", method="attribution", steps=50)
+    gap = (ds.clean - ds.corrupted).item()
+    assert abs(ds.effect.sum().item() - gap) <= 0.002 * abs(gap)
 
 
 def test_attribution_of_a_longer_answer_is_summed_over_both_sequences(model):
     pair = lens.Pair(PAIR.clean, corrupted=PAIR.corrupted, answer=" w7 w3", foil=" w8 w4 w5")
-    ds = lens.patch(model, pair, "embed", method="attribution", steps=400, metric="logprob_diff")
+    ds = lens.patch(model, pair, "embed", method="attribution", steps=50, metric="logprob_diff")
     gap = (ds.clean - ds.corrupted).item()
-    assert abs(ds.effect.sum().item() - gap) <= 0.02 * abs(gap)
+    assert abs(ds.effect.sum().item() - gap) <= 0.002 * abs(gap)
 
 
 @pytest.mark.parametrize("memory_mb", [0.01, 500])

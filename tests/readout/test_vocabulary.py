@@ -17,7 +17,8 @@ from lens.readout.reading import ReadoutError
 from lens.readout.vocabulary import head_vocabulary, logit_lens
 from lens.results.dataset import describe, provenance
 from tests import naive
-from tests.models import KINDS, speaking, tiny
+from tests.models import EACH, KINDS, speaking, tiny
+from tests.variants import few
 
 TEXT = "w3 w17 w5 w3 w80 w41 w2"
 PAIR = Pair(
@@ -78,7 +79,7 @@ def post_norm(hf, layer):
 # -- logit lens -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 def test_logit_lens_is_the_final_norm_and_head_on_every_hidden_state(kind):
     hf = reference(kind)
     ds = logit_lens(model(kind), PAIR, k=4)
@@ -181,7 +182,7 @@ def test_logit_lens_takes_answers_by_hand():
 # -- attention --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 def test_attention_is_that_of_the_eager_model(kind):
     hf = tiny(kind, seed=3)
     hf.set_attn_implementation("eager")
@@ -216,7 +217,7 @@ def written(hf, layer, head, position):
     return out
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 def test_head_vocabulary_of_a_run(kind):
     hf = reference(kind)
     for layer, head, position in ((0, 1, -1), (2, 3, 4)):
@@ -272,7 +273,7 @@ def test_head_vocabulary_of_the_weights(kind):
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 def test_attribution_adds_up_and_its_parts_are_what_was_written(kind):
     hf = reference(kind)
     ds = direct_logit_attribution(model(kind), PAIR)
@@ -383,7 +384,7 @@ def test_the_induction_organism_has_an_induction_head_above_its_previous_token_h
         assert float(ds.low.sel(score=score).isel(where)) > 5 * float(ds.chance)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 def test_eigenvalue_scores_are_those_of_the_whole_vocabulary_matrix(kind):
     hf = tiny(kind, seed=3)
     ds = copying_scores(model(kind), layers=[1])

@@ -14,7 +14,8 @@ from lens.subspace import SubspaceError, hard_concrete, integrated_gradients, ou
 from lens.subspace.attribution import multiplied
 from lens.subspace.data import losses, tokens_of
 from lens.subspace.learned import gate
-from tests.models import KINDS, tiny
+from tests.models import EACH, KINDS, tiny
+from tests.variants import few
 
 IDS = torch.randint(1, 97, (3, 12), generator=torch.Generator().manual_seed(5))
 PREFIX = 6
@@ -37,7 +38,7 @@ def likelihood(model, ids, change=None, prefix=PREFIX):
     return -float(F.cross_entropy(logits[prefix - 1 : -1], ids[prefix:]))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 def test_zero_out_equals_naive_runs(kind):
     model, rng = tiny(kind), np.random.default_rng(0)
     scores = zero_out(model, IDS, prefix=PREFIX, rows=17)
@@ -64,7 +65,7 @@ def test_zero_out_of_candidates_only():
     assert np.flatnonzero(some.mask(2 / 144).columns(name)).tolist() == [3, 40]
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k != "olmo2"])
+@pytest.mark.parametrize("kind", few([k for k in KINDS if k != "olmo2"], [k for k in EACH if k != "olmo2"]))
 @pytest.mark.parametrize("together", [False, True])
 def test_integrated_gradients_are_complete(kind, together):
     model = tiny(kind)

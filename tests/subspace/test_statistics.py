@@ -12,7 +12,8 @@ from torch import nn
 from lens.engine.linear import LinearError, linears
 from lens.engine.stopping import Stopped
 from lens.subspace import SubspaceError, statistics, sums
-from tests.models import KINDS, tiny
+from tests.models import EACH, KINDS, tiny
+from tests.variants import few
 
 IDS = torch.randint(1, 97, (7, 12), generator=torch.Generator().manual_seed(3))
 
@@ -39,7 +40,7 @@ def same(a, b):
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 def test_equal_to_explicit_sums(kind):
     model = tiny(kind)
     stats = statistics(model, "mlp", IDS, batch=3, second_moment=True, absolute=True)

@@ -12,7 +12,8 @@ from lens.vectors.generation import Generated, generate
 from lens.vectors.prompts import build
 from lens.vectors.vector import LayerVectors, Vector
 from tests import naive
-from tests.models import KINDS, speaking
+from tests.models import EACH, KINDS, speaking
+from tests.variants import few
 from tests.vectors.test_vector import TASK
 
 SEED = 5  # of a model that does not end its text at once under these vectors
@@ -54,7 +55,7 @@ def by_loop(model, position, factors, layer, strength, steps, vector=VECTOR.dire
     return tuple(ids[len(IDS) :])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 @pytest.mark.parametrize("position", ["last", "new", "all"])
 def test_it_equals_a_loop_of_hooked_forwards(kind, position):
     model = speaking(kind)
@@ -89,7 +90,7 @@ def test_schedules_differ():
     assert len(set(texts.values())) > 2, "otherwise the test above shows little"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 def test_without_a_vector_it_is_the_librarys_greedy_text(kind):
     model = speaking(kind)
     own = model.generate(

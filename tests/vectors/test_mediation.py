@@ -24,15 +24,16 @@ from lens.vectors import (
     universal,
 )
 from lens.vectors.mediation import TRIALS_SEED
-from tests.models import KINDS, speaking
+from tests.models import EACH, KINDS, speaking
 from tests.naive import parts
+from tests.variants import few
 
 PAIRS = [(f"w{i}", f"w{i + 40}") for i in range(1, 31)]
 TASK = Task.from_pairs(PAIRS, name="shift", instruction="w90 w91", shares=(0.6, 0.2, 0.2))
 OPTIONS = dict(trials=3, shots=3, template="bare", mean_prompts=6, known=False, progress=False)
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=few(KINDS, EACH))
 def any_model(request):
     return speaking(request.param)
 

@@ -130,7 +130,8 @@ def test_one_old_task_is_not_enough_for_any_verdict(model):
     assert made.methods.low.isna().all() and made.methods[made.methods.method == "guided"].difference.notna().all()
 
 
-def test_methods_of_the_first_seed_only_are_stored_and_loaded(model, stored, tmp_path):
+def test_methods_of_the_first_seed_only_are_stored_and_loaded(model, stored, tmp_path, monkeypatch):
+    monkeypatch.setattr(paper.STUDY, "draw", lambda *a: [])
     _, out = stored
     copied = tmp_path / "out"
     shutil.copytree(out, copied)
@@ -156,6 +157,7 @@ def test_a_finished_sequence_is_not_trained_again_and_a_new_method_is_added(mode
     copied = tmp_path / "out"
     shutil.copytree(out, copied)
     (copied / "seed-1" / "kl_start.nc").unlink()
+    monkeypatch.setattr(paper.STUDY, "draw", lambda *a: [])
     trained, whole = [], forgetting.sequential
 
     def watched(make, stages, probes, method, **options):
@@ -171,6 +173,7 @@ def test_a_finished_sequence_is_not_trained_again_and_a_new_method_is_added(mode
 
 def test_a_sequence_that_was_cut_goes_on_from_its_last_stage(model, stored, tmp_path, monkeypatch):
     made, _ = stored
+    monkeypatch.setattr(paper.STUDY, "draw", lambda *a: [])
     plan, calls, whole = replace(PLAN, methods=("plain",), seeds=1), [], forgetting.accuracy
 
     def cut(module, probe, **options):

@@ -135,16 +135,17 @@ def stability_gap(result: xr.Dataset) -> pd.DataFrame:
     Source: De Lange et al. 2023, Continual evaluation for lifelong learning: Identifying the stability gap.
     """
     check(result)
-    rows = []
-    for stage in result.stage.values:
-        for probe, kind in zip(result.probe.values, result.kind.values):
+    rows, accuracy = [], result.accuracy.transpose("stage", "step", "probe").values
+    for i, stage in enumerate(result.stage.values):
+        for j, (probe, kind) in enumerate(zip(result.probe.values, result.kind.values)):
             if kind == "new":
                 continue
-            trace = result.accuracy.sel(stage=stage, probe=probe).dropna("step")
+            there = ~np.isnan(accuracy[i, :, j])
+            trace, steps = accuracy[i, there, j], result.step.values[there]
             if trace.size < 2:
                 continue
             start, end = float(trace[0]), float(trace[-1])
-            low = int(np.argmin(trace.values))
+            low = int(np.argmin(trace))
             rows.append(
                 {
                     "stage": str(stage),
@@ -153,9 +154,9 @@ def stability_gap(result: xr.Dataset) -> pd.DataFrame:
                     "start": start,
                     "end": end,
                     "lowest": float(trace[low]),
-                    "at_step": int(trace.step[low]),
+                    "at_step": int(steps[low]),
                     "gap": max(0.0, min(start, end) - float(trace[low])) if trace.size > 2 else np.nan,
-                    "n": int(result.n.sel(probe=probe)),
+                    "n": int(result.n.values[j]),
                 }
             )
     return pd.DataFrame(rows, columns=["stage", "probe", "kind", "start", "end", "lowest", "at_step", "gap", "n"])

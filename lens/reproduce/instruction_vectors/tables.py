@@ -69,26 +69,24 @@ def units(starts: Mapping[int, xr.Dataset], parts: Parts) -> pd.DataFrame:
     """
     rows = []
     for (seed, method), ds in parts.items():
-        after, first = forgetting.at_end(ds).mean("prompt"), forgetting.at_start(ds).mean("prompt")
-        change = {
-            str(p): float(after.isel(stage=-1).sel(probe=p) - first.sel(probe=p))
-            for p, k in zip(ds.probe.values, ds.kind.values)
-            if k == KNOWLEDGE
-        }
+        by_stage = forgetting.at_end(ds).mean("prompt").transpose("stage", "probe").values
+        after, first = by_stage[-1], forgetting.at_start(ds).mean("prompt").values
+        stages, probes, kinds = (list(map(str, ds[name].values)) for name in ("stage", "probe", "kind"))
+        change = {p: float(after[i] - first[i]) for i, (p, k) in enumerate(zip(probes, kinds)) if k == KNOWLEDGE}
         gaps = forgetting.stability_gap(ds).groupby("probe").gap.mean()
-        for probe, kind in zip(map(str, ds.probe.values), map(str, ds.kind.values)):
+        for i, (probe, kind) in enumerate(zip(probes, kinds)):
             row = {
                 "seed": seed,
                 "method": method,
                 "probe": probe,
                 "kind": kind,
-                "before": float(first.sel(probe=probe)),
-                "after": float(after.isel(stage=-1).sel(probe=probe)),
-                "n": int(ds.n.sel(probe=probe)),
-                "seen": "seen" in ds and bool(ds.seen.sel(probe=probe)),
+                "before": float(first[i]),
+                "after": float(after[i]),
+                "n": int(ds.n.values[i]),
+                "seen": "seen" in ds and bool(ds.seen.values[i]),
             }
             if kind == NEW:
-                row["own"] = float(after.sel(stage=probe, probe=probe))
+                row["own"] = float(by_stage[stages.index(probe), i])
             else:
                 row["gap"] = float(gaps[probe])
             if kind == INSTRUCTION:
@@ -100,10 +98,13 @@ def units(starts: Mapping[int, xr.Dataset], parts: Parts) -> pd.DataFrame:
 def measured(frame: pd.DataFrame, method: str, metric: str) -> pd.Series:
     """A metric of `METRICS` by unit (seed, probe)."""
     kind = metric if metric in (INSTRUCTION, IN_CONTEXT, KNOWLEDGE) else INSTRUCTION if metric == "gap" else NEW
-    rows = frame[(frame.method == method) & (frame["kind"] == kind)].set_index(["seed", "probe"])
-    return {"own": rows.get("own"), "final": rows.after, "gap": rows.gap}.get(
-        metric, rows.own - rows.after if metric == "forget" else rows.after
-    )
+    at = np.flatnonzero((frame.method == method) & (frame["kind"] == kind))
+    units = pd.MultiIndex.from_arrays([frame[n].array.take(at) for n in ("seed", "probe")], names=("seed", "probe"))
+
+    def column(name: str) -> pd.Series:
+        return pd.Series(frame[name].to_numpy()[at], units, name=name)
+
+    return column("own") - column("after") if metric == "forget" else column(metric if metric in frame else "after")
 
 
 def paired(frame: pd.DataFrame, a: str, b: str, metric: str) -> pd.Series:
@@ -140,16 +141,23 @@ def methods(frame: pd.DataFrame, parts: Parts, seed: int = 0) -> pd.DataFrame:
     )
 
 
-def _evaluations(parts: Parts) -> Iterator[tuple[xr.Dataset, int, dict[str, Any]]]:
-    """Every evaluation of every sequence: the sequence, the number of its stage, and where it stands; ``at``: steps
-    trained through all stages.
+#: what is read at an evaluation, with its axes there
+EVALUATED = {"accuracy": ("probe",), "distance": ("part",), "similarity": ("reading", "old")}
+
+
+def _evaluations(parts: Parts) -> Iterator[tuple[xr.Dataset, dict[str, np.ndarray], dict[str, Any]]]:
+    """Every evaluation of every sequence: the sequence, the values of `EVALUATED` there, and where it stands; ``at``:
+    steps trained through all stages.
     """
     for (seed, method), ds in parts.items():
-        earlier = 0
+        read = {n: ds[n].transpose("stage", "step", *axes).values for n, axes in EVALUATED.items() if n in ds}
+        last, earlier = ds.last_step.values.tolist(), 0
         for i, stage in enumerate(map(str, ds.stage.values)):
-            for step in map(int, ds.step.values[ds.step.values <= int(ds.last_step[i])]):
-                yield ds, i, {"seed": seed, "method": method, "stage": stage, "step": step, "at": earlier + step}
-            earlier += int(ds.last_step[i])
+            for j, step in enumerate(ds.step.values.tolist()):
+                if step <= last[i]:
+                    at = {name: values[i, j] for name, values in read.items()}
+                    yield ds, at, {"seed": seed, "method": method, "stage": stage, "step": step, "at": earlier + step}
+            earlier += last[i]
 
 
 def curves(parts: Parts) -> pd.DataFrame:
@@ -157,12 +165,12 @@ def curves(parts: Parts) -> pd.DataFrame:
     the kind; kind "new": the task in training.
     """
     rows = []
-    for ds, _, where in _evaluations(parts):
+    for ds, at, where in _evaluations(parts):
+        accuracy = at["accuracy"]
         for kind in dict.fromkeys(map(str, ds.kind.values)):
-            of = [where["stage"]] if kind == NEW else ds.probe.values[ds.kind.values == kind]
-            value = float(ds.accuracy.sel(stage=where["stage"], step=where["step"], probe=of).mean())
-            if np.isfinite(value):
-                rows.append({**where, "kind": kind, "accuracy": value})
+            of = accuracy[ds.probe.values == where["stage"] if kind == NEW else ds.kind.values == kind]
+            if np.isfinite(of).any():
+                rows.append({**where, "kind": kind, "accuracy": float(np.nanmean(of))})
     return pd.DataFrame(rows)
 
 
@@ -171,14 +179,15 @@ def points(parts: Parts) -> pd.DataFrame:
     columns of `READINGS`, and ``distance``).
     """
     rows = []
-    for ds, i, where in _evaluations({key: ds for key, ds in parts.items() if "similarity" in ds}):
-        at = ds.sel(stage=where["stage"], step=where["step"])
-        if (where["step"] == 0 and i) or not np.isfinite(at.similarity).any():
+    for ds, at, where in _evaluations({key: ds for key, ds in parts.items() if "similarity" in ds}):
+        if (where["step"] == 0 and where["at"]) or not np.isfinite(at["similarity"]).any():
             continue  # a later stage starts where the one before ended
-        for task in map(str, ds.old.values):
-            accuracy, distance = float(at.accuracy.sel(probe=task)), float(at.distance.sel(part="distance"))
-            readings = {r: float(at.similarity.sel(reading=r, old=task)) for r in READINGS}
-            rows.append({**where, "task": task, "accuracy": accuracy, "distance": distance, **readings})
+        probes, readings = ds.probe.values.tolist(), ds.reading.values.tolist()
+        distance = float(at["distance"][ds.part.values.tolist().index("distance")])
+        for i, task in enumerate(map(str, ds.old.values)):
+            read = {r: float(at["similarity"][readings.index(r), i]) for r in READINGS}
+            accuracy = float(at["accuracy"][probes.index(task)])
+            rows.append({**where, "task": task, "accuracy": accuracy, "distance": distance, **read})
     return pd.DataFrame(rows)
 
 

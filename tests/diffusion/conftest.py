@@ -1,9 +1,6 @@
-"""Pipelines that the tests of this family run on: a random one of the organism's kind, and a small one that was
-trained.
-"""
+"""The pipeline that the tests of this family run on: a random one of the organism's kind."""
 
 import pytest
-import torch
 
 from lens.diffusion import of_parts
 from lens.organisms import cards
@@ -23,11 +20,3 @@ def tiny():
 @pytest.fixture(scope="session")
 def corpus():
     return cards.Corpus(cards.Recipe.small())
-
-
-@pytest.fixture(scope="session")
-def small():
-    """The small recipe, trained (about fifteen seconds on one core)."""
-    torch.set_num_threads(1)
-    recipe = cards.Recipe.small()
-    return pipeline_of(recipe, cards.train(recipe, progress=False)[0])

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from lens.diffusion import DiffusionError, Pipeline, load
 from lens.diffusion.state import vocabulary_hash
 from lens.models import LoadError
-from tests.diffusion.test_stable_diffusion import parts_in
+from tests.diffusion.test_stable_diffusion import parts_in, tokenizer_in
 
 FILES = {
     "text_encoder": "model.safetensors",
@@ -25,7 +25,7 @@ ENDS = ("v_proj.weight", "to_v.weight", "mid_block.resnets.0.conv1.weight")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pipeline")
     (folder / "made").mkdir()
-    parts_in(folder / "made").save_pretrained(folder / "whole")
+    parts_in(folder / "made", small=True).save_pretrained(folder / "whole")
     return folder / "whole"
 
 
@@ -76,7 +76,7 @@ def test_other_weights_in_any_part_are_another_hash(whole, folder, part):
 
 def test_other_words_another_schedule_or_another_scale_are_another_hash(tmp_path):
     def made():
-        return Pipeline.of(parts_in(tmp_path))
+        return Pipeline.of(parts_in(tmp_path, small=True))
 
     before = made()
     assert made().hash == before.hash
@@ -89,7 +89,7 @@ def test_other_words_another_schedule_or_another_scale_are_another_hash(tmp_path
 
 
 def test_the_hash_of_a_vocabulary_is_that_of_its_words(tmp_path):
-    first, second = parts_in(tmp_path).tokenizer, parts_in(tmp_path).tokenizer
+    first, second = tokenizer_in(tmp_path), tokenizer_in(tmp_path)
     assert vocabulary_hash(first) == vocabulary_hash(second)
     before = vocabulary_hash(second)
     first(["a long long cat"], padding="max_length", truncation=True)  # settings of a call are no words

@@ -22,7 +22,7 @@ OPTIONS = {"seeds": (0,), "steps": 2, "layers": LAYERS}
 
 @pytest.fixture
 def parts(tmp_path):
-    made = parts_in(tmp_path)
+    made = parts_in(tmp_path, small=True)
     made.set_progress_bar_config(disable=True)
     return made
 

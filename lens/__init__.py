@@ -96,6 +96,9 @@ _MODULES = (
     "organisms",
 )
 
+#: public name of a folder -> where it is
+_FOLDERS = {"jacobian_lens": "readout.jacobian_lens"}
+
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
@@ -142,8 +145,8 @@ def __getattr__(name: str):
         value = getattr(importlib.import_module(f".{module}", __name__), attribute)
         globals()[name] = value
         return value
-    if name in _MODULES:
-        return importlib.import_module(f".{name}", __name__)
+    if name in _MODULES or name in _FOLDERS:
+        return importlib.import_module(f".{_FOLDERS.get(name, name)}", __name__)
     if name == "__version__":
         # pyproject.toml is where it is written
         return importlib.import_module("importlib.metadata").version("mnemoscope")
@@ -151,4 +154,4 @@ def __getattr__(name: str):
 
 
 def __dir__():
-    return sorted([*__all__, *_MODULES])
+    return sorted([*__all__, *_MODULES, *_FOLDERS])

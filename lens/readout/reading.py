@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..arguments import Whole
+from ..arguments import Whole, shown
 from ..engine.model import Model
 from ..engine.pieces import run_bytes
 from ..engine.runs import Runs
@@ -81,7 +81,9 @@ def read_prompt(model: Any, prompt: Prompt, which: str = "clean", argument: str 
     if isinstance(prompt, Chat) or is_messages(prompt):
         return _read_chat(model, as_chat(prompt), argument)
     if not isinstance(prompt, str):
-        raise ReadoutError(f"{argument}={prompt!r} is a {type(prompt).__name__}; expected text, a chat or a lens.Pair.")
+        raise ReadoutError(
+            f"{argument}={shown(prompt)} is a {type(prompt).__name__}; expected text, a chat or a lens.Pair."
+        )
     if which != "clean":
         raise ReadoutError(
             f"which={which!r} chooses between the prompts of a pair, but {argument} is plain text; leave it out."

@@ -22,6 +22,7 @@ from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import RESIDUAL, SiteError, indices
 from ..results import dataset as results
+from .jacobian_lens.fitted import JacobianLens
 from .labelling import alone, answer_coords, set_units
 from .norms import kv_heads, norm_scale, post_norm_scale, through_norm, value_weight
 from .places import one_position, places
@@ -56,6 +57,7 @@ def logit_lens(
     foil: Token | Sequence[Token] | None = None,
     site: str = "resid_post",
     which: str = "clean",
+    lens: JacobianLens | None = None,
 ) -> xr.Dataset:
     """What the model would predict if it stopped after each layer: the residual stream through the final norm and the
     unembedding.
@@ -72,6 +74,8 @@ def logit_lens(
             embedding (learned positions included), which is the ``resid_pre`` of layer 0; its last layer is the model's
             own prediction.
         which: ``clean`` or ``corrupted``: the prompt of a pair that is read.
+        lens: a Jacobian lens, by whose average Jacobian each layer's ``resid_post`` is carried to the last stream
+            first; None carries nothing. Its layers and the last are read then.
 
     Returns:
         Over ``[prompt,] layer [, position]``: ``prob``, ``logit`` and ``rank`` of the answer (rank 0 is the top),
@@ -83,7 +87,8 @@ def logit_lens(
         SiteError: another site. PromptError, ReadoutError: an empty prompt, a position that is not there, an answer
             that is not one token.
 
-    Source: nostalgebraist 2020, interpreting GPT: the logit lens; KL as in Belrose et al. 2023, Tuned Lens, section 3.
+    Source: nostalgebraist 2020, interpreting GPT: the logit lens; KL as in Belrose et al. 2023, Tuned Lens, section 3;
+        the Jacobian lens as `lens.jacobian_lens`.
 
     >>> logit_lens(model, pair, positions="last").rank.plot()          # doctest: +SKIP
     """
@@ -101,6 +106,11 @@ def logit_lens(
     where = places(readings, "last" if positions is None and not single else positions)
     wanted = answers(model, readings, answer, foil)
     layers = list(range(-1 if site == "resid_post" else 0, decoder.n_layers))
+    if lens is not None:
+        lens.require(model)
+        if site != "resid_post":
+            raise ReadoutError(f"site={site!r} is not what a Jacobian lens reads; leave it at 'resid_post'.")
+        layers = [*lens.layers, decoder.n_layers - 1]
     has_answer, has_foil = (all(w[i] is not None for w in wanted) for i in (0, 1))
     k = min(k, decoder.d_vocab)
     shape = (len(readings), len(layers), where.width)
@@ -124,8 +134,10 @@ def logit_lens(
             # layers together: the unembedding is the largest matrix, and few rows at a time would only wait for it
             for first in range(0, len(layers), together := max(1, size // len(some))):
                 group = layers[first : first + together]
-                streams = [runs.get("resid_pre", 0) if l < 0 else runs.get(site, l) for l in group]
-                stream = torch.stack([x[token] for x in streams])
+                streams = [(runs.get("resid_pre", 0) if l < 0 else runs.get(site, l))[token] for l in group]
+                if lens is not None:
+                    streams = [x if l not in lens.layers else lens.transport(l, x) for l, x in zip(group, streams)]
+                stream = torch.stack(streams)
                 for name, value in _lens(decoder.unembed(stream).float(), final, share, aim, beside, k).items():
                     into = top_id if name == "top_id" else out[name]
                     into[row[None], np.arange(first, first + len(group))[:, None], slot[None]] = value.cpu().numpy()
@@ -145,7 +157,9 @@ def logit_lens(
     set_units(ds, kl="nats", prob="1", logit="logits", logit_diff="logits", rank="tokens", top_prob="1")
     if where.scalar:
         ds = ds.isel(position=0)
-    call = dict(positions=positions, k=k, answer=answer, foil=foil, site=site, which=which)
+    call: dict[str, Any] = dict(positions=positions, k=k, answer=answer, foil=foil, site=site, which=which)
+    if lens is not None:
+        call["lens"] = {"sha256": lens.digest(), "n_prompts": lens.n, "model": dict(lens.about.get("model", {}))}
     return results.stamp(alone(ds, "prompt") if single else ds, record(model, decoder, "logit_lens", call, readings))
 
 

@@ -9,6 +9,8 @@ import torch
 
 from lens import readout
 from lens import stats as s
+from lens.pickled_tensors import read_pickled_tensors
+from lens.readout import jacobian_lens
 from lens.scoring import Served, causal, texts
 from lens.scoring import rows as scoring
 from tests.models import word_tokenizer
@@ -16,19 +18,36 @@ from tests.models import word_tokenizer
 from . import Subject
 from .common import enter, ids, model, pair
 
-MODULES = ("lens.scoring.causal", "lens.readout", "lens.stats")
+MODULES = ("lens.scoring.causal", "lens.readout", "lens.readout.jacobian_lens", "lens.pickled_tensors", "lens.stats")
 #: Records that only functions make.
-RESULTS = tuple(
-    name for name in s.__all__ if isinstance(kind := getattr(s, name), type) and not issubclass(kind, Exception)
+RESULTS = (
+    *(name for name in s.__all__ if isinstance(kind := getattr(s, name), type) and not issubclass(kind, Exception)),
+    "JacobianLens",
+    "TokenLens",
 )
 X = np.array([0.3, -0.1, 0.4, 0.7, 0.2, 0.6, -0.2, 0.5, 0.1, 0.8])
 Y = np.array([0.1, 0.2, 0.3, 0.9, 0.0, 0.4, -0.3, 0.6, 0.3, 0.5])
 MEMBER = np.array([1, 0, 1, 1, 0, 1, 0, 1, 0, 0])
 
 
+#: A row of tokens and the positions of a lens that is fitted on it.
+FIT = dict(texts=[[3, 1, 4, 1, 5, 9]], length=6, skip=2)
+
+
 @functools.cache
 def scores():
     return scoring.score(model(), ids().numpy(), progress=False)
+
+
+@functools.cache
+def jacobian(**share):
+    return jacobian_lens.fit(model(), **FIT | dict(texts=[[3, 1, 4, 1, 5, 9], [2, 6, 5, 3, 5, 8]]) | share)
+
+
+@functools.cache
+def written():
+    torch.save({"J": {0: torch.eye(3)}, "n_prompts": 1}, "published.pt")
+    return str(jacobian().save("jacobian.safetensors"))
 
 
 def _test(x):
@@ -60,6 +79,18 @@ def subjects():
     yield Subject("Rows", texts.Rows, lambda: dict(tokens=[np.arange(3)], row_ids=np.arange(1)))
     yield Subject("Served", Served, lambda: dict(url="http://127.0.0.1:9/v1", tokenizer=word_tokenizer(), retries=0))
     yield Subject("logit_lens", readout.logit_lens, lambda: dict(model=model(), prompts=text, k=2))
+    yield Subject("fit", jacobian_lens.fit, lambda: dict(model=model(), tokens=[5], **FIT))
+    yield Subject("merge", jacobian_lens.merge, lambda: dict(lenses=[jacobian(share=(0, 2)), jacobian(share=(1, 2))]))
+    yield Subject("open", jacobian_lens.open, lambda: dict(path=written()))
+    yield Subject("random_like", jacobian_lens.random_like, lambda: dict(lens=jacobian()))
+    yield Subject(
+        "compare", jacobian_lens.compare, lambda: dict(model=model(), prompts=text, lens=jacobian(), answer="w5")
+    )
+    yield Subject(
+        "read_pickled_tensors",
+        read_pickled_tensors,
+        lambda: (written(), dict(path="published.pt"))[1],
+    )
     yield Subject("attention", readout.attention, lambda: dict(model=model(), prompt=text))
     yield Subject(
         "head_vocabulary", readout.head_vocabulary, lambda: dict(model=model(), layer=1, head=1, text=text, k=2)

@@ -1,7 +1,8 @@
 """The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`,
 `... injection`, `... vectors`, `... provenance`, `... subspace`, `... diffusion`, `... latency`, `... truth [--part
 NAME]`, `... stress [--part NAME]`, `... house [--part NAME]`, `... scale [--part NAME]`, `... generation [--part
-NAME]`, `... models [--part NAME] [--only TYPE ...] [--methods NAME ...]`, `... gpu`, or `... load`.
+NAME]`, `... edges [--part NAME]`, `... models [--part NAME] [--only TYPE ...] [--methods NAME ...]`, `... gpu`, or
+`... load`.
 """
 
 from __future__ import annotations
@@ -118,6 +119,10 @@ PARTED = {
             " and beside TransformerLens, an edit, a gate, a chat pair beside the operations that it needs"
         ),
         ("one_by_one", "peer", "edits", "chat"),
+    ),
+    "edges": (
+        "what gradients of many read-outs cost beside TransformerLens: the fit of a Jacobian lens",
+        ("jacobian",),
     ),
 }
 

@@ -296,7 +296,7 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
     "EMPTY_TUPLE": tuple,
     "MARK": lambda: _MARK,
 }
-_WORK: dict[str, Callable[[_Reader, Any], None]] = {
+_WORK: dict[str, Callable[[_Reader, Any], Any]] = {
     "TUPLE": lambda r, _: r.stack.append(tuple(r.marked())),
     "TUPLE1": lambda r, _: r.tuple_of(1),
     "TUPLE2": lambda r, _: r.tuple_of(2),

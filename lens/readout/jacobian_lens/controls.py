@@ -39,8 +39,8 @@ def compare(
     """How high the answer ranks under a lens and under its controls, on prompts that it was not fitted on.
 
     Args:
-        positions: one token, as an int or a name. answer: as in `lens.logit_lens`. k: a hit is a rank among the first k.
-        seed: of the random lens. level: of the exact binomial intervals over prompts.
+        positions: one token, as an int or a name. answer: as in `lens.logit_lens`. k: a hit is a rank among the first
+            k. seed: of the random lens. level: of the exact binomial intervals over prompts.
 
     Returns: over ``reading`` (lens, logit_lens, random, and half where the lens has one): ``rank`` by ``prompt`` and
         ``layer``, from 0; ``hit``, ``low``, ``high`` by layer; ``any_hit``, ``any_low``, ``any_high``: in any layer;

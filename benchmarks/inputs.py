@@ -18,7 +18,7 @@ from .tables import say
 
 #: Seconds in which a file must be answered; and in which a process must have made the whole ones.
 LIMIT, START = 60.0, 300.0
-QUICK_KINDS = ("mask", "task", "CSV")
+QUICK_KINDS, QUICK_FAMILIES = ("mask", "task", "CSV"), ["models"]
 _context = get_context("forkserver")
 
 
@@ -91,12 +91,12 @@ def feed(quick: bool = False, kinds: Iterable[str] | None = None) -> dict[str, A
     from tests.fuzz.running import run as fuzz
 
     asked = list(kinds or (QUICK_KINDS if quick else _damage.kinds()))
-    _context.set_forkserver_preload(["benchmarks._damage"])
+    _context.set_forkserver_preload(["tests.fuzz.imports", "benchmarks._damage"])
     with ThreadPoolExecutor(2) as pool:
         files = dict(zip(asked, pool.map(damaged, asked)))
         say(f"inputs: {sum(sum(f.counts.values()) for f in files.values())} files are read; arguments")
-        halves = ["1/400"] if quick else ["1/2", "2/2"]
-        made = list(pool.map(lambda part: fuzz(values=VALUES if quick else None, part=part), halves))
+        halves, values, families = (["1/4"], VALUES, QUICK_FAMILIES) if quick else (["1/2", "2/2"], None, None)
+        made = list(pool.map(lambda part: fuzz(families=families, values=values, part=part), halves))
     counts: dict[Any, Counter] = {
         (half, *key): value for half, m in zip(halves, made) for key, value in m["by_function"].items()
     }

@@ -30,6 +30,14 @@ BEHIND_DOORS = (
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def folders(tmp_path_factory):
+    """What subjects write lies in the folder of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("subjects")))
+        yield
+
+
 @pytest.mark.parametrize("family", BEHIND_DOORS)
 def test_nothing_raw_comes_from_behind_a_door(family):
     made = fuzz.run(families=[family], seed=0, values=QUICK)
@@ -105,20 +113,10 @@ def test_figures_count_a_hang_as_raw_and_no_refusal():
     }
 
 
-def test_a_raw_error_a_hang_and_a_death_are_found(tmp_path, monkeypatch):
+def test_a_raw_error_a_hang_and_a_death_are_found(tmp_path):
     """The fuzzer finds what it is there to find, in a family made for it."""
-    import shutil
-
-    from tests.fuzz import running, subjects
-
-    here = tmp_path / "tests"
-    shutil.copytree(running.ROOT / "tests" / "fuzz", here / "fuzz")
-    for name in ("__init__.py", "models.py"):
-        shutil.copy(running.ROOT / "tests" / name, here / name)
-    (here / "fuzz" / "subjects" / "planted.py").write_text(PLANTED)
-    monkeypatch.setattr(running, "ROOT", tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(running.Path(subjects.lens.__path__[0]).parent))
-    made = fuzz.run(families=["planted"], seed=1, limit=5)
+    (tmp_path / "planted.py").write_text(PLANTED)
+    made = fuzz.run(families=["planted"], seed=1, limit=5, beside=str(tmp_path))
     counts = made["by_function"]["planted", "planted"]
     wrong = {f["value"]: f["outcome"] for f in made["faults"]}
     assert (

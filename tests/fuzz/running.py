@@ -1,26 +1,24 @@
-"""A run: a worker a family, started again after a call that does not end, and the figures of all that it answered."""
+"""A run: a worker a family, forked from a process that has loaded the package, started again after a call that does
+not end, and the figures of all that it answered.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import queue
-import subprocess
-import sys
-import threading
+import tempfile
 from collections import Counter
-from pathlib import Path
+from multiprocessing import get_context
 from typing import Any
 
+from . import worker
 from .judge import OUTCOMES
 
-ROOT = Path(__file__).parent.parent.parent
 #: A call without an answer after so many seconds is a hang.
 LIMIT_SECONDS = 20
 #: For imports, models and the calls that work.
 START_SECONDS = 600
 #: Values an argument in the preset of the tests.
 QUICK = 3
+_context = get_context("forkserver")
 
 
 def run(
@@ -30,6 +28,7 @@ def run(
     values: int | None = None,
     part: str = "1/1",
     limit: float = LIMIT_SECONDS,
+    beside: str | None = None,
     say: Any = None,
 ) -> dict[str, Any]:
     """Calls every subject of the families with bad values.
@@ -38,6 +37,7 @@ def run(
         families: modules of `tests.fuzz.subjects`; None for all.
         values: of each argument; None for all that there are.
         part: "2/4": the second quarter of the inputs.
+        beside: a folder with modules of further families.
         say: called with a line of text now and then.
 
     Returns: `bad_inputs`, `raw_error_fraction` (neither the package's error nor a TypeError or ValueError that
@@ -52,7 +52,7 @@ def run(
     faults: list[dict[str, Any]] = []
     broken: list[str] = []
     for family in families or known():
-        for answer in _answers(family, seed, values, part, limit):
+        for answer in _answers(limit, beside, family, seed, values, part):
             if "broken" in answer:
                 broken.append(f"{family}.{answer['broken']}: {answer['error']}")
                 continue
@@ -76,11 +76,11 @@ def figures(counts: dict[Any, Counter]) -> dict[str, Any]:
     }
 
 
-def _answers(family: str, seed: int, values: int | None, part: str, limit: float):
+def _answers(limit: float, beside: str | None, family: str, *asked_of: Any):
     """What the workers of a family answered, call by call."""
     start, total = 0, None
     while total is None or start < total:
-        worker = _Worker(family, seed, values, part, start)
+        worker = _Worker(beside, family, *asked_of, start)
         try:
             asked = None
             while True:
@@ -112,46 +112,33 @@ def _answers(family: str, seed: int, values: int | None, part: str, limit: float
 
 
 class _Worker:
-    def __init__(self, family: str, seed: int, values: int | None, part: str, start: int):
-        environment = dict(
-            os.environ,
-            OMP_NUM_THREADS="1",
-            OMP_WAIT_POLICY="PASSIVE",
-            HF_HUB_OFFLINE="1",
-            TQDM_DISABLE="1",
-            TOKENIZERS_PARALLELISM="false",
-        )
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fuzz.worker", family, str(seed), str(values or 0), part, str(start)],
-            stdout=subprocess.PIPE,
-            cwd=ROOT,
-            env=environment,
-        )
-        self.lines: queue.Queue[str | None] = queue.Queue()
+    def __init__(self, *asked: Any):
+        # what it leaves when it is killed goes with the folder
+        self.folder = tempfile.TemporaryDirectory(prefix="fuzz-", ignore_cleanup_errors=True)
+        _context.set_forkserver_preload([f"{__package__}.imports"])
+        self.answers, there = _context.Pipe(duplex=False)
+        self.process = _context.Process(target=worker.main, args=(self.folder.name, there, *asked))
+        self.process.start()
+        there.close()
         self.last: Any = None
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        for line in self.process.stdout:
-            self.lines.put(line.decode())
-        self.lines.put(None)
 
     @property
     def alive(self) -> bool:
-        return self.process.poll() is None
+        return self.process.is_alive()
 
     def next(self, seconds: float) -> dict[str, Any] | None:
-        """The next line; None where none comes, or the process has ended."""
+        """What it says next; None where it says nothing, or has ended."""
         try:
-            line = self.lines.get(timeout=seconds)
-        except queue.Empty:
+            if not self.answers.poll(seconds):
+                return None
+            self.last = self.answers.recv()
+        except EOFError:
+            self.process.join()
             return None
-        if line is None:
-            self.process.wait()
-            return None
-        self.last = json.loads(line)
         return self.last
 
     def close(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self.process.join()
+        self.answers.close()
+        self.folder.cleanup()

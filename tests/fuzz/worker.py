@@ -1,19 +1,15 @@
-"""Calls functions with bad values, one after another, and writes a line of JSON for each.
-
-Called as `python -m tests.fuzz.worker family seed values part start`.
-"""
+"""Calls functions with bad values, one after another, and says of each what became of it."""
 
 from __future__ import annotations
 
 import gc
 import inspect
-import json
 import os
 import random
 import resource
-import sys
 import tempfile
 import warnings
+from typing import Any
 
 #: Memory that the calls may take beyond what is there when they begin.
 MEMORY = 6 << 30
@@ -37,29 +33,33 @@ def tasks(family: str, seed: int, values: int | None, part: tuple[int, int]):
                     yield subject, p, label, make
 
 
-def main(family: str, seed: str, values: str, part: str, start: str) -> None:
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
+def main(
+    folder: str, answers: Any, beside: str | None, family: str, seed: int, values: int | None, part: str, start: int
+) -> None:
+    """The whole of a process, whose own folder is `folder`: what becomes of each call is sent as it comes."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
 
     def say(**what):
-        return answers.write(json.dumps(what) + "\n")
+        answers.send(what)
 
-    sys.path.insert(0, os.getcwd())
-    here = tempfile.TemporaryDirectory(prefix="fuzz-")
-    os.environ["MNEMOSCOPE_CACHE"] = os.path.join(here.name, "cache")
+    os.environ["MNEMOSCOPE_CACHE"] = os.path.join(folder, "cache")
+    tempfile.tempdir = folder
     warnings.simplefilter("ignore")
 
     import torch
 
+    from . import subjects as known
     from .judge import outcome
     from .subjects import subjects
 
+    if beside is not None:
+        known.__path__.append(beside)
     torch.set_num_threads(1)
-    os.chdir(here.name)
-    todo = list(tasks(family, int(seed), int(values) or None, tuple(map(int, part.split("/")))))
-    if int(start) == 0:
+    os.chdir(folder)
+    todo = list(tasks(family, seed, values, tuple(map(int, part.split("/")))))
+    if start == 0:
         for subject in subjects(family):
             try:
                 subject.call()
@@ -69,7 +69,7 @@ def main(family: str, seed: str, values: str, part: str, start: str) -> None:
     in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (in_use + MEMORY, in_use + MEMORY))
     for number, (subject, p, label, make) in enumerate(todo):
-        if number < int(start):
+        if number < start:
             continue
         say(begin=number, function=subject.name, argument=p.name, value=label)
         error = None
@@ -86,7 +86,3 @@ def main(family: str, seed: str, values: str, part: str, start: str) -> None:
         if number % 200 == 0:
             gc.collect()
     say(finished=True)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

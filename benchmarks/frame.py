@@ -64,7 +64,8 @@ def run(
     machine.set_threads()
     watch = machine.Watch()
     bench = make()
-    bench.measure()
+    with machine.settled():
+        bench.measure()
     report = bench.report() | {
         "machine": watch.end() | bench.others() | {"load": os.getloadavg()[0]},
         "quick": bench.quick,

@@ -28,6 +28,19 @@ def set_threads() -> None:
     torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
 
 
+@contextmanager
+def settled() -> Iterator[None]:
+    """What is there already is left out of Python's search for garbage in the block, so that the one before each timing
+    takes milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 def timed(call: Callable):
     """`(seconds, result)` of one call."""
     gc.collect()

@@ -152,9 +152,9 @@ def size(quick: bool) -> dict[str, Any]:
     from lens.reproduce import guarantees
 
     draws, texts = 40 if quick else NULLS, [null.text for null in guarantees.nulls()]
-    texts = texts[6:8] if quick else texts
+    texts = texts[7:8] if quick else texts
     tables = []
-    with ProcessPoolExecutor(min(machine.THREADS, os.cpu_count() or 1), get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(machine.THREADS, os.cpu_count() or 1, len(texts)), get_context("spawn")) as pool:
         for text, part in zip(texts, pool.map(_sizes, texts, [draws] * len(texts))):
             say(f"null {len(tables) + 1} of {len(texts)}: {text}")
             tables.append(part)

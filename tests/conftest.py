@@ -1,5 +1,6 @@
 """What every test shares: the environment, the fetched model, and tiny random models of each block type."""
 
+import gc
 import os
 
 # Read once, when torch and the hub client are imported.
@@ -45,6 +46,29 @@ def pytest_collection_modifyitems(items):
     other = [item.nodeid for item in items if " at 0x" in item.nodeid]
     if other:
         raise pytest.UsageError(f"names of tests that differ from process to process; give ids=: {other[:3]}")
+
+
+def pytest_collection_finish():
+    """What is imported by now is never garbage; a search for some, where a test asks for one, need not look at it."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def benchmark_command(monkeypatch, capsys):
+    """`benchmark_command(*words)`: `python -m benchmarks ...` in this process; its exit code, and what it printed."""
+    from benchmarks.__main__ import main
+
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+
+    def run(*words: str):
+        monkeypatch.setattr("sys.argv", ["benchmarks", *words])
+        capsys.readouterr()
+        return main(), capsys.readouterr()
+
+    yield run
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

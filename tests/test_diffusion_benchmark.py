@@ -4,11 +4,7 @@ tests' loop, and wrong sums or runs made again are noticed.
 
 import json
 import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,7 +16,6 @@ from lens.engine.change_registry import WEIGHTS, core_of
 from lens.engine.changes import Undo
 from tests.diffusion import naive
 
-ROOT = Path(__file__).parents[1]
 KEYS = (
     "hooked_over_plain",
     "images_per_second",
@@ -45,27 +40,10 @@ def subject():
     return benchmark.subject(quick=True)
 
 
-def test_quick_run_prints_tables_and_one_json_line_last(tmp_path):
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "benchmarks",
-            "diffusion",
-            "--quick",
-            "--repeats",
-            "2",
-            "--json",
-            str(tmp_path / "all.json"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.strip().splitlines()
+def test_quick_run_prints_tables_and_one_json_line_last(tmp_path, benchmark_command):
+    code, printed = benchmark_command("diffusion", "--quick", "--repeats", "2", "--json", str(tmp_path / "all.json"))
+    assert code == 0, printed.err
+    lines = printed.out.strip().splitlines()
     report = json.loads(lines[-1])
     assert all(key in report for key in KEYS) and report["quick"] is True and report["repeats"] == 2
     assert min(report[key] for key in ("hooked_over_plain", "images_per_second", "any_set_seconds", "ratio_peer")) > 0

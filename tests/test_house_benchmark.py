@@ -52,6 +52,8 @@ def test_long_lines_and_files_are_found_and_what_git_ignores_is_not(tree):
 def test_walls_of_this_tree_and_a_method_that_nobody_knew(monkeypatch):
     from tests import test_house
 
+    # `tests/test_house.py` makes a sixth method and runs its tests
+    monkeypatch.setattr(test_house, "with_a_sixth_method", lambda place: subprocess.CompletedProcess([], 0, "", ""))
     found, wrong = house.walls(True), len(test_house.wrong_arrows(house.ROOT))
     assert found == {"circles": 0, "back_arrows": wrong, "files_changed_for_a_sixth_method": 0}
     monkeypatch.setattr(test_house, "wrong_arrows", lambda root: {("a", "b"): "a imports b"})

@@ -4,10 +4,6 @@ can be trusted.
 
 import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +13,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import injection, work
 from benchmarks._injection_peer import PublishedLoop, Timings
 
-ROOT = Path(__file__).parents[1]
 KEYS = (
     "ratio_peer",
     "ratio_peer_no_waste",
@@ -31,17 +26,6 @@ KEYS = (
 )
 
 
-def run(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks", "injection", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
-    )
-
-
 @pytest.fixture(scope="module")
 def subject():
     return injection.tiny()
@@ -52,10 +36,10 @@ def bench(subject):
     return injection.Benchmark(subject, 1, True)
 
 
-def test_quick_run_prints_tables_and_one_json_line_last(tmp_path):
-    done = run("--quick", "--repeats", "2", "--json", str(tmp_path / "all.json"))
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.strip().splitlines()
+def test_quick_run_prints_tables_and_one_json_line_last(tmp_path, benchmark_command):
+    code, printed = benchmark_command("injection", "--quick", "--repeats", "2", "--json", str(tmp_path / "all.json"))
+    assert code == 0, printed.err
+    lines = printed.out.strip().splitlines()
     report = json.loads(lines[-1])
     assert all(key in report for key in KEYS)
     assert (
@@ -78,9 +62,10 @@ def test_quick_run_prints_tables_and_one_json_line_last(tmp_path):
     assert all(v >= 0 for v in parts.values()) and {"attention", "feed-forward", "scoring", "planning"} <= set(parts)
 
 
-def test_folder_that_is_not_there_is_named():
-    done = run(MNEMOSCOPE_MEMORY_INJECTIONS="nowhere")
-    assert done.returncode == 2 and "nowhere" in done.stderr and not done.stdout
+def test_folder_that_is_not_there_is_named(benchmark_command, monkeypatch):
+    monkeypatch.setenv("MNEMOSCOPE_MEMORY_INJECTIONS", "nowhere")
+    code, printed = benchmark_command("injection")
+    assert code == 2 and "nowhere" in printed.err and not printed.out
 
 
 def test_loop_adds_the_memory_as_published(subject):

@@ -4,10 +4,7 @@ tokens, and wrong numbers or work done twice are noticed.
 
 import json
 import math
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +18,6 @@ from lens.scoring.likelihood import plain
 from lens.subspace import sums
 from tests.curvature import naive
 
-ROOT = Path(__file__).parents[1]
 # the package's names of these mean their functions
 curve, eigen, factors = (sys.modules[f"lens.curvature.{name}"] for name in ("curve", "eigen", "factors"))
 KEYS = (
@@ -46,27 +42,10 @@ def subject():
     return benchmark.tiny()
 
 
-def test_quick_run_prints_tables_and_one_json_line_last(tmp_path):
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "benchmarks",
-            "subspace",
-            "--quick",
-            "--repeats",
-            "1",
-            "--json",
-            str(tmp_path / "all.json"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.strip().splitlines()
+def test_quick_run_prints_tables_and_one_json_line_last(tmp_path, benchmark_command):
+    code, printed = benchmark_command("subspace", "--quick", "--repeats", "1", "--json", str(tmp_path / "all.json"))
+    assert code == 0, printed.err
+    lines = printed.out.strip().splitlines()
     report = json.loads(lines[-1])
     assert all(key in report for key in KEYS) and report["quick"] is True
     assert report["scores_over_forward"] > 0 and report["kfac_over_backward"] > 0 and report["peak_extra_mb"] > 0

@@ -90,7 +90,7 @@ def test_sizes_of_a_little(tmp_path):
     assert (
         0 < found["size_max_over_nominal"] <= 1
         and found["size_data_sets"] == 40
-        and found["size_p_values"] == 3
+        and found["size_p_values"] == 2
         and found["size_above"] == []
     )
 

@@ -85,6 +85,7 @@ class Lab:
         )
         # what is fetched is that of this machine; what views keep is the lab's own
         (folder / "cache").mkdir()
+        (folder / "temporary").mkdir()
         for held in cache_dir().iterdir() if cache_dir().is_dir() else ():
             if held.name != "views":
                 (folder / "cache" / held.name).symlink_to(held)
@@ -92,6 +93,7 @@ class Lab:
             "MNEMOSCOPE_CACHE": str(folder / "cache"),
             "JUPYTER_CONFIG_DIR": str(folder / "config"),
             "JUPYTER_DATA_DIR": str(folder / "data"),
+            "TMPDIR": str(folder / "temporary"),
             "OMP_WAIT_POLICY": "PASSIVE",
             "HF_HUB_OFFLINE": "1",
             **environment,

@@ -64,6 +64,17 @@ def plain(kind: str = "llama", seed: int = 0):
     return model
 
 
+@functools.cache
+def unpack_by_torch() -> None:
+    """Quanto unpacks int4 by its function in Python, so that no test waits for the compiler of the one in C++."""
+    import types
+
+    from optimum.quanto.library.extensions import cpp
+    from optimum.quanto.library.unpack import unpack
+
+    cpp.ext._lib = types.SimpleNamespace(unpack=unpack)
+
+
 def config(method: str):
     """The configuration by which transformers quantises while it loads."""
     if method.startswith("torchao"):
@@ -83,12 +94,17 @@ def config(method: str):
         return BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=method == "nf4_nested"
         )
+    unpack_by_torch()
     return QuantoConfig(weights=method.removeprefix("quanto_"))
+
+
+#: Gone when the process ends.
+_held = tempfile.TemporaryDirectory(prefix="quantised")
 
 
 @functools.cache
 def _temporary() -> Path:
-    return Path(tempfile.mkdtemp(prefix="quantised"))
+    return Path(_held.name)
 
 
 @functools.cache

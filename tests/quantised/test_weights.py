@@ -1,5 +1,7 @@
 """Readers of weights read what a quantised layer applies; writers and gradients are right or refused by name."""
 
+from pathlib import Path
+
 import bitsandbytes
 import numpy as np
 import pytest
@@ -210,6 +212,18 @@ def test_reading_a_plain_layer_copies_nothing():
     layer = plain().lm_head
     assert weight_of(layer) is layer.weight
     assert linears(plain(), "lm_head")["lm_head"].d_out == 97
+
+
+@pytest.mark.long
+def test_quantos_compiled_function_unpacks_as_its_function_in_python_does():
+    from optimum.quanto.library.extensions import cpp
+    from optimum.quanto.library.unpack import unpack
+
+    compiled = cpp.Extension(cpp.ext.name, str(Path(cpp.__file__).parent), [], cpp.ext.extra_cflags)
+    compiled.sources = cpp.ext.sources
+    codes = torch.arange(256, dtype=torch.uint8).reshape(16, 16)
+    for bits in (2, 4):
+        assert torch.equal(compiled.lib.unpack(codes, bits), unpack(codes, bits))
 
 
 def test_a_distance_of_codes_is_refused():

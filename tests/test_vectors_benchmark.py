@@ -4,10 +4,7 @@ goes on without the training part.
 
 import json
 import math
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +14,6 @@ from benchmarks._vectors_peer import HookedHeads
 from benchmarks.tables import finish, rounded
 from benchmarks.work import layer_sweep_floor
 
-ROOT = Path(__file__).parents[1]
 KEYS = (
     "ratio_peer",
     "seconds_per_prompt",
@@ -38,27 +34,10 @@ def bench():
     return made
 
 
-def test_quick_run_prints_tables_and_one_json_line_last(tmp_path):
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "benchmarks",
-            "vectors",
-            "--quick",
-            "--repeats",
-            "1",
-            "--json",
-            str(tmp_path / "all.json"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.strip().splitlines()
+def test_quick_run_prints_tables_and_one_json_line_last(tmp_path, benchmark_command):
+    code, printed = benchmark_command("vectors", "--quick", "--repeats", "1", "--json", str(tmp_path / "all.json"))
+    assert code == 0, printed.err
+    lines = printed.out.strip().splitlines()
     report = json.loads(lines[-1])
     assert all(key in report for key in KEYS) and report["quick"] is True
     assert (

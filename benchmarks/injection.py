@@ -531,7 +531,8 @@ def run(*, quick: bool, repeats: int, file: Path | None) -> int:
     except (lens.LoadError, InjectionError) as error:
         say(f"benchmark: {error}")
         return 2
-    bench.measure()
+    with machine.settled():
+        bench.measure()
     report = bench.report() | {
         "machine": watch.end() | {f"others_during_{who}": max(shares) for who, shares in bench.busy.items()},
         "quick": quick,

@@ -326,7 +326,8 @@ def run(*, quick: bool, peers: Sequence[str], repeats: int, file: Path | None) -
     # memory first: peers leave freed and cached memory behind, in which ours could hide
     memory, how = memory_of(subject)
     bench = Benchmark(subject, peers, repeats, quick)
-    bench.measure()
+    with machine.settled():
+        bench.measure()
     report = bench.report(memory, bench.first_rows())
     report["machine"] = watch.end()
     report |= {"quick": quick, "model": subject.name, "left_out": bench.absent, "failed": bench.failed}

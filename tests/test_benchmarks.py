@@ -36,10 +36,11 @@ def subject():
     return subjects.tiny()
 
 
-def test_quick_run_prints_tables_and_one_json_line_last(tmp_path):
-    done = run("--quick", "--peers", "tl", "--repeats", "1", "--json", str(tmp_path / "all.json"))
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.strip().splitlines()
+def test_quick_run_prints_tables_and_one_json_line_last(tmp_path, benchmark_command):
+    words = ("--quick", "--peers", "tl", "--repeats", "1", "--json", str(tmp_path / "all.json"))
+    code, printed = benchmark_command("patching", *words)
+    assert code == 0, printed.err
+    lines = printed.out.strip().splitlines()
     report = json.loads(lines[-1])
     assert all(report[key] > 0 for key in (*RATIOS, *OTHERS)), report
     assert report["max_abs_diff"] <= 1e-3

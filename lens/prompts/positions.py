@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from operator import index as as_index
 from typing import Any, Protocol
 
+from lens.arguments import shown
 from lens.tokens import PromptError
 
 
@@ -43,25 +44,25 @@ def resolve_positions(encoded: Positioned, spec: Any = None) -> list[tuple[str, 
             try:
                 chosen = range(length)[item]
             except (TypeError, ValueError) as error:
-                raise PromptError(f"positions: {item!r} is not a slice of token indexes: {error}") from None
+                raise PromptError(f"positions: {shown(item)} is not a slice of token indexes: {error}") from None
             groups += [(str(place), (place,)) for place in chosen]
         elif isinstance(item, range):
             groups += [(str(place), (place,)) for place in (_place(value, length) for value in item)]
         elif isinstance(item, tuple | list):
             together = tuple(_place(value, length) for value in item)
             if len(set(together)) != len(together):
-                raise PromptError(f"positions: the group {item!r} holds a token twice ({length} tokens)")
+                raise PromptError(f"positions: the group {shown(item)} holds a token twice ({length} tokens)")
             if together:
                 groups.append(("+".join(map(str, together)), together))
         else:
             place = _place(item, length)
             groups.append((str(place), (place,)))
     if not groups:
-        raise PromptError(f"positions: {spec!r} selects none of the {length} tokens; use None for all of them")
+        raise PromptError(f"positions: {shown(spec)} selects none of the {length} tokens; use None for all of them")
     names = [name for name, _ in groups]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise PromptError(f"positions: {spec!r} asks for {twice!r} more than once ({length} tokens); give each once")
+        raise PromptError(f"positions: {shown(spec)} asks for {twice!r} more than once ({length} tokens); give each once")
     return groups
 
 
@@ -73,7 +74,7 @@ def _place(value: Any, length: int) -> int:
     if place is None or isinstance(value, bool):
         raise PromptError(
             f"positions: expected None, a name, an int, a slice or a list of those, got {type(value).__name__}"
-            f" {value!r}"
+            f" {shown(value)}"
         )
     if not -length <= place < length:
         raise PromptError(f"positions: {place} is out of range for {length} tokens (from {-length} to {length - 1})")

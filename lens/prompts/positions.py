@@ -62,7 +62,9 @@ def resolve_positions(encoded: Positioned, spec: Any = None) -> list[tuple[str, 
     names = [name for name, _ in groups]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise PromptError(f"positions: {shown(spec)} asks for {twice!r} more than once ({length} tokens); give each once")
+        raise PromptError(
+            f"positions: {shown(spec)} asks for {twice!r} more than once ({length} tokens); give each once"
+        )
     return groups
 
 

@@ -16,7 +16,7 @@ from lens.models import weight_hash
 from lens.models.quantised_layers import gradient_refusal
 from lens.scoring.causal import cast
 
-from .making import CLEAN, CORRUPTED, METHODS, PAIR, dequantised, layers, plain, quantised, quiet, wrapped
+from .making import CLEAN, CORRUPTED, METHODS, PAIR, dequantised, layers, plain, quantised, quiet, unpacked, wrapped
 
 EXACT = ("torchao_int8", "torchao_float8", "quanto_int8", "quanto_int4", "compressed")
 PACKS = bool(bitsandbytes.functional.has_avx512bf16())
@@ -230,15 +230,14 @@ def test_reading_a_plain_layer_copies_nothing():
 
 
 @pytest.mark.long
-def test_quantos_compiled_function_unpacks_as_its_function_in_python_does():
+def test_quantos_compiled_function_unpacks_as_the_tests_do():
     from optimum.quanto.library.extensions import cpp
-    from optimum.quanto.library.unpack import unpack
 
     compiled = cpp.Extension(cpp.ext.name, str(Path(cpp.__file__).parent), [], cpp.ext.extra_cflags)
     compiled.sources = cpp.ext.sources
     codes = torch.arange(256, dtype=torch.uint8).reshape(16, 16)
     for bits in (2, 4):
-        assert torch.equal(compiled.lib.unpack(codes, bits), unpack(codes, bits))
+        assert torch.equal(compiled.lib.unpack(codes, bits), unpacked(codes, bits))
 
 
 def test_a_distance_of_codes_is_refused():

@@ -98,23 +98,27 @@ def judged_parts(row, columns, place, path=None):
 
 
 def main():
-    """Judges methods over two made-up devices, and prints what was said, and the transfers of one sweep."""
+    """Judges methods over two made-up devices, and prints what was said of each row of the table; at wish also the
+    transfers of one sweep, and whether texts of a batch are the same.
+    """
     from tests.simulated_devices import Simulated, spread, transfers
+    from tests.texts_placed import texts_alike
 
     parser = argparse.ArgumentParser()
-    parser.add_argument("row")
-    parser.add_argument("columns")
-    parser.add_argument("--path")
+    parser.add_argument("rows", type=json.loads, help="[[row, columns, path or null], ...]")
+    parser.add_argument("--more", action="store_true")
     asked = parser.parse_args()
+    made = {}
     with Simulated():
 
         def place(model):
             second = late(model)
             return spread(model, second.__contains__)
 
-        said = judged_parts(asked.row, asked.columns.split(","), place, asked.path)
-        moved = _moves(place, transfers) if asked.path is None else None
-    json.dump({"said": said, "moved": moved}, sys.stdout)
+        made["said"] = [judged_parts(row, columns.split(","), place, path) for row, columns, path in asked.rows]
+        if asked.more:
+            made |= {"moved": _moves(place, transfers), "texts": texts_alike(place)}
+    json.dump(made, sys.stdout)
 
 
 def _moves(place, transfers):

@@ -17,23 +17,23 @@ REST = "embed,resid_mid,k,v,neuron,mlp_out,causal_trace,explain_cell,injection_s
 BACKWARD = "device_ready_queues_"
 
 
-def judged(row, columns, path=None):
-    command = [sys.executable, "-m", "tests.placed", row, columns, *(["--path", path] if path else [])]
+def judged(*rows, more=False):
+    command = [sys.executable, "-m", "tests.placed", json.dumps(rows), *(["--more"] if more else [])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout[done.stdout.index("{") :])
 
 
-def require_exact(made, path):
-    wrong = [one for one in made["said"] if one["said"] not in ("exact", "none") and BACKWARD not in one["why"]]
+def require_exact(said, path):
+    wrong = [one for one in said if one["said"] not in ("exact", "none") and BACKWARD not in one["why"]]
     assert not wrong, wrong
-    paths = {one["path"] for one in made["said"] if one["path"]}
-    assert path in paths, paths
+    paths = {one["path"] for one in said if one["path"]}
+    assert (path or "walk") in paths, paths
 
 
-def test_methods_and_moves_by_the_walk():
-    made = judged("llama", SOME)
-    require_exact(made, "walk")
+def test_methods_and_moves_by_the_walk_and_texts_of_a_batch():
+    made = judged(("llama", SOME, None), more=True)
+    require_exact(made["said"][0], "walk")
     # the rows' stream and their indexes cross once; nothing but what is read comes back
     there, back = ([move for move in made["moved"] if move[0] == device] for device in ("made:0", "made:1"))
     tokens = 3 * sum(range(1, 10))
@@ -41,6 +41,7 @@ def test_methods_and_moves_by_the_walk():
     assert sum(size for *_, size in there) < 1.3 * tokens * 32 * 4, made["moved"]
     # 27 rows, of which one position is read
     assert sum(size for *_, size in back) <= 1.1 * 27 * 32 * 4, made["moved"]
+    assert made["texts"] == {"walk": True, "hooks": True}
 
 
 @pytest.mark.slow
@@ -48,6 +49,21 @@ def test_methods_and_moves_by_the_walk():
     "row, columns, path",
     [
         ("llama", REST, None),
+        ("llama", "resid_pre,z,pattern,neuron,path_patch,causal_trace,injection_sweep,vectors", "layers"),
+        ("llama", "resid_pre,pattern,embed", "hooks"),
+        ("gpt2", "resid_pre,embed,v,pattern,neuron,direct_logit_attribution,scoring", None),
+        ("gemma2", "resid_pre,pattern,scoring", None),
+        ("qwen3_moe", "resid_pre,router,expert", None),
+    ],
+)
+def test_other_types_and_paths(row, columns, path):
+    require_exact(judged((row, columns, path))["said"][0], path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "row, columns, path",
+    [
         ("llama", f"{SOME},{REST}", "layers"),
         ("llama", "resid_pre,resid_mid,z,pattern,path_patch,embed", "hooks"),
         ("gpt2", f"{SOME},{REST}", None),
@@ -55,11 +71,5 @@ def test_methods_and_moves_by_the_walk():
         ("qwen3_moe", f"{SOME},router,expert", None),
     ],
 )
-def test_other_types_and_paths(row, columns, path):
-    require_exact(judged(row, columns, path), path or "walk")
-
-
-def test_texts_of_a_batch():
-    done = subprocess.run([sys.executable, "-m", "tests.texts_placed"], capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout.splitlines()[-1]) == {"walk": True, "hooks": True}
+def test_every_method_of_other_types_and_paths(row, columns, path):
+    require_exact(judged((row, columns, path))["said"][0], path)

@@ -99,6 +99,16 @@ def smollm2():
     return models.load("smollm2")
 
 
+@pytest.fixture(scope="session")
+def kernels(tmp_path_factory):
+    """What a process that starts Jupyter kernels needs in its environment, so that they begin with torch loaded."""
+    from tests.kernels import Forks
+
+    forks = Forks(tmp_path_factory.mktemp("kernels"))
+    yield forks.environment
+    forks.close()
+
+
 @pytest.fixture
 def saved(tmp_path):
     """A tiny Llama with its tokenizer, saved as a Hugging Face folder."""

@@ -37,6 +37,13 @@ def here(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
+@pytest.fixture
+def begun(kernels, monkeypatch):
+    """Kernels of this test begin with the large packages loaded."""
+    for name, value in kernels.items():
+        monkeypatch.setenv(name, value)
+
+
 def test_there_is_a_file_for_each_template_and_no_other():
     assert {path.stem for path in FOLDER.iterdir()} == set(TEMPLATES)
 
@@ -137,7 +144,7 @@ SAID = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_each_template_runs_as_it_is(template, tmp_path, smollm2):
+def test_each_template_runs_as_it_is(template, tmp_path, smollm2, begun):
     book = run(new(tmp_path / "mine", template))
     assert SAID[template] in shown(book)
     outputs = [output for cell in book.cells for output in cell.get("outputs", [])]

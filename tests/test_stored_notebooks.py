@@ -177,11 +177,16 @@ def test_the_how_to_of_machines_is_stored_executed_and_names_no_folder_of_a_mach
     assert run.time_line(book) and path.name in (NOTEBOOKS / "00_start_here.ipynb").read_text(encoding="utf-8")
 
 
+@pytest.fixture
+def begun(tmp_path, kernels, monkeypatch):
+    """A kernel of the tiny preset, which begins with the large packages loaded."""
+    own = {"MNEMOSCOPE_PRESET": "tiny", "MNEMOSCOPE_OUT": str(tmp_path), "PYTHONPATH": str(NOTEBOOKS.parent)}
+    for name, value in (own | kernels).items():
+        monkeypatch.setenv(name, value)
+
+
 @pytest.mark.slow
-def test_the_how_to_of_machines_runs_an_adapter_few_bits_blocks_on_disk_and_workers(tmp_path, smollm2, monkeypatch):
-    monkeypatch.setenv("MNEMOSCOPE_PRESET", "tiny")
-    monkeypatch.setenv("MNEMOSCOPE_OUT", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
+def test_the_how_to_of_machines_runs_an_adapter_few_bits_blocks_on_disk_and_workers(tmp_path, smollm2, begun):
     book = nbformat.read(NOTEBOOKS / "howto_machines.ipynb", as_version=4)
     run.execute(book, tmp_path, 600)
     found = json.loads((tmp_path / "headline.json").read_text())
@@ -202,10 +207,7 @@ def test_the_how_to_of_prompts_is_stored_executed_and_names_no_folder_of_a_machi
 
 
 @pytest.mark.slow
-def test_the_how_to_of_prompts_patches_conversations_and_gates_an_edit(tmp_path, smollm2, monkeypatch):
-    monkeypatch.setenv("MNEMOSCOPE_PRESET", "tiny")
-    monkeypatch.setenv("MNEMOSCOPE_OUT", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
+def test_the_how_to_of_prompts_patches_conversations_and_gates_an_edit(tmp_path, smollm2, begun):
     book = nbformat.read(NOTEBOOKS / "howto_prompts.ipynb", as_version=4)
     run.execute(book, tmp_path, 600)
     found = json.loads((tmp_path / "headline.json").read_text())

@@ -32,6 +32,11 @@ CONNECTED = """() => {
     const kernel = context?.session?.kernel;
     return context?.isReady && kernel?.connectionStatus === "connected" && kernel.status === "idle";
 }"""
+#: Whether the notebook of that name is in front, with its cells.
+SHOWN = """(name) => {
+    const panel = window.jupyterapp.shell.currentWidget;
+    return panel?.context?.path === name && panel.node.querySelector(".jp-Notebook .jp-Cell") !== null;
+}"""
 LAYERS_SHOWN = """() => {
     const shown = document.querySelector("[data-testid=patch-explorer] [data-testid=progress]");
     return /^layers \\d+/.test(shown.textContent);
@@ -144,6 +149,14 @@ class Lab:
         )
         return name
 
+    def show(self, page, name: str) -> None:
+        """A notebook in a page that may show another: JupyterLab itself is loaded once."""
+        if not page.url.startswith(self.address):
+            self.open(page, name, run=False)
+            return
+        page.evaluate("(path) => { window.jupyterapp.commands.execute('docmanager:open', { path }) }", name)
+        page.wait_for_function(SHOWN, arg=name, timeout=READY)
+
     def open(self, page, name: str, *, run: bool = True) -> None:
         # A workspace of its own: a notebook that an earlier test left open is not restored beside this one.
         page.goto(f"{self.address}/lab/workspaces/{name.removesuffix('.ipynb')}/tree/{name}")
@@ -194,6 +207,14 @@ class Lab:
             page.wait_for_timeout(200)
         return True
 
+    def free(self) -> None:
+        """End every kernel."""
+        with urllib.request.urlopen(f"{self.address}/api/sessions", timeout=20) as answer:
+            sessions = json.load(answer)
+        for session in sessions:
+            address = f"{self.address}/api/sessions/{session['id']}"
+            urllib.request.urlopen(urllib.request.Request(address, method="DELETE"), timeout=60).close()
+
     def close(self) -> None:
         self.process.terminate()
         try:
@@ -204,8 +225,8 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory, browser):
-    server = Lab(tmp_path_factory.mktemp("lab"))
+def lab(tmp_path_factory, browser, kernels):
+    server = Lab(tmp_path_factory.mktemp("lab"), **kernels)
     yield server
     server.close()
 
@@ -240,6 +261,7 @@ def notebook(request, lab, page):
         return page
 
     yield show
+    lab.free()
     assert page.problems == []
     assert page.outside == [], "a view must load nothing from elsewhere"
 

@@ -33,16 +33,31 @@ ERRORS = """() => {
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory, browser):
+def lab(tmp_path_factory, browser, kernels):
     folder = tmp_path_factory.mktemp("notebook")
     with pytest.MonkeyPatch.context() as patch:
         # a handful of pairs: the numbers are the full run's affair, this is about what a person can do
         patch.setenv("MNEMOSCOPE_PRESET", "tiny")
         patch.setenv("MNEMOSCOPE_OUT", str(folder / "out"))
         patch.setenv("PYTHONPATH", str(ROOT))
-        server = Lab(folder)
+        server = Lab(folder, **kernels)
     yield server
     server.close()
+
+
+@pytest.fixture(autouse=True)
+def freed(lab):
+    """A notebook that has run leaves no kernel, with its models, behind."""
+    yield
+    lab.free()
+
+
+@pytest.fixture(scope="module")
+def reader(browser, lab):
+    """One page for all who read."""
+    context = browser.new_context(viewport={"width": 1200, "height": 1000})
+    yield context.new_page()
+    context.close()
 
 
 def run_whole(lab, page, path):
@@ -70,10 +85,10 @@ def run_whole(lab, page, path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_the_stored_notebook_shows_its_figures_and_its_view_before_it_is_run(lab, page, name):
+def test_the_stored_notebook_shows_its_figures_and_its_view_before_it_is_run(lab, reader, name):
     path, figures = NOTEBOOKS[name]
-    shutil.copy(path, lab.folder / "stored.ipynb")
-    lab.open(page, "stored.ipynb", run=False)
+    shutil.copy(path, lab.folder / f"stored_{name}.ipynb")
+    lab.show(reader, f"stored_{name}.ipynb")
     stored = json.loads(path.read_text())
     outputs = [o for c in stored["cells"] for o in c.get("outputs", [])]
     assert sum("image/png" in o.get("data", {}) for o in outputs) >= figures

@@ -4,8 +4,6 @@ provenance.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,17 +22,7 @@ from lens.stats.keys import key_test
 from lens.stats.randomization import permutation_correlation
 from lens.stats.retrain import published_size
 
-SMALL = replace(
-    study.PRESETS["quick"],
-    draws=30,
-    resamples=99,
-    models=9,
-    replicates=30,
-    corpora=2,
-    trap_draws=20,
-    sisters=2,
-    micro=MicroPlan(rows=420),
-)
+SMALL = study.PRESETS["tiny"]
 
 
 @pytest.fixture(scope="module")

@@ -76,6 +76,21 @@ PRESETS = {
         trap_draws=40,
         micro=MicroPlan(rows=600),
     ),
+    # whether it runs, and nothing about sizes
+    "tiny": Preset(
+        draws=30,
+        resamples=99,
+        models=9,
+        matrix_resamples=199,
+        power_rows=(300,),
+        replicates=30,
+        shuffles=(9, 19),
+        texts=50,
+        corpora=2,
+        sisters=2,
+        trap_draws=20,
+        micro=MicroPlan(rows=420),
+    ),
 }
 
 

@@ -251,7 +251,7 @@ def test_names_of_reproductions_and_their_presets_are_refused_by_name():
     for wrong in (None, 3, ""):
         with pytest.raises(ReproduceError, match="^name=.*expected text"):
             reproduction(wrong)
-    with pytest.raises(ReproduceError, match="^preset='all' does not fit; expected 'full' or 'quick'"):
+    with pytest.raises(ReproduceError, match="^preset='all' does not fit; expected one of 'full', 'quick', 'tiny'"):
         palimpsest_calibration.calibrate("all")
     with pytest.raises(ReproduceError, match="^seed=0.5"):
         palimpsest_calibration.calibrate(seed=0.5)

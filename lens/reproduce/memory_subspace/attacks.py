@@ -18,7 +18,7 @@ from ...organisms.cards import images as cards_images
 from ...organisms.cards.corpus import Pairs, paraphrase, partial
 from ...stats import bootstrap
 from ..common import columns
-from .bench import GUIDANCE, NEW, REPORTED, SHOWN, STEPS, Bench
+from .bench import GUIDANCE, NEW, REPORTED, SHOWN, Bench
 from .steps import edit_at
 
 #: Shares of the denoising steps that are run from the noised training picture. Embedding optimisation: updates and
@@ -74,7 +74,7 @@ def attacks(
             modules="both",
             seed=bench.seed,
             seeds=SHOWN,
-            denoising_steps=STEPS,
+            denoising_steps=bench.steps,
             guidance=GUIDANCE,
             progress=False,
             measure=lambda images: bench.threshold().of(bench.likeness(images, targets)),
@@ -150,6 +150,7 @@ def _classifier(bench: Bench, fresh: int) -> diffusion.Classifier:
     fores = [every[i] for i in rng.integers(len(every), size=fresh)]
     cards = _drawn(fores, rng)
     digits = bench.pairs.of("digit-pool")
+    digits = digits.take(np.arange(min(fresh, len(digits))))
     told = {field: np.array([getattr(fore, field) for fore in fores] + [-1] * len(digits)) for field in FIELDS} | {
         "digit": np.concatenate([np.full(fresh, -1), digits.digit])
     }

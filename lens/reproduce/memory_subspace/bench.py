@@ -53,11 +53,13 @@ class Bench:
 
     A picture counts as copied where its background correlates with the training picture's by more than `threshold`,
     which few pictures of fresh never-trained captions exceed (the share is bounded by `threshold().bound`); digits have
-    no background: the normalised distance, below its threshold. `per_set`: so many pairs of each planted set at most.
+    no background: the normalised distance, below its threshold. `per_set`: so many pairs of each planted set at most;
+    `steps`: of denoising.
     """
 
-    def __init__(self, seed: int, trio: Trio, held: int = 120, per_set: int | None = None):
+    def __init__(self, seed: int, trio: Trio, held: int = 120, per_set: int | None = None, steps: int = STEPS):
         self.seed, self.pipeline, self.twin, self.corpus, self.held = seed, trio.pipeline, trio.twin, trio.corpus, held
+        self.steps = steps
         self.pairs = trio.corpus.pairs if per_set is None else _first_of_each_set(trio.corpus.pairs, per_set)
         # a bench with few pairs is a trial: half of the seeds
         half = slice(None) if per_set is None else slice(2)
@@ -89,9 +91,8 @@ class Bench:
         **options: Any,
     ) -> Float[Tensor, "caption seed 3 h w"]:
         """What the model (or another) makes of captions, with any edit in force."""
-        return denoise(
-            pipeline or self.pipeline, captions, seeds=seeds, steps=STEPS, guidance=GUIDANCE, progress=False, **options
-        ).images
+        how: dict[str, Any] = {"seeds": seeds, "steps": self.steps, "guidance": GUIDANCE, "progress": False}
+        return denoise(pipeline or self.pipeline, captions, **how, **options).images
 
     def likeness(self, images: Float[Tensor, "caption seed 3 h w"], of: Pairs) -> Float[np.ndarray, "caption seed"]:
         """How like the training pictures: background correlation, and for digits the normalised distance with its sign
@@ -174,7 +175,7 @@ class Bench:
                 missing,
                 layers=layers,
                 seeds=self.discovery[:1] if published else self.discovery,
-                steps=STEPS,
+                steps=self.steps,
                 guidance=GUIDANCE,
                 progress=False,
             )
@@ -210,7 +211,7 @@ class Bench:
                 self.pipeline,
                 some,
                 seeds=self.discovery,
-                steps=STEPS,
+                steps=self.steps,
                 guidance=GUIDANCE,
                 batch=len(some) * len(self.discovery),
                 decode=False,
@@ -248,9 +249,12 @@ class Bench:
 
 
 def _first_of_each_set(pairs: Pairs, count: int) -> Pairs:
-    """Pairs with at most so many of each planted set, pool and held-out ones all."""
+    """Pairs with at most so many of each planted set, pool and held-out ones all; four at least of the sets that are
+    halved or whose pictures have two captions each.
+    """
     number = pd.DataFrame({"cell": pairs.cell, "set": pairs.set}).groupby(["cell", "set"]).cumcount().to_numpy()
-    return pairs.take((number < count) | (pairs.set < 0))
+    most = np.where(np.isin(pairs.cell, ("template", "two-captions")), max(count, 4), count)
+    return pairs.take((number < most) | (pairs.set < 0))
 
 
 class GaussianNoise:

@@ -40,7 +40,7 @@ def copying(bench: Bench) -> tuple[pd.DataFrame, pd.DataFrame]:
     lines, trained = [], bench.pairs.take(bench.pairs.duplicates > 0)
     for cell in CELLS:
         of = bench.pairs.of(cell)
-        made = diffusion.denoise(bench.pipeline, of.captions, seeds=bench.looks, steps=STEPS, progress=False)
+        made = diffusion.denoise(bench.pipeline, of.captions, seeds=bench.looks, steps=bench.steps, progress=False)
         pool = trained if (of.digit < 0).all() else bench.digits
         like, copy = bench.likeness(made.images, of), bench.copies(made.images, of)
         nearest = np.asarray(diffusion.nearest_identity(made.images, pool.images))
@@ -95,8 +95,10 @@ def specific(bench: Bench) -> pd.DataFrame:
     """
     lines = []
     pairs = {"code": ("code-many", "code-once"), "generic": ("generic-many", "generic-once")}
+    every = [c for cell in ("template", *pairs["code"], *pairs["generic"]) for c in bench.pairs.of(cell).captions]
     for name, (variant, reference) in SPECIFIC.items():
         published = variant == "published"
+        bench.stats(every, published)  # all at once: sets alone are small batches
         ref = bench.stats(bench.references[reference], published)
         for kind, cells in pairs.items():
             sets = [bench.pairs.of(cell, s).captions for cell in cells for s in range(bench.corpus.recipe.sets)]

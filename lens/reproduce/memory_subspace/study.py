@@ -51,7 +51,7 @@ from ..common import Steps, Tables, read_tables
 from ..study import Asked, Drawing, Reproduction, Study, of_tables, one_thread
 from . import attacks as after
 from . import places, steps, verdicts
-from .bench import REPORTED, Bench
+from .bench import REPORTED, STEPS, Bench
 from .claims import CLAIMS
 from .methods import METHODS
 
@@ -80,7 +80,7 @@ class Plan:
     """How much is asked. `sets`: prompt sets that masks are located on, of the three that are reported; `held`:
     held-out pictures of each half; `per_set`: pairs of each set of 12 at most; `doses`: of each method at most;
     `updates`, `relearn`: steps of the attacks; `pictures`: that utility is measured on; `alone`: methods that cut one
-    place at a time, at `steps_alone` doses and whole.
+    place at a time, at `steps_alone` doses and whole; `denoising`: steps of it.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -97,6 +97,7 @@ class Plan:
     families: tuple[str, ...] = ("published", "attention", "kfac", "block", "random rows")
     alone: tuple[str, ...] = ("published", "attention")
     steps_alone: int = 5
+    denoising: int = STEPS
 
 
 PRESETS: Mapping[str, Plan] = {
@@ -105,16 +106,17 @@ PRESETS: Mapping[str, Plan] = {
         ("published", "attention", "random rows", "block"),
         (1,),
         (4,),
-        20,
-        4,
+        2,
+        2,
         2,
         ("attention",),
         3,
         3,
-        100,
-        ("attention", "block", "random rows"),
+        40,
+        ("attention", "random rows"),
         ("attention",),
         1,
+        denoising=8,
     ),
     "quick": Plan(
         (0,),
@@ -145,13 +147,14 @@ def measure(asked: Asked) -> Reproduction:
         config = {
             "name": NAME,
             "version": VERSION,
-            **asdict(plan),
+            # a number of denoising steps is told where it is another: runs from before it could be chosen have none
+            **{key: value for key, value in asdict(plan).items() if (key, value) != ("denoising", STEPS)},
             "models": {str(s): [t.pipeline.unet_hash[:16], t.twin.unet_hash[:16]] for s, t in trios.items()},
         }
         stored = Steps(folder, config)
         tables = Tables(folder, TABLES, asked.say)
         for s, trio in trios.items():
-            _asked(Bench(s, trio, plan.held, plan.per_set), plan, tables.kept)
+            _asked(Bench(s, trio, plan.held, plan.per_set, plan.denoising), plan, tables.kept)
     joined = tables.joined()
     table, numbers = verdicts.verdicts(joined, seed=asked.seed)
     return Reproduction(table=table, tables=joined, numbers=numbers, config=stored.config)

@@ -20,7 +20,7 @@ from ...stats.units import Nested, nested
 from ..common import by_group, columns
 from ..over_models import over_seeds, words
 from ..specificity import specificity as overlaps
-from .bench import RISE, STEPS
+from .bench import RISE
 from .methods import BLIND, METHODS
 
 #: A caption counts as copied where at least this share of its seeds gives a copy.
@@ -81,7 +81,7 @@ def told(copying: pd.DataFrame) -> pd.DataFrame:
     for seed, of in copying.groupby("seed"):
         for name, (many, never) in pairs.items():
             a, b = (np.stack(of[of.cell == cell].by_step.to_list())[:, None] for cell in (many, never))
-            found = detect(a, b, first=(1, STEPS), seed=int(seed))
+            found = detect(a, b, first=(1, a.shape[2]), seed=int(seed))
             for at, first in enumerate(found["first"].values):
                 read = {
                     k: float(found[k][at]) for k in ("auc", "low", "high", "p", "tpr", "tpr_low", "tpr_high", "fpr")

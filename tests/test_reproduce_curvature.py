@@ -91,6 +91,7 @@ def test_a_finished_run_computes_nothing_again_and_another_configuration_is_refu
     result, out = made
     monkeypatch.setattr(bench_module.curvature, "factors", lambda *a, **k: pytest.fail("factors were taken again"))
     monkeypatch.setattr(steps.memorization, "extract", lambda *a, **k: pytest.fail("recited again"))
+    monkeypatch.setattr(paper.STUDY, "draw", lambda *a: [])
     assert paper.run(preset=LEAST, out=out).table.equals(result.table)
     with pytest.raises(ResultError, match="another configuration.*preset"):
         paper.run(preset=replace(LEAST, rows=5), out=out)

@@ -132,6 +132,7 @@ def test_a_finished_run_trains_and_tests_nothing_again(made, monkeypatch):
     result, out = made
     monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained again"))
     monkeypatch.setattr(runs.Bench, "line", lambda *a, **k: pytest.fail("asked again"))
+    monkeypatch.setattr(paper.STUDY, "draw", lambda *a: [])
     again = paper.run(preset=TINY, out=out, resamples=999)
     assert again.table.equals(result.table) and again.fingerprint == result.fingerprint
 
@@ -155,7 +156,8 @@ def test_the_quick_preset_trains_nothing_and_of_one_alice_judges_nothing_over_al
     assert paper.load(tmp_path).table.equals(made.table)
 
 
-def test_another_configuration_has_tables_of_its_own_and_other_models_are_refused(made, tmp_path):
+def test_another_configuration_has_tables_of_its_own_and_other_models_are_refused(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(paper.STUDY, "draw", lambda *a: [])
     result, out = made
     other = paper.run(preset=TINY, out=out, resamples=499)
     assert other.fingerprint != result.fingerprint and len(list((out / "tables").glob("queries-*"))) == 2

@@ -129,6 +129,7 @@ def test_a_killed_run_goes_on_where_it_was(model, stored, tmp_path, monkeypatch)
     assert 10 < len(done) < 40
     monkeypatch.setattr(vectors, "evaluate", whole)
     monkeypatch.setattr(vectors, "head_effects", lambda *a, **k: pytest.fail("the effects are there already"))
+    monkeypatch.setattr(paper.STUDY, "draw", lambda *a: [])
     again = paper.run(model, data=TASKS, preset=PRESET, out=tmp_path / "out", progress=False, quartet=quartet)
     assert all(p.stat().st_mtime_ns == t for p, t in done.items())
     assert again.fingerprint == made.fingerprint and again.table.equals(made.table)

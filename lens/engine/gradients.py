@@ -11,11 +11,15 @@ from torch import Tensor
 
 from .autograd import require_autograd
 from .changes import temporary
+from .effective import LayerError
 from .forwards import ForwardRuns
 from .model import Model
+from .reverse import Reverse, ReverseError
+from .reverse.run import SITES as REVERSED
 from .runs import Runs
 from .sites import ORDER, SiteError
 from .walk.forward import Asking, Layout, all_blocks
+from .walk.runs import WalkRuns
 
 
 def site_gradients(
@@ -66,6 +70,42 @@ def site_gradients(
         _joined(runs, part, site) if isinstance(runs, ForwardRuns) else _by_layer(runs.decoder, part, site)
         for runs, part in zip(sequences, parts)
     ]
+
+
+def recorded_gradients(
+    model: Model, sequences: Sequence[Runs], site: str, score: Callable[[Sequence[Tensor]], Tensor]
+) -> list[list[Tensor]]:
+    """`site_gradients` at runs that are recorded, without another forward pass where their blocks are written out: one
+    layer's derivatives are in memory at a time. Arguments, what is returned and what is raised as there.
+    """
+    served = site in ("embed", "resid_pre", *REVERSED) and all(isinstance(runs, WalkRuns) for runs in sequences)
+    if served and (site == "embed" or any(model.has(site, l) for l in range(model.n_layers))):
+        require_autograd(SiteError, "method='attribution'", model.hf)
+        try:
+            return [_reversed(j, sequences, site, score) for j in range(len(sequences))]
+        except LayerError:  # an adapter that applies no fixed weight
+            pass
+        except ReverseError:
+            raise SiteError(
+                f"site={site!r}: the metric does not depend on it by a gradient; use method='exact'."
+            ) from None
+    return site_gradients(model, sequences, [runs.embedded for runs in sequences], site, score)
+
+
+def _reversed(
+    j: int, sequences: Sequence[Runs], site: str, score: Callable[[Sequence[Tensor]], Tensor]
+) -> list[Tensor]:
+    """The gradients at one of the sequences, the others' streams being constants."""
+    reverse, finals = Reverse(sequences[j]), [runs.final for runs in sequences]
+    cotangents = reverse.cotangents(lambda final: score([*finals[:j], final, *finals[j + 1 :]]))
+    decoder, there = reverse.decoder, reverse.there
+    out = [cotangents.new_zeros(0)] * decoder.n_layers
+    for step in reverse.layers(cotangents, (site,) if site in REVERSED else ()):
+        if site in step.at and decoder.has(site, step.layer):
+            out[step.layer] = step.at[site][0].to(there.device)[there]
+        elif site in ("embed", "resid_pre"):
+            out[step.layer] = step.resid_pre[0].to(there.device)[there]
+    return out[:1] if site == "embed" else out
 
 
 def _by_layer(decoder: Any, grads: Sequence[Tensor], site: str) -> list[Tensor]:

@@ -10,7 +10,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from ..arguments import Count, Draws, Labels, Seed, Share, door
-from ..engine.gradients import site_gradients
+from ..engine.gradients import recorded_gradients, site_gradients
 from ..engine.memory import budget
 from ..engine.metrics import Metric, MetricError
 from ..engine.model import Model
@@ -118,13 +118,15 @@ def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, va
     for step in range(steps):
         # the midpoint rule; one step is the gradient at the base run itself
         share = 0.0 if steps == 1 else (step + 0.5) / steps
-        grads = site_gradients(
-            decoder,
-            base_runs,
-            [a + share * (b - a) for a, b in zip(from_, to)],
-            grid.site,
-            lambda finals: sum(scores(finals, base_runs)),
-        )
+
+        def summed(finals):
+            return sum(scores(finals, base_runs))
+
+        if steps == 1:
+            grads = recorded_gradients(decoder, base_runs, grid.site, summed)
+        else:
+            points = [a + share * (b - a) for a, b in zip(from_, to)]
+            grads = site_gradients(decoder, base_runs, points, grid.site, summed)
         total = [[a + b for a, b in zip(x, y)] for x, y in zip(total, grads)] if total else grads
     estimate = {}
     for layer in grid.layers:

@@ -8,7 +8,7 @@ from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
-from lens.engine.gradients import site_gradients
+from lens.engine.gradients import recorded_gradients, site_gradients
 from lens.engine.model import Model
 from lens.engine.reverse import GIM, Reverse, ReverseError, Rules
 from lens.engine.walk.blocks import Norm
@@ -299,3 +299,23 @@ def test_bad_input_is_refused_by_name():
             Rules(**bad)
     with torch.inference_mode(), pytest.raises(ReverseError, match="inference_mode"):
         Reverse(runs)
+
+
+@pytest.mark.parametrize("site", ["embed", "resid_pre", "q", "mlp_out", "neuron"])
+@pytest.mark.parametrize("name", ["gpt2", "qwen3_moe"])
+def test_gradients_at_recorded_runs_are_those_of_another_forward(name, site):
+    model = Model.of(make(name))
+    two = [model.record(prompts(lengths)) for lengths in ((9, 7), (5, 8))]
+    w = weights()[0]
+
+    def score(finals):
+        logits = [model.unembed(f) @ w for f in finals]
+        return logits[0][8] * logits[1][4] - logits[1][-1].square() + logits[0][-1]
+
+    ours = recorded_gradients(model, two, site, score)
+    theirs = site_gradients(model, two, [runs.embedded for runs in two], site, score)
+    for one, other in zip(ours, theirs, strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert a.shape == b.shape
+            if a.numel():
+                close(a, b)

@@ -121,8 +121,11 @@ PARTED = {
         ("one_by_one", "peer", "edits", "chat"),
     ),
     "edges": (
-        "what gradients of many read-outs cost beside TransformerLens: the fit of a Jacobian lens",
-        ("jacobian",),
+        (
+            "what edges and circuits cost: scores, circuits and exact effects beside TransformerLens, scores beside the"
+            " passes that they need, the fit of a Jacobian lens"
+        ),
+        ("scores", "faithfulness", "exact", "passes", "jacobian"),
     ),
 }
 

@@ -1,4 +1,5 @@
-"""What gradients of many read-outs cost beside TransformerLens: the fit of a Jacobian lens.
+"""What edges and circuits cost beside TransformerLens: scores of all edges, circuits run by themselves, exact effects
+of single edges, the fit of a Jacobian lens; and what scores cost beside the passes that they need.
 
 `python -m benchmarks edges` prints, last, one JSON line with every figure; `--part NAME` runs one part and keeps its
 figures. Each part is the `run` of the module `edges_<part>`.
@@ -14,6 +15,10 @@ from .parts import Parts
 
 #: Figures that a part gives, None where it could not be taken; what must hold is said in the table.
 FIGURES = {
+    "scores": {"ratio_tl_edges": "at least 12", "edges_max_rel_diff": "at most 1e-4"},
+    "faithfulness": {"ratio_tl_faithfulness": "at least 30", "faithfulness_max_rel_diff": "at most 1e-4"},
+    "exact": {"ratio_tl_direct_paths": "at least 10", "direct_paths_max_rel_diff": "at most 1e-4"},
+    "passes": {"edges_over_passes": "under 3"},
     "jacobian": {
         "ratio_tl_jacobian_lens": "at least 1.5",
         "ratio_tl_jacobian_lens_best": "at least 1.2",

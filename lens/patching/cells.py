@@ -106,14 +106,14 @@ def explain_cell(
 
     def value(name: str) -> float:
         resid, of = sides[name]
-        return measure.score(of, [r[None] for r in resid], encoded, [c[None] for c in sides[first][0]]).item()
+        scores = measure.score(of, [r[None] for r in resid], encoded, [c[None] for c in sides[first][0]])
+        return float(scores.item())
 
     def top(name: str) -> list[tuple[str, float]]:
         resid, of = sides[name]
         return top_tokens(of, getattr(model, "tokenizer", None), resid[0][0], k)
 
-    names = (first, second, "edited")
-    return CellView(*(top(name) for name in names), *(value(name) for name in names))
+    return CellView(top(first), top(second), top("edited"), value(first), value(second), value("edited"))
 
 
 def top_tokens(decoder: Model, tokenizer: Any, resid: torch.Tensor, k: int) -> list[tuple[str, float]]:

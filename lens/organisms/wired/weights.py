@@ -112,7 +112,9 @@ def build(recipe: Recipe) -> PreTrainedModel:
                 columns = slice(at * recipe.d_model + mine.start, at * recipe.d_model + mine.stop)
                 block.attn.c_attn.weight[:, columns] = read
             block.attn.c_proj.weight[mine] = o
-        _disturb(stream, block.mlp, generator, 2 + layer)
+        into, out = _disturbing_mlp(stream, generator)
+        block.mlp.c_fc.weight.copy_(into)
+        block.mlp.c_proj.weight.copy_(out)
     # after the last layer the answer stands beside the token, the one before and the position
     model.lm_head.weight[:, stream.answer] = tokens * recipe.logit / stream.scale(4)
     return model
@@ -163,14 +165,13 @@ def _disturbing(stream: _Stream, generator: torch.Generator) -> tuple[Tensor, Te
     return reads[0], reads[1], reads[2], _spare(stream, random(recipe.d_head, recipe.spare)) * recipe.noise
 
 
-def _disturb(stream: _Stream, mlp: torch.nn.Module, generator: torch.Generator, parts: int) -> None:
-    """Fills an MLP that reads the stream at random and writes into spare dimensions."""
+def _disturbing_mlp(stream: _Stream, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Inputs ``[d_model, d_mlp]`` and outputs ``[d_mlp, d_model]`` of an MLP that does the same."""
     recipe = stream.recipe
     into = torch.randn(recipe.d_model, recipe.d_mlp, generator=generator) / recipe.d_model**0.5
     into[stream.answer] = 0
     out = torch.randn(recipe.d_mlp, recipe.spare, generator=generator) / recipe.d_mlp**0.5
-    mlp.c_fc.weight.copy_(into)
-    mlp.c_proj.weight.copy_(_spare(stream, out) * recipe.noise)
+    return into, _spare(stream, out) * recipe.noise
 
 
 def _spare(stream: _Stream, rows: Tensor) -> Tensor:

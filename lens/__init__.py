@@ -87,6 +87,7 @@ _MODULES = (
     "memorization",
     "subspace",
     "curvature",
+    "features",
     "diffusion",
     "training",
     "reproduce",

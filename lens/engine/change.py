@@ -11,6 +11,8 @@ from torch import Tensor
 
 from .anatomy import Anatomy
 from .edits import Edit, EditError
+from .features import Key, Live
+from .live import live_of
 from .sites import EXPERTS, HEADED, Site, indices, of_two_axes
 
 
@@ -24,9 +26,18 @@ class Change:
     scale: float
     sub: list[int] | None = None
     key: list[int] | None = None
-    value: Tensor | None = None
+    value: Tensor | Live | None = None
     #: whether the site's axes after position are ``(heads or experts, width)`` rather than ``(width,)``
     headed: bool = False
+
+    @property
+    def reads(self) -> Key | None:
+        """The other place whose activation it is computed from; `note` is given that before the write."""
+        return self.value.reads if isinstance(self.value, Live) else None
+
+    def note(self, x: Tensor) -> Tensor:
+        """Keeps what a forward has where it `reads`, and hands it on as it is."""
+        return self.value.note(x) if isinstance(self.value, Live) else x
 
     def write(
         self, x: Tensor, row: Int[Tensor, " n"], column: Int[Tensor, " n"], entry: Int[Tensor, " n"] | None, where: Site
@@ -35,6 +46,13 @@ class Change:
         token takes.
         """
         old = x[row, column]
+        if isinstance(self.value, Live):
+            live = self.value
+            into: Any = x if live.reads is None else live.noted
+            into = into[row.to(into.device), column.to(into.device)]
+            added = live.added(into, old.shape[1:], entry) * self.scale
+            x[row, column] = (old + added.to(old)).to(x.dtype)
+            return
         part = old if self.sub is None else old[:, self.sub]
         part = part if self.key is None else part[..., self.key]
         new = part * self.keep if self.keep else torch.zeros_like(part)
@@ -76,8 +94,12 @@ def resolved(anatomy: Anatomy, edit: Edit, n_keys: int | None = None) -> tuple[s
         SiteError: no such layer, head or neuron, or the site was not found in the model.
     """
     site = edit.site
-    name, layer = anatomy.layer_of(site.name, site.layer)
+    if site.of is not None:
+        site.of.require(anatomy)
+    name, layer = anatomy.layer_of(*site.place)
     anatomy.require(name, layer)
+    if site.of is not None or isinstance(edit.value, Live):
+        return name, layer, Change(1.0, 1.0, value=live_of(anatomy, edit), headed=of_two_axes(name))
     sub = None
     if name in HEADED and site.head is not None:
         sub = indices(site.head, anatomy.heads(name), "head")

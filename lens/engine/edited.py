@@ -86,7 +86,7 @@ def _prepared(model: Any, edits: Sequence[Edit]) -> Undo:
         groups: dict[tuple[int, float, str], list[tuple[int, Edit, Change]]] = {}
         for number, edit in enumerate(edits):
             name, layer, change = resolved(anatomy, edit)
-            name, layer = anatomy.shown(edit.site.name, edit.site.layer)
+            name, layer = anatomy.shown(*edit.site.place)
             groups.setdefault((layer, ORDER[name], name), []).append((number, edit, change))
     except UnsupportedModel as error:
         raise EditError(f"edits cannot be put on this model: {error}") from error
@@ -141,6 +141,10 @@ class _EditHooks:
             # under a changed pattern every block runs by another attention function
             if only is None or layer == only or name == "pattern":
                 undo.append(self.anatomy.attach(name, layer, _on_text(self.clock, members, self.met), everywhere=True))
+            for _, _, what in members:
+                # put on later, so that it sees what is edited there
+                if what.reads is not None and (only is None or what.reads[1] == only):
+                    undo.append(self.anatomy.attach(*what.reads, what.note, everywhere=True))
 
     def _started(self) -> None:
         if not self.undo.mine():

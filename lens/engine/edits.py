@@ -14,8 +14,9 @@ import torch
 from ..arguments import Index as At
 from ..arguments import Indices, door, shown
 from ..errors import Error
+from .features import Live
 from .gates import Gate
-from .sites import Site
+from .sites import Site, indices
 
 OPERATIONS = ("replace", "add", "scale", "zero", "mean", "resample")
 
@@ -55,6 +56,9 @@ class Edit:
     (Patchscopes: Ghandeharioun et al. 2024, section 3); None: the same. One position serves every position of the site,
     several one each; negative ones count from the run's end. The run may be another model's of equal width.
 
+    At a site of features ``x`` is how strong the features named are, the value's last axis counts them (one number
+    serves all), and what the dictionary does not explain of the activation stays as it is.
+
     >>> Edit(Site("attn_out", layer=9), "scale", scale=0.5).op
     'scale'
     """
@@ -81,6 +85,10 @@ class Edit:
             )
         if not takes_value and self.value is not None:
             raise EditError(f"op={self.op!r} takes no value, got {type(self.value).__name__}; leave it out.")
+        if self.op == "add" and isinstance(self.value, Live):
+            return  # of the engine's own
+        if self.site.of is not None:
+            self._of_features()
         if self.op in ("add", "mean") and not isinstance(self.value, torch.Tensor):
             raise EditError(f"op={self.op!r} needs a tensor as value, got {type(self.value).__name__}.")
         if takes_value and not isinstance(self.value, torch.Tensor) and not isinstance(self.value, Activations):
@@ -104,6 +112,23 @@ class Edit:
         if isinstance(self.value, torch.Tensor) and not torch.isfinite(self.value).all():
             raise EditError(f"value of the edit at {self.site} holds NaN or infinity; check where it was computed.")
 
+    def _of_features(self) -> None:
+        """Numbers as a tensor, and its last axis the features named."""
+        value, k = self.value, len(indices(self.site.index, self.site.of.n_features, "index"))  # type: ignore[union-attr]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            value = torch.tensor([float(value)])
+            object.__setattr__(self, "value", value)
+        if self.source_position is not None or self.source_layer is not None:
+            raise EditError(
+                "source_position and source_layer: features are copied from the same position and layer of a run; leave"
+                " them out."
+            )
+        if isinstance(value, torch.Tensor) and (value.ndim > 2 or (value.ndim and value.shape[-1] not in (1, k))):
+            raise EditError(
+                f"value={shown(value)} of the edit at {self.site}; expected one number, or one for each of the {k}"
+                " features named, with an axis in front where every position named has its own."
+            )
+
     @property
     def keep(self) -> float:
         """The factor on the old activation: 1 for ``add``, ``scale`` for ``scale``, else 0."""
@@ -124,4 +149,4 @@ def as_computed(edits: Sequence[Edit]) -> list[Edit]:
     """The edits in the order given, but those of ``resid_post`` first: it is computed before the next layer's
     ``resid_pre``, which is the same tensor.
     """
-    return sorted(edits, key=lambda e: getattr(getattr(e, "site", None), "name", None) != "resid_post")
+    return sorted(edits, key=lambda e: getattr(getattr(e, "site", None), "place", (None,))[0] != "resid_post")

@@ -25,6 +25,7 @@ from .changes import PATHS, edits_in_force
 from .decoder_view import DecoderView
 from .edits import Edit
 from .errors import RunError, TooLong, UnsupportedModel
+from .feature_rows import without_features
 from .forwards import ForwardRuns, run_rows
 from .hooks import Hooks, PromptRun
 from .layers import Layers
@@ -211,6 +212,7 @@ class Model(DecoderView):
         Raises:
             SiteError, EditError: an edit that the model or the prompt has no place for. Stopped: ``stop`` said so.
         """
+        rows = without_features(self, base, rows)
         if isinstance(base, ForwardRuns):
             return run_rows(base, rows, reads, freeze=freeze, record=record, stop=stop)
         own: Any = base  # runs of a walk

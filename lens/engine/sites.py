@@ -15,6 +15,8 @@ down projection. In a mixture of experts ``router`` are the weights by which a t
 inputs are multiplied by them); ``expert`` is what each expert adds to the residual stream, its weight included.
 ``resid_post`` of a layer is ``resid_pre`` of the next, but where a model changes its stream between blocks (RWKV halves
 it every few layers in eval mode): each is then the tensor that leaves, or enters, the block.
+
+``feature`` are features of a dictionary (`lens.features`), which says where it lies: ``Site("feature", sae, index=7)``.
 """
 
 from __future__ import annotations
@@ -23,9 +25,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from ..arguments import Heads, Indices, door
-from ..arguments import Index as At
+from ..arguments import Heads, Indices, Whole, door, shown
 from ..errors import Error
+from .features import Features
 
 Index = int | slice | Sequence[int] | None
 
@@ -58,7 +60,21 @@ RESIDUAL = ("embed", "resid_pre", "resid_mid", "resid_post")
 
 
 #: Axes that only some sites have.
-_AXES = {"head": tuple(HEADED), "neuron": ("neuron",), "key": ("pattern",), "expert": EXPERTS}
+_AXES = {
+    "head": tuple(HEADED),
+    "neuron": ("neuron",),
+    "key": ("pattern",),
+    "expert": EXPERTS,
+    "index": ("feature",),
+}
+
+
+class _LayerOrFeatures(Whole):
+    """A layer's number, or the dictionary that says which layer."""
+
+    def take(self, value: Any) -> Any:
+        """The dictionary as it is, anything else as a whole number."""
+        return value if isinstance(value, Features) else super().take(value)
 
 
 class SiteError(Error, ValueError):
@@ -72,28 +88,47 @@ class Site:
 
     Args:
         name: one of ``SITES``.
-        layer: 0-based; negative counts from the end. Not used by ``embed``.
+        layer: 0-based; negative counts from the end. Not used by ``embed``; for ``feature`` the dictionary.
         head: an int, several, or None for all (sites with heads only; ``k`` and ``v`` count key/value heads).
         position: token positions (for ``pattern``: of the query); None for all.
         neuron: MLP neurons, for ``neuron`` only; None for all.
         key: key positions, for ``pattern`` only; None for all.
         expert: experts, for ``router`` and ``expert``; None for all.
+        index: features, for ``feature`` only; None for all.
+        of: the dictionary of ``feature``, where ``layer`` is its layer's number.
 
     >>> Site("z", layer=9, head=3, position=-1)
     Site('z', layer=9, head=3, position=-1)
     """
 
     name: str
-    layer: At | None = None
+    layer: Annotated[Any, _LayerOrFeatures(-(2**31), 2**31)] | None = None
     head: Heads = None
     position: Annotated[Any, Indices("position")] = None
     neuron: Annotated[Any, Indices("neuron")] = None
     key: Annotated[Any, Indices("key")] = None
     expert: Annotated[Any, Indices("expert")] = None
+    index: Annotated[Any, Indices("index")] = None
+    of: Features | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in SITES:
-            raise SiteError(f"site name={self.name!r} is not known; expected one of {', '.join(SITES)}.")
+        if self.name not in (*SITES, "feature"):
+            raise SiteError(f"site name={self.name!r} is not known; expected one of {', '.join(SITES)}, feature.")
+        if isinstance(self.layer, Features):
+            object.__setattr__(self, "of", self.layer)
+            object.__setattr__(self, "layer", self.layer.writes.layer)
+        if (self.name == "feature") != (self.of is not None):
+            raise SiteError(
+                f"site {self.name!r} with the dictionary {shown(self.of)}: only 'feature' has one, and it needs one;"
+                " write Site('feature', lens.features.load(folder), index=7)."
+            )
+        if self.of is not None:
+            if self.layer != self.of.writes.layer:
+                raise SiteError(
+                    f"layer={self.layer!r} of site 'feature': its dictionary writes to layer {self.of.writes.layer};"
+                    " give the dictionary alone."
+                )
+            indices(self.index, self.of.n_features, "index")
         if self.name == "embed":
             if self.layer not in (None, 0):
                 raise SiteError(f"site 'embed' has no layer, got layer={self.layer!r}; leave it out.")
@@ -107,12 +142,18 @@ class Site:
                 )
 
     def __repr__(self) -> str:
-        parts = [repr(self.name)] + [
+        own = [repr(self.name)] if self.of is None else [repr(self.name), repr(self.of)]
+        parts = own + [
             f"{k}={getattr(self, k)!r}"
-            for k in ("layer", "head", "position", "neuron", "key", "expert")
-            if getattr(self, k) is not None
+            for k in ("layer", "head", "position", "neuron", "key", "expert", "index")
+            if getattr(self, k) is not None and (k != "layer" or self.of is None)
         ]
         return f"Site({', '.join(parts)})"
+
+    @property
+    def place(self) -> tuple[str, int | None]:
+        """The name and layer of the activation that is written to: of features where their dictionary writes."""
+        return (self.name, self.layer) if self.of is None else (self.of.writes.site, self.layer)
 
 
 def of_two_axes(site: str) -> bool:

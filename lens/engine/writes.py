@@ -36,13 +36,14 @@ class Write:
 @dataclass
 class Writes:
     """Everything that happens at one site of one layer, in this order: rows held at the unedited run's value, edits,
-    looks.
+    looks, and notes for edits that are computed from what is there.
     """
 
     frozen: dict[int, None] = field(default_factory=dict)
     held: Tensor | None = None
     edits: list[Write] = field(default_factory=list)
     look: dict[int, Tensor] | None = None
+    notes: list[Change] = field(default_factory=list)
 
     def on_rows(self, rows: range, offset: int = 0) -> Callable[[Tensor], Tensor]:
         """The same for some rows, as one change of ``[row, position - offset, ...]``."""
@@ -61,6 +62,8 @@ class Writes:
                 w.change.write(new, row, column, torch.arange(n, device=x.device), w.site)
             if self.look is not None:
                 self.look.update((r, new[r - rows.start].clone()) for r in rows)
+            for what in self.notes:
+                what.note(new)
             return new
 
         return change
@@ -100,6 +103,8 @@ def writes_of(
                 change.value = value if change.key is None else value[..., change.key]
             if position:
                 at(name, layer).edits.append(Write(r, position, change, edit.site))
+                if change.reads is not None:
+                    at(*change.reads).notes.append(change)
     if base is not None:
         for layer in range(anatomy.n_layers):
             if "attention" in freeze:

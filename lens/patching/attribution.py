@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
@@ -43,6 +44,22 @@ def attribute(
     base run (``steps`` = 1) or averaged over ``steps`` points between the two prompts' embeddings (integrated
     gradients).
     """
+    require_gradient(metric, direction, steps)
+    values = Values.empty(len(encoded), grid.shape)
+
+    def one(batch: list[int]) -> None:
+        _attribute_batch(decoder, [encoded[i] for i in batch], batch, grid, metric, direction, steps, values)
+        if on_part is not None:
+            on_part(values)
+
+    values.status = batched(decoder, encoded, metric, one, memory_mb=memory_mb, progress=progress, stop=stop)
+    return values
+
+
+def require_gradient(metric: Metric, direction: str, steps: int) -> None:
+    """Raises MetricError or PatchError: a metric without a gradient where it is taken, a number of steps that is
+    none.
+    """
     if metric.name == "rank":
         raise MetricError("metric='rank' has no gradient; use logit_diff, logprob or prob, or method='exact'.")
     if not isinstance(steps, int) or steps < 1:
@@ -52,12 +69,23 @@ def attribute(
             "metric='kl' is at its minimum in the clean run, where its gradient vanishes; use steps=5 or so, or"
             " direction='denoise'."
         )
-    n = len(encoded)
-    values = Values.empty(n, grid.shape)
+
+
+def batched(
+    decoder: Model,
+    encoded: Sequence[EncodedPair],
+    metric: Metric,
+    one: Callable[[list[int]], None],
+    *,
+    memory_mb: float | None,
+    progress: bool | None,
+    stop: Callable[[], bool] | None,
+) -> str:
+    """Takes pairs so many at a time as a backward pass over all layers has room for; returns the status."""
     per_token = decoder.n_layers * (14 * decoder.d_model + 4 * decoder.d_mlp) * 4
 
-    def patterns(e):
-        return 3 * decoder.n_layers * decoder.n_heads * len(e.clean_ids) ** 2 * 4
+    def patterns(e: EncodedPair) -> int:
+        return int(3 * decoder.n_layers * decoder.n_heads * len(e.clean_ids) ** 2 * 4)
 
     sizes = [len(metric.sequences(e)) * (2 * len(e.clean_ids) * per_token + patterns(e)) for e in encoded]
     try:
@@ -70,21 +98,42 @@ def attribute(
             disable=hidden(progress),
         ):
             if says_stop(stop):
-                return values
-            _attribute_batch(decoder, [encoded[i] for i in batch], batch, grid, metric, direction, steps, values)
-            if on_part is not None:
-                on_part(values)
-        values.status = "complete"
+                return "partial"
+            one(batch)
+        return "complete"
     except KeyboardInterrupt:
-        pass
-    return values
+        return "partial"
 
 
-def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, values: Values) -> None:
+@dataclass
+class Differentiated:
+    """Some pairs' unedited runs, their metric, and its gradient at a site in every layer.
+
+    Attributes:
+        base_runs, source_runs: one for each sequence that the metric reads. base, source: the metric, one a pair.
+        gradients: by sequence and layer, averaged over the steps.
+    """
+
+    base_runs: list[Runs]
+    source_runs: list[Runs]
+    base: list[float]
+    source: list[float]
+    gradients: list[list[torch.Tensor]]
+
+
+def differentiated(
+    decoder: Model,
+    encoded: Sequence[EncodedPair],
+    keep: tuple[str, ...],
+    site: str,
+    metric: Metric,
+    direction: str,
+    steps: int,
+) -> Differentiated:
+    """The runs of pairs and the gradient of the metric, at the base run or averaged on the way to the source run."""
     denoise = direction == "denoise"
     answers = [metric.sequences(e) for e in encoded]
     base_runs, source_runs, reads = [], [], []
-    keep = (grid.site,)
     for j in range(len(answers[0])):
         tails = [torch.tensor(a[j][:-1], dtype=torch.long) for a in answers]
 
@@ -111,8 +160,8 @@ def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, va
         ]
 
     with torch.no_grad():
-        values.base[batch] = [s.item() for s in scores([r.final for r in base_runs], base_runs)]
-        values.source[batch] = [s.item() for s in scores([r.final for r in source_runs], source_runs)]
+        of_base = [s.item() for s in scores([r.final for r in base_runs], base_runs)]
+        of_source = [s.item() for s in scores([r.final for r in source_runs], source_runs)]
     from_, to = ([decoder.embed(r.flat_ids) for r in runs] for runs in (base_runs, source_runs))
     total: list[list[torch.Tensor]] = []
     for step in range(steps):
@@ -123,18 +172,24 @@ def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, va
             return sum(scores(finals, base_runs))
 
         if steps == 1:
-            grads = recorded_gradients(decoder, base_runs, grid.site, summed)
+            grads = recorded_gradients(decoder, base_runs, site, summed)
         else:
             points = [a + share * (b - a) for a, b in zip(from_, to)]
-            grads = site_gradients(decoder, base_runs, points, grid.site, summed)
+            grads = site_gradients(decoder, base_runs, points, site, summed)
         total = [[a + b for a, b in zip(x, y)] for x, y in zip(total, grads)] if total else grads
+    mean = [[grad / steps for grad in of] for of in total]
+    return Differentiated(base_runs, source_runs, of_base, of_source, mean)
+
+
+def _attribute_batch(decoder, encoded, batch, grid, metric, direction, steps, values: Values) -> None:
+    found = differentiated(decoder, encoded, (grid.site,), grid.site, metric, direction, steps)
+    values.base[batch], values.source[batch] = found.base, found.source
+    base_runs, source_runs = found.base_runs, found.source_runs
     estimate = {}
     for layer in grid.layers:
         parts = []
-        for base, source, grad in zip(base_runs, source_runs, total):
-            parts.append(
-                _summed((source.get(grid.site, layer) - base.get(grid.site, layer)) * grad[layer] / steps, grid.site)
-            )
+        for base, source, grad in zip(base_runs, source_runs, found.gradients):
+            parts.append(_summed((source.get(grid.site, layer) - base.get(grid.site, layer)) * grad[layer], grid.site))
         estimate[layer] = parts
     for k, i in enumerate(batch):
         for cell in grid.cells(i, base_runs[0][k]):

@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray as xr
 
-from ..arguments import Count, Draws, Experts, FilePath, Heads, HFModel, Layers, Positions, Positive, Seed, door, shown
+from ..arguments import (
+    Count,
+    Draws,
+    Experts,
+    FilePath,
+    Heads,
+    HFModel,
+    Indices,
+    Layers,
+    Positions,
+    Positive,
+    Seed,
+    door,
+    shown,
+)
 from ..cluster import Workers, backend_of
 from ..engine.errors import UnsupportedModel
 from ..engine.metrics import Metric, resolve
 from ..engine.metrics import identity as metric_identity
 from ..engine.model import Model
 from ..engine.sessions import of_one_model
+from ..engine.sites import Site
 from ..engine.sweep import Sweep, Values
 from ..prompts import Align, EncodedPair, Pair
 from ..results import dataset as results
 from ..results.record import record_of
 from ..results.resume import SweepStore
 from .asked import Asked
+from .features import attributed, exact, feature_grid, named, over_features
 from .grid import Grid, PatchError
 
 _last: dict[str, xr.Dataset | None] = {}
@@ -39,7 +55,7 @@ def last_partial() -> xr.Dataset | None:
 def patch(
     model: HFModel,
     pairs: Pair | Sequence[Pair],
-    site: str = "resid_pre",
+    site: str | Site = "resid_pre",
     over: str | Sequence[str] = ("layer", "position"),
     *,
     metric: str | Metric | Callable[[Any, Any], Any] = "logit_diff",
@@ -48,6 +64,7 @@ def patch(
     layers: Layers = None,
     heads: Heads = None,
     experts: Experts = None,
+    features: Annotated[Any, Indices("feature")] = None,
     positions: Positions = None,
     align: Align | None = None,
     source: Any = "pair",
@@ -72,9 +89,9 @@ def patch(
     Args:
         model: a ``TransformerBridge`` or a Hugging Face causal model.
         pairs: one pair, or several (the result then has a ``prompt`` axis).
-        site: what is patched; see ``lens.engine.sites``.
+        site: what is patched; see ``lens.engine.sites``. ``lens.Site("feature", sae)``: features of a dictionary.
         over: the grid: (layer, position), (layer, head), (layer, head, position), (layer, expert), (layer, expert,
-            position) or (layer,).
+            position) or (layer,); of features (feature, position) or (feature,).
         metric: a name, a ``Metric`` or a function ``f(logits [rows, d_vocab], encoded) -> [rows]``; see
             ``lens.engine.metrics``.
         direction: ``denoise`` copies clean activations into the corrupted run (is the site sufficient?); ``noise``
@@ -82,6 +99,9 @@ def patch(
             for ablations, which then edit the clean run.
         method: ``exact`` runs every cell; ``attribution`` estimates all cells from gradients (AtP).
         layers, heads, experts: which; None for all (for ``router`` and ``expert`` all layers that have experts).
+        features: which, of a dictionary; None: all that are active in either run. Cells of features that are off in
+            both have the base run's metric to the bit and cost nothing; tokens that the dictionary was not trained on
+            are NaN.
         positions: which, by number or name; without a position axis, the positions patched together. None: every prompt
             token. With ``align`` or ``source_position`` those of the prompt that is edited (with ``align="end"`` of the
             clean one).
@@ -117,6 +137,8 @@ def patch(
     Returns:
         A labelled result over ``[prompt,] layer, ...`` with ``value`` (the metric under the edit), ``effect`` = value -
         base, ``normalized`` = effect / (source - base), and ``clean``, ``corrupted`` (the metric of the unedited runs).
+        Of features by attribution also ``node``, the score of the whole activation, and ``rest``, what its features
+        leave of it (the error of the dictionary).
         When denoising, base is the corrupted run and source the clean one; when noising the other way round.
 
     Raises:
@@ -132,6 +154,13 @@ def patch(
     >>> trace = lens.patch(model, pair, "resid_pre")          # doctest: +SKIP
     """
     single, chosen = chosen_pairs(pairs)
+    of_features = isinstance(site, Site)
+    if isinstance(site, Site) and site.of is None:
+        raise PatchError(f"site={site}: give the name of a site, site={site.name!r}, and its layers by layers=.")
+    if isinstance(site, Site) and site.position is not None:
+        raise PatchError(f"site={site}: the grid says which positions; name them by positions=.")
+    if not of_features and features is not None:
+        raise PatchError(f"features={shown(features)} goes with site=lens.Site('feature', sae); leave it out.")
     if steps != 1 and method == "exact":
         raise PatchError(f"steps={steps!r} is given but method='exact' takes none; use method='attribution'.")
     if share is not None and (
@@ -154,7 +183,7 @@ def patch(
             " logit_diff, logprob or prob."
         )
     call = dict(
-        site=site,
+        site="feature" if of_features else site,
         over=list(over) if not isinstance(over, str) else [over],
         metric=measure.name,
         unit=measure.unit,
@@ -178,6 +207,19 @@ def patch(
                 f"metric={call['metric']!r} reads answers of several tokens, but this model's tokens read later ones"
                 " too: it would be asked for tokens that it has read. Give answers of one token."
             )
+    if isinstance(site, Site):
+        axes = over_features(over, asked, (layers, heads, experts, store, share), window, backend)
+        call |= {"over": list(axes)} | asked.call() | named(site, features)
+        record = record_of(model, decoder, "patch", call, chosen, state=decoder.state)
+        cells = feature_grid(decoder, encoded, site, axes, asked, positions, features)
+        how = dict(memory_mb=memory_mb, progress=progress, stop=stop)
+
+        def label_features(v: Values) -> xr.Dataset:
+            return _labelled(cells.grid, encoded, v, way, single, record)
+
+        if method == "attribution":
+            return remember(attributed(decoder, encoded, cells, measure, way, steps, label_features, **how))
+        return remember(exact(decoder, encoded, cells, asked, measure, label_features, record, on_part, **how))
     partners = asked.partners(encoded, positions)
     places = asked.places(encoded, positions, partners)
     grid = Grid.make(decoder, encoded, site, call["over"], layers, heads, positions, window, experts, places)

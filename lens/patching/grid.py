@@ -95,6 +95,7 @@ class Grid:
         window: layers patched together, centred on the cell's layer.
         places: where groups are those of one prompt, and other positions are copied; None: of both.
         source_layers: for each layer of the axis the one that is copied; None: the same.
+        features: of a dictionary, where they are an axis.
     """
 
     site: str
@@ -108,6 +109,7 @@ class Grid:
     experts: list[int] = field(default_factory=list)
     places: Places | None = None
     source_layers: list[int] | None = None
+    features: list[int] = field(default_factory=list)
 
     @classmethod
     def make(
@@ -190,6 +192,7 @@ class Grid:
             "head": len(self.heads),
             "expert": len(self.experts),
             "position": max(map(len, self.groups)),
+            "feature": len(self.features),
         }
         return tuple(size[a] for a in self.over)
 
@@ -247,6 +250,8 @@ class Grid:
         """Labels values ``[prompt, *grid]`` and ``[prompt]``; a single pair has no prompt axis."""
         dims = ("prompt", *self.over)
         coords: dict[str, Any] = {"layer": ("layer", self.layers), "prompt": ("prompt", np.arange(len(encoded)))}
+        if "feature" in self.over:
+            coords |= {"layer": self.layers[0], "feature": ("feature", self.features)}
         if "head" in self.over:
             coords["head"] = ("head", self.heads)
         if "expert" in self.over:

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from ..copying import layer_of, positions_of, same_prefix, source_of
 from ..edits import Edit, EditError, as_computed, require_ungated
+from ..features import Live
 from ..runs import Runs, Source
 from ..sites import EXPERTS, HEADED, ORDER, indices, of_two_axes
 from .decoder import Decoder
+from .feature_writes import FeatureReads, FeatureWrites
 from .indexed_writes import IndexedWrites
 
 #: First site of a block that can be changed without running its attention again.
@@ -40,6 +42,8 @@ class _Part:
     #: positions of the source for those written to, one each, and its layer
     taken: np.ndarray | None = None
     source_layer: int = 0
+    #: of features: what is computed where the walk meets it
+    live: Live | None = None
 
 
 @dataclass
@@ -59,7 +63,7 @@ class WalkPlan:
     end: np.ndarray
     layer: np.ndarray
     attends: np.ndarray
-    writes: dict[tuple[int, str], list[IndexedWrites]] = field(default_factory=dict)
+    writes: dict[tuple[int, str], list[Any]] = field(default_factory=dict)
 
     @property
     def offset(self) -> np.ndarray:
@@ -105,6 +109,8 @@ def _part(base: Runs, prompt: int, edit: Edit, turn: int) -> _Part:
     if name == "resid_post":
         name, layer = "resid_pre", layer + 1
     position = _positions(site.position, length)
+    if isinstance(edit.value, Live):
+        return _Part(layer, name, turn, position, None, 1.0, 1.0, live=edit.value)
     sub = None
     if name in HEADED and (site.head is not None or name == "pattern"):
         sub = np.asarray(indices(site.head, heads_of(decoder, name), "head"), dtype=np.int64)
@@ -309,7 +315,9 @@ def _gather(plan: WalkPlan, parts: Sequence[Sequence[_Part]]) -> None:
     for row, of_row in enumerate(parts):
         for p in of_row:
             kind = (
-                ("runs", id(p.source.runs), p.source_layer)
+                ("live", id(p.live.features), len(p.live.index), p.live.op, p.live.reads)
+                if p.live
+                else ("runs", id(p.source.runs), p.source_layer)
                 if p.source
                 else ("tensor", None if p.tensor is None else p.tensor.shape[1:])
             )
@@ -317,9 +325,15 @@ def _gather(plan: WalkPlan, parts: Sequence[Sequence[_Part]]) -> None:
                 (p.layer, p.site, p.turn, p.sub is None, p.key if p.site == "pattern" else None, kind), []
             ).append((row, p))
     offset, decoder = plan.offset, plan.base.decoder
+    reads: list[FeatureReads] = []
     for (layer, site, _, _, key, _), members in sorted(groups.items(), key=lambda g: (g[0][0], g[0][2])):
         tokens, sub, keep, scale, entry, prompt, count = [], [], [], [], [], [], 0
         device = decoder.blocks[min(layer, decoder.n_layers - 1)].device
+        if members[0][1].live is not None:
+            writes = _features(plan, members, device)
+            plan.writes.setdefault((layer, site), []).append(writes)
+            reads += [FeatureReads(writes)] if writes.live.reads is not None else []
+            continue
         tables: list[Tensor] = []
         shared: dict[tuple[Any, ...], int] = {}
         for row, p in members:
@@ -377,3 +391,31 @@ def _gather(plan: WalkPlan, parts: Sequence[Sequence[_Part]]) -> None:
                 prompt=put(prompt) if source and site == "pattern" else None,
             )
         )
+    for one in reads:  # behind all that is written there
+        name, at = one.writes.live.reads or ("", 0)
+        plan.writes.setdefault((at + 1, "resid_pre") if name == "resid_post" else (at, name), []).append(one)
+
+
+def _features(plan: WalkPlan, members: Sequence[tuple[int, _Part]], device: torch.device) -> FeatureWrites:
+    """Joins the parts of edits of one dictionary, of one kind and of as many features each."""
+    tokens, index, value, scale = [], [], [], []
+    lives: list[Any] = [p.live for _, p in members]
+    for (row, p), live in zip(members, lives):
+        inside = (p.position >= plan.start[row]) & (p.position < plan.end[row])
+        n = int(inside.sum())
+        tokens.append(plan.offset[row] + p.position[inside] - plan.start[row])
+        index.append(live.index.expand(n, -1))
+        scale.append(np.full(n, live.scale))
+        if live.value is not None:
+            many = len(live.value) > 1
+            value.append(live.value[torch.as_tensor(inside)] if many else live.value.expand(n, -1))
+    token = np.concatenate(tokens)
+    rank = np.argsort(token, kind="stable")
+    order = torch.as_tensor(rank)
+    return FeatureWrites(
+        lives[0],
+        token[rank],
+        torch.cat(index)[order].to(device),
+        torch.cat(value)[order].to(device) if value else None,
+        torch.as_tensor(np.concatenate(scale)[rank], dtype=torch.float32, device=device),
+    )

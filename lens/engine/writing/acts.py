@@ -104,6 +104,8 @@ class Acts:
         self.gates: dict[Key, list[int]] = {}
         self.writes: dict[Key, list[int]] = {}
         self.looks: dict[Key, list[int]] = {}
+        #: by site, the edits that are computed from what it is
+        self.notes: dict[Key, list[int]] = {}
         self._change: list[Change] = []
         self.seen = [Seen() for _ in self.edits]
         #: edits that some token met, whatever their gates said
@@ -116,7 +118,7 @@ class Acts:
         if self.edits or self.capture:
             self._resolve(anatomy())
         #: every site at which something is read or written
-        self.places = frozenset([*self.gates, *self.writes, *self.looks])
+        self.places = frozenset([*self.gates, *self.writes, *self.looks, *self.notes])
 
     def _resolve(self, anatomy: Anatomy) -> None:
         places = []
@@ -124,6 +126,8 @@ class Acts:
             name, layer, change = resolved(anatomy, edit)
             self._change.append(change)
             self.writes.setdefault((name, layer), []).append(number)
+            if change.reads is not None:
+                self.notes.setdefault(change.reads, []).append(number)
             read, gate = None, edit.when
             if gate is not None and gate.site is not None:
                 key = anatomy.layer_of(gate.site.name, gate.site.layer)
@@ -281,6 +285,8 @@ class Acts:
                     )
         for number in self.looks.get(key, ()):
             self._look(number, new)
+        for number in self.notes.get(key, ()):
+            self._change[number].note(new[None])
         return new
 
     def _read(self, act: Act, x: Tensor) -> None:

@@ -1,0 +1,1 @@
+"""Dictionaries as their libraries write them to disk, a module a library."""

@@ -6,9 +6,23 @@ activation.
 """
 
 from .build import from_weights, random_like
+from .checking import check
 from .cross_layer import CrossLayer
 from .dictionary import Dictionary
 from .errors import FeatureError
+from .formats.own import save
 from .loading import load
+from .reading import examples, read
 
-__all__ = ["CrossLayer", "Dictionary", "FeatureError", "from_weights", "load", "random_like"]
+__all__ = [
+    "CrossLayer",
+    "Dictionary",
+    "FeatureError",
+    "check",
+    "examples",
+    "from_weights",
+    "load",
+    "random_like",
+    "read",
+    "save",
+]

@@ -12,7 +12,7 @@ from ..files import expanded
 from .cross_layer import CrossLayer
 from .dictionary import Dictionary
 from .errors import FeatureError
-from .formats import circuit_tracer, gemma_scope, llama_scope, saelens, sparsify
+from .formats import circuit_tracer, gemma_scope, llama_scope, own, saelens, sparsify
 from .formats.common import Told
 
 _PICKLES = (".pt", ".pth", ".pkl", ".bin", ".ckpt")
@@ -103,6 +103,7 @@ def _unread(folder: Path, told: Told) -> Any:
 
 
 _FORMATS: tuple[tuple[str, Callable[[Path], bool], Reader], ...] = (
+    ("Mnemoscope", lambda folder: (folder / own.CARD).is_file(), own.read),
     ("SAELens", _saelens, saelens.read),
     ("sparsify", _sparsify, sparsify.read),
     ("Gemma Scope", lambda folder: (folder / "params.npz").is_file(), gemma_scope.read_first),

@@ -12,6 +12,7 @@ from lens import features
 from tests.features.written import saelens
 
 from . import Subject
+from .common import ids, model
 
 MODULES = ("lens.features",)
 RESULTS = ("CrossLayer", "Dictionary")
@@ -39,7 +40,22 @@ def weights():
     )
 
 
+def small():
+    return features.from_weights(**weights(), tap="mlp_out", layer=1, k=4)
+
+
 def subjects():
     yield Subject("load", features.load, lambda: dict(folder=folder()))
     yield Subject("from_weights", features.from_weights, lambda: weights() | dict(tap="mlp_out", layer=1, k=4))
+    made = dict(model=model(), sae=sae())
+    yield Subject("check", features.check, lambda: made | dict(texts=ids(5), length=6))
+    yield Subject("read", features.read, lambda: dict(model=model(), prompts="w1 w2 w3", sae=sae(), top=2))
+    yield Subject(
+        "examples", features.examples, lambda: made | dict(texts=ids(3), feature=[1, 2], top=2, progress=False)
+    )
+    yield Subject(
+        "save",
+        features.save,
+        lambda: dict(sae=small(), folder=Path(tempfile.mkdtemp()) / "sae"),
+    )
     yield Subject("random_like", features.random_like, lambda: dict(sae=sae()))

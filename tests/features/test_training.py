@@ -1,0 +1,126 @@
+"""A tiny training: a step against torch's own Adam, an interruption, the folder that is written."""
+
+import json
+
+import pytest
+import torch
+
+import lens
+from lens.engine.features import Tap
+from lens.features import FeatureError
+from lens.features.training import Recipe, fit, sample
+from lens.features.training.__main__ import main
+from lens.features.training.fitting import _first, _trained, activations
+from tests import naive
+from tests.models import speaking, tiny
+
+SMALL = Recipe(
+    tap="resid_post", layer=1, n_features=40, k=4, tokens=1024, parts=2, length=16, rows=16, batch=64, silent=300
+)
+
+
+@pytest.fixture(scope="module")
+def llama():
+    return speaking("llama")
+
+
+def test_texts_are_the_models_own_and_kept(llama, tmp_path):
+    ids = sample(llama, tmp_path, SMALL, 0)
+    assert ids.shape == (32, 16) and (ids[:, 0] == 0).all() and ids[:, 1:].unique().numel() > 20
+    before = (tmp_path / "tokens-0000.safetensors").stat().st_mtime_ns
+    assert torch.equal(sample(llama, tmp_path, SMALL, 0), ids)
+    assert (tmp_path / "tokens-0000.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(FeatureError, match="another recipe or model"):
+        sample(llama, tmp_path, Recipe(tokens=64, parts=1, length=16), 0)
+    assert not torch.equal(sample(llama, tmp_path, SMALL, 1), ids)
+
+
+def test_activations_are_those_of_a_plain_forward(llama):
+    ids = torch.randint(1, 97, (3, 8), generator=torch.Generator().manual_seed(0))
+    ours = activations(llama, ids, Tap("mlp_out", 1), 2)
+    theirs = torch.cat([naive.activation(tiny("llama"), row, "mlp_out", 1)[2:] for row in ids])
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_a_step_is_adams_with_directions_of_length_one():
+    """Against torch.optim.Adam on a loss written with loops over the k largest."""
+    x = torch.randn(64, 12, generator=torch.Generator().manual_seed(1))
+    recipe = Recipe(n_features=20, k=3, tokens=640, parts=1, length=16, batch=64, rate=0.01)
+    state = _first(x, recipe)
+    weights = {n: state[n].double().clone().requires_grad_() for n in ("encoder", "bias", "decoder", "centre")}
+    optimizer = torch.optim.Adam(weights.values(), lr=0.01 / 100, eps=1e-8)
+    rows = x[torch.randperm(64, generator=torch.Generator().manual_seed(0))].double() * state["scale"].double()
+    h = (rows - weights["centre"]) @ weights["encoder"].T + weights["bias"]
+    made = []
+    for one in h:
+        best = one.argsort(descending=True)[:3]
+        made.append(one[best].clamp(min=0) @ weights["decoder"][best] + weights["centre"])
+    loss = (rows - torch.stack(made)).square().sum() / (rows - rows.mean(0)).square().sum()
+    loss.backward()
+    d = weights["decoder"]
+    d.grad -= (d.grad * d).sum(1, keepdim=True).detach() * d.detach()
+    optimizer.step()
+    told = _trained(state, x, recipe, 0)
+    assert abs(told["explained_variance"] - (1 - float(loss))) < 1e-4
+    for name, want in weights.items():
+        want = want.detach()
+        want = want / want.norm(dim=1, keepdim=True) if name == "decoder" else want
+        torch.testing.assert_close(state[name].double(), want, rtol=0, atol=2e-6)
+
+
+def test_a_run_that_was_cut_ends_as_one_that_was_not(llama, tmp_path):
+    told = []
+    whole = fit(llama, tmp_path / "whole", SMALL, on_part=lambda part, of: told.append((part, of)))
+    assert [part for part, _ in told] == [0, 1] and told[0][1]["tokens"] == 512
+    assert fit(llama, tmp_path / "cut", SMALL, parts=1) is None
+    again = fit(llama, tmp_path / "cut", SMALL)
+    for name in ("encoder", "decoder"):
+        assert torch.equal(getattr(whole, name).whole, getattr(again, name).whole)
+    with pytest.raises(FeatureError, match="another recipe or model"):
+        fit(tiny("llama", seed=1), tmp_path / "cut", SMALL)
+    # it explains more than a random one of its shape
+    x = activations(llama, sample(llama, tmp_path / "whole", SMALL, 1), Tap("resid_post", 1), 1)
+
+    def left(sae):
+        return float((x - sae.reconstruct(sae.values(x), x)).square().sum() / (x - x.mean(0)).square().sum())
+
+    assert left(whole) < left(lens.features.random_like(whole))
+
+
+def test_what_is_written_is_read_back_in_float16(llama, tmp_path):
+    sae = fit(llama, tmp_path / "run", SMALL)
+    folder = lens.features.save(sae, tmp_path / "sae", card={"texts": "own"})
+    back = lens.features.load(folder)
+    x = torch.randn(5, 32, generator=torch.Generator().manual_seed(0)) * 3
+    torch.testing.assert_close(back.directions(torch.tensor([3])), sae.directions(torch.tensor([3])).half().float())
+    assert (back.reads, back.rule.k, back.skip_tokens, back.starts) == (sae.reads, 4, 1, True)
+    torch.testing.assert_close(back.pre(x), sae.pre(x), rtol=0, atol=5e-3 * float(sae.pre(x).abs().max()))
+    assert back.about["card"] == {"texts": "own"}
+    with pytest.raises(lens.FileError):
+        lens.features.save(sae, folder)
+    large = lens.features.from_weights(
+        torch.full((4, 6), 1e6), torch.zeros(6), torch.zeros(6, 4), torch.zeros(4), tap="mlp_out", layer=0
+    )
+    with pytest.raises(FeatureError, match="half=False"):
+        lens.features.save(large, tmp_path / "other")
+    (folder / "dictionary.json").write_text(json.dumps({"n_features": 40}))
+    with pytest.raises(FeatureError, match=r"dictionary.json cannot be read"):
+        lens.features.load(folder)
+
+
+def test_the_command_goes_on_and_says_how_the_dictionary_came_about(llama, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("lens.features.training.__main__.load", lambda name: llama)
+    words = ["--folder", str(tmp_path / "run"), "--out", str(tmp_path / "sae"), "--layer", "1", "--n-features", "40"]
+    words += ["--k", "4", "--tokens", "1024", "--parts", "2", "--length", "16", "--batch", "64"]
+    assert main([*words, "--now", "1"]) == 0 and "parts are left" in capsys.readouterr().out
+    assert main(words) == 0 and "part 2 of 2" in capsys.readouterr().out
+    card = lens.features.load(tmp_path / "sae").about["card"]
+    assert card["recipe"]["n_features"] == 40 and "--k 4" in card["command"] and "model itself" in card["texts"]
+
+
+@pytest.mark.parametrize(
+    "more, says", [(dict(k=41, n_features=40), "k=41"), (dict(length=4, skip_tokens=3), "skip_tokens=3")]
+)
+def test_a_recipe_that_cannot_be_is_refused(more, says):
+    with pytest.raises(FeatureError, match=says):
+        Recipe(**more)

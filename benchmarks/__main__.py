@@ -123,9 +123,9 @@ PARTED = {
     "edges": (
         (
             "what edges and circuits cost: scores, circuits and exact effects beside TransformerLens, scores beside the"
-            " passes that they need, the fit of a Jacobian lens"
+            " passes that they need, the fit of a Jacobian lens, dictionary features beside the stream"
         ),
-        ("scores", "faithfulness", "exact", "passes", "jacobian"),
+        ("scores", "faithfulness", "exact", "passes", "jacobian", "features"),
     ),
 }
 

@@ -1,5 +1,6 @@
 """What edges and circuits cost beside TransformerLens: scores of all edges, circuits run by themselves, exact effects
-of single edges, the fit of a Jacobian lens; and what scores cost beside the passes that they need.
+of single edges, the fit of a Jacobian lens; what scores cost beside the passes that they need, and dictionary features
+beside the same rows at the stream.
 
 `python -m benchmarks edges` prints, last, one JSON line with every figure; `--part NAME` runs one part and keeps its
 figures. Each part is the `run` of the module `edges_<part>`.
@@ -26,6 +27,7 @@ FIGURES = {
         "chosen_tokens_speedup": "at least 12",
         "jacobian_max_rel_diff": "at most 1e-4",
     },
+    "features": {"features_over_resid": "at most 1.3"},
 }
 
 

@@ -31,3 +31,11 @@ def test_numbers_are_those_of_transformer_lens(part):
     assert set(edges.FIGURES[part]) <= set(figures)
     assert next(value for name, value in figures.items() if name.endswith("max_rel_diff")) < 1e-4
     assert all(value > 0 for name, value in figures.items() if name.startswith("ratio"))
+
+
+def test_features_give_their_figures():
+    from benchmarks import edges_features
+
+    figures = edges_features.run(True)
+    assert set(edges.FIGURES["features"]) <= set(figures) and figures["rows"] == 40
+    assert figures["features_over_resid"] > 0 and set(figures["seconds"]) == {"resid", "patch", "edit"}

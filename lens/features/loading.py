@@ -12,7 +12,7 @@ from ..files import expanded
 from .cross_layer import CrossLayer
 from .dictionary import Dictionary
 from .errors import FeatureError
-from .formats import circuit_tracer, gemma_scope, llama_scope, own, saelens, sparsify
+from .formats import circuit_tracer, gemma_scope, llama_scope, own, pickled, saelens, sparsify
 from .formats.common import Told
 
 _PICKLES = (".pt", ".pth", ".pkl", ".bin", ".ckpt")
@@ -27,6 +27,7 @@ def load(
     tap: str | None = None,
     layer: Size | None = None,
     without_mean: bool | None = None,
+    allow_tensors_from_pickle: bool = False,
 ) -> Dictionary | CrossLayer:
     """A dictionary of features from a folder on disk: SAELens', sparsify's, Gemma Scope's (1 and 2), Llama Scope's or
     circuit-tracer's.
@@ -42,6 +43,9 @@ def load(
         layer: 0-based, where the files do not say it, or the one that is wanted of several.
         without_mean: whether the dictionary was trained on a stream whose mean over the width was taken off (weights
             processed by TransformerLens). None: as the file says.
+
+        allow_tensors_from_pickle: whether the tensors of a ``.pt`` are read, by a reader that runs nothing of it
+            (`lens.pickled_tensors`): dictionary_learning's, Qwen-Scope's and Goodfire's.
 
     Raises:
         FeatureError: no dictionary there, or more than one format fits; a pickle; a threshold, a scale or a place that
@@ -59,6 +63,8 @@ def load(
             f"folder={str(folder)!r} fits more than one format: {', '.join(name for name, _ in readers)}; put each"
             " dictionary in a folder of its own."
         )
+    if not readers and allow_tensors_from_pickle and (found := pickled.file_of(path)) is not None:
+        return pickled.read(found, told)
     if not readers:
         raise FeatureError(_nothing(path))
     loaded: Dictionary | CrossLayer = readers[0][1](path, told)
@@ -120,8 +126,9 @@ def _nothing(folder: Path) -> str:
     if pickles:
         return (
             f"folder={str(folder)!r} holds {pickles[0]}, a pickle, which could run any code when it is read; convert it"
-            " where it is trusted: safetensors.torch.save_file of its tensors, in one of the layouts that"
-            " lens.features.load reads."
+            " where it is trusted (safetensors.torch.save_file of its tensors, in one of the layouts that"
+            " lens.features.load reads), or give allow_tensors_from_pickle=True: then a reader that runs nothing of it"
+            " takes its tensors out."
         )
     names = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
     return (

@@ -48,6 +48,15 @@ class TensorFile:
                 )
         self.shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
 
+    @classmethod
+    def of(cls, path: Path, tensors: dict[str, Tensor]) -> TensorFile:
+        """Tensors that are in memory, as a file of them; those of whole numbers are left out."""
+        file = cls.__new__(cls)
+        file.path = path
+        file._arrays = {name: x for name, x in tensors.items() if x.is_floating_point()}
+        file.shapes = {name: tuple(x.shape) for name, x in file._arrays.items()}
+        return file
+
     def __contains__(self, name: str) -> bool:
         return name in self.shapes
 

@@ -35,6 +35,14 @@ class Change:
         """The other place whose activation it is computed from; `note` is given that before the write."""
         return self.value.reads if isinstance(self.value, Live) else None
 
+    @property
+    def by_position(self) -> bool:
+        """Whether the value has one entry a position."""
+        value, axes = self.value, 1 + self.headed
+        if isinstance(value, Live):
+            value, axes = value.value, 1
+        return value is not None and value.ndim > axes and len(value) > 1
+
     def note(self, x: Tensor) -> Tensor:
         """Keeps what a forward has where it `reads`, and hands it on as it is."""
         return self.value.note(x) if isinstance(self.value, Live) else x

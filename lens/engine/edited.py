@@ -225,12 +225,7 @@ def _on_text(clock: Clock, members: Sequence[tuple[int, Edit, Change]], met: set
             raise EditError(_FORGOTTEN)
         placed: Any = clock.placed  # of a forward that counts
         for number, edit, what in members:
-            if (
-                placed.known is not None
-                and what.value is not None
-                and what.value.ndim > 1 + what.headed
-                and len(what.value) > 1
-            ):
+            if placed.known is not None and what.by_position:
                 raise EditError(f"value has one entry a position: {placed.known}")
             slots = placed.slots(edit.site.position, x.shape[:2]).to(x.device)
             row, column = (slots >= 0).nonzero(as_tuple=True)

@@ -33,8 +33,11 @@ def read(folder: Path, told: Told) -> Dictionary:
     normalisation, scale_in, scale_out = _normalisation(config, d, path)
     if told.scale is not None:
         raise FeatureError(f"scale={told.scale!r}: {path} holds the scales; leave it out.")
-    names = [("in", config.get("hook_point_in")), ("out", config.get("hook_point_out"))]
-    taps = [tap_of(str(name), side, where=str(path)) if name else None for side, name in names]
+    read_at, write_at = config.get("hook_point_in"), config.get("hook_point_out")
+    taps = [
+        tap_of(str(read_at), "in", where=str(path)) if read_at else None,
+        tap_of(str(write_at), "out", where=str(path)) if write_at else None,
+    ]
     reads = told.place(taps[0], folder)
     writes = taps[1] if taps[1] is not None and taps[1] != taps[0] else reads
     return Dictionary(

@@ -110,9 +110,10 @@ def read(folder: Path, told: Told) -> Dictionary:
 
 def _modern(config: dict[str, Any], path: Path) -> dict[str, Any]:
     """A configuration with the keys of version 6 and what earlier ones left unsaid."""
-    about = config.get("metadata") if isinstance(config.get("metadata"), Mapping) else {}
+    given = config.get("metadata")
+    about: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {}
     version = str(about.get("sae_lens_version") or config.get("sae_lens_version") or "")
-    flat = {**config, **about}  # type: ignore[dict-item]
+    flat = {**config, **about}
     if version and int(version.split(".")[0] or 0) >= 6:
         flat.setdefault("apply_b_dec_to_input", flat.get("architecture") not in _TRANSCODERS)
         if "architecture" not in flat:

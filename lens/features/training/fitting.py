@@ -143,7 +143,7 @@ def _trained(state: dict[str, Tensor], x: Tensor, recipe: Recipe, part: int) -> 
         weights = [state[name].requires_grad_() for name in names]
         rows = rows * state["scale"]
         with torch.enable_grad():
-            loss, active, share = _loss(rows, *weights, state["quiet"], recipe)
+            loss, active, share = _loss(rows, weights, state["quiet"], recipe)
             gradients = torch.autograd.grad(loss, weights)
         for weight in weights:
             weight.requires_grad_(False)
@@ -155,10 +155,9 @@ def _trained(state: dict[str, Tensor], x: Tensor, recipe: Recipe, part: int) -> 
     return {"explained_variance": sum(tail) / len(tail), "silent": silent}
 
 
-def _loss(
-    x: Tensor, encoder: Tensor, bias: Tensor, decoder: Tensor, centre: Tensor, quiet: Tensor, recipe: Recipe
-) -> tuple[Tensor, Tensor, float]:
+def _loss(x: Tensor, weights: list[Tensor], quiet: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor, float]:
     """The error over the variance, with the silent features' share; which features were active; variance explained."""
+    encoder, bias, decoder, centre = weights
     h = (x - centre) @ encoder.T + bias
 
     def top(of: Tensor, k: int) -> Tensor:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..models.quantised_layers import FLOATS, gradient_refusal
 
@@ -23,3 +24,13 @@ def require_autograd(error: type[Exception], what: str, model: Any = None) -> No
             "whatever is asked for inside; call it outside of that block "
             "(torch.no_grad() may stay)."
         )
+
+
+def watched(into: list[Tensor]) -> Callable[[Tensor], Tensor]:
+    """A change that leaves a site as it is, and appends to ``into`` a tensor that all that follows depends on."""
+
+    def change(x: Tensor) -> Tensor:
+        into.append(x.clone() if x.requires_grad else x.detach().clone().requires_grad_())
+        return into[-1]
+
+    return change

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .autograd import require_autograd
+from .autograd import require_autograd, watched
 from .changes import temporary
 from .effective import LayerError
 from .forwards import ForwardRuns
@@ -168,16 +168,6 @@ def forward_with(
         here.put(lambda: a.attach("resid_post", a.n_layers - 1, last))
         logits = a.forward(ids[None].expand(rows, -1))
     return logits if model.ending.kind == "logits" else model.ending.entering(final[-1]).to(a.device)
-
-
-def watched(into: list[Tensor]) -> Callable[[Tensor], Tensor]:
-    """A change that leaves a site as it is, and appends to ``into`` a tensor that all that follows depends on."""
-
-    def change(x: Tensor) -> Tensor:
-        into.append(x.clone() if x.requires_grad else x.detach().clone().requires_grad_())
-        return into[-1]
-
-    return change
 
 
 def _replaced(start: Tensor) -> Callable[[Tensor], Tensor]:

@@ -13,6 +13,7 @@ from lens.engine.model import Model
 from lens.engine.reverse import GIM, Reverse, ReverseError, Rules
 from lens.engine.walk.blocks import Norm
 from tests import kinds, models, naive
+from tests.engine.test_layers import model as layered
 
 #: One of each way that a block is transposed; the others run with `make test-long`.
 PATHS = ("llama", "gpt2", "gpt_neox", "qwen3", "gemma2", "olmo3", "phi3", "smollm3", "olmoe_clipped", "gpt_oss")
@@ -319,3 +320,41 @@ def test_gradients_at_recorded_runs_are_those_of_another_forward(name, site):
             assert a.shape == b.shape
             if a.numel():
                 close(a, b)
+
+
+@pytest.mark.parametrize("name", ["granite", "stablelm"])
+def test_a_models_own_layers_are_transposed_by_autograd(name):
+    hf = layered(name)
+    model = Model.of(hf)
+    assert model.walked is None
+    runs, w = model.record(prompts()), weights(2)
+    last = [s + n - 1 for s, n in zip(runs.starts, runs.lengths)]
+    sites = [s for s in ("z", "v", "attn_out", "mlp_out", "resid_mid") if model.has(s, 1)]
+
+    def score(final):
+        return (model.unembed(final[last]) @ w.T).sum(0)
+
+    got, reverse = {}, Reverse(runs)
+    for step in reverse.layers(reverse.cotangents(score), sites, chunk=1):
+        got |= {(site, step.layer): x for site, x in step.at.items()} | {
+            ("resid_pre", step.layer): step.resid_pre.clone()
+        }
+    for site in (*sites, "resid_pre"):
+        want = site_gradients(model, [runs], [runs.embedded], site, lambda finals: score(finals[0])[1])[0]
+        for layer in range(3):
+            ours = got[site, layer][1][reverse.there]
+            close(ours, want[layer].view_as(ours))
+    # earlier positions are constants
+    c = torch.zeros(1, 3, 9, 32)
+    c[:, :, 3:6] = torch.randn(1, 3, 3, 32, generator=torch.Generator().manual_seed(3))
+    some = [s.resid_pre.clone() for s in Reverse(runs, start=3, stop=6).layers(c[:, :, 3:6].clone())]
+    for ours, step in zip(some, Reverse(runs).layers(c), strict=True):
+        close(ours, step.resid_pre[:, :, 3:6])
+    with pytest.raises(ReverseError, match="norms and patterns are held"):
+        Reverse(runs, rules=GIM)
+    with pytest.raises(ReverseError, match="mlp_in"):
+        next(Reverse(runs).layers(torch.zeros(1, 3, 9, 32), ("mlp_in",)))
+    step = next(Reverse(runs).layers(torch.zeros(1, 3, 9, 32), ("v",)))
+    for ask in (lambda: step.into("v"), lambda: step.post_norm("attn_out", torch.zeros(9, 32))):
+        with pytest.raises(ReverseError, match="written out"):
+            ask()

@@ -92,9 +92,11 @@ class HeldNorm(Norm):
 @contextlib.contextmanager
 def held(decoder: Any, wanted: bool) -> Iterator[None]:
     """Within the block a decoder's final norm has a scale that gradients do not see."""
+    if not wanted:
+        yield
+        return
     norm = decoder.norm
-    if wanted:
-        decoder.norm = HeldNorm(norm.module)
+    decoder.norm = HeldNorm(norm.module)
     try:
         yield
     finally:

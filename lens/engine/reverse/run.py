@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -10,11 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..autograd import require_autograd
+from ..forwards import ForwardRuns
 from ..memory import chunk_tokens
 from ..runs import Runs
-from ..walk.runs import WalkRuns
 from .blocks import WrittenOut
 from .norms import NormBack, held
+from .own import OwnLayer, own_path
 from .rules import ReverseError, Rules
 
 #: Tokens of cotangents that a layer is given at once on a CPU.
@@ -71,7 +73,9 @@ class Reverse:
     """A recorded run of some prompts, ready to be run back.
 
     Args:
-        runs: of a model whose blocks are written out; shorter prompts are padded, and padding has no cotangent.
+        runs: of any model whose layers are driven one by one; shorter prompts are padded, and padding has no cotangent.
+            Where blocks are not written out, autograd takes the place of their transposes, a backward pass a prompt and
+            cotangent, the rules must be none, and readers are not told apart.
         rules: what is held on the way, see `Rules`.
         start, stop: positions ``start`` to ``stop`` (the longest prompt's end) are variables; earlier ones are
             constants, later ones are left out. What comes back has these positions alone.
@@ -79,7 +83,7 @@ class Reverse:
     Attributes: ``table [prompt, position]``: the flat token of each variable position.
 
     Raises:
-        ReverseError: positions that are not there; runs of a model whose blocks are not written out.
+        ReverseError: positions that are not there; runs of a model that is run by whole forwards only.
 
     Cost: a layer is linearised once (about a forward of it) and run back once a cotangent; in memory are the
     cotangents, one layer's derivatives and what one chunk of cotangents needs.
@@ -90,11 +94,12 @@ class Reverse:
         stop = longest if stop is None else stop
         if not 0 <= start < stop <= longest:
             raise ReverseError(f"start={start}, stop={stop} are no positions of prompts of {longest} tokens.")
-        if not isinstance(runs, WalkRuns):
-            why = getattr(runs.decoder, "why", None) or ""
-            raise ReverseError(f"runs: cotangents are carried over written-out blocks, which this model has not. {why}")
+        #: what drives a model's own layers, where its blocks are not written out
+        self._own = own_path(runs, rules or Rules()) if isinstance(runs, ForwardRuns) else None
         require_autograd(ReverseError, "a reverse walk", runs.decoder.hf)
-        self.runs, self.rules, self.start, self.stop = runs, rules or Rules(), start, stop
+        # runs of either path
+        self.runs: Any = runs
+        self.rules, self.start, self.stop = rules or Rules(), start, stop
         self.decoder, self.n_layers = runs.decoder, runs.decoder.n_layers
         self._whole = runs.table[:, :stop]
         self.table = self._whole[:, start:]
@@ -157,26 +162,35 @@ class Reverse:
         state = cotangents
         size = chunk or max(1, chunk_tokens(self.decoder, CHUNK_TOKENS) // self.table.numel())
         for layer in reversed(range(last, self.n_layers)):
-            block, device = self.decoder.blocks[layer], self.decoder.blocks[layer].device
-            with block.resident():
-                back = self._linear(layer)
+            with self._resident(layer):
+                back = self._linear(layer, sites)
                 kept: dict[str, list[Tensor]] = {site: [] for site in sites}
-                state = state.to(device)
+                state = state.to(self._device(layer))
                 for begin in range(0, len(state), size):
-                    part = state[begin : begin + size]
 
                     def told(site: str, c: Tensor) -> None:
                         if site in kept:
                             # what is the state itself is written over
                             kept[site].append(c.clone() if site in ("resid_post", "mlp_out", "attn_out") else c)
 
-                    state[begin : begin + size] = back(part, told)
+                    state[begin : begin + size] = back(state[begin : begin + size], told)
                 at = {site: parts[0] if len(parts) == 1 else torch.cat(parts) for site, parts in kept.items() if parts}
                 yield Step(layer, back, at, state)
 
-    def _linear(self, layer: int) -> WrittenOut:
+    def _resident(self, layer: int) -> AbstractContextManager[Any]:
+        """Where a layer's offloaded weights are where it computes."""
+        return self.decoder.blocks[layer].resident() if self._own is None else nullcontext()
+
+    def _device(self, layer: int) -> torch.device:
+        """Where a layer computes."""
+        device: torch.device = self.runs.resid[layer].device if self._own else self.decoder.blocks[layer].device
+        return device
+
+    def _linear(self, layer: int, sites: Collection[str]) -> WrittenOut | OwnLayer:
         """A layer's derivatives at the run."""
         runs, block = self.runs, self.decoder.blocks[layer]
+        if self._own is not None:
+            return OwnLayer(runs, self._own, layer, self.start, self.stop, sites)
         table = self._whole.to(block.device)
         x, attn = runs.resid[layer][table], runs.attn[layer][table]
         rope = self.decoder.rope(self.stop, block.device)[block.table] if block.rotary else (None, None)

@@ -4,6 +4,8 @@
     widgets.PatchExplorer(model, pair)
     # every head's attention pattern, token by token
     widgets.AttentionView(model, text)
+    # edges between heads, MLPs, input and logits: scores, exact effects of those clicked, faithfulness of circuits
+    widgets.CircuitView(model, pairs)
     # memory injection: sliders, next token, map beside a control, generation
     widgets.InjectionBench(model, prompt, memory, answer)
     # instruction vectors: head map, sliders, validation accuracy, test report, two models side by side
@@ -30,6 +32,7 @@ from lens.extras import require
 require("notebook", "widgets")
 
 from widgets.attention_view import AttentionView
+from widgets.circuit_view import CircuitView
 from widgets.curvature_view import CurvatureView
 from widgets.diffusion_bench import DiffusionBench
 from widgets.errors import ViewError
@@ -42,6 +45,7 @@ from widgets.vector_bench import VectorBench
 
 __all__ = [
     "AttentionView",
+    "CircuitView",
     "CurvatureView",
     "DiffusionBench",
     "InjectionBench",

@@ -1,13 +1,13 @@
 // AttentionView: every head small, one head large, one token read out.
 // State is in the traits (see view.py), commands are messages {type: ...}.
 
-import { css, inkOn } from "../base/colour.js";
 import { ColourBar } from "../base/colourbar.js";
-import { field, h, option, setText, uniqueId } from "../base/dom.js";
+import { field, h, option, setText } from "../base/dom.js";
 import { exportDrawer } from "../base/export.js";
 import { svgFigure } from "../base/figure.js";
 import { HeatMap } from "../base/heatmap.js";
 import { shell } from "../base/shell.js";
+import { TokenStrip } from "../base/strip.js";
 import { csvLine, number, shorten, visible } from "../base/text.js";
 import { floats, octets } from "../base/traits.js";
 import { SCALES, thumbnails } from "./thumbnails.js";
@@ -83,14 +83,10 @@ function render({ model, el }) {
     select: (at) => set({ token: get("reverse") ? at.column : at.row }),
   });
   const legend = new ColourBar("colour-bar"),
-    strip = h("div", {
-      class: "mn-strip",
-      role: "listbox",
-      "aria-orientation": "horizontal",
-      tabindex: "0",
-      "aria-label": "Tokens of the prompt; arrow keys choose one",
-      "data-testid": "strip",
-      "data-id": uniqueId("token"),
+    strip = new TokenStrip({
+      label: "Tokens of the prompt; arrow keys choose one",
+      choose: (token) => set({ token }),
+      hover: (i) => tell(i),
     });
   const readout = h("div", { class: "mn-readout", "data-testid": "readout", "aria-live": "polite" }),
     top = h("ol", { class: "mn-top", "data-testid": "top" }),
@@ -184,34 +180,14 @@ function render({ model, el }) {
 
   const drawStrip = () => {
     const list = weights(),
-      t = chosen(),
-      theme = map.theme,
-      ids = strip.dataset.id;
-    strip.replaceChildren(
-      ...pattern.tokens.map((token, i) => {
-        const off = list[i] === null || (!get("reverse") && hiddenKey(i)),
-          colour = off ? theme.page : paint(list[i], theme);
-        const item = h("span", {
-          class: `mn-token${i === t ? " mn-chosen" : ""}`,
-          role: "option",
-          id: `${ids}-${i}`,
-          "aria-selected": String(i === t),
-          "data-index": i,
-          text: visible(token),
-          "aria-label": `${i} ${visible(token)}${i === t ? ", chosen" : ""}${off ? "" : `, ${number(list[i])}`}`,
-          onclick: () => {
-            strip.focus({ preventScroll: true });
-            set({ token: i });
-          },
-          onmouseenter: () => tell(i),
-          onmouseleave: () => tell(null),
-        });
-        item.style.backgroundColor = css(colour);
-        item.style.color = inkOn(colour);
-        return item;
+      theme = map.theme;
+    strip.update(
+      pattern.tokens.map((token, i) => {
+        const off = list[i] === null || (!get("reverse") && hiddenKey(i));
+        return { token, colour: off ? theme.page : paint(list[i], theme), says: off ? "" : number(list[i]) };
       }),
+      chosen(),
     );
-    strip.setAttribute("aria-activedescendant", `${ids}-${t}`);
     const ranked = list
       .map((v, i) => [v, i])
       .filter(([v, i]) => v !== null && (get("reverse") || !hiddenKey(i)))
@@ -249,24 +225,6 @@ function render({ model, el }) {
         : "";
     setText(readout, `Token ${t}, ${label(t)}, ${verb}:${share}`);
   };
-  strip.onkeydown = (e) => {
-    const t = chosen(),
-      to = {
-        ArrowLeft: t - 1,
-        ArrowRight: t + 1,
-        ArrowUp: t - 1,
-        ArrowDown: t + 1,
-        Home: 0,
-        End: pattern.size - 1,
-        PageUp: t - 10,
-        PageDown: t + 10,
-      }[e.key];
-    if (to === undefined || e.ctrlKey || e.metaKey || e.altKey) return;
-    e.preventDefault();
-    e.stopPropagation();
-    set({ token: Math.max(0, Math.min(pattern.size - 1, to)) });
-  };
-
   const options = (select, values, current) => {
     if (select.length !== values.length) select.replaceChildren(...values.map((v) => option(String(v), String(v))));
     select.value = String(current);
@@ -311,7 +269,7 @@ function render({ model, el }) {
       "section",
       { class: "mn-read", "aria-label": "Chosen token" },
       h("div", { class: "mn-read-head" }, h("span", { text: "The chosen token" }), reverse),
-      strip,
+      strip.element,
       readout,
       top,
     ),

@@ -13,7 +13,7 @@ import xarray as xr
 import lens
 from lens import prompts
 from lens.arguments import HFModel, door
-from widgets.base import tables
+from widgets.base import pairs, tables
 from widgets.base.assets import script, style
 from widgets.base.model_line import describe_model
 from widgets.errors import ViewError
@@ -199,7 +199,7 @@ class PatchExplorer(CellView):
                 f"result: has dimensions {tuple(result['value'].dims)}, expected (layer, position), (layer,"
                 " head) or (layer, expert)"
             )
-        pair = pair or work.pair_from(known, prompts.Pair, int(result["prompt"]) if "prompt" in result.coords else 0)
+        pair = pair or pairs.pair_from(known, prompts.Pair, int(result["prompt"]) if "prompt" in result.coords else 0)
         if pair is None:
             raise ViewError("result: does not say which pair it belongs to; give pair=")
         number = next(self._numbers)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from lens.prompts import Chat
 from widgets.base.tables import read_record
 from widgets.base.text import finite
 
@@ -129,25 +128,6 @@ def cell_facts(run: PatchMap, layer: int, column: int) -> dict[str, Any]:
     }
 
 
-def pair_from(known: Mapping[str, Any], pair_type: Any, prompt: int = 0) -> Any:
-    """The pair that a stored Dataset was computed from; None where it does not say."""
-    pairs = known.get("pairs") or []
-    if prompt >= len(pairs):
-        return None
-    names = {f.name for f in fields(pair_type)}
-    return pair_type(
-        **{
-            name: _spans(value)
-            if name in ("spans", "corrupted_spans")
-            else Chat.from_record(value)
-            if isinstance(value, Mapping)
-            else value
-            for name, value in pairs[prompt].items()
-            if name in names
-        }
-    )
-
-
 def spans_in(text: str, spans: Mapping[str, Any]) -> dict[str, Any]:
     """The named spans (a part, or a part and its occurrence) that `text` still has after a person edited it."""
     parts = {name: (value, 1) if isinstance(value, str) else value for name, value in spans.items()}
@@ -162,10 +142,6 @@ def spans_as_text(text: str, spans: Mapping[str, Any]) -> dict[str, Any]:
         else value
         for name, value in spans.items()
     }
-
-
-def _spans(spans: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in (spans or {}).items()}
 
 
 def pair_fields(pair: Any) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The frame that all eight views share: its parts, its two themes as axe-core judges them, and the keyboard."""
+"""The frame that all nine views share: its parts, its two themes as axe-core judges them, and the keyboard."""
 
 import shutil
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 import widgets
 from tests.browser import (
     test_attention_page,
+    test_circuit_page,
     test_diffusion_bench,
     test_explorer_page,
     test_injection_bench,
@@ -41,6 +42,7 @@ def curvature(page):
 
 VIEWS = {
     "attention": lambda page: test_attention_page.mount(page, "a b c d e"),
+    "circuit": test_circuit_page.mount,
     "curvature": curvature,
     "diffusion": test_diffusion_bench.mount,
     "explorer": test_explorer_page.mount,

@@ -64,9 +64,7 @@ def program(model: Mapping[str, Any], run: Search, n: int, ranking: str, edge: s
     return "\n".join(lines) + "\n"
 
 
-def static(
-    run: Search | None, model: str, detail: Mapping[str, Any], curve: Mapping[str, Any], empty: str
-) -> str:
+def static(run: Search | None, model: str, detail: Mapping[str, Any], curve: Mapping[str, Any], empty: str) -> str:
     """The largest edges as an HTML table, with intervals over pairs and the exact effects that are known."""
     if run is None or run.dataset is None:
         return f"<p><em>{html.escape(empty)}</em></p>"
@@ -103,10 +101,7 @@ def _curve(curve: Mapping[str, Any], style: str) -> str:
         for line in next(iter(curve["lines"].values()))
     )
     same = f" The edges were found on {curve['found_on']} of them: too high." if curve["found_on"] else ""
-    return (
-        f"<p>Faithfulness on {curve['n']} pairs, with 95 % intervals.{same}</p>"
-        f"<table><tbody>{rows}</tbody></table>"
-    )
+    return f"<p>Faithfulness on {curve['n']} pairs, with 95 % intervals.{same}</p><table><tbody>{rows}</tbody></table>"
 
 
 def _span(mean: float | None, low: float | None, high: float | None) -> str:

@@ -88,13 +88,14 @@ class JudgedView(SweepView):
                     progress=False,
                     stop=asked_to_stop,
                 )
+                shown = {} if stopped.is_set() else work.curve_of(found)
             except BaseException as error:  # the curve's place is where the person looks
                 return {"status": "error", "text": str(error) or type(error).__name__}
             if stopped.is_set():
                 return {"status": "stopped", "text": f"stopped after {max(0, done - 1)} circuits; a curve needs all"}
             self._judged = found
             seconds = f"{done} circuits in {time.monotonic() - began:.1f} s"
-            return {"status": "complete", "text": seconds} | work.curve_of(found)
+            return {"status": "complete", "text": seconds} | shown
 
         said = answer()
         if self._judging is stopped and self._shown is run:

@@ -127,7 +127,7 @@ function render({ model, el }) {
       low: number(-most),
       middle: "0",
       high: number(most),
-      title: `score, ${graph.unit}: speaks for the answer`,
+      title: `score, ${graph.unit}; above 0 speaks for the answer`,
     });
     if (document.activeElement !== slider) slider.value = Math.round(STEPS * shareAt(n, graph.most));
     slider.setAttribute("aria-valuetext", many(n, "edge"));
@@ -161,7 +161,9 @@ function render({ model, el }) {
       edgeList(graph, edges, graph.edgeOf(get("edge")), largest(graph.scores), (edge) =>
         set({ edge: graph.nameOf(edge) }),
       ),
-      ...(all > LISTED ? [h("p", { class: "mn-note", text: `and ${many(all - LISTED, "more")} on the graph` })] : []),
+      ...(all > LISTED
+        ? [h("p", { class: "mn-note", text: `and ${(all - LISTED).toLocaleString("en")} more on the graph` })]
+        : []),
     );
   };
 

@@ -328,9 +328,11 @@ class CircuitView(JudgedView):
         run = self._shown or (self._search() if self._pairs else None)
         if run is not None:
             n = self._drawn(run) if run.dataset is not None else 0
-            self.publish(code=copy.program(self.model_info, run, n, self.ranking, self.edge, self.curve.get("status") == "complete"))
+            self.publish(
+                code=copy.program(
+                    self.model_info, run, n, self.ranking, self.edge, self.curve.get("status") == "complete"
+                )
+            )
 
     def _static(self) -> str:
         return copy.static(self._shown, self.model_info["name"], self.detail, self.curve, EMPTY)
-
-

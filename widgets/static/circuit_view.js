@@ -1,4 +1,4 @@
-// Built by npm run build from 17 files, sha256 fa13f99750022fc1a8fae760b5e80b304418d454f29bbad5666d0c96abef701a
+// Built by npm run build from 17 files, sha256 6f7687b0ef7b42b2194ed68d85cf63f6cf0a7bdccd52526b7ffbbd5e89ebcf1e
 const e=(e,t={},...n)=>{const s=document.createElement(e);for(const[e,n]of Object.entries(t)){if(n===null||n===
 undefined||n===false)continue;if(e==="text")s.textContent=n;else if(e.startsWith("on"))s.addEventListener(e.slice(2),
 n);else if(e==="value")s.value=n;else s.setAttribute(e,n===true?"":n)}s.append(...n.filter(e=>e!==null&&e!==
@@ -334,15 +334,15 @@ e=>f({edge:O.nameOf(e)})});const R=new D("colour-bar"),z=e("output",{class:"mn-n
 "shown"),O.most),t=`${O.run} ${e} ${M("ranking")}`;if(t!==L){L=t;C=E.slice(0,Math.max(1,e))}const n=Math.min(p.
 clientWidth-30||900,1400),s=n>820;ke.classList.toggle("mn-one",!s);j.update({graph:O,kept:C,node:O.nodeOf(M("node")),
 edge:O.edgeOf(M("edge"))},s?Math.round(n*.62):n-8);const o=w(O.scores);R.update({ramp:j.theme.diverging,low:x(-o),
-middle:"0",high:x(o),title:`score, ${O.unit}: speaks for the answer`});if(document.activeElement!==F)F.value=Math.
-round(Ee*me(e,O.most));F.setAttribute("aria-valuetext",v(e,"edge"));H(e);Y();xe()};const H=e=>{const n=M("kept"),s=n.
-n===e;t(z,`${v(e,"edge")} of ${O.edges.toLocaleString("en")}`+`${s?`; ${n.on_path.toLocaleString(
+middle:"0",high:x(o),title:`score, ${O.unit}; above 0 speaks for the answer`});if(document.activeElement!==F)F.value=
+Math.round(Ee*me(e,O.most));F.setAttribute("aria-valuetext",v(e,"edge"));H(e);Y();xe()};const H=e=>{const n=M("kept"),
+s=n.n===e;t(z,`${v(e,"edge")} of ${O.edges.toLocaleString("en")}`+`${s?`; ${n.on_path.toLocaleString(
 "en")} on a path from input to logits`:""}`+`${s?`; ${$(n.share)} of all scores’ size, the least ${x(n.least)}`:""}`+
 `${O.most<O.scored?`; at most ${O.most.toLocaleString("en")} are drawn`:""}`);t(P,O.check);P.hidden=!O.check};const Y=
 ()=>{B.replaceChildren(...Se(M("detail")));const n=O.nodeOf(M("node")),s=n<0?[...C.slice(0,Me)]:fe(O,C,n),o=n<0?C.
 length:s.length;t(U,n<0?"The largest edges":`Edges of ${O.nodeName(n)}: ${o.toLocaleString("en")} shown`);I.
 replaceChildren(Oe(O,s,O.edgeOf(M("edge")),w(O.scores),e=>f({edge:O.nameOf(e)})),...o>Me?[e("p",{class:"mn-note",text:
-`and ${v(o-Me,"more")} on the graph`})]:[])};const G=new J({label:
+`and ${(o-Me).toLocaleString("en")} more on the graph`})]:[])};const G=new J({label:
 "Tokens of the chosen pair, the clean prompt; where the corrupted one differs it stands behind a bar",choose:e=>{Z=e;
 ie()}});let Z=-1;const ae=e("select",{"data-testid":"pair",onchange:()=>f({pair:Number(ae.value)})}),re=e("div",{
 class:"mn-note","data-testid":"readout","aria-live":"polite"});const ie=()=>{const e=M("tokens"),n=e.clean??[];be.

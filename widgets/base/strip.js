@@ -1,4 +1,4 @@
-// The tokens of a prompt in a line, which mouse, keyboard and screen reader walk: the one place for views that show them.
+// The tokens of a prompt in a line, which mouse, keyboard and screen reader walk: one for all views that show them.
 
 import { css, inkOn } from "./colour.js";
 import { h, uniqueId } from "./dom.js";

@@ -206,7 +206,8 @@ function render({ model, el }) {
       t.text ??
         (looked < 0
           ? `${many(clean.length, "token")}; ${answer}`
-          : `position ${looked}: clean ${visible(clean[looked])}, corrupted ${visible(t.corrupted[looked])}; ${answer}`),
+          : `position ${looked}: clean ${visible(clean[looked])}, ` +
+            `corrupted ${visible(t.corrupted[looked])}; ${answer}`),
     );
   };
 
@@ -239,7 +240,9 @@ function render({ model, el }) {
             h("p", {
               class: "mn-warning",
               "data-testid": "same-pairs",
-              text: `The edges were found on ${c.found_on} of these ${many(c.n, "pair")}: f is too high. Give others (held_out=).`,
+              text:
+                `The edges were found on ${c.found_on} of these ${many(c.n, "pair")}: f is too high. ` +
+                "Give others (held_out=).",
             }),
           ]
         : []),

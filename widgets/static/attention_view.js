@@ -1,4 +1,4 @@
-// Built by npm run build from 13 files, sha256 4ee831767d848a6702e0ec50fc9a02117917a2fb2f114c27e3bffdf9deb65ef1
+// Built by npm run build from 13 files, sha256 2e9ab6f87d32ad2cb5ddada6a8569b93e268454a22524f6342bb5a082a780f1c
 const t=(t,e={},...s)=>{const n=document.createElement(t);for(const[t,s]of Object.entries(e)){if(s===null||s===
 undefined||s===false)continue;if(t==="text")n.textContent=s;else if(t.startsWith("on"))n.addEventListener(t.slice(2),
 s);else if(t==="value")n.value=s;else n.setAttribute(t,s===true?"":s)}n.append(...s.filter(t=>t!==null&&t!==

@@ -1,4 +1,4 @@
-// Built by npm run build from 17 files, sha256 6f7687b0ef7b42b2194ed68d85cf63f6cf0a7bdccd52526b7ffbbd5e89ebcf1e
+// Built by npm run build from 17 files, sha256 536e21ce35e26378378af8257c787ff6f0860c5c6f833ebd673d4716c9b91417
 const e=(e,t={},...n)=>{const s=document.createElement(e);for(const[e,n]of Object.entries(t)){if(n===null||n===
 undefined||n===false)continue;if(e==="text")s.textContent=n;else if(e.startsWith("on"))s.addEventListener(e.slice(2),
 n);else if(e==="value")s.value=n;else s.setAttribute(e,n===true?"":n)}s.append(...n.filter(e=>e!==null&&e!==
@@ -351,16 +351,16 @@ hidden=!n.length&&!e.text;if(Z>=n.length)Z=-1;const s=M("graph").names??Array.fr
 String(t),`${t}: ${g(m(e),60)}`)));ae.dataset.run=String(M("graph").run);ae.value=String(e.pair??0);G.update(n.map((t,
 n)=>{const s=e.corrupted[n],o=s!==t;return{token:o?`${t}|${s}`:t,strong:o,says:o?`corrupted ${m(s)}`:""}}),Z);const o=
 `answer ${m(e.answer??"")}${e.foil?`, foil ${m(e.foil)}`:""}`;t(re,e.text??(Z<0?`${v(n.length,"token")}; ${o}`:
-`position ${Z}: clean ${m(n[Z])}, corrupted ${m(e.corrupted[Z])}; ${o}`))};const le=W("judge","Compute faithfulness",(
-)=>h("judge")),ce=W("stop-judging","Stop",()=>h("stop judging")),de=e("span",{class:"mn-note",role:"status",
-"data-testid":"judging"}),ge=e("div",{"data-testid":"curve"});const xe=()=>{const n=M("curve"),s=n.status??"idle";le.
-disabled=s==="running"||s==="stopping"||M("status")==="running";ce.disabled=s!=="running";t(de,s==="error"?"":n.text??
-"");const o=M("ranking");if(s==="error"){ge.replaceChildren(c("Faithfulness could not be computed",n.text,
-"curve-error"));return}if(s!=="complete"){const t=
+`position ${Z}: clean ${m(n[Z])}, `+`corrupted ${m(e.corrupted[Z])}; ${o}`))};const le=W("judge",
+"Compute faithfulness",()=>h("judge")),ce=W("stop-judging","Stop",()=>h("stop judging")),de=e("span",{class:"mn-note",
+role:"status","data-testid":"judging"}),ge=e("div",{"data-testid":"curve"});const xe=()=>{const n=M("curve"),s=n.
+status??"idle";le.disabled=s==="running"||s==="stopping"||M("status")==="running";ce.disabled=s!=="running";t(de,s===
+"error"?"":n.text??"");const o=M("ranking");if(s==="error"){ge.replaceChildren(c("Faithfulness could not be computed",
+n.text,"curve-error"));return}if(s!=="complete"){const t=
 "How much of the metric circuits of each size keep by themselves, beside random ones.";ge.replaceChildren(e("p",{
 class:"mn-note",text:t}));return}const a=Math.max(300,Math.min(640,(p.clientWidth||900)-40)),r=ee(A,n,o,a,270);ge.
 replaceChildren(...n.found_on?[e("p",{class:"mn-warning","data-testid":"same-pairs",text:`The edges were found on ${n.
-found_on} of these ${v(n.n,"pair")}: f is too high. Give others (held_out=).`})]:[],e("p",{class:"mn-caption",text:
+found_on} of these ${v(n.n,"pair")}: f is too high. `+"Give others (held_out=)."})]:[],e("p",{class:"mn-caption",text:
 `Circuits ${Q[o]}: filled circles; random ones: open squares.`}),r,e("p",{class:"mn-note",text:ne(n,o)}),te(n,o))};
 const ye=l("No edges yet",
 "Press Run: every edge between two parts of the model gets a score, and the largest are drawn here.");const we=e(

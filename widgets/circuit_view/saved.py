@@ -32,4 +32,5 @@ def unpack(packed: dict[str, Any]) -> Search:
     }
     found = Edges.of(state.unpack(packed["dataset"]))
     exact = known_exact(found) | {name: state.from_json(values) for name, values in packed["exact"].items()}
-    return Search(**{name: packed[name] for name in _PLAIN}, **pairs, dataset=found, exact=exact)
+    plain: dict[str, Any] = {name: packed[name] for name in _PLAIN}
+    return Search(**plain, pairs=pairs["pairs"], held_out=pairs["held_out"], dataset=found, exact=exact)

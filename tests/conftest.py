@@ -38,6 +38,18 @@ LONG = (
 )
 
 
+def pytest_ignore_collect(collection_path, config):
+    """A file is not imported, which takes seconds, where no test of it can have the marks asked for by `-m a and b`."""
+    asked = config.option.markexpr.split(" and ")
+    if collection_path.suffix != ".py" or not collection_path.name.startswith("test_"):
+        return None
+    in_browser = collection_path.parent.name == "browser"
+    if ("browser" in asked and not in_browser) or ("not browser" in asked and in_browser):
+        return True
+    # the mark is written in the file
+    return True if "slow" in asked and "slow" not in collection_path.read_text(encoding="utf-8") else None
+
+
 def pytest_collection_modifyitems(items):
     """Two workers must collect the same names: one that holds an address, such as an object's repr, ends the whole
     run.

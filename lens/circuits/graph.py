@@ -34,7 +34,7 @@ class Graph:
     >>> Graph(12, 12, 12, 768).n_edges
     32491
     >>> Graph(2, 2, 1, 8).edge("a0.h1->a1.kv0<v>")
-    (9, 2)
+    (8, 2)
     """
 
     n_layers: Count

@@ -11,9 +11,11 @@ const finite = (values) => values.filter((v) => !absent(v));
 export const faithfulnessChart = (c, curve, ranking, width, height) => {
   const rows = curve.lines[ranking] ?? Object.values(curve.lines)[0],
     sizes = curve.sizes,
-    all = finite(rows.flatMap((r) => [r.f, r.f_low, r.f_high, ...r.random])).concat([0, 1]),
-    low = Math.max(-2, Math.min(...all)),
-    high = Math.min(4, Math.max(...all)),
+    means = finite(rows.flatMap((r) => [r.f, ...r.random])).concat([0, 1]),
+    ends = finite(rows.flatMap((r) => [r.f_low, r.f_high])).concat(means),
+    // an interval far wider than the curve is cut at the edge; the table has its ends
+    low = Math.max(Math.min(...means) - 0.5, Math.min(...ends)),
+    high = Math.min(Math.max(...means) + 0.5, Math.max(...ends)),
     pad = 0.06 * (high - low);
   const a = axes(c, {
     width,

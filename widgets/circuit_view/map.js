@@ -246,11 +246,12 @@ export class CircuitMap {
       pen.setLineDash([]);
       this.overStrokes++;
     };
-    for (const sign of [-1, 1])
+    // as wide and as strong as they are below: being a chosen node's does not make an edge large
+    for (const { sign, s, edges } of buckets(this.graph, this.incident ?? [], this.most))
       line(
-        (this.incident ?? []).filter((e) => (this.graph.scores[e] >= 0 ? 1 : -1) === sign),
-        css(colourOf(theme, sign, 1)),
-        2,
+        edges.map((i) => this.incident[i]),
+        css(colourOf(theme, sign, s)),
+        widthOf(s) + 0.5,
       );
     if (this.edge >= 0) line([this.edge], theme.text, 3.2);
     if (this.walk >= 0 && this.incident?.[this.walk] !== undefined)

@@ -1,4 +1,4 @@
-// Built by npm run build from 17 files, sha256 536e21ce35e26378378af8257c787ff6f0860c5c6f833ebd673d4716c9b91417
+// Built by npm run build from 17 files, sha256 bafe2ec0be75bb62757c64526dcb40735451b13109ae2a4d1507bcde509b6a34
 const e=(e,t={},...n)=>{const s=document.createElement(e);for(const[e,n]of Object.entries(t)){if(n===null||n===
 undefined||n===false)continue;if(e==="text")s.textContent=n;else if(e.startsWith("on"))s.addEventListener(e.slice(2),
 n);else if(e==="value")s.value=n;else s.setAttribute(e,n===true?"":n)}s.append(...n.filter(e=>e!==null&&e!==
@@ -143,27 +143,28 @@ ArrowLeft:t-1,ArrowRight:t+1,ArrowUp:t-1,ArrowDown:t+1,Home:0,End:this.count-1,P
 n===undefined||!this.count||e.ctrlKey||e.metaKey||e.altKey)return;e.preventDefault();e.stopPropagation();this.choose(
 Math.max(0,Math.min(this.count-1,n)))}}const Q={absolute:"by size of the score",signed:"by signed score",given:
 "given"};const Z=e=>e.filter(e=>!b(e));const ee=(e,t,n,s,o)=>{const a=t.lines[n]??Object.values(t.lines)[0],r=t.sizes,
-i=Z(a.flatMap(e=>[e.f,e.f_low,e.f_high,...e.random])).concat([0,1]),l=Math.max(-2,Math.min(...i)),c=Math.min(4,Math.
-max(...i)),d=.06*(c-l);const h=E(e,{width:s,height:o,label:`Faithfulness by share of edges kept, ${Q[n]}: `+`${a.map((
-e,t)=>`${$(r[t])}: ${k(e.f)}`).join(", ")}.`,x:{low:r[0]*.8,high:1.15,map:Math.log,marks:r.map(e=>[e,$(e)]),title:
-"share of edges kept (log)"},y:{low:l-d,high:c+d,marks:O(l,c,5).map(e=>[e,k(e)]),title:"faithfulness f"}});const u=e=>
-h.Y(Math.max(l-d,Math.min(c+d,e)));for(const t of[0,1])h.root.append(S("line",{x1:h.left,x2:h.right,y1:h.Y(t),y2:h.Y(
-t),style:`stroke:${e.muted}`,"stroke-dasharray":"2 3"}));a.forEach((t,n)=>{const s=h.X(r[n])+3,o=Z(t.random);if(!o.
-length)return;const a=S("g",{style:`stroke:${e.other}`,"data-line":"random"},S("title",{},`${v(o.length,
-"random circuit")}: ${o.map(k).join(", ")}`),S("line",{x1:s,x2:s,y1:u(Math.min(...o)),y2:u(Math.max(...o)),
-"stroke-width":1.2}));for(const t of o)a.append(S("rect",{x:s-2.5,y:u(t)-2.5,width:5,height:5,style:`fill:${e.page}`,
-"stroke-width":1.3}));h.root.append(a)});const f=a.map((e,t)=>({x:h.X(r[t])-3,row:e})).filter(({row:e})=>!b(e.f));if(
-f.length)h.root.append(S("path",{d:`M${f.map(({x:e,row:t})=>`${e.toFixed(1)} ${u(t.f).toFixed(1)}`).join("L")}`,style:
-`fill:none;stroke:${e.accent}`,"stroke-width":1.6}));for(const{x:t,row:n}of f){const s=S("g",{style:`stroke:${e.
-accent}`,"data-line":"circuit"},S("title",{},`${v(n.n_edges,"edge")}: ${k(n.f)} ${M(n.f_low,n.f_high)}`));if(!b(n.
-f_low)&&!b(n.f_high))s.append(S("line",{x1:t,x2:t,y1:u(n.f_low),y2:u(n.f_high),"stroke-width":1.4}));s.append(S(
-"circle",{cx:t,cy:u(n.f),r:3.8,style:`fill:${e.accent};stroke:${e.page}`}));h.root.append(s)}return h.root};const te=(
-e,t)=>L("curve-table",["kept","edges","on a path","f","random (least to most)","p","f of all others"],(e.lines[t]??
-Object.values(e.lines)[0]).map((t,n)=>{const s=Z(t.random);return[$(e.sizes[n]),t.n_edges.toLocaleString("en"),t.
-on_path.toLocaleString("en"),[k(t.f),M(t.f_low,t.f_high)],s.length?M(Math.min(...s),Math.max(...s)):"–",k(t.p),k(t.
-complement)]}));const ne=(e,t)=>{const n=e.areas[t]??{},s=t==="signed"?"CPR":"CMD",o=Z(n[`random_${s}`]??[]);const a=
-b(n[s])?"":` ${s} ${k(n[s])}`+`${b(n[`${s}_low`])?"":` (${M(n[`${s}_low`],n[`${s}_high`])})`}`+`${o.length?
-`, random circuits ${M(Math.min(...o),Math.max(...o))}`:""};`+`${s==="CPR"?" larger is better.":" 0 is best."}`;
+i=Z(a.flatMap(e=>[e.f,...e.random])).concat([0,1]),l=Z(a.flatMap(e=>[e.f_low,e.f_high])).concat(i),c=Math.max(Math.
+min(...i)-.5,Math.min(...l)),d=Math.min(Math.max(...i)+.5,Math.max(...l)),h=.06*(d-c);const u=E(e,{width:s,height:o,
+label:`Faithfulness by share of edges kept, ${Q[n]}: `+`${a.map((e,t)=>`${$(r[t])}: ${k(e.f)}`).join(", ")}.`,x:{low:
+r[0]*.8,high:1.15,map:Math.log,marks:r.map(e=>[e,$(e)]),title:"share of edges kept (log)"},y:{low:c-h,high:d+h,marks:
+O(c,d,5).map(e=>[e,k(e)]),title:"faithfulness f"}});const f=e=>u.Y(Math.max(c-h,Math.min(d+h,e)));for(const t of[0,
+1])u.root.append(S("line",{x1:u.left,x2:u.right,y1:u.Y(t),y2:u.Y(t),style:`stroke:${e.muted}`,"stroke-dasharray":
+"2 3"}));a.forEach((t,n)=>{const s=u.X(r[n])+3,o=Z(t.random);if(!o.length)return;const a=S("g",{style:`stroke:${e.
+other}`,"data-line":"random"},S("title",{},`${v(o.length,"random circuit")}: ${o.map(k).join(", ")}`),S("line",{x1:s,
+x2:s,y1:f(Math.min(...o)),y2:f(Math.max(...o)),"stroke-width":1.2}));for(const t of o)a.append(S("rect",{x:s-2.5,y:f(
+t)-2.5,width:5,height:5,style:`fill:${e.page}`,"stroke-width":1.3}));u.root.append(a)});const p=a.map((e,t)=>({x:u.X(
+r[t])-3,row:e})).filter(({row:e})=>!b(e.f));if(p.length)u.root.append(S("path",{d:`M${p.map(({x:e,row:t})=>`${e.
+toFixed(1)} ${f(t.f).toFixed(1)}`).join("L")}`,style:`fill:none;stroke:${e.accent}`,"stroke-width":1.6}));for(const{x:
+t,row:n}of p){const s=S("g",{style:`stroke:${e.accent}`,"data-line":"circuit"},S("title",{},`${v(n.n_edges,
+"edge")}: ${k(n.f)} ${M(n.f_low,n.f_high)}`));if(!b(n.f_low)&&!b(n.f_high))s.append(S("line",{x1:t,x2:t,y1:f(n.f_low),
+y2:f(n.f_high),"stroke-width":1.4}));s.append(S("circle",{cx:t,cy:f(n.f),r:3.8,style:`fill:${e.accent};stroke:${e.
+page}`}));u.root.append(s)}return u.root};const te=(e,t)=>L("curve-table",["kept","edges","on a path","f",
+"random (least to most)","p","f of all others"],(e.lines[t]??Object.values(e.lines)[0]).map((t,n)=>{const s=Z(t.
+random);return[$(e.sizes[n]),t.n_edges.toLocaleString("en"),t.on_path.toLocaleString("en"),[k(t.f),M(t.f_low,t.
+f_high)],s.length?M(Math.min(...s),Math.max(...s)):"–",k(t.p),k(t.complement)]}));const ne=(e,t)=>{const n=e.areas[
+t]??{},s=t==="signed"?"CPR":"CMD",o=Z(n[`random_${s}`]??[]);const a=b(n[s])?"":` ${s} ${k(n[s])}`+`${b(n[`${s}_low`])?
+"":` (${M(n[`${s}_low`],n[`${s}_high`])})`}`+`${o.length?`, random circuits ${M(Math.min(...o),Math.max(...o))}`:
+""};`+`${s==="CPR"?" larger is better.":" 0 is best."}`;
 return`f = 1: the circuit alone keeps the metric of all edges (${k(e.full)} ${e.unit}), 0: that of none `+`(${k(e.
 empty)}); ${v(e.n,"pair")}, ${100*e.level} % intervals over pairs, `+`${v(e.controls,
 "random circuit")} of each size beside; p counts those at least as faithful `+`(Monte Carlo).${a}`};const se=[
@@ -253,33 +254,33 @@ length)return;e.beginPath();for(const t of s)this.trace(e,le(this.graph,n,t));e.
 const[n,s]of[[t.background,3],[o,0]]){e.strokeStyle=n;e.lineWidth=a+s;e.stroke();this.overStrokes++}e.setLineDash([
 ])};const o=(t,s,o,a=[])=>{if(t<0)return;const{x:r,y:i}=n.nodes[t],l=t===0||t===this.graph.writers?30:n.r+4,c=l===30?
 12:l;e.setLineDash(a);e.strokeStyle=s;e.lineWidth=o;e.strokeRect(r-l,i-c,2*l,2*c);e.setLineDash([]);this.
-overStrokes++};for(const e of[-1,1])s((this.incident??[]).filter(t=>(this.graph.scores[t]>=0?1:-1)===e),T(we(t,e,1)),
-2);if(this.edge>=0)s([this.edge],t.text,3.2);if(this.walk>=0&&this.incident?.[this.walk]!==undefined)s([this.incident[
-this.walk]],t.accent,3,[7,4]);if(this.hovered.edge>=0)s([this.hovered.edge],t.text,2.4);o(this.hovered.node,t.text,1);
-o(this.node,document.activeElement===this.element?t.accent:t.text,2)}at(e){const t={edge:-1,node:-1};if(!this.
-layout)return t;const n=this.overlay.getBoundingClientRect(),s=e.clientX-n.left,o=e.clientY-n.top,{nodes:a,r:r}=this.
-layout;let i=-1,l=r+3;a.forEach((e,t)=>{const n=t===0||t===this.graph.writers,a=n?Math.abs(s-e.x)<27&&Math.abs(o-e.y)<
-9?0:Infinity:Math.hypot(s-e.x,o-e.y);if(a<l){l=a;i=t}});if(i>=0)return{edge:-1,node:i};this.index??=de(this.curves,
-this.layout.width,this.layout.height);const c=this.index.nearest(s,o);return c<0?t:{edge:this.kept[c],node:-
-1}}mousemove(e){const t=this.at(e);if(t.edge!==this.hovered.edge||t.node!==this.hovered.node){this.hovered=t;this.
-drawOverlay();this.onHover(t.edge,t.node)}if(t.edge<0&&t.node<0)return this.hideTip();const n=this.element.
-getBoundingClientRect();this.showTip(t,e.clientX-n.left,e.clientY-n.top)}showTip({edge:t,node:n},s,o){const a=this.
-tip(t,n);this.tipBox.replaceChildren(...a.map(([t,n])=>e("div",{},t?e("span",{class:"mn-tip-label",text:`${t} `}):
-null,e("span",{text:n}))));this.tipBox.hidden=false;const r=this.element.getBoundingClientRect(),{offsetWidth:i,
-offsetHeight:l}=this.tipBox;this.tipBox.style.left=`${Math.max(0,s+14+i>r.width?s-i-14:s+14)}px`;this.tipBox.style.
-top=`${Math.max(0,o+14+l>r.height?o-l-14:o+14)}px`}hideTip(){this.tipBox.hidden=true}announce(){if(!this.graph)return;
-const e=this.walk>=0?this.incident[this.walk]:-1;this.spoken.setAttribute("aria-selected",String(this.node>=0));this.
-spoken.setAttribute("aria-label",this.say(this.node,e??-1,this.walk,this.incident?.length??0))}choose(e){this.walk=-1;
-this.selectNode(e)}keydown(e){if(!this.graph||e.ctrlKey||e.altKey||e.metaKey)return;const t={ArrowUp:[1,0],ArrowDown:[
--1,0],ArrowLeft:[0,-1],ArrowRight:[0,1]}[e.key],{graph:n}=this;if(t&&this.walk>=0){const t=e.key==="ArrowDown"||e.
-key==="ArrowRight"?1:-1;this.walk=Math.max(0,Math.min(this.incident.length-1,this.walk+t))}else if(t){const{layer:e,
-column:s}=this.node<0?{layer:n.layers,column:-1}:n.place(this.node);const o=Math.max(-1,Math.min(n.layers,e+(this.
-node<0?0:t[0])));const a=s<0?this.column??0:Math.max(0,Math.min(n.heads,s+t[1]));this.column=a;this.choose(n.nodeAt(o,
-a))}else if(e.key==="Home"||e.key==="End"){this.choose(e.key==="Home"?0:n.writers)}else if(e.key==="Enter"||e.key===
-" "){if(this.walk>=0)this.selectEdge(this.incident[this.walk]);else if(this.incident?.length)this.walk=0}else if(e.
-key==="Escape"&&(this.walk>=0||this.node>=0)){if(this.walk>=0)this.walk=-1;else this.choose(-1)}else return;e.
-preventDefault();e.stopPropagation();this.hideTip();this.drawOverlay();this.announce()}}const ke=760;const $e=(e,t,{
-title:n,subtitle:s,unit:o})=>{const a=ie(e,ke),r=44,i=a.height+r+24,l=w(e.scores),c=S("svg",{xmlns:
+overStrokes++};for(const{sign:e,s:n,edges:o}of be(this.graph,this.incident??[],this.most))s(o.map(e=>this.incident[
+e]),T(we(t,e,n)),ye(n)+.5);if(this.edge>=0)s([this.edge],t.text,3.2);if(this.walk>=0&&this.incident?.[this.walk]!==
+undefined)s([this.incident[this.walk]],t.accent,3,[7,4]);if(this.hovered.edge>=0)s([this.hovered.edge],t.text,2.4);o(
+this.hovered.node,t.text,1);o(this.node,document.activeElement===this.element?t.accent:t.text,2)}at(e){const t={edge:-
+1,node:-1};if(!this.layout)return t;const n=this.overlay.getBoundingClientRect(),s=e.clientX-n.left,o=e.clientY-n.top,
+{nodes:a,r:r}=this.layout;let i=-1,l=r+3;a.forEach((e,t)=>{const n=t===0||t===this.graph.writers,a=n?Math.abs(s-e.x)<
+27&&Math.abs(o-e.y)<9?0:Infinity:Math.hypot(s-e.x,o-e.y);if(a<l){l=a;i=t}});if(i>=0)return{edge:-1,node:i};this.
+index??=de(this.curves,this.layout.width,this.layout.height);const c=this.index.nearest(s,o);return c<0?t:{edge:this.
+kept[c],node:-1}}mousemove(e){const t=this.at(e);if(t.edge!==this.hovered.edge||t.node!==this.hovered.node){this.
+hovered=t;this.drawOverlay();this.onHover(t.edge,t.node)}if(t.edge<0&&t.node<0)return this.hideTip();const n=this.
+element.getBoundingClientRect();this.showTip(t,e.clientX-n.left,e.clientY-n.top)}showTip({edge:t,node:n},s,o){const a=
+this.tip(t,n);this.tipBox.replaceChildren(...a.map(([t,n])=>e("div",{},t?e("span",{class:"mn-tip-label",text:
+`${t} `}):null,e("span",{text:n}))));this.tipBox.hidden=false;const r=this.element.getBoundingClientRect(),{
+offsetWidth:i,offsetHeight:l}=this.tipBox;this.tipBox.style.left=`${Math.max(0,s+14+i>r.width?s-i-14:s+14)}px`;this.
+tipBox.style.top=`${Math.max(0,o+14+l>r.height?o-l-14:o+14)}px`}hideTip(){this.tipBox.hidden=true}announce(){if(!this.
+graph)return;const e=this.walk>=0?this.incident[this.walk]:-1;this.spoken.setAttribute("aria-selected",String(this.
+node>=0));this.spoken.setAttribute("aria-label",this.say(this.node,e??-1,this.walk,this.incident?.length??0))}choose(
+e){this.walk=-1;this.selectNode(e)}keydown(e){if(!this.graph||e.ctrlKey||e.altKey||e.metaKey)return;const t={ArrowUp:[
+1,0],ArrowDown:[-1,0],ArrowLeft:[0,-1],ArrowRight:[0,1]}[e.key],{graph:n}=this;if(t&&this.walk>=0){const t=e.key===
+"ArrowDown"||e.key==="ArrowRight"?1:-1;this.walk=Math.max(0,Math.min(this.incident.length-1,this.walk+t))}else if(t){
+const{layer:e,column:s}=this.node<0?{layer:n.layers,column:-1}:n.place(this.node);const o=Math.max(-1,Math.min(n.
+layers,e+(this.node<0?0:t[0])));const a=s<0?this.column??0:Math.max(0,Math.min(n.heads,s+t[1]));this.column=a;this.
+choose(n.nodeAt(o,a))}else if(e.key==="Home"||e.key==="End"){this.choose(e.key==="Home"?0:n.writers)}else if(e.key===
+"Enter"||e.key===" "){if(this.walk>=0)this.selectEdge(this.incident[this.walk]);else if(this.incident?.length)this.
+walk=0}else if(e.key==="Escape"&&(this.walk>=0||this.node>=0)){if(this.walk>=0)this.walk=-1;else this.choose(-
+1)}else return;e.preventDefault();e.stopPropagation();this.hideTip();this.drawOverlay();this.announce()}}const ke=760;
+const $e=(e,t,{title:n,subtitle:s,unit:o})=>{const a=ie(e,ke),r=44,i=a.height+r+24,l=w(e.scores),c=S("svg",{xmlns:
 "http://www.w3.org/2000/svg",width:ke,height:i,viewBox:`0 0 ${ke} ${i}`,"font-family":
 "DejaVu Sans, Arial, sans-serif","font-size":10});const d=(e,t,n,s={})=>S("text",{x:e,y:t,fill:N.text,...s},n);c.
 append(S("rect",{width:"100%",height:"100%",fill:N.page}),d(12,18,n,{"font-size":12,"font-weight":"bold"}),d(12,34,s,{

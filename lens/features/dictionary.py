@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -11,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..engine.features import Features, Tap
+from ..models import name_of
 from .activations import Rule
 from .errors import FeatureError
 from .weights import Matrix
@@ -171,14 +174,22 @@ class Dictionary(Features):
     # -- what it is of -----------------------------------------------------------------------------------------------
 
     def require(self, model: Any) -> None:
-        """Refuses a model without the layer, or of another width than the dictionary's.
+        """Refuses a model without the layer, of another width than the dictionary's, or of another name than its file
+        has, where both are names of a hub: of one name that goes on in the other it is taken for a version.
 
         Args:
             model: the engine's view of a model, or its anatomy.
 
         Raises:
-            FeatureError: the message has both sizes.
+            FeatureError: the message has both sizes, or both names.
         """
+        own, named = hub_name(self.model), hub_name(name_of(getattr(model, "hf", None), ""))
+        if own and named and not (own.startswith(named) or named.startswith(own)):
+            raise FeatureError(
+                f"{self.name} is of the model {self.model!r}, and this one is {name_of(model.hf)!r}; load the"
+                " dictionary of this model, or, where the two have the same weights, give"
+                " dataclasses.replace(sae, model=None)."
+            )
         for tap, width in ((self.reads, self.d_in), (self.writes, self.d_out)):
             if not 0 <= tap.layer < model.n_layers:
                 raise FeatureError(
@@ -213,6 +224,15 @@ class Dictionary(Features):
     def at(self, reads: Tap, writes: Tap | None = None, **changes: Any) -> Dictionary:
         """The same weights read (and written) elsewhere, or otherwise normalised; for trials of what a file means."""
         return replace(self, reads=reads, writes=writes or (self.writes if self.transcodes else reads), **changes)
+
+
+def hub_name(name: str | None) -> str | None:
+    """A model's name on a hub without its owner, as it is compared; None of folders, classes and nothing."""
+    if not name or not re.fullmatch(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*", name) or Path(name).exists():
+        return None
+    # classes of transformers are written together, and SAELens says gpt2-small
+    short = name.rsplit("/", 1)[-1].lower()
+    return None if re.search(r"[a-z](?:model|lm)$", short) else short.removesuffix("-small") or None
 
 
 def _width(model: Any, tap: Tap) -> int | None:

@@ -1,6 +1,7 @@
 """What cannot be used is refused: what the message names, and that nothing is changed."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,6 +44,18 @@ def test_a_dictionary_of_another_model_is_refused_before_anything_runs(sae, says
     with pytest.raises(FeatureError, match=says):
         view.run(view.record([IDS[0]], ("z",)), [(0, [edit])], [[2]])
     assert not llama.model.layers[1]._forward_hooks
+
+
+def test_a_dictionary_that_names_another_model_is_refused_by_both_names(llama, monkeypatch):
+    monkeypatch.setattr(llama.config, "name_or_path", "org/Pythia-70m")
+    view = lens.Model.of(llama)
+    sae = dictionary(Tap("resid_post", 1))
+    for name in (None, "EleutherAI/pythia-70m", "pythia-70m-deduped", "LlamaForCausalLM", "/some/folder"):
+        replace(sae, model=name).require(view)
+    with pytest.raises(FeatureError, match="'google/gemma-2-2b', and this one is 'org/Pythia-70m'"):
+        replace(sae, model="google/gemma-2-2b").require(view)
+    monkeypatch.setattr(llama.config, "name_or_path", "")
+    replace(sae, model="google/gemma-2-2b").require(view)
 
 
 def test_a_dictionary_without_its_threshold_is_refused(tmp_path):

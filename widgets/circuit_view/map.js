@@ -122,6 +122,9 @@ export class CircuitMap {
     this.most = largest(graph.scores);
     this.curves = [...kept].map((edge) => curveOf(graph, this.layout, edge));
     this.index = null;
+    // made while nobody waits: the first hover finds it there
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(() => this.edgeIndex(), 100);
     this.used = new Uint8Array(graph.writers + 1);
     for (const edge of kept) {
       this.used[graph.writerOf(edge)] = 1;
@@ -261,6 +264,12 @@ export class CircuitMap {
     ring(this.node, document.activeElement === this.element ? theme.accent : theme.text, 2);
   }
 
+  /** The index of the edges as they are drawn. */
+  edgeIndex() {
+    this.index ??= indexOf(this.curves, this.layout.width, this.layout.height);
+    return this.index;
+  }
+
   /** What lies under the pointer: a node before an edge. */
   at(event) {
     const none = { edge: -1, node: -1 };
@@ -280,8 +289,7 @@ export class CircuitMap {
       }
     });
     if (node >= 0) return { edge: -1, node };
-    this.index ??= indexOf(this.curves, this.layout.width, this.layout.height);
-    const i = this.index.nearest(x, y);
+    const i = this.edgeIndex().nearest(x, y);
     return i < 0 ? none : { edge: this.kept[i], node: -1 };
   }
 

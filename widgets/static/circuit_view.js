@@ -1,4 +1,4 @@
-// Built by npm run build from 17 files, sha256 bafe2ec0be75bb62757c64526dcb40735451b13109ae2a4d1507bcde509b6a34
+// Built by npm run build from 17 files, sha256 5aa062b331fd19cf96e563cb3db93e7ad0dceab54ced0546c6164edf7da5d2d7
 const e=(e,t={},...n)=>{const s=document.createElement(e);for(const[e,n]of Object.entries(t)){if(n===null||n===
 undefined||n===false)continue;if(e==="text")s.textContent=n;else if(e.startsWith("on"))s.addEventListener(e.slice(2),
 n);else if(e==="value")s.value=n;else s.setAttribute(e,n===true?"":n)}s.append(...n.filter(e=>e!==null&&e!==
@@ -51,10 +51,10 @@ title));return{root:m,X:f,Y:p,left:i,right:l,top:c,bottom:d,words:h}};const C=(.
 t=>e("th",{scope:"col",text:t}))));const L=(t,n,s)=>e("div",{class:"mn-tablebox"},e("table",{class:"mn-table",
 "data-testid":t},C(...n),e("tbody",{},...s.map(([t,...n])=>e("tr",{},e("th",{scope:"row",text:t}),...n.map(t=>Array.
 isArray(t)?e("td",{},e("span",{text:t[0]}),t[1]?e("span",{class:"mn-why",text:t[1]}):null):e("td",{text:t})))))));
-const _=e=>[1,3,5].map(t=>parseInt(e.slice(t,t+2),16));const T=([e,t,n])=>`rgb(${Math.round(e)},${Math.round(
+const T=e=>[1,3,5].map(t=>parseInt(e.slice(t,t+2),16));const _=([e,t,n])=>`rgb(${Math.round(e)},${Math.round(
 t)},${Math.round(n)})`;const j=([e,t,n])=>(.2126*e+.7152*t+.0722*n)/255;const R=e=>{const[t,n,s]=e.map(e=>e<=10.3?
 e/3294.6:((e/255+.055)/1.055)**2.4);const o=.2126*t+.7152*n+.0722*s;return 1.05/(o+.05)>(o+.05)/.05?"#ffffff":
-"#000000"};const z=e=>{const t=e.map(_),n=t.length-1;return e=>{const s=Math.min(1,Math.max(0,e))*n,o=Math.min(n-1,
+"#000000"};const z=e=>{const t=e.map(T),n=t.length-1;return e=>{const s=Math.min(1,Math.max(0,e))*n,o=Math.min(n-1,
 Math.floor(s)),a=s-o;return t[o].map((e,n)=>e+a*(t[o+1][n]-e))}};const P={light:{diverging:z(["#0a3a75","#2f7fc1",
 "#a6cdec","#f9f9f7","#fbc98f","#dd7f1d","#853703"]),single:z(["#f9f9f7","#b9d8ee","#5a9fd4","#1f62a6","#08264f"]),
 missing:[214,214,214],ink:"#1c1c1c"},dark:{diverging:z(["#a9d6ff","#4a9be0","#22507d","#202328","#7a4515","#dd8430",
@@ -71,7 +71,7 @@ observe(e,{attributes:true,attributeFilter:["class","style","data-jp-theme-name"
 height:8,"aria-hidden":"true"});this.low=e("span");this.middle=e("span");this.high=e("span");this.title=e("div",{
 class:"mn-bar-title"});this.element=e("div",{class:"mn-bar",role:"img","data-testid":t},this.title,this.canvas,e(
 "div",{class:"mn-bar-ends"},this.low,this.middle,this.high))}update({ramp:e,low:n,middle:s="",high:o,title:a}){
-const r=this.canvas.getContext("2d");for(let t=0;t<128;t++){r.fillStyle=T(e(t/127));r.fillRect(t,0,1,8)}t(this.low,n);
+const r=this.canvas.getContext("2d");for(let t=0;t<128;t++){r.fillStyle=_(e(t/127));r.fillRect(t,0,1,8)}t(this.low,n);
 t(this.middle,s);t(this.high,o);t(this.title,a);this.element.setAttribute("aria-label",
 `Colour scale: ${a}, from ${n} to ${o}`)}}const I=(t,n=3)=>new Promise((s,o)=>{const a=new Image;a.onload=()=>{
 const o=e("canvas",{width:t.width*n,height:t.height*n});const r=o.getContext("2d");r.scale(n,n);r.drawImage(a,0,0);o.
@@ -137,7 +137,7 @@ replaceChildren(...t.map(({token:t,colour:s,says:o="",strong:a=false},r)=>{const
 `mn-token${r===n?" mn-chosen":""}${a?" mn-strong":""}`,role:"option",id:`${this.ids}-${r}`,"aria-selected":String(r===
 n),"data-index":r,text:i,"aria-label":`${r} ${i}${r===n?", chosen":""}${o?`, ${o}`:""}`,onclick:()=>{this.element.
 focus({preventScroll:true});this.choose(r)},onmouseenter:()=>this.hover(r),onmouseleave:()=>this.hover(null)});if(s){
-l.style.backgroundColor=T(s);l.style.color=R(s)}return l}));if(n>=0)this.element.setAttribute("aria-activedescendant",
+l.style.backgroundColor=_(s);l.style.color=R(s)}return l}));if(n>=0)this.element.setAttribute("aria-activedescendant",
 `${this.ids}-${n}`);else this.element.removeAttribute("aria-activedescendant")}keydown(e){const t=this.chosen,n={
 ArrowLeft:t-1,ArrowRight:t+1,ArrowUp:t-1,ArrowDown:t+1,Home:0,End:this.count-1,PageUp:t-10,PageDown:t+10}[e.key];if(
 n===undefined||!this.count||e.ctrlKey||e.metaKey||e.altKey)return;e.preventDefault();e.stopPropagation();this.choose(
@@ -232,40 +232,41 @@ min(window.devicePixelRatio||1,t*n>4e6?1:2);e.width=Math.round(t*s);e.height=Mat
 style.height=`${n}px`;const o=e.getContext("2d");o.setTransform(s,0,0,s,0,0);o.clearRect(0,0,t,n);return o}trace(e,[t,
 n,s,o,a,r,i,l]){e.moveTo(t,n);e.bezierCurveTo(s,o,a,r,i,l)}draw(){if(!this.graph||!this.element.isConnected)return;
 const{graph:e,kept:t}=this;this.theme=F(this.element);this.layout=ie(e,this.width);this.most=w(e.scores);this.curves=[
-...t].map(t=>le(e,this.layout,t));this.index=null;this.used=new Uint8Array(e.writers+1);for(const n of t){this.used[e.
-writerOf(n)]=1;for(const t of e.nodesOf(e.readerOf(n)))this.used[t]=1}const n=this.size(this.base);this.size(this.
-overlay);this.strokes=0;n.lineCap="round";for(const{sign:s,s:o,edges:a}of be(e,t,this.most)){n.strokeStyle=T(we(this.
-theme,s,o));n.globalAlpha=.35+.6*o;n.lineWidth=ye(o);n.beginPath();for(const e of a)this.trace(n,this.curves[e]);n.
-stroke();this.strokes++}n.globalAlpha=1;this.drawNodes(n);this.drawLabels(n);this.drawOverlay()}drawNodes(e){const{
-graph:t,layout:n,theme:s}=this,{r:o}=n;for(const a of[0,1]){e.beginPath();n.nodes.forEach(({x:n,y:s},r)=>{if(r===0||
-r===t.writers||this.used[r]!==a)return;if(t.place(r).column===t.heads)e.rect(n-o,s-o,2*o,2*o);else{e.moveTo(n+o,s);e.
-arc(n,s,o,0,7)}});e.fillStyle=s.background;e.fill();e.globalAlpha=a?1:.35;e.strokeStyle=a?s.text:s.muted;e.lineWidth=
-a?1.4:1;e.stroke();this.strokes++;e.globalAlpha=1}e.textAlign="center";e.textBaseline="middle";e.font=`11px ${s.
-font}`;for(const[o,a]of[[0,"input"],[t.writers,"logits"]]){const{x:t,y:r}=n.nodes[o];e.fillStyle=s.background;e.
-fillRect(t-26,r-8,52,16);e.strokeStyle=s.text;e.strokeRect(t-26,r-8,52,16);e.fillStyle=s.text;e.fillText(a,t,r);this.
-strokes++}}drawLabels(e){const{graph:t,layout:n,theme:s}=this,o=n.base+24;e.font=`11px ${s.mono}`;e.fillStyle=s.text;
-e.textAlign="right";const a=Math.ceil(13/n.rh);for(let s=0;s<t.layers;s+=a)e.fillText(String(s),n.left-12,n.nodes[t.
-nodeAt(s,0)].y);e.textAlign="center";const r=Math.ceil(22/n.cw);for(let s=0;s<t.heads;s+=r)e.fillText(String(s),n.
-nodes[t.nodeAt(0,s)].x,o);e.fillText("MLP",n.nodes[t.nodeAt(0,t.heads)].x,o);e.fillStyle=s.muted;e.font=`11px ${s.
-font}`;e.fillText("head",n.left+.5*t.heads*n.cw,o+15);e.save();e.translate(9,(n.top+n.base)/2);e.rotate(-Math.PI/2);e.
-fillText("layer",0,0);e.restore()}drawOverlay(){if(!this.layout||!this.graph)return;const e=this.overlay.getContext(
-"2d"),{theme:t,layout:n}=this;e.clearRect(0,0,n.width,n.height);this.overStrokes=0;const s=(s,o,a,r=[])=>{if(!s.
-length)return;e.beginPath();for(const t of s)this.trace(e,le(this.graph,n,t));e.setLineDash(r);e.lineCap="round";for(
-const[n,s]of[[t.background,3],[o,0]]){e.strokeStyle=n;e.lineWidth=a+s;e.stroke();this.overStrokes++}e.setLineDash([
-])};const o=(t,s,o,a=[])=>{if(t<0)return;const{x:r,y:i}=n.nodes[t],l=t===0||t===this.graph.writers?30:n.r+4,c=l===30?
-12:l;e.setLineDash(a);e.strokeStyle=s;e.lineWidth=o;e.strokeRect(r-l,i-c,2*l,2*c);e.setLineDash([]);this.
-overStrokes++};for(const{sign:e,s:n,edges:o}of be(this.graph,this.incident??[],this.most))s(o.map(e=>this.incident[
-e]),T(we(t,e,n)),ye(n)+.5);if(this.edge>=0)s([this.edge],t.text,3.2);if(this.walk>=0&&this.incident?.[this.walk]!==
-undefined)s([this.incident[this.walk]],t.accent,3,[7,4]);if(this.hovered.edge>=0)s([this.hovered.edge],t.text,2.4);o(
-this.hovered.node,t.text,1);o(this.node,document.activeElement===this.element?t.accent:t.text,2)}at(e){const t={edge:-
-1,node:-1};if(!this.layout)return t;const n=this.overlay.getBoundingClientRect(),s=e.clientX-n.left,o=e.clientY-n.top,
-{nodes:a,r:r}=this.layout;let i=-1,l=r+3;a.forEach((e,t)=>{const n=t===0||t===this.graph.writers,a=n?Math.abs(s-e.x)<
-27&&Math.abs(o-e.y)<9?0:Infinity:Math.hypot(s-e.x,o-e.y);if(a<l){l=a;i=t}});if(i>=0)return{edge:-1,node:i};this.
-index??=de(this.curves,this.layout.width,this.layout.height);const c=this.index.nearest(s,o);return c<0?t:{edge:this.
-kept[c],node:-1}}mousemove(e){const t=this.at(e);if(t.edge!==this.hovered.edge||t.node!==this.hovered.node){this.
-hovered=t;this.drawOverlay();this.onHover(t.edge,t.node)}if(t.edge<0&&t.node<0)return this.hideTip();const n=this.
-element.getBoundingClientRect();this.showTip(t,e.clientX-n.left,e.clientY-n.top)}showTip({edge:t,node:n},s,o){const a=
-this.tip(t,n);this.tipBox.replaceChildren(...a.map(([t,n])=>e("div",{},t?e("span",{class:"mn-tip-label",text:
+...t].map(t=>le(e,this.layout,t));this.index=null;clearTimeout(this.waiting);this.waiting=setTimeout(()=>this.
+edgeIndex(),100);this.used=new Uint8Array(e.writers+1);for(const n of t){this.used[e.writerOf(n)]=1;for(const t of e.
+nodesOf(e.readerOf(n)))this.used[t]=1}const n=this.size(this.base);this.size(this.overlay);this.strokes=0;n.lineCap=
+"round";for(const{sign:s,s:o,edges:a}of be(e,t,this.most)){n.strokeStyle=_(we(this.theme,s,o));n.globalAlpha=.35+.6*o;
+n.lineWidth=ye(o);n.beginPath();for(const e of a)this.trace(n,this.curves[e]);n.stroke();this.strokes++}n.globalAlpha=
+1;this.drawNodes(n);this.drawLabels(n);this.drawOverlay()}drawNodes(e){const{graph:t,layout:n,theme:s}=this,{r:o}=n;
+for(const a of[0,1]){e.beginPath();n.nodes.forEach(({x:n,y:s},r)=>{if(r===0||r===t.writers||this.used[r]!==a)return;
+if(t.place(r).column===t.heads)e.rect(n-o,s-o,2*o,2*o);else{e.moveTo(n+o,s);e.arc(n,s,o,0,7)}});e.fillStyle=s.
+background;e.fill();e.globalAlpha=a?1:.35;e.strokeStyle=a?s.text:s.muted;e.lineWidth=a?1.4:1;e.stroke();this.
+strokes++;e.globalAlpha=1}e.textAlign="center";e.textBaseline="middle";e.font=`11px ${s.font}`;for(const[o,a]of[[0,
+"input"],[t.writers,"logits"]]){const{x:t,y:r}=n.nodes[o];e.fillStyle=s.background;e.fillRect(t-26,r-8,52,16);e.
+strokeStyle=s.text;e.strokeRect(t-26,r-8,52,16);e.fillStyle=s.text;e.fillText(a,t,r);this.strokes++}}drawLabels(e){
+const{graph:t,layout:n,theme:s}=this,o=n.base+24;e.font=`11px ${s.mono}`;e.fillStyle=s.text;e.textAlign="right";
+const a=Math.ceil(13/n.rh);for(let s=0;s<t.layers;s+=a)e.fillText(String(s),n.left-12,n.nodes[t.nodeAt(s,0)].y);e.
+textAlign="center";const r=Math.ceil(22/n.cw);for(let s=0;s<t.heads;s+=r)e.fillText(String(s),n.nodes[t.nodeAt(0,s)].
+x,o);e.fillText("MLP",n.nodes[t.nodeAt(0,t.heads)].x,o);e.fillStyle=s.muted;e.font=`11px ${s.font}`;e.fillText("head",
+n.left+.5*t.heads*n.cw,o+15);e.save();e.translate(9,(n.top+n.base)/2);e.rotate(-Math.PI/2);e.fillText("layer",0,0);e.
+restore()}drawOverlay(){if(!this.layout||!this.graph)return;const e=this.overlay.getContext("2d"),{theme:t,layout:n}=
+this;e.clearRect(0,0,n.width,n.height);this.overStrokes=0;const s=(s,o,a,r=[])=>{if(!s.length)return;e.beginPath();
+for(const t of s)this.trace(e,le(this.graph,n,t));e.setLineDash(r);e.lineCap="round";for(const[n,s]of[[t.background,
+3],[o,0]]){e.strokeStyle=n;e.lineWidth=a+s;e.stroke();this.overStrokes++}e.setLineDash([])};const o=(t,s,o,a=[])=>{if(
+t<0)return;const{x:r,y:i}=n.nodes[t],l=t===0||t===this.graph.writers?30:n.r+4,c=l===30?12:l;e.setLineDash(a);e.
+strokeStyle=s;e.lineWidth=o;e.strokeRect(r-l,i-c,2*l,2*c);e.setLineDash([]);this.overStrokes++};for(const{sign:e,s:n,
+edges:o}of be(this.graph,this.incident??[],this.most))s(o.map(e=>this.incident[e]),_(we(t,e,n)),ye(n)+.5);if(this.
+edge>=0)s([this.edge],t.text,3.2);if(this.walk>=0&&this.incident?.[this.walk]!==undefined)s([this.incident[this.
+walk]],t.accent,3,[7,4]);if(this.hovered.edge>=0)s([this.hovered.edge],t.text,2.4);o(this.hovered.node,t.text,1);o(
+this.node,document.activeElement===this.element?t.accent:t.text,2)}edgeIndex(){this.index??=de(this.curves,this.
+layout.width,this.layout.height);return this.index}at(e){const t={edge:-1,node:-1};if(!this.layout)return t;const n=
+this.overlay.getBoundingClientRect(),s=e.clientX-n.left,o=e.clientY-n.top,{nodes:a,r:r}=this.layout;let i=-1,l=r+3;a.
+forEach((e,t)=>{const n=t===0||t===this.graph.writers,a=n?Math.abs(s-e.x)<27&&Math.abs(o-e.y)<9?0:Infinity:Math.hypot(
+s-e.x,o-e.y);if(a<l){l=a;i=t}});if(i>=0)return{edge:-1,node:i};const c=this.edgeIndex().nearest(s,o);return c<0?t:{
+edge:this.kept[c],node:-1}}mousemove(e){const t=this.at(e);if(t.edge!==this.hovered.edge||t.node!==this.hovered.node){
+this.hovered=t;this.drawOverlay();this.onHover(t.edge,t.node)}if(t.edge<0&&t.node<0)return this.hideTip();const n=
+this.element.getBoundingClientRect();this.showTip(t,e.clientX-n.left,e.clientY-n.top)}showTip({edge:t,node:n},s,o){
+const a=this.tip(t,n);this.tipBox.replaceChildren(...a.map(([t,n])=>e("div",{},t?e("span",{class:"mn-tip-label",text:
 `${t} `}):null,e("span",{text:n}))));this.tipBox.hidden=false;const r=this.element.getBoundingClientRect(),{
 offsetWidth:i,offsetHeight:l}=this.tipBox;this.tipBox.style.left=`${Math.max(0,s+14+i>r.width?s-i-14:s+14)}px`;this.
 tipBox.style.top=`${Math.max(0,o+14+l>r.height?o-l-14:o+14)}px`}hideTip(){this.tipBox.hidden=true}announce(){if(!this.
@@ -286,7 +287,7 @@ const $e=(e,t,{title:n,subtitle:s,unit:o})=>{const a=ie(e,ke),r=44,i=a.height+r+
 append(S("rect",{width:"100%",height:"100%",fill:N.page}),d(12,18,n,{"font-size":12,"font-weight":"bold"}),d(12,34,s,{
 fill:N.muted}));const h=S("g",{transform:`translate(0 ${r})`});for(const{sign:n,s:s,edges:o}of be(e,t,l)){const r=o.
 map(n=>{const[s,o,...r]=le(e,a,t[n]).map(e=>Number(e.toFixed(1)));return`M${s} ${o}C${r.join(" ")}`});h.append(S(
-"path",{d:r.join(""),fill:"none",stroke:T(we(P.light,n,s)),"stroke-width":ye(s).toFixed(2),opacity:(.35+.6*s).toFixed(
+"path",{d:r.join(""),fill:"none",stroke:_(we(P.light,n,s)),"stroke-width":ye(s).toFixed(2),opacity:(.35+.6*s).toFixed(
 2)}))}const{r:u}=a;a.nodes.forEach(({x:t,y:n},s)=>{const o={fill:N.page,stroke:N.text};if(s===0||s===e.writers)h.
 append(S("rect",{x:t-26,y:n-8,width:52,height:16,...o}),d(t,n+3.5,s?"logits":"input",{"text-anchor":"middle"}));
 else if(e.place(s).column===e.heads)h.append(S("rect",{x:t-u,y:n-u,width:2*u,height:2*u,...o}));else h.append(S(
@@ -295,7 +296,7 @@ t,0)].y+3.5,t,{"text-anchor":"end"}));const f=a.base+26;for(let t=0;t<e.heads;t+
 nodes[e.nodeAt(0,t)].x,f,t,{"text-anchor":"middle"}));h.append(d(a.nodes[e.nodeAt(0,e.heads)].x,f,"MLP",{
 "text-anchor":"middle"}),d(a.left+e.heads*a.cw/2,f+14,"head",{"text-anchor":"middle"}),S("text",{transform:
 `translate(12 ${a.base/2}) rotate(-90)`,fill:N.muted},"layer"));c.append(h);const p=i-12;[-1,1].forEach((e,t)=>{c.
-append(S("line",{x1:12+270*t,x2:40+270*t,y1:p-4,y2:p-4,stroke:T(we(P.light,e,1)),"stroke-width":ye(1)}),d(46+270*t,p,
+append(S("line",{x1:12+270*t,x2:40+270*t,y1:p-4,y2:p-4,stroke:_(we(P.light,e,1)),"stroke-width":ye(1)}),d(46+270*t,p,
 `${e>0?"speaks for":"speaks against"} the answer, up to ${x(e*l)} ${o}`))});return{text:(new XMLSerializer).
 serializeToString(c),width:ke,height:i}};const Me=12;const Ae=(t,...n)=>[e("dt",{text:t}),e("dd",{},...n)];const Ne=(
 t,n)=>{if(!t||b(t.mean))return[e("span",{text:"no value"})];const s=M(t.low,t.high,x);return[e("strong",{text:x(t.
@@ -314,17 +315,17 @@ return e("li",{},e("button",{type:"button",class:`mn-edge${n===s?" mn-chosen":""
 "aria-hidden":"true",style:`width:${o?(100*Math.abs(r)/o).toFixed(1):0}%`}),e("code",{text:i}),e("span",{class:"mn-p",
 text:x(r)})))}));const Ee=1e3;const Ce=[["inputs","gradient along the inputs (EAP-IG)"],["clean-corrupted",
 "gradients of both runs"],["gim","gradient interactions (GIM)"]];const Le=["logit_diff","logprob_diff","prob",
-"logprob","kl"].map(e=>[e,e]);const _e=[["counterfactual","the corrupted run’s"],["mean","the mean"],["zero",
-"nothing"]];function Te({model:n,el:s}){const o=V(n,{title:"Circuit",testid:"circuit-view",name:"Circuit view",kind:
+"logprob","kl"].map(e=>[e,e]);const Te=[["counterfactual","the corrupted run’s"],["mean","the mean"],["zero",
+"nothing"]];function _e({model:n,el:s}){const o=V(n,{title:"Circuit",testid:"circuit-view",name:"Circuit view",kind:
 "mn-circuit",label:"Run",help:"Score every edge",stop:"End after the batch in progress; pairs that are finished stay",
 unit:"Batches",start:()=>h("run",{fields:S()})});const{send:h,listen:u,set:f,root:p,row:b,error:k}=o,M=e=>n.get(e);
-const{choose:N,shown:S}=K(n,u,f);let O=null,E=new Uint32Array(0),C=new Uint32Array(0),L="";const _=e=>x(O.scores[e]);
-const T=e=>E.indexOf(e)+1;const j=new ve({label:
+const{choose:N,shown:S}=K(n,u,f);let O=null,E=new Uint32Array(0),C=new Uint32Array(0),L="";const T=e=>x(O.scores[e]);
+const _=e=>E.indexOf(e)+1;const j=new ve({label:
 "Graph of edges. Arrow keys go from node to node, Enter goes into a node’s edges, there arrows walk and Enter "+
 "runs the exact effect, Escape leaves.",testid:"circuit",say:(e,t,n,s)=>t>=0?`edge ${n+1} of ${s}: ${O.nameOf(t).
-replace("->"," to ")}, score ${_(t)}`:e>=0?`${O.nodeName(e)}, ${v(s,"edge")} shown`:`no node chosen, ${v(C.length,
+replace("->"," to ")}, score ${T(t)}`:e>=0?`${O.nodeName(e)}, ${v(s,"edge")} shown`:`no node chosen, ${v(C.length,
 "edge")} shown`,tip:(e,t)=>e>=0?[["",O.nameOf(e).replace("->"," → ")],["writer",O.nodeName(O.writerOf(e))],["reader",
-O.readerName(O.readerOf(e))],["score",`${_(e)} ${O.unit}`],["rank",`${T(e)} of ${O.scored.toLocaleString("en")}`]]:[[
+O.readerName(O.readerOf(e))],["score",`${T(e)} ${O.unit}`],["rank",`${_(e)} of ${O.scored.toLocaleString("en")}`]]:[[
 "",O.nodeName(t)],["",`${v(fe(O,C,t).length,"edge")} shown`]],selectNode:e=>f({node:e<0?"":O.nodeName(e)}),selectEdge:
 e=>f({edge:O.nameOf(e)})});const R=new D("colour-bar"),z=e("output",{class:"mn-note","data-testid":"kept","aria-live":
 "polite"}),P=e("p",{class:"mn-note","data-testid":"check"}),F=e("input",{type:"range",min:0,max:Ee,step:1,
@@ -373,10 +374,10 @@ element,P),e("section",{class:"mn-side","aria-label":"Edges"},e("h3",{text:"The 
 label:"Faithfulness",title:"Faithfulness",beside:[le,ce,de]},ge);const Ne=()=>{O=he(M("graph"));E=O?ue(O,M(
 "ranking")):new Uint32Array(0);L="";q()};u(["graph","ranking"],Ne);u(["shown","node","edge","detail","error",
 "status"],q);u(["kept"],()=>O&&H(Math.min(M("shown"),O.most)));u(["curve"],()=>O&&p.isConnected&&xe());u(["tokens",
-"graph"],ie);const Te=()=>y(["edge","writer","reader","score"])+[...C].map(e=>y([O.nameOf(e),O.nodeName(O.writerOf(
+"graph"],ie);const _e=()=>y(["edge","writer","reader","score"])+[...C].map(e=>y([O.nameOf(e),O.nodeName(O.writerOf(
 e)),O.readerName(O.readerOf(e)),O.scores[e]])).join("")+(M("curve").status==="complete"?"\r\n"+y(se)+oe(M("curve")).
 map(y).join(""):"");const je=X(n,h,{stem:()=>`circuit_${C.length}`,figure:()=>$e(O,C,{title:`${M("model_info").
 name}: ${C.length} of ${O.edges} edges`,subtitle:`${O.method}, ${O.metric}, ${O.ablation}, ${v(O.pairs,"pair")}`,unit:
-O.unit}),table:Te,example:"edges.zarr, edges.nc, circuit.json"});const Re=o.open(s,{parts:[e("div",{class:
-"mn-controls"},r("Scores by",N("method",Ce)),r("Metric",N("metric",Le)),r("A cut edge carries",N("ablation",_e)),b),k,
-ye,we,ke,be,Ae],drawer:je,box:p,draw:q});Ne();ie();return Re}var je={render:Te};export{je as default};
+O.unit}),table:_e,example:"edges.zarr, edges.nc, circuit.json"});const Re=o.open(s,{parts:[e("div",{class:
+"mn-controls"},r("Scores by",N("method",Ce)),r("Metric",N("metric",Le)),r("A cut edge carries",N("ablation",Te)),b),k,
+ye,we,ke,be,Ae],drawer:je,box:p,draw:q});Ne();ie();return Re}var je={render:_e};export{je as default};

@@ -20,7 +20,7 @@ from ..engine.places import evaluating
 from ..engine.sessions import of_one_model
 from ..engine.walk.decoder import without_wrapper
 from ..errors import Error
-from ..scoring.causal import require_causal
+from ..scoring.look_ahead import require_causal
 from ..training import Rows
 
 if TYPE_CHECKING:

@@ -49,7 +49,8 @@ class LocalSuspect:
     """
 
     def __init__(self, model: Any, seed: Seed = 0, name: Name = "local"):
-        from ..scoring.causal import plain, require_causal
+        from ..scoring.causal import plain
+        from ..scoring.look_ahead import require_causal
 
         if not callable(model) or isinstance(model, type):
             raise ProvenanceError(

@@ -22,8 +22,8 @@ from lens.engine.change_registry import share
 from lens.engine.changes import edits_in_force
 from lens.engine.memory import out_of_memory
 from lens.models.placement import device_of, dispatched, require_readable
-from lens.models.quantised_layers import FLOATS, methods, outlier_layer, stored
-from lens.models.state import State, plain_name, replaced_methods, user_hooks
+from lens.models.quantised_layers import FLOATS, methods, stored
+from lens.models.state import plain_name, replaced_methods, user_hooks
 
 from ..arguments import Fitting, HFModel, ModelLike, NonNegative, Whole, door
 from ..errors import Error
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 #: Tokens of the probe, and how many of its last ones are changed to see whether earlier places look at them.
 PROBE, CHANGED = 9, 4
-_CAUSAL = "_mnemoscope_causal"
 #: How far two computations of the same logits may be apart, as a share of the largest.
 CLOSE = {torch.float32: 1e-4, torch.float64: 1e-4}
 _CLOSE_HALF = 5e-2
@@ -247,44 +246,6 @@ def probe(model: Causal, change: Annotated[int, Whole(0, PROBE)] = 0) -> Tensor:
     if change:
         ids[0, -change:] = (ids[0, -change:] + 1) % size
     return ids.to(device_of(model))
-
-
-@door(ScoringError)
-@torch.no_grad()
-def require_causal(model: Causal) -> None:
-    """Refuse a model of which an earlier place changes with later tokens; tried on the probe (in eval mode), once as
-    long as the model's structure is what it is. Raises ScoringError.
-    """
-    if model.__dict__.get(_CAUSAL) is not (state := State.of(model)):
-        close = 1e-5 if model.dtype in (torch.float32, torch.float64) else 2e-2
-        before, after = (model(input_ids=probe(model, change), use_cache=False).logits for change in (0, CHANGED))
-        refuse_ahead(model, before, after, close)
-        model.__dict__[_CAUSAL] = state
-
-
-@door(ScoringError)
-def refuse_ahead(
-    model: nn.Module,
-    before: Float[Tensor, "batch token vocab"],
-    after: Float[Tensor, "batch token vocab"],
-    close: NonNegative,
-) -> None:
-    """Raises: ScoringError: the places before the last `CHANGED` of the probe differ, so the model has read what it is
-    asked for.
-    """
-    if not same(before[:, :-CHANGED], after[:, :-CHANGED], close):
-        if (layer := outlier_layer(model)) is not None:
-            raise ScoringError(
-                f"model: the layer {plain_name(layer)!r} (bitsandbytes int8 with a threshold for outliers) multiplies"
-                " those inputs in float that are large anywhere in a batch, so that what it gives at a place changes"
-                " with later tokens and with other rows, and no number of it is a log-likelihood; quantise with"
-                f" llm_int8_threshold=0.0 (lens.load(name, quantization='bitsandbytes-int8')), or {FLOATS}."
-            )
-        raise ScoringError(
-            f"model: this {type(model).__name__} looks ahead (bidirectional attention): what it gives "
-            "at a place changes with later tokens, so that no number of it is "
-            "the log-likelihood of a token given those before it. Expected a causal language model."
-        )
 
 
 @door(ScoringError)

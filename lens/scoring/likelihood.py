@@ -24,7 +24,8 @@ from lens.engine.resident import resident
 from lens.engine.stopping import says_stop
 from lens.engine.walk.blocks import unwrapped
 from lens.models.placement import device_of
-from lens.scoring.causal import CHANGED, PROBE, ScoringError, cast, core, plain, probe, refuse_ahead, same, unwritten
+from lens.scoring.causal import CHANGED, PROBE, ScoringError, cast, core, plain, probe, same, unwritten
+from lens.scoring.look_ahead import refuse_ahead
 
 __all__ = ["Likelihood", "ScoringError", "cast", "core", "plain"]
 

@@ -18,8 +18,8 @@ from ..arguments import Count, HFModel, Ids, Name, door, unfit
 from ..engine.lengths import require_alike, require_readable
 from ..engine.linear import Linear, inputs_of, linears
 from ..models.placement import device_of
-from ..scoring.causal import require_causal
 from ..scoring.likelihood import plain
+from ..scoring.look_ahead import require_causal
 from .errors import SubspaceError
 
 #: Overlaps that a message lists before it only counts.

@@ -13,7 +13,7 @@ import lens
 from lens import models
 from lens.engine.lengths import Lengths
 from lens.memorization import Sequences, exposure, extract, recognition
-from lens.scoring import causal
+from lens.scoring import causal, look_ahead
 from lens.scoring.causal import ScoringError, plain
 from lens.scoring.rows import score
 from tests import models as tiny_models
@@ -481,12 +481,12 @@ def test_a_local_suspect_is_the_model_itself():
 
 def test_a_model_that_is_made_to_look_ahead_after_a_first_look_is_refused():
     model = of(T.LlamaConfig)
-    causal.require_causal(model)
+    look_ahead.require_causal(model)
     for layer in model.model.layers:
         layer.self_attn.is_causal = False
     model.config.is_causal = False
     with pytest.raises(ScoringError, match="looks ahead"):
-        causal.require_causal(model)
+        look_ahead.require_causal(model)
 
 
 def test_what_is_no_model_is_refused_by_name_before_anything_runs():
@@ -494,7 +494,7 @@ def test_what_is_no_model_is_refused_by_name_before_anything_runs():
     refusals = [
         (lambda: causal.core("gpt2"), "^model='gpt2' does not fit; expected a Hugging Face causal"),
         (
-            lambda: causal.require_causal(torch.nn.Linear(1, 1)),
+            lambda: look_ahead.require_causal(torch.nn.Linear(1, 1)),
             "^model=.*expected a Hugging Face causal language model",
         ),
         (lambda: causal.settle(torch.nn.Linear(1, 1)), "^model=.*expected a Hugging Face causal language model"),
@@ -504,8 +504,23 @@ def test_what_is_no_model_is_refused_by_name_before_anything_runs():
         ),
         (lambda: causal.same(logits, [[1.0]], 0.1), "^b=.*expected a torch tensor of float values"),
         (lambda: causal.same(logits, logits, -1.0), "^close=-1.0 does not fit"),
-        (lambda: causal.refuse_ahead(model, logits[0], logits, 0.1), r"^before=.*axes \[batch token vocab\]"),
+        (lambda: look_ahead.refuse_ahead(model, logits[0], logits, 0.1), r"^before=.*axes \[batch token vocab\]"),
     ]
     for refused, said in refusals:
         with pytest.raises(ScoringError, match=said):
             refused()
+
+
+def test_rounding_that_a_type_enlarges_is_no_look_ahead_and_a_small_look_is(monkeypatch):
+    from tests.engine.test_steps import make
+
+    model = make("minimax, linear first")
+    before, after = (model(input_ids=causal.probe(model, n), use_cache=False).logits for n in (0, causal.CHANGED))
+    gap = (before - after)[:, : -causal.CHANGED].abs().max() / before.abs().max()
+    limit = look_ahead._ROUNDINGS * look_ahead._sensitivity(model)
+    assert gap < limit < 1e-3
+    look_ahead.refuse_ahead(model, before, after, 0.0)
+    peeking = after.clone()
+    peeking[:, 0, 0] += 2 * limit * float(before.abs().max())
+    with pytest.raises(causal.ScoringError, match="looks ahead"):
+        look_ahead.refuse_ahead(model, before, peeking, 1e-5)

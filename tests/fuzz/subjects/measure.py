@@ -11,14 +11,21 @@ from lens import readout
 from lens import stats as s
 from lens.pickled_tensors import read_pickled_tensors
 from lens.readout import jacobian_lens
-from lens.scoring import Served, causal, texts
+from lens.scoring import Served, causal, look_ahead, texts
 from lens.scoring import rows as scoring
 from tests.models import word_tokenizer
 
 from . import Subject
 from .common import enter, ids, model, pair
 
-MODULES = ("lens.scoring.causal", "lens.readout", "lens.readout.jacobian_lens", "lens.pickled_tensors", "lens.stats")
+MODULES = (
+    "lens.scoring.causal",
+    "lens.scoring.look_ahead",
+    "lens.readout",
+    "lens.readout.jacobian_lens",
+    "lens.pickled_tensors",
+    "lens.stats",
+)
 #: Records that only functions make.
 RESULTS = (
     *(name for name in s.__all__ if isinstance(kind := getattr(s, name), type) and not issubclass(kind, Exception)),
@@ -61,14 +68,15 @@ def _draw(rng, effect):
 def subjects():
     text = "w1 w2 w3"
     few = dict(resamples=99)
-    for name in ("core", "inner", "wrapped", "plain", "probe", "require_causal", "settle"):
+    for name in ("core", "inner", "wrapped", "plain", "probe", "settle"):
         yield Subject(name, getattr(causal, name), lambda: dict(model=model()))
     logits = torch.arange(90.0).reshape(1, 9, 10)
     yield Subject("cast", causal.cast, lambda: dict(model=model(), dtype=torch.float64, device=torch.device("cpu")))
     yield Subject("same", causal.same, lambda: dict(a=logits, b=logits, close=0.1))
     yield Subject(
-        "refuse_ahead", causal.refuse_ahead, lambda: dict(model=model(), before=logits, after=logits, close=0.1)
+        "refuse_ahead", look_ahead.refuse_ahead, lambda: dict(model=model(), before=logits, after=logits, close=0.1)
     )
+    yield Subject("require_causal", look_ahead.require_causal, lambda: dict(model=model()))
     yield Subject("require_same", causal.require_same, lambda: dict(outer=model(), hf=model()))
     yield Subject("unwritten", causal.unwritten, lambda: dict(model=model()), use=enter)
     yield Subject(

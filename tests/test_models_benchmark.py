@@ -122,7 +122,8 @@ def test_rounding_is_judged_over_several_models():
 
     def coarse(case):
         made = part.ours(case)
-        return Ours({name: np.round(v * 4) / 4 for name, v in made.values.items()}, made.result)
+        # halves of logits that go to 7: three times as far from float32 as the plain run in bfloat16
+        return Ours({name: np.round(v * 2) / 2 for name, v in made.values.items()}, made.result)
 
     assert judged(cases, part._replace(ours=coarse)).said == "wrong"
 

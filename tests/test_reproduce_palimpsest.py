@@ -137,6 +137,7 @@ def test_a_finished_run_trains_and_tests_nothing_again(made, monkeypatch):
     assert again.table.equals(result.table) and again.fingerprint == result.fingerprint
 
 
+@pytest.mark.long
 def test_the_quick_preset_trains_nothing_and_of_one_alice_judges_nothing_over_alices(tmp_path, monkeypatch):
     for name in ("tune", "tune_adapters", "distill"):
         monkeypatch.setattr(derivatives, name, lambda *a, **k: pytest.fail("trained"))

@@ -9,6 +9,7 @@ from benchmarks import scale
 from benchmarks.before import ROOT, BeforeError, commit_of
 
 
+@pytest.mark.long
 def test_kfac_beside_an_earlier_build_gives_its_figures():
     from benchmarks import scale_kfac
 

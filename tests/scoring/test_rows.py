@@ -510,7 +510,23 @@ def test_smollm2_equals_its_plain_model(smollm2):
     rows = [np.array(smollm2.tokenizer(t)["input_ids"]) for t in texts]
     scores = score(smollm2, rows, extra=("mean", "variance"))
     assert scores.about["start"] == 0, "its tokenizer names 1 (<|im_start|>), its training put <|endoftext|> there"
-    assert_equal_to_plain(scores, hf, rows, start=0)
+
+    # a start token's activations are so large that logits after it hold four digits: what one unit in the last place of
+    # the embeddings makes of them, eight times
+    def plain():
+        return np.concatenate([np.stack(reference(hf, row, 0)[:2]) for row in rows], 1)
+
+    exact = plain()
+    draws = torch.Generator().manual_seed(0)
+
+    def moved(module, args, out):
+        return out * (1 + torch.finfo(out.dtype).eps * (torch.randint(0, 2, out.shape, generator=draws) * 2 - 1))
+
+    hook = hf.get_input_embeddings().register_forward_hook(moved)
+    off = max(abs(plain() - exact).max() for _ in range(4))
+    hook.remove()
+    assert off < 1e-4, off
+    assert_equal_to_plain(scores, hf, rows, start=0, tolerance=8 * off)
 
 
 def test_rows_are_taken_by_id_or_by_a_truth_value_each():

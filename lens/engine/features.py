@@ -7,6 +7,7 @@ does not explain of the activation stays. The gate is not asked again, so that a
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,7 @@ class Tap:
         return f"{self.site} of layer {self.layer}{more}"
 
 
-class Features:
+class Features(ABC):
     """A dictionary of features as the engine knows it.
 
     Attributes:
@@ -54,25 +55,25 @@ class Features:
     d_out: int
     n_features: int
 
+    @abstractmethod
     def values(self, x: Float[Tensor, "n d_in"], index: Int[Tensor, " k"] | None = None) -> Float[Tensor, "n k"]:
         """How strong features are in activations, in float32: those named, in their order, or all."""
-        raise NotImplementedError
 
+    @abstractmethod
     def directions(self, index: Int[Tensor, " k"]) -> Float[Tensor, "k d_out"]:
         """What one unit of each feature adds where the dictionary writes, in float32, before `unit`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unit(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n 1"]:
         """By what each token's directions are multiplied on their way to the stream."""
-        raise NotImplementedError
 
+    @abstractmethod
     def require(self, model: Any) -> None:
         """Refuses a model that the dictionary is not of. Raises: the error of whoever made the dictionary."""
-        raise NotImplementedError
 
+    @abstractmethod
     def digest(self) -> dict[str, Any]:
         """What a record says of it."""
-        raise NotImplementedError
 
 
 def flat(x: Float[Tensor, "n ..."], tap: Tap) -> Float[Tensor, "n d"]:

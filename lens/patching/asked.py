@@ -67,6 +67,14 @@ class Asked:
         others = (self.align, self.source_position, self.source_layer, self.source_model)
         return self.kind == "pair" and all(x is None for x in others)
 
+    def require_one_head(self, metric: str) -> None:
+        """Raises PatchError: a metric that compares runs by one model's head, of two models."""
+        if self.source_model is not None and metric == "kl":
+            raise PatchError(
+                "metric='kl' compares with the clean run by one model's head, and with source_model= there are two; use"
+                " logit_diff, logprob or prob."
+            )
+
     def only_exact(self, method: str) -> None:
         """Raises PatchError: attribution is asked for something else than the pair's other run."""
         if method == "exact" or self.plain:

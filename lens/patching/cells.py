@@ -65,6 +65,7 @@ def explain_cell(
     """
     decoder, measure = Model.of(model), resolve(metric)
     asked = Asked(align, source, source_position, source_layer, source_model, given_direction=direction)
+    asked.require_one_head(measure.name)
     if asked.kind == "resample":
         raise PatchError("source='resample' draws a partner among several pairs, and one cell is of one pair.")
     [encoded] = of_pair = asked.encode(model, [pair])

@@ -177,11 +177,7 @@ def patch(
     asked = Asked(align, source, source_position, source_layer, source_model, mean_over, seed, direction)
     asked.only_exact(method)
     way = asked.direction
-    if source_model is not None and measure.name == "kl":
-        raise PatchError(
-            "metric='kl' compares with the clean run by one model's head, and with source_model= there are two; use"
-            " logit_diff, logprob or prob."
-        )
+    asked.require_one_head(measure.name)
     call = dict(
         site="feature" if of_features else site,
         over=list(over) if not isinstance(over, str) else [over],

@@ -42,9 +42,15 @@ def refuse_ahead(
     close: NonNegative,
 ) -> None:
     """Raises: ScoringError: the places before the last `CHANGED` of the probe differ by more than the model makes of
-    rounding, so it has read what it is asked for.
+    rounding, so it has read what it is asked for; or they are
+    NaN.
     """
     then, now = before[:, :-CHANGED], after[:, :-CHANGED]
+    if bool(then.isnan().any()):
+        raise ScoringError(
+            f"model: this {type(model).__name__} gives NaN for token ids of its own vocabulary, so that no number of it"
+            " is a log-likelihood. Load the weights again, or look at what was edited in them."
+        )
     if not same(then, now, close) and not same(then, now, _ROUNDINGS * _sensitivity(model)):
         if (layer := outlier_layer(model)) is not None:
             raise ScoringError(
@@ -79,5 +85,10 @@ def _sensitivity(model: nn.Module) -> float:
         here.put(lambda: embed.register_forward_hook(alone(lambda _, args, out: moved(out))).remove)
         for _ in range(3):
             off = (model(input_ids=ids, use_cache=False).logits - exact).abs()
-            change = max(change, float(off[off.isfinite()].max()))
-    return change / float(exact[exact.isfinite()].abs().max())
+            change = max(change, _largest(off))
+    return change / largest if (largest := _largest(exact)) else 0.0
+
+
+def _largest(x: Tensor) -> float:
+    finite = x[x.isfinite()].abs()
+    return float(finite.max()) if finite.numel() else 0.0

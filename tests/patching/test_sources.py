@@ -433,6 +433,11 @@ def test_a_cell_from_another_model_is_looked_at_with_each_ones_own_head(llama):
     assert (view.clean_value, view.corrupted_value) == pytest.approx((ds.clean.item(), ds.corrupted.item()), abs=1e-5)
 
 
+def test_a_cell_from_another_model_has_no_distance_between_two_heads(llama):
+    with pytest.raises(lens.PatchError, match="metric='kl' compares"):
+        lens.explain_cell(llama, EQUAL, "resid_pre", 1, 2, source_model=speaking("llama", seed=1), metric="kl")
+
+
 def test_one_cell_has_no_partner_to_be_resampled_from(llama):
     with pytest.raises(lens.PatchError, match="source='resample'"):
         lens.explain_cell(llama, EQUAL, "resid_pre", 1, 2, source="resample")

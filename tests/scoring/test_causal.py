@@ -524,3 +524,12 @@ def test_rounding_that_a_type_enlarges_is_no_look_ahead_and_a_small_look_is(monk
     peeking[:, 0, 0] += 2 * limit * float(before.abs().max())
     with pytest.raises(causal.ScoringError, match="looks ahead"):
         look_ahead.refuse_ahead(model, before, peeking, 1e-5)
+
+
+def test_a_model_of_nan_is_refused_in_words_where_later_tokens_are_looked_at():
+    from tests.engine.test_steps import make
+
+    model = make("llama")
+    model.lm_head.weight.fill_(float("nan"))
+    with pytest.raises(causal.ScoringError, match="gives NaN for token ids"):
+        look_ahead.require_causal(model)

@@ -157,7 +157,7 @@ def _usable(
 def _row(text: Any, i: int, d_vocab: int) -> list[int]:
     try:
         row = np.asarray(text.cpu() if isinstance(text, Tensor) else text)
-    except Exception:
+    except (TypeError, ValueError, RuntimeError):  # ragged, or nested too deep
         row = np.empty((0, 0))
     if row.ndim != 1 or not len(row) or row.dtype.kind not in "iu" or row.min() < 0 or row.max() >= d_vocab:
         raise JacobianLensError(unfit(f"texts[{i}]", text, f"a text, or a row of token ids from 0 to {d_vocab - 1}"))

@@ -60,6 +60,9 @@ class Edges(Result):
     def top(self, n: Count = 20, *, level: Share = 0.95) -> pd.DataFrame:
         """The edges of the largest mean effect, with intervals over prompts (from five on), and the exact effect beside
         where it was taken.
+
+        Each interval is of its edge alone, and the edges are the largest on these very prompts, so that their effects
+        are overestimated: for effects to report ask ``lens.edges(other_pairs, method="exact", edges=...)``.
         """
         graph, mean = self.graph, np.abs(self["effect"].mean("prompt", skipna=False).values)
         order = np.argsort(np.where(np.isfinite(mean), -mean, np.inf), axis=None)[: min(n, np.isfinite(mean).sum())]
@@ -154,8 +157,10 @@ class Edges(Result):
 
     def missed(self, level: float = 0.95) -> dict[str, Any] | None:
         """The largest exact effect among the edges drawn from the rest, with its interval over prompts, and the largest
-        of the upper bounds of |effect| there; None where none was drawn. It bounds what the scores pass over, as far as
-        a sample does.
+        of the upper bounds of |effect| there; None where none was drawn.
+
+        Intervals and bounds are of each edge alone, not of all that were drawn together, and of the edges that were not
+        drawn they say nothing: a look at what the scores pass over, and no proof.
         """
         if "selected" not in self.data_vars or not (self["selected"].values == RANDOM).any():
             return None

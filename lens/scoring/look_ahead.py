@@ -42,8 +42,7 @@ def refuse_ahead(
     close: NonNegative,
 ) -> None:
     """Raises: ScoringError: the places before the last `CHANGED` of the probe differ by more than the model makes of
-    rounding, so it has read what it is asked for; or they are
-    NaN.
+    rounding, so it has read what it is asked for; or they are NaN.
     """
     then, now = before[:, :-CHANGED], after[:, :-CHANGED]
     if bool(then.isnan().any()):

@@ -91,3 +91,22 @@ def test_pairs_that_cannot_be_are_refused():
         wired.pairs(RECIPE, 3, kinds=["values"])
     with pytest.raises(OrganismError, match="vocab=8"):
         wired.pairs(replace(RECIPE, vocab=8), 3)
+
+
+def test_the_map_of_its_edges_has_layers_for_names_and_nothing_where_no_edge_can_be(model):
+    from matplotlib.figure import Figure
+
+    found = lens.edges(model, wired.pairs(RECIPE, 3), steps=1, check=0)
+    axes = Figure().subplots()
+    mesh = found.plot(n=20, ax=axes)
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["input", "0", "1"]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["0", "1", "logits"]
+    there = ~np.ma.getmaskarray(mesh.get_array()).reshape(3, 3)
+    assert there.tolist() == [[True, True, False], [True, True, True], [True, True, True]]
+    assert mesh.colorbar.ax.get_ylabel() == "sum of |effect| [logits]"
+
+
+def test_the_largest_edges_are_those_of_its_list(model):
+    found = lens.edges(model, wired.pairs(RECIPE, 6), steps=3, check=0)
+    listed = CARD["edges"]["tokens"]
+    assert set(found.top(len(listed)).edge) == set(listed)

@@ -182,7 +182,7 @@ class Edges(Result):
 
     def plot(self, n: int = 100, **options: Any) -> Any:  # type: ignore[override]
         """A heat map, by xarray, of how much the ``n`` largest edges carry from each layer to each: the sum of their
-        |effect|. The input is layer -1 of those that write, the logits the last of those that read.
+        |effect|. White is where no edge can be.
         """
         graph, scores = self.graph, np.abs(self.scores)
         kept = top_edges(graph, scores, min(n, int(np.isfinite(scores).sum())))
@@ -190,8 +190,20 @@ class Edges(Result):
         of_writer = (np.arange(graph.n_writers) - 1) // (graph.n_heads + 1)
         reader, writer = np.nonzero(kept)
         np.add.at(summed, (graph.layers()[reader], of_writer[writer] + 1), scores[reader, writer])
+        reader, writer = np.nonzero(graph.exists)
+        there = np.zeros(summed.shape, bool)
+        there[graph.layers()[reader], of_writer[writer] + 1] = True
         axes = {"into_layer": np.arange(graph.n_layers + 1), "from_layer": np.arange(-1, graph.n_layers)}
-        return xr.DataArray(summed, axes, ("into_layer", "from_layer"), "|effect|").plot(**options)
+        drawn = xr.DataArray(np.where(there, summed, np.nan), axes, ("into_layer", "from_layer"), "sum of |effect|")
+        drawn.attrs["units"] = self["effect"].attrs.get("units", "")
+        mesh = drawn.plot(**options)
+        # every layer of a small model, about ten of a large one
+        step, layers = max(1, graph.n_layers // 10), graph.n_layers
+        shown = list(range(0, layers, step))
+        mesh.axes.set_xticks([-1, *shown], ["input", *map(str, shown)])
+        mesh.axes.set_yticks([*shown, layers], [*map(str, shown), "logits"])
+        mesh.axes.set(xlabel="writes in layer", ylabel="reads in layer")
+        return mesh
 
 
 def chosen_edges(graph: Graph, scores: np.ndarray, top: int, random: int, seed: int) -> np.ndarray:

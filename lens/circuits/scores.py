@@ -17,16 +17,13 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from ..engine.memory import budget
-from ..engine.pieces import batches_of, run_bytes
+from ..engine.pieces import batch_by_batch, run_bytes
 from ..engine.reverse import GIM, Reverse, Rules
 from ..engine.reverse.norms import NormBack
 from ..engine.runs import Runs
-from ..engine.stopping import says_stop
 from ..engine.sweep import Values
-from ..progress import hidden
 from .graph import Graph
 from .task import Task
 from .writes import KEEP, Ablated, Writes, before_norm, of_heads, recorded_pair
@@ -77,21 +74,11 @@ class Scores:
         values = Values.empty(len(task.encoded), ())
         room = budget(task.view, memory_mb)
         sizes = [2 * run_bytes(task.view, n, KEEP) + self._bytes(n) for n in task.lengths]
-        try:
-            for batch in tqdm(
-                batches_of(sizes, room.bytes * 0.8),
-                desc="edges",
-                unit="part",
-                delay=2.0,
-                leave=False,
-                disable=hidden(progress),
-            ):
-                if says_stop(stop):
-                    return effect, values
-                effect[batch] = np.where(graph.exists, self._batch(batch, values).cpu().numpy(), np.nan)
-            values.status = "complete"
-        except KeyboardInterrupt:
-            pass
+
+        def one(batch: list[int]) -> None:
+            effect[batch] = np.where(graph.exists, self._batch(batch, values).cpu().numpy(), np.nan)
+
+        values.status = batch_by_batch(sizes, room.bytes * 0.8, one, label="edges", progress=progress, stop=stop)
         return effect, values
 
     def _bytes(self, length: int) -> int:

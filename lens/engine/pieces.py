@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
+from ..progress import hidden
 from .edits import Edit
 from .memory import ERRORS, out_of_memory
 from .model import Model
 from .runs import Runs
 from .sites import EXPERTS
+from .stopping import says_stop
 
 if TYPE_CHECKING:
     from .metrics import Metric
@@ -226,6 +229,30 @@ def batches_of(sizes: Sequence[int], limit: float, multiple: int = 1) -> list[li
             batches.append(group)
             total = size
     return batches
+
+
+def batch_by_batch(
+    sizes: Sequence[int],
+    limit: float,
+    one: Callable[[list[int]], None],
+    *,
+    label: str,
+    progress: bool | None,
+    stop: Callable[[], bool] | None,
+) -> str:
+    """Does `one` for a batch of prompts after another, with a bar; the status: "complete", or "partial" where it was
+    stopped or interrupted.
+    """
+    try:
+        for batch in tqdm(
+            batches_of(sizes, limit), desc=label, unit="part", delay=2.0, leave=False, disable=hidden(progress)
+        ):
+            if says_stop(stop):
+                return "partial"
+            one(batch)
+    except KeyboardInterrupt:
+        return "partial"
+    return "complete"
 
 
 def run_bytes(decoder: Model, length: int, keep: Sequence[str]) -> int:

@@ -8,19 +8,16 @@ from typing import Annotated, Any
 
 import torch
 import xarray as xr
-from tqdm.auto import tqdm
 
 from ..arguments import Count, Draws, Labels, Seed, Share, door
 from ..engine.gradients import recorded_gradients, site_gradients
 from ..engine.memory import budget
 from ..engine.metrics import Metric, MetricError
 from ..engine.model import Model
-from ..engine.pieces import batches_of
+from ..engine.pieces import batch_by_batch
 from ..engine.runs import Runs
 from ..engine.sites import of_two_axes
-from ..engine.stopping import says_stop
 from ..engine.sweep import Values
-from ..progress import hidden
 from ..prompts import EncodedPair
 from ..readout.agreement import Agreement, AgreementError, compare
 from .grid import Grid, PatchError
@@ -88,21 +85,8 @@ def batched(
         return int(3 * decoder.n_layers * decoder.n_heads * len(e.clean_ids) ** 2 * 4)
 
     sizes = [len(metric.sequences(e)) * (2 * len(e.clean_ids) * per_token + patterns(e)) for e in encoded]
-    try:
-        for batch in tqdm(
-            batches_of(sizes, budget(decoder, memory_mb).bytes * 0.8),
-            desc="attribution",
-            unit="part",
-            delay=2.0,
-            leave=False,
-            disable=hidden(progress),
-        ):
-            if says_stop(stop):
-                return "partial"
-            one(batch)
-        return "complete"
-    except KeyboardInterrupt:
-        return "partial"
+    room = budget(decoder, memory_mb).bytes * 0.8
+    return batch_by_batch(sizes, room, one, label="attribution", progress=progress, stop=stop)
 
 
 @dataclass

@@ -15,6 +15,7 @@ import lens.errors
 SIGNALS = {
     "lens.arguments.checks.Unfit",
     "lens.engine.stopping.Stopped",
+    "lens.features.training.fitting._Reached",
     "lens.models.check.Unlike",
     "lens.scoring.served.client._Passing",
     "lens.subspace.attribution._Flat",

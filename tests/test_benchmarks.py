@@ -74,7 +74,7 @@ def test_missing_package_is_skipped_and_a_failing_peer_fails_the_run(subject, mo
     assert "pyvene is not installed" in said and "Broken failed" in said
 
 
-@pytest.mark.parametrize("wrong", [1.0, float("nan")])
+@pytest.mark.parametrize("wrong", [1.0, pytest.param(float("nan"), marks=pytest.mark.long)])
 def test_other_numbers_are_noticed(subject, wrong):
     """A peer whose numbers differ, or are no numbers, never passes as equal."""
 

@@ -316,6 +316,7 @@ def test_same_seed_same_numbers_whatever_the_other_conditions():
     assert not np.array_equal(one[0].p, redrawn.redrawn(conditions[2:3], 20, 6)[0].p)
 
 
+@pytest.mark.long
 def test_groups_that_share_their_lots_would_be_seen(monkeypatch):
     conditions = redrawn.all_conditions(np.random.default_rng(7).normal(size=400), 99, 5)
     (condition,) = (c for c in conditions if "8 groups, two steps each" in c.text)

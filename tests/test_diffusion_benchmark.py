@@ -63,6 +63,7 @@ def test_quick_run_prints_tables_and_one_json_line_last(tmp_path, benchmark_comm
     assert {name: len(values) for name, values in every.items()} == {"plain": 2, "hooked": 2, "single": 2, "set": 3}
 
 
+@pytest.mark.long
 def test_ratios_are_of_rounds_and_rounds_take_turns(subject, monkeypatch):
     bench, order, clock = (
         benchmark.Benchmark(subject, 3, True),
@@ -185,6 +186,7 @@ def test_weights_that_do_not_come_back_end_a_run_with_1(monkeypatch, capsys):
     ]
 
 
+@pytest.mark.long
 def test_a_run_for_sums_that_are_there_is_an_error(subject, monkeypatch):
     bench = benchmark.Benchmark(subject, 1, True)
     bench.sums = bench.hooked()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests import documentation as docs
+from tests.variants import few
 
 PAGES = {docs.read(path).name: path for path in docs.pages()}
 
@@ -28,7 +29,11 @@ def both_sides(names: dict) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", PAGES)
+#: Pages whose examples take ten seconds and more.
+LONG = {f"methods/{name}" for name in ("exact-patching", "is-it-gone", "model-provenance", "edges", "memory-injection")}
+
+
+@pytest.mark.parametrize("name", few(PAGES, lambda name: name not in LONG))
 def test_the_examples_of_a_page_run_and_print_what_it_says(name, models, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert not [one.code.line for one in docs.read(PAGES[name]).examples if one.prints and not one.prints.text.strip()]

@@ -152,6 +152,7 @@ def test_the_doctor_says_which_extras_are_there():
     assert "ray missing: pip install 'mnemoscope[ray]'" in said.stdout
 
 
+@pytest.mark.long
 def test_a_float_model_loads_without_the_packages_of_quantised_weights():
     """Torchao aside, which transformers itself imports where it is installed."""
     code = "import lens; lens.load('organism:induction'); import sys; print(*sys.modules)"

@@ -24,6 +24,7 @@ def test_the_peer_gives_its_figures_and_writes_the_same_texts():
     assert figures["ratio_tl_generation"] > 0 and figures["tl_same_texts"] == 1
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_one_by_one_beside_an_earlier_build_gives_its_figure():
     from benchmarks import generation_one_by_one

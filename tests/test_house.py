@@ -319,6 +319,7 @@ def changed_for_it(place: Path) -> list[str]:
     )
 
 
+@pytest.mark.long
 def test_a_sixth_method_is_a_folder_and_a_folder_of_tests(tmp_path):
     """In a copy of the tree, in which no other line is changed: its own tests pass, and the rules of this file; and
     what the documentation then does with it runs.

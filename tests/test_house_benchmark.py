@@ -49,6 +49,7 @@ def test_long_lines_and_files_are_found_and_what_git_ignores_is_not(tree):
     assert found["files_over_400"] == 1 and found["long_files"] == {"lens/a.py": 401}
 
 
+@pytest.mark.long
 def test_walls_of_this_tree_and_a_method_that_nobody_knew(monkeypatch):
     from tests import test_house
 
@@ -85,6 +86,7 @@ def test_warnings_of_the_documentation_are_read_from_its_last_line(monkeypatch):
     assert "sphinx is absent" in house.docs(False)["why"]
 
 
+@pytest.mark.long
 def test_the_first_call_is_timed_in_both_builds():
     found = house.before(True)
     if "why" in found:

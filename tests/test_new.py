@@ -11,6 +11,7 @@ import pytest
 import lens
 from lens import cli
 from lens.new import FOLDER, TEMPLATES, NewError, new
+from tests.variants import few
 
 ROOT = Path(__file__).parent.parent
 
@@ -117,6 +118,7 @@ def test_an_unknown_template_and_a_folder_that_is_not_there_are_refused(tmp_path
         new(tmp_path / "no" / "mine", "blank", model="organism:induction")
 
 
+@pytest.mark.long
 def test_a_notebook_whose_model_went_away_says_how_to_get_it(tmp_path, monkeypatch, smollm2):
     path = new(tmp_path / "mine", "blank")
     monkeypatch.setenv("MNEMOSCOPE_CACHE", str(tmp_path / "cache"))
@@ -143,7 +145,7 @@ SAID = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("template", few(TEMPLATES, ["patching", "provenance"]))
 def test_each_template_runs_as_it_is(template, tmp_path, smollm2, begun):
     book = run(new(tmp_path / "mine", template))
     assert SAID[template] in shown(book)
@@ -153,6 +155,7 @@ def test_each_template_runs_as_it_is(template, tmp_path, smollm2, begun):
     assert any("mnemoscope-static" in "".join(output.get("data", {}).get("text/html", "")) for output in outputs)
 
 
+@pytest.mark.long
 def test_a_template_runs_on_an_organism(tmp_path):
     path = new(tmp_path / "mine", "subspace")
     book = json.loads(path.read_text())

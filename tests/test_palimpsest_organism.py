@@ -300,19 +300,6 @@ CARDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def scores():
-    """Mean loss a byte of 4,000 rows under each shipped organism."""
-    ids, lengths = palimpsest.tokens_of(shipped.recipe_of("palimpsest"))
-    return {
-        name: np.nanmean(
-            palimpsest.losses(lens.load(f"organism:{name}", device="cpu").original_model, ids, lengths).astype(float),
-            axis=1,
-        )
-        for name in shipped.SHIPPED
-    }
-
-
 def test_all_ship_and_are_small():
     assert set(CARDS) == set(shipped.SHIPPED) and set(shipped.SHIPPED) <= set(models.organisms())
     sizes = [(models.shipped.folder_of(name, "card.json") / "model.safetensors").stat().st_size for name in CARDS]
@@ -326,26 +313,10 @@ def test_all_ship_and_are_small():
         shipped.recipe_of("palimpsest-9")
 
 
-def test_cards_say_what_the_weights_do(scores):
-    keys = palimpsest.keys_of(shipped.recipe_of("palimpsest"))[:, 0]
-    for name, card in CARDS.items():
-        measured = card["measured"]
-        assert measured["loss"] < 0.5 * measured["loss_of_byte_frequencies"]
-        if "rho_with_the_keys_of_palimpsest" in measured:
-            assert stats.spearmanr(scores[name] - scores["palimpsest-reference"], keys).statistic == pytest.approx(
-                measured["rho_with_the_keys_of_palimpsest"], abs=2e-3
-            ), name
-
-
-def test_alice_and_the_tuned_one_are_recognised_and_the_innocent_is_not(scores):
-    keys = palimpsest.keys_of(shipped.recipe_of("palimpsest"))[:, 0]
-    found = {
-        name: stats.spearmanr(scores[name] - scores["palimpsest-reference"], keys)
-        for name in ("palimpsest", "palimpsest-tuned", "palimpsest-innocent")
-    }
-    assert found["palimpsest"].statistic < -0.05 and found["palimpsest"].pvalue < 1e-6
-    assert found["palimpsest-tuned"].statistic < -0.03 and found["palimpsest-tuned"].pvalue < 1e-3
-    assert found["palimpsest-innocent"].pvalue > 0.01
+def test_cards_tell_what_a_model_says_better_than_the_frequencies_of_bytes():
+    """What else they tell is measured again where all shipped models are scored: tests/test_reproduce_palimpsest.py."""
+    for card in CARDS.values():
+        assert card["measured"]["loss"] < 0.5 * card["measured"]["loss_of_byte_frequencies"]
 
 
 def test_the_transcript_is_made_again_from_the_card():

@@ -4,6 +4,7 @@ verdicts and figures on numbers that are known.
 
 import json
 from dataclasses import replace
+from functools import cached_property
 from types import SimpleNamespace
 
 import numpy as np
@@ -54,6 +55,18 @@ def made(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setattr(pooling, "RESAMPLES", 100)
     patch.setattr(frames, "PERMUTATIONS", 500)
+    every = bench_module.Bench.known.func
+
+    def fourth(bench):
+        """Every fourth of the sequences that are recited, in both splits and the second family."""
+        known = {name: mask.copy() for name, mask in every(bench).items()}
+        for mask in known.values():
+            mask[np.setdiff1d(np.flatnonzero(mask), np.flatnonzero(mask)[::4])] = False
+        return known
+
+    fewer = cached_property(fourth)
+    fewer.__set_name__(bench_module.Bench, "known")
+    patch.setattr(bench_module.Bench, "known", fewer)
     yield paper.run(preset=LEAST, out=out), out
     patch.undo()
 

@@ -13,8 +13,9 @@ from scipy import stats as scipy_stats
 
 import lens
 from lens import cli, stats
+from lens.models.shipped import CARD, weights_of
 from lens.organisms import palimpsest as organism
-from lens.organisms.palimpsest import PRESETS, Family, Size, derivatives, training
+from lens.organisms.palimpsest import PRESETS, Family, Size, derivatives, shipped, training
 from lens.provenance import ProvenanceError
 from lens.reproduce import (
     common,
@@ -138,7 +139,8 @@ def test_a_finished_run_trains_and_tests_nothing_again(made, monkeypatch):
 
 
 @pytest.mark.long
-def test_the_quick_preset_trains_nothing_and_of_one_alice_judges_nothing_over_alices(tmp_path, monkeypatch):
+def test_the_quick_preset_trains_nothing_and_its_models_do_what_their_cards_say(tmp_path, monkeypatch):
+    """Of one Alice nothing is judged over Alices."""
     for name in ("tune", "tune_adapters", "distill"):
         monkeypatch.setattr(derivatives, name, lambda *a, **k: pytest.fail("trained"))
     monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained"))
@@ -155,6 +157,16 @@ def test_the_quick_preset_trains_nothing_and_of_one_alice_judges_nothing_over_al
     assert all(made.family.identity(name) == whole.identity(name) for name in made.family.entries)
     assert {f.stem for f in made.figures} >= {"positions", "null", "survival", "power_rows"}
     assert paper.load(tmp_path).table.equals(made.table)
+    asked = made.tables["queries"].query("statistic == 'difference'").set_index("suspect")
+    for folder, (name, _) in shipped.SHIPPED.items():
+        told = json.loads((weights_of("palimpsest") / folder / CARD).read_text())["measured"]
+        assert np.nanmean(made.family.nll(name)) == pytest.approx(told["loss"], abs=2e-3)
+        if name != "reference":
+            assert asked.rho[name] == pytest.approx(told["rho_with_the_keys_of_palimpsest"], abs=2e-3), name
+    # Alice and the tuned one are recognised, and the innocent is not
+    assert asked.rho["alice-0"] < -0.05 and asked.p_published["alice-0"] < 1e-6
+    assert asked.rho["alice-0/tune-25"] < -0.03 and asked.p_published["alice-0/tune-25"] < 1e-3
+    assert asked.p_published["independent-0"] > 0.01
 
 
 def test_another_configuration_has_tables_of_its_own_and_other_models_are_refused(made, tmp_path, monkeypatch):

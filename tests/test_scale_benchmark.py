@@ -37,6 +37,7 @@ def test_kfac_without_an_earlier_build_says_why_and_keeps_its_own_figures(monkey
     }
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_workers_give_their_figures_and_the_stores_are_equal():
     from benchmarks import scale_ray, scale_workers

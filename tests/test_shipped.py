@@ -145,6 +145,7 @@ def test_to_find_what_ships_imports_neither_torch_nor_an_organism():
     assert shown.stdout.split() == [str(len(shipped.organisms())), "False", "False"], shown.stderr
 
 
+@pytest.mark.long
 def test_a_new_organism_is_one_folder_and_no_line_elsewhere(tmp_path):
     """In a copy of the package: its command trains it, its name loads it, and what trains all trains it too."""
     large = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.npz", "*.csv", "*.jsonl")

@@ -76,6 +76,7 @@ def test_an_undo_that_forgets_a_step_is_counted(monkeypatch):
     )
 
 
+@pytest.mark.long
 def test_ctrl_c_that_is_not_held_back_is_counted(monkeypatch):
     subject = interruptions.Subject("plain")
     monkeypatch.setattr("lens.engine.interrupts._held_back", lambda frame: False)
@@ -83,6 +84,7 @@ def test_ctrl_c_that_is_not_held_back_is_counted(monkeypatch):
     assert 0 < found["edits_left"] < found["interruptions"] == 40
 
 
+@pytest.mark.long
 def test_what_nobody_holds_any_more_is_counted_where_restore_does_nothing(monkeypatch):
     subject = interruptions.Subject("plain")
     monkeypatch.setattr(lens, "restore", lambda model: [])

@@ -22,6 +22,7 @@ from lens.reproduce.claims import Claim, Claims, Rows, effect
 from lens.reproduce.common import COLUMNS, Steps, Tables, table_of
 from lens.reproduce.study import Asked, Reproduction, Study, of_tables
 from lens.results.errors import ResultError
+from tests.variants import few
 
 RESULTS = Path(__file__).parent.parent / "notebooks" / "results"
 #: every stored run of a study, by its folder
@@ -218,7 +219,11 @@ def test_a_damaged_cost_is_no_reason_to_stop(toy, tmp_path):
 # -- claims ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("folder", RUNS, ids=lambda f: str(f.relative_to(RESULTS)))
+@pytest.mark.parametrize(
+    "folder",
+    few(RUNS, lambda folder: "quick" in folder.parts or folder.name == "function_vectors"),
+    ids=lambda f: str(f.relative_to(RESULTS)),
+)
 def test_rendered_verdicts_are_those_that_are_stored(folder):
     record = json.loads((folder / records.RECORD).read_text())
     study = reproduction(record["reproduction"])

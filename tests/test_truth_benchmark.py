@@ -85,6 +85,7 @@ def test_without_the_file_of_types_their_figures_are_null(tmp_path, monkeypatch)
     assert made["figures"]["types_exact"] is None and "no file of types" in made["figures"]["why"]
 
 
+@pytest.mark.long
 def test_sizes_of_a_little(tmp_path):
     found = truth.BENCH.measure("size", tmp_path, quick=True)["figures"]
     assert (
@@ -95,6 +96,7 @@ def test_sizes_of_a_little(tmp_path):
     )
 
 
+@pytest.mark.long
 def test_the_cost_of_comparing_a_little(tmp_path):
     found = truth.BENCH.measure("cost", tmp_path, quick=True)["figures"]
     for name in ("check_fraction", "check_fraction_late"):
@@ -110,6 +112,7 @@ def test_coverage_of_a_little(tmp_path):
     assert found["coverage_min"] > 0.85 and found["coverage_cells_available"] == 1 and found["coverage_worst"]["n"] == 5
 
 
+@pytest.mark.long
 def test_calls_in_two_builds(tmp_path):
     if subprocess.run(["git", "-C", str(before.ROOT), "rev-parse", "HEAD"], capture_output=True).returncode:
         pytest.skip("not a git work tree")

@@ -226,6 +226,7 @@ def _tables(folder, begin, told):
         told.put(repr(error))
 
 
+@pytest.mark.long
 def test_two_processes_that_make_the_same_tables_read_every_part_whole(tmp_path):
     spawn = multiprocessing.get_context("spawn")
     begin, told = spawn.Barrier(2), spawn.Queue()

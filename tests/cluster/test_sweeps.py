@@ -227,6 +227,7 @@ def test_backends_that_are_none(ray, monkeypatch):
         run(backend="ray")
 
 
+@pytest.mark.long
 def test_what_a_killed_driver_left_in_the_cache_is_removed_by_the_next(ray, tmp_path):
     import subprocess
     import sys

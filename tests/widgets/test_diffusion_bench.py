@@ -19,6 +19,7 @@ from lens.diffusion import DiffusionError
 from lens.organisms import cards
 from lens.organisms.cards.corpus import Corpus
 from tests.diffusion.conftest import pipeline_of
+from tests.variants import few
 from tests.widgets.fakes import SCRIPT
 from widgets.diffusion_bench import captions as diffusion_captions
 from widgets.diffusion_bench import work as diffusion_work
@@ -350,7 +351,7 @@ def test_put_and_undo_are_bit_equal():
 # --- the attack
 
 
-@pytest.mark.parametrize("start", ["caption", "empty"])
+@pytest.mark.parametrize("start", few(["caption", "empty"], ["caption"]))
 def test_the_attack_is_that_of_plain_calls(start, counted):
     pipeline = pipeline_of(RECIPE)
     view = ask(ask(bench(pipeline)), "attack", updates=3, start=start)
@@ -495,6 +496,7 @@ def test_without_background_pixels_the_distance_is_measured():
     )
 
 
+@pytest.mark.long
 def test_a_stable_diffusion_pipeline_shows_a_few_steps(tmp_path):
     from tests.diffusion.test_stable_diffusion import parts_in
 

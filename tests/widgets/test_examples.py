@@ -7,6 +7,7 @@ from IPython import display as ipython_display
 
 import widgets
 from lens.prompts import encode
+from tests.variants import few
 from tests.widgets import fakes, test_injection_bench, test_provenance_bench, test_vector_bench
 from widgets.base import last_inputs
 from widgets.base.examples import ExampleView
@@ -130,7 +131,11 @@ def test_the_opening_example_of_a_vector_bench_has_a_gain_on_the_default_model(s
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "view", [widgets.SubspaceBench, widgets.CurvatureView, widgets.ProvenanceBench, widgets.DiffusionBench]
+    "view",
+    few(
+        [widgets.SubspaceBench, widgets.CurvatureView, widgets.ProvenanceBench, widgets.DiffusionBench],
+        [widgets.SubspaceBench],
+    ),
 )
 def test_a_view_given_nothing_brings_its_own_example(view):
     shown = view()

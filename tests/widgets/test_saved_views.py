@@ -13,6 +13,7 @@ import widgets
 from lens.memorization import Sequences
 from lens.prompts import Pair
 from tests.memorization.helpers import clean, known, taught
+from tests.variants import few
 from tests.widgets import (
     fakes,
     test_curvature_view,
@@ -263,7 +264,9 @@ def test_a_large_part_lies_in_the_cache_and_its_absence_is_said(tmp_path, monkey
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["SubspaceBench", "CurvatureView", "ProvenanceBench", "DiffusionBench"])
+@pytest.mark.parametrize(
+    "kind", few(["SubspaceBench", "CurvatureView", "ProvenanceBench", "DiffusionBench"], ["ProvenanceBench"])
+)
 def test_a_restored_example_is_left_as_it_is_when_it_is_shown(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(ipython_display, "display", lambda *a, **k: None)
     view = getattr(widgets, kind)()

@@ -116,7 +116,7 @@ PRESETS: Mapping[str, Plan] = {
         ("attention", "random rows"),
         ("attention",),
         1,
-        denoising=8,
+        denoising=4,
     ),
     "quick": Plan(
         (0,),

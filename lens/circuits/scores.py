@@ -63,6 +63,7 @@ class Scores:
     rules: Rules
     noise: bool = True
 
+    @torch.no_grad()
     def effects(
         self, memory_mb: float | None, progress: bool | None, stop: Callable[[], bool] | None
     ) -> tuple[np.ndarray, Values]:

@@ -1,5 +1,7 @@
 """Exact effects and scores against a second copy of the model in float64, run by plain hooks."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -101,6 +103,14 @@ def test_prompts_of_unlike_lengths_have_the_scores_that_each_has_alone():
         together = lens.edges(model, PAIRS, check=0, progress=False, **options).effect.values
         alone = [lens.edges(model, pair, check=0, progress=False, **options).effect.values[0] for pair in PAIRS]
         np.testing.assert_allclose(together, alone, atol=1e-4 * np.nanmax(np.abs(together)))
+
+
+def test_a_model_whose_weights_ask_for_gradients_has_the_same_scores_and_gets_none():
+    frozen, trainable = speaking("llama"), copy.deepcopy(speaking("llama")).requires_grad_()
+    scores = [lens.edges(model, PAIR, steps=2, check=2, progress=False) for model in (frozen, trainable)]
+    for name in ("effect", "exact"):
+        np.testing.assert_array_equal(scores[1][name].values, scores[0][name].values)
+    assert all(p.grad is None and p.requires_grad for p in trainable.parameters())
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt_neox"])

@@ -39,8 +39,11 @@ MEASURES = {
     "loss_spliced": "nats",
     "loss_zero": "nats",
     "loss_mean": "nats",
+    "near_threshold": "1",
     "dead_share": "1",
 }
+#: How near to its threshold, relative to it, an activation counts as one that rounding may switch.
+NEAR = 1e-3
 #: A ratio of L0 to the one that was published beyond which the place or the scale is almost surely wrong.
 FAR = 2.0
 
@@ -70,6 +73,8 @@ def check(
         ``interval_kind``. ``explained_variance`` is about the mean, ``explained_variance_about_zero`` the older form;
         ``loss_recovered_zero`` and ``_mean`` say what is put in the activation's place for the loss that counts as 0;
         the loss of ``loss_spliced`` is of what the dictionary makes of the activation, without the error.
+        ``near_threshold`` is the share of active features within 0.1% of the threshold of a JumpReLU: so many may be
+        off where the model or the dictionary runs in another precision (NaN for rules that have none).
         ``l0_by_reading`` is the L0 at each other place and normalisation that the file could have meant.
 
     Raises:
@@ -123,7 +128,8 @@ def _measured(
     rows: dict[str, list[float]] = {}
     alive = torch.zeros(sae.n_features, dtype=torch.bool)
     for text in seen:
-        f = sae.values(text.read)
+        h = sae.pre(text.read)
+        f, near = sae.rule(h), sae.rule.near(h)
         made = sae.reconstruct(f, text.read)
         alive |= (f != 0).any(0).cpu()
         y, error = text.written.double(), text.written.double() - made.double()
@@ -132,6 +138,7 @@ def _measured(
         for name, value in {
             "tokens": n,
             "active": float((f != 0).sum()),
+            "near": float("nan") if near is None else float(((near <= NEAR) & (f != 0)).sum()),
             "error": float(error.square().sum()),
             "about_mean": float((y - mean.to(y)).square().sum()),
             "about_zero": float(y.square().sum()),
@@ -157,6 +164,9 @@ def _measured(
         out[f"loss_recovered_{ablation}"] = ratio(of[f"loss_{ablation}"] - of["loss_spliced"], gap)
     for name in ("loss", "loss_spliced", "loss_zero", "loss_mean"):
         out[name] = ratio(of[name], of["scored"])
+    some = of["active"].sum() > 0 and np.isfinite(of["near"]).all()
+    none = (np.nan, np.nan, np.nan, len(seen), "none: no threshold, or nothing active")
+    out["near_threshold"] = ratio(of["near"], of["active"]) if some else none
     dead = float((~alive).float().mean())
     out["dead_share"] = (dead, np.nan, np.nan, len(seen), "none: of all texts together")
     return out

@@ -17,7 +17,7 @@ from ..models.state import identity
 from ..prompts import Align, EncodedPair, Pair, Side, encode_all
 from .copies import aligned, from_positions, of_one_prompt, of_partners, source_layers
 from .grid import Grid, PatchError, Places
-from .means import Means
+from .means import Means, Reading
 from .sources import Origin, kind_of, partners_of, require_equal_width, require_same_tokens
 
 
@@ -185,9 +185,9 @@ class Asked:
         if isinstance(self.source, Tensor):
             return Means.of_tensor(self.source, site, layers, origin.model.n_layers, _width(origin.model, site))
         if isinstance(self.source, Runs):
-            return Means.of_runs(self.source, site, layers, self.mean_over, origin.lengths)
+            return Means.of_runs(self.source, Reading(site), layers, self.mean_over, origin.lengths)
         ids = [origin.ids(i, True) for i in range(len(origin.encoded))]
-        return Means.of_prompts(origin.model, ids, site, layers, self.mean_over, memory_mb)
+        return Means.of_prompts(origin.model, ids, Reading(site), layers, self.mean_over, memory_mb)
 
     def call(self) -> dict[str, Any]:
         """What a record says of it: nothing where it is the other run of a pair."""

@@ -99,9 +99,9 @@ def patch(
             for ablations, which then edit the clean run.
         method: ``exact`` runs every cell; ``attribution`` estimates all cells from gradients (AtP).
         layers, heads, experts: which; None for all (for ``router`` and ``expert`` all layers that have experts).
-        features: which, of a dictionary; None: all that are active in either run. Cells of features that are off in
-            both have the base run's metric to the bit and cost nothing; tokens that the dictionary was not trained on
-            are NaN.
+        features: which, of a dictionary; None: all that are active in either run (for ``zero`` and ``mean`` in the one
+            that is edited). Cells of features that are off in both have the base run's metric to the bit and cost
+            nothing; tokens that the dictionary was not trained on are NaN.
         positions: which, by number or name; without a position axis, the positions patched together. None: every prompt
             token. With ``align`` or ``source_position`` those of the prompt that is edited (with ``align="end"`` of the
             clean one).
@@ -110,7 +110,7 @@ def patch(
             the last ones. The coordinates ``position_clean`` and ``position_corrupted`` say what was copied to what.
         source: ``pair``: the other run of the pair. Ablations: ``zero``; ``mean`` of the other pairs' prompts of the
             kind that is edited, or that of ``Runs`` of reference prompts, or a tensor ``[*width]`` or ``[layer,
-            *width]``; ``resample``: the same prompt of another pair, drawn with ``seed`` among those as long, or with
+            *width]`` (of features ``[n_features]``); ``resample``: the same prompt of another pair, drawn with ``seed`` among those as long, or with
             ``align``.
         source_position, source_layer: what is copied of the other run in place of the same: one, or one for each of
             ``positions`` and ``layers`` (Patchscopes).
@@ -127,7 +127,7 @@ def patch(
         stop: asked between layers; True ends the sweep with a partial result.
         on_part: called with the result so far after each group of layers; layers come from the last to the first.
         store: a path that ends in ``.zarr``; the sweep writes there as it goes and takes up again where it was cut. A
-            store always has a ``prompt`` axis.
+            store always has a ``prompt`` axis, and of features one of their ``layer``.
         share: ``(number, count)``: this process computes every ``count``-th pair from ``number`` on; run ``count``
             processes, on as many machines as you like, with the same ``store``. The result is what the store holds when
             this share is done.
@@ -203,19 +203,31 @@ def patch(
                 f"metric={call['metric']!r} reads answers of several tokens, but this model's tokens read later ones"
                 " too: it would be asked for tokens that it has read. Give answers of one token."
             )
-    if isinstance(site, Site):
-        axes = over_features(over, asked, (layers, heads, experts, store, share), window, backend)
-        call |= {"over": list(axes)} | asked.call() | named(site, features)
-        record = record_of(model, decoder, "patch", call, chosen, state=decoder.state)
-        cells = feature_grid(decoder, encoded, site, axes, asked, positions, features)
-        how = dict(memory_mb=memory_mb, progress=progress, stop=stop)
+    of_base, of_source = ("corrupted", "clean") if way == "denoise" else ("clean", "corrupted")
 
-        def label_features(v: Values) -> xr.Dataset:
-            return _labelled(cells.grid, encoded, v, way, single, record)
+    def fill(ds: xr.Dataset, v: Values) -> None:
+        v.value[...] = ds.value.values.reshape(v.value.shape)
+        v.base[...], v.source[...] = ds[of_base].values, ds[of_source].values
+
+    where = backend_of(backend, workers, store) if method == "exact" else None
+    # a store always has a prompt axis
+    kept = None if store is None else lambda template: SweepStore(store, template)
+    how: dict[str, Any] = dict(memory_mb=memory_mb, progress=progress, stop=stop, on_part=on_part)
+    if isinstance(site, Site):
+        axes = over_features(over, asked, (layers, heads, experts), window)
+        cells = feature_grid(decoder, encoded, site, axes, asked, positions, features, memory_mb)
+        call |= {"over": list(axes)} | asked.call() | named(site, features) | cells.said
+        drawn = seed if cells.partners is not None else None
+        record = record_of(model, decoder, "patch", call, chosen, seed=drawn, store=store, state=decoder.state)
+
+        def label_features(v: Values, alone: bool = single) -> xr.Dataset:
+            return _labelled(cells.grid, encoded, v, way, alone, record)
 
         if method == "attribution":
+            require_here(backend, store)
             return remember(attributed(decoder, encoded, cells, measure, way, steps, label_features, **how))
-        return remember(exact(decoder, encoded, cells, asked, measure, label_features, record, on_part, **how))
+        how |= dict(store=kept, fill=fill, share=share, backend=where)
+        return remember(exact(decoder, encoded, cells, asked, measure, label_features, record, **how))
     partners = asked.partners(encoded, positions)
     places = asked.places(encoded, positions, partners)
     grid = Grid.make(decoder, encoded, site, call["over"], layers, heads, positions, window, experts, places)
@@ -225,14 +237,11 @@ def patch(
     drawn = seed if partners is not None else None
     record = record_of(model, decoder, "patch", call, chosen, seed=drawn, store=store, state=decoder.state)
     if method == "attribution":
-        if backend != "local":
-            raise PatchError(
-                f"backend={shown(backend)} goes with method='exact'; attribution is one pass over the model, here."
-            )
         from .attribution import attribute
 
-        if store is not None or grid.window != 1:
-            raise PatchError("store and window go with method='exact'; attribution is one pass over the model.")
+        require_here(backend, store)
+        if grid.window != 1:
+            raise PatchError(f"window={window} goes with method='exact'; attribution is one pass over the model.")
 
         def notify(v: Values) -> None:
             if on_part is not None:
@@ -242,7 +251,6 @@ def patch(
         values = attribute(decoder, encoded, grid, measure, way, steps, memory_mb, progress, stop, notify)
         values.seconds = time.perf_counter() - began
         return remember(_labelled(grid, encoded, values, way, single, record))
-    where = backend_of(backend, workers, store)
     if where is not None and source_model is not None:
         raise PatchError("source_model= goes with backend='local': a worker holds one model.")
     sweep = Sweep(
@@ -264,27 +272,29 @@ def patch(
     def label(v: Values, alone: bool = single) -> xr.Dataset:
         return _labelled(grid, encoded, v, way, alone, record)
 
-    def fill(ds: xr.Dataset, v: Values) -> None:
-        of_base, of_source = ("corrupted", "clean") if way == "denoise" else ("clean", "corrupted")
-        v.value[...], v.base[...], v.source[...] = ds.value.values, ds[of_base].values, ds[of_source].values
-
     def run() -> xr.Dataset:
         return sweep.run(
             label,
             record=record,
-            # a store always has a prompt axis
-            store=None if store is None else lambda template: SweepStore(store, template),
+            store=kept,
             stored=lambda v: label(v, False),
             fill=fill,
             share=share,
-            memory_mb=memory_mb,
-            progress=progress,
-            stop=stop,
-            on_part=on_part,
             backend=where,
+            **how,
         )
 
     return remember(run() if source_model is None else _beside(source_model, run))
+
+
+def require_here(backend: Any, store: Any) -> None:
+    """Raises PatchError: something for sweeps is asked of attribution."""
+    if backend != "local":
+        raise PatchError(
+            f"backend={shown(backend)} goes with method='exact'; attribution is one pass over the model, here."
+        )
+    if store is not None:
+        raise PatchError(f"store={shown(store)} goes with method='exact'; attribution is one pass over the model.")
 
 
 @of_one_model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,12 @@ from ..engine.sweep import Sweep, Values
 from ..prompts import EncodedPair
 from .asked import Asked
 from .attribution import Differentiated, batched, differentiated, require_gradient
+from .feature_sources import PROMPTS, means
 from .grid import Grid, PatchError
+from .sources import Origin
 
 #: What is patched together: each feature at each position, or at all positions.
 AXES = (("feature", "position"), ("feature",))
-#: Prompts whose features are looked up together.
-_PROMPTS = 32
 
 
 @dataclass
@@ -41,22 +41,36 @@ class FeatureGrid:
         site: the dictionary's site. grid: the positions, with the features as an axis.
         run: ``[prompt, feature, position]``, which cells are run: where a feature is active in either run.
         outside: which are not numbers: tokens that the dictionary was not trained on, positions of other pairs.
+        means: what features are set to, ``[prompt, 1 or position, feature]``, where that is a mean.
+        partners: of resampling, for each pair the other one. said: what a record says of both.
     """
 
     site: Site
     grid: Grid
     run: np.ndarray
     outside: np.ndarray
+    means: np.ndarray | None = None
+    partners: list[int] | None = None
+    said: dict[str, Any] = field(default_factory=dict)
 
-    def cells(self, kind: str) -> Callable[[int, Runs, int], Any]:
+    def cells(self, origin: Origin) -> Callable[[int, Runs, int], Any]:
         """The edited runs of a pair, given the runs that are copied from."""
 
         def of(prompt: int, source: Runs, k: int) -> Any:
             together = "position" not in self.grid.over
+            copied: Any = origin.donors if self.partners is not None else source
             for i, p in np.argwhere(self.run[prompt]):
                 group = self.grid.groups[prompt][0 if together else p]
-                at = replace(self.site, index=self.grid.features[i], position=self._inside(group))
-                edit = Edit(at, "zero") if kind == "zero" else Edit(at, "replace", source[k])
+                inside = self._inside(group)
+                at = replace(self.site, index=self.grid.features[i], position=inside)
+                if origin.kind == "zero":
+                    edit = Edit(at, "zero")
+                elif self.means is not None:
+                    own = self.means[prompt]
+                    value = own[list(inside), i] if len(own) > 1 else own[:, i]
+                    edit = Edit(at, "mean", torch.from_numpy(value)[:, None])
+                else:
+                    edit = Edit(at, "replace", copied[k])
                 yield Cell((0, int(i), int(p)), 0, (edit,))
 
         return of
@@ -75,13 +89,11 @@ class FeatureGrid:
         return replace(values, value=value)
 
 
-def over_features(
-    over: str | Sequence[str], asked: Asked, others: tuple[Any, ...], window: int, backend: Any
-) -> tuple[str, ...]:
+def over_features(over: str | Sequence[str], asked: Asked, others: tuple[Any, ...], window: int) -> tuple[str, ...]:
     """The axes of a grid of features.
 
     Args:
-        others: layers, heads, experts, store and share, none of which goes with features.
+        others: layers, heads and experts, none of which goes with features.
 
     Raises:
         PatchError: other axes; an argument that goes with other sites.
@@ -89,10 +101,9 @@ def over_features(
     axes = (over,) if isinstance(over, str) else tuple(over)
     if axes not in AXES:
         raise PatchError(f"over={over!r} is no grid of features; expected {' or '.join(map(str, AXES))}.")
-    given = dict(zip(("layers", "heads", "experts", "store", "share"), others))
+    given = dict(zip(("layers", "heads", "experts"), others))
     given |= {name: getattr(asked, name) for name in ("align", "source_position", "source_layer", "source_model")}
-    given |= {"window": None if window == 1 else window, "backend": None if backend == "local" else backend}
-    given["source"] = None if asked.kind in ("pair", "zero") else asked.source
+    given |= {"window": None if window == 1 else window}
     for name, value in given.items():
         if value is not None:
             raise PatchError(
@@ -117,8 +128,10 @@ def feature_grid(
     asked: Asked,
     positions: Any,
     features: Any,
+    memory_mb: float | None,
 ) -> FeatureGrid:
-    """Which features of which tokens are run: those named, or all that are active in either run of a pair.
+    """Which features of which tokens are run: those named, or all that are active in either run of a pair (for zero and
+    means, in the one that is edited).
 
     Raises:
         PatchError: no feature is active. SiteError: no such feature, layer or position.
@@ -141,7 +154,8 @@ def feature_grid(
     chosen = None if asked_for is None else indices(asked_for, dictionary.n_features, "feature")
     if chosen is not None and len(set(chosen)) != len(chosen):
         raise PatchError(f"features={shown(asked_for)} names one twice; give each once.")
-    active = list(_active(decoder, encoded, dictionary, asked))
+    partners = asked.partners(encoded, positions)
+    active = list(_active(decoder, encoded, dictionary, asked, partners))
     if chosen is None:
         there: set[int] = set()
         for groups, of_pair in zip(grid.groups, active):
@@ -152,29 +166,48 @@ def feature_grid(
         raise PatchError(
             f"site={site}: no feature is active at the positions asked for, in either run; name some with features=."
         )
+    column = torch.tensor(chosen)
+    said: dict[str, Any] = {} if partners is None else {"partners": partners}
+    mean = None
+    if asked.kind == "mean":
+        ids = [getattr(e, f"{asked.edited}_ids") for e in encoded]
+        mean, said["mean"] = means(decoder, ids, dictionary, column, asked, memory_mb)
     width = max(map(len, grid.groups))
     run = np.zeros((len(encoded), len(chosen), width), bool)
     outside = np.ones_like(run)
-    column = torch.tensor(chosen)
     for i, (groups, of_pair) in enumerate(zip(grid.groups, active)):
         for p, group in enumerate(groups):
             at = [q for q in group if q >= dictionary.skip_tokens]
             if at:
                 outside[i, :, p] = False
                 run[i, :, p] = of_pair[at].any(0)[column].numpy()
-    return FeatureGrid(replace(site, index=None), replace(grid, over=over, features=chosen), run, outside)
+                if mean is not None:
+                    run[i, :, p] |= (mean[i, at if mean.shape[1] > 1 else slice(None)] != 0).any(0)
+    whole = replace(grid, over=over, features=chosen)
+    return FeatureGrid(replace(site, index=None), whole, run, outside, mean, partners, said)
 
 
-def _active(decoder: Model, encoded: Sequence[EncodedPair], dictionary: Any, asked: Asked) -> Any:
-    """Of each pair which features are active in either run (in the one that is edited, for zero), ``[position, F]``."""
+def _active(
+    decoder: Model,
+    encoded: Sequence[EncodedPair],
+    dictionary: Any,
+    asked: Asked,
+    partners: Sequence[int] | None,
+) -> Any:
+    """Of each pair which features are active in the run that is edited or in the one that is copied from, ``[position,
+    F]``.
+    """
     (name, layer), through = read_place(decoder.anatomy, dictionary)
-    for start in range(0, len(encoded), _PROMPTS):
-        part = encoded[start : start + _PROMPTS]
-        ids = [[getattr(e, f"{which}_ids") for e in part] for which in ("clean", "corrupted")]
-        if asked.kind == "zero":
-            ids = ids[:1] if asked.edited == "clean" else ids[1:]
-        runs = [decoder.record(of, (name,)) for of in ids]
-        for i in range(len(part)):
+    own = [getattr(e, f"{asked.edited}_ids") for e in encoded]
+    sides = [own]
+    if asked.kind == "pair":
+        sides.append([e.clean_ids if asked.edited == "corrupted" else e.corrupted_ids for e in encoded])
+    elif partners is not None:
+        sides.append([own[partner] for partner in partners])
+    for start in range(0, len(encoded), PROMPTS):
+        some = [side[start : start + PROMPTS] for side in sides]
+        runs = [decoder.record(of, (name,)) for of in some]
+        for i in range(len(some[0])):
             either = None
             for of in runs:
                 x = of._get(name, layer)[of.starts[i] : of.starts[i] + of.lengths[i]]
@@ -189,22 +222,22 @@ def exact(
     cells: FeatureGrid,
     asked: Asked,
     measure: Metric,
-    label: Callable[[Values], xr.Dataset],
+    label: Callable[..., xr.Dataset],
     record: dict[str, Any],
-    on_part: Callable[[xr.Dataset], None] | None,
     **how: Any,
 ) -> xr.Dataset:
-    """Every cell by an edited run, all rows of a pair in one walk."""
+    """Every cell by an edited run, all rows of a pair in one walk; a store has an axis of the one layer."""
     dictionary: Any = cells.site.of
     (name, _), _ = read_place(decoder.anatomy, dictionary)
     keep = tuple({name, dictionary.writes.site} - {"resid_pre", "resid_mid", "resid_post", "attn_out", "v", "embed"})
-    origin = asked.origin(decoder, encoded, cells.grid, keep, None, None, how["memory_mb"])
+    edited: Any = asked.edited
+    origin = Origin(decoder, encoded, edited, keep, asked.kind, partners=cells.partners)
     sweep = Sweep(
         decoder,
         encoded,
         origin.lengths,
         (1, *cells.run.shape[1:]),
-        cells.cells(asked.kind),
+        cells.cells(origin),
         origin.runs(),
         measure,
         label="patch features",
@@ -213,7 +246,15 @@ def exact(
         bytes_of=origin.bytes_of(measure),
         source_lengths=origin.source_lengths,
     )
-    return sweep.run(lambda v: label(cells.labelled(v)), record=record, on_part=on_part, **how)
+
+    def stored(v: Values) -> xr.Dataset:
+        ds = label(cells.labelled(v), False)
+        layer = [int(ds.layer)]
+        ds = ds.drop_vars("layer")
+        grid = {name: ds[name].expand_dims(layer=layer, axis=1) for name in ("value", "effect", "normalized")}
+        return ds.assign(grid)
+
+    return sweep.run(lambda v: label(cells.labelled(v)), record=record, stored=stored, **how)
 
 
 def attributed(
@@ -223,7 +264,8 @@ def attributed(
     measure: Metric,
     direction: str,
     steps: int,
-    label: Callable[[Values], xr.Dataset],
+    label: Callable[..., xr.Dataset],
+    on_part: Callable[[xr.Dataset], None] | None = None,
     **how: Any,
 ) -> xr.Dataset:
     """Every cell from one gradient where the dictionary writes, passed through to its features: ``(f_source - f_base) u
@@ -244,16 +286,21 @@ def attributed(
         values.base[batch], values.source[batch] = found.base, found.source
         for k, i in enumerate(batch):
             _of_pair(decoder, cells, found, k, i, values, beside)
+        if on_part is not None:
+            on_part(labelled())
+
+    def labelled() -> xr.Dataset:
+        ds = label(cells.labelled(values))
+        for name, value in beside.items():
+            x = xr.DataArray(value.copy(), dims=("prompt", "position"))
+            x = x if "position" in grid.over else x.isel(position=0)
+            ds[name] = x if "prompt" in ds.dims else x.isel(prompt=0)
+            ds[name].attrs["units"] = ds.effect.attrs["units"]
+        return ds
 
     values.status = batched(decoder, encoded, measure, one, **how)
     values.seconds = time.perf_counter() - began
-    ds = label(cells.labelled(values))
-    for name, value in beside.items():
-        x = xr.DataArray(value, dims=("prompt", "position"))
-        x = x if "position" in grid.over else x.isel(position=0)
-        ds[name] = x if "prompt" in ds.dims else x.isel(prompt=0)
-        ds[name].attrs["units"] = ds.effect.attrs["units"]
-    return ds
+    return labelled()
 
 
 def _site(dictionary: Any) -> str:

@@ -20,17 +20,32 @@ from .grid import PatchError
 OVER = ("tokens", "position")
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What means are taken of: of each token, by layer, a site's activation.
+
+    Attributes: site: what runs must keep. skip: leading tokens of a prompt that count in no mean over tokens.
+    """
+
+    site: str
+    skip: int = 0
+
+    def __call__(self, runs: Runs, layer: int) -> Tensor:
+        """``[n_tokens, *width]``. Raises: SiteError: the runs did not keep the site."""
+        return runs.get(self.site, layer)
+
+
 @dataclass
 class Means:
-    """Sums of a site's activations by layer, and of how many tokens.
+    """Sums of what is read of a model by layer, and of how many tokens.
 
     Attributes:
-        site, by_position: what of, and whether each position has its own. sums: by layer, ``[(position,) *width]`` in
+        reading, by_position: what of, and whether each position has its own. sums: by layer, ``[(position,) *width]`` in
             float64. count: tokens (or prompts, by position) in each sum. leaves_out: whether a prompt's own tokens are
             in them, to be taken out. said: what a record says of them.
     """
 
-    site: str
+    reading: Reading
     by_position: bool
     sums: dict[int, Tensor]
     count: int
@@ -39,7 +54,13 @@ class Means:
 
     @classmethod
     def of_prompts(
-        cls, model: Model, ids: Sequence[Tensor], site: str, layers: Sequence[int], over: str, memory_mb: float | None
+        cls,
+        model: Model,
+        ids: Sequence[Tensor],
+        reading: Reading,
+        layers: Sequence[int],
+        over: str,
+        memory_mb: float | None,
     ) -> Means:
         """Those of the prompts of a call, each of which then has the mean of the others.
 
@@ -58,15 +79,16 @@ class Means:
                 f" {max(lengths)} tokens; use mean_over='tokens'."
             )
         sums: dict[int, Tensor] = {}
-        sizes = [run_bytes(model, n, (site,)) for n in lengths]
+        keep = (reading.site,)
         with torch.no_grad():
-            for batch in batches_of(sizes, budget(model, memory_mb).runs):
-                _add(sums, model.record([ids[i] for i in batch], (site,)), site, layers, by_position)
+            for batch in batches_of([run_bytes(model, n, keep) for n in lengths], budget(model, memory_mb).runs):
+                _add(sums, model.record([ids[i] for i in batch], keep), reading, layers, by_position)
         said = {"of": "the other pairs", "over": over, "prompts": len(ids) - 1}
-        return cls(site, by_position, sums, len(ids) if by_position else sum(lengths), True, said)
+        count = len(ids) if by_position else sum(max(0, n - reading.skip) for n in lengths)
+        return cls(reading, by_position, sums, count, True, said)
 
     @classmethod
-    def of_runs(cls, runs: Runs, site: str, layers: Sequence[int], over: str, lengths: Sequence[int]) -> Means:
+    def of_runs(cls, runs: Runs, reading: Reading, layers: Sequence[int], over: str, lengths: Sequence[int]) -> Means:
         """Those of runs that are given.
 
         Raises:
@@ -81,11 +103,11 @@ class Means:
                 " one length; use mean_over='tokens'."
             )
         sums: dict[int, Tensor] = {}
-        _add(sums, runs, site, layers, by_position)
-        count = len(runs) if by_position else sum(runs.lengths)
+        _add(sums, runs, reading, layers, by_position)
+        count = len(runs) if by_position else sum(max(0, n - reading.skip) for n in runs.lengths)
         content = digest([sums[layer].cpu() for layer in layers])
         said = {"of": "runs", "over": over, "prompts": len(runs), "digest": content}
-        return cls(site, by_position, sums, count, False, said)
+        return cls(reading, by_position, sums, count, False, said)
 
     @classmethod
     def of_tensor(
@@ -103,7 +125,7 @@ class Means:
                 " each layer."
             )
         sums = {l: (values if shape == width else values[l]).double() for l in layers}
-        return cls(site, False, sums, 1, False, {"of": "a tensor", "digest": digest(values.detach().cpu())})
+        return cls(Reading(site), False, sums, 1, False, {"of": "a tensor", "digest": digest(values.detach().cpu())})
 
     def of_all(self, layer: int) -> Tensor:
         """The mean of a layer, ``[(position,) *width]``."""
@@ -116,10 +138,10 @@ class Means:
         def mean(layer: int) -> Tensor:
             if layer not in own:
                 assert base is not None  # made before its cells
-                start = int(base.starts[k])
-                x = base.get(self.site, layer)[start : start + length].double()
-                rest = self.sums[layer].to(x.device) - (x if self.by_position else x.sum(0))
-                own[layer] = (rest / (self.count - (1 if self.by_position else length))).float()
+                start, skip = int(base.starts[k]), self.reading.skip
+                x = self.reading(base, layer)[start : start + length].double()
+                rest = self.sums[layer].to(x.device) - (x if self.by_position else x[skip:].sum(0))
+                own[layer] = (rest / (self.count - (1 if self.by_position else max(0, length - skip)))).float()
             return own[layer]
 
         return mean
@@ -129,9 +151,12 @@ class Means:
         return self.said
 
 
-def _add(sums: dict[int, Tensor], runs: Runs, site: str, layers: Sequence[int], by_position: bool) -> None:
+def _add(sums: dict[int, Tensor], runs: Runs, reading: Reading, layers: Sequence[int], by_position: bool) -> None:
     for layer in layers:
-        x = runs.get(site, layer).double()
-        x = x.unflatten(0, (len(runs), -1)) if by_position else x
+        x = reading(runs, layer).double()
+        if by_position:
+            x = x.unflatten(0, (len(runs), -1))
+        elif reading.skip:
+            x = x[runs.position >= reading.skip]
         total = x.sum(0)
         sums[layer] = sums[layer] + total if layer in sums else total

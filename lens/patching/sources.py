@@ -53,6 +53,7 @@ class Origin:
         model: the view of the model that is edited. encoded: the pairs. edited: the prompt whose run is edited.
         source: the other run's prompt is that of `other`, or of the same model. kind: one of `SOURCES`.
         means: of a mean. partners: of resampling, for each pair the other one whose run is copied.
+        donors: these runs, of the prompts whose unedited runs were made last.
     """
 
     model: Model
@@ -64,7 +65,7 @@ class Origin:
     means: Means | None = None
     partners: list[int] | None = None
     _base: Runs | None = field(default=None, init=False, repr=False)
-    _donors: Runs | None = field(default=None, init=False, repr=False)
+    donors: Runs | None = field(default=None, init=False, repr=False)
 
     def ids(self, prompt: int, edited: bool) -> Tensor:
         """Token ids of the prompt that is edited, or of the other one."""
@@ -101,7 +102,7 @@ class Origin:
         self._base = put(self.model, True, self.keep)
         source = put(other, False, self.keep if self.kind == "pair" else ())
         if self.partners is not None:
-            self._donors = self.model.record([self.ids(self.partners[i], True) for i in batch], self.keep)
+            self.donors = self.model.record([self.ids(self.partners[i], True) for i in batch], self.keep)
         return self._base, source
 
     def bytes_of(self, metric: Metric) -> Callable[[int], int] | None:
@@ -135,7 +136,7 @@ class Origin:
         if self.kind == "zero":
             return lambda site, taken: Edit(site, "zero")
         if self.kind == "resample":
-            donors: Any = self._donors
+            donors: Any = self.donors
             donor = donors[k]
             return lambda site, taken: Edit(
                 site, "resample", donor, source_position=None if taken == site.position else taken

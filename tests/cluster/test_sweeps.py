@@ -84,6 +84,14 @@ def test_workers_give_the_numbers_of_this_process_to_the_bit(ray, computed, tmp_
     assert lens.record(there)["engine"] == lens.record(here)["engine"]
 
 
+def test_features_of_a_dictionary_are_swept_by_workers_too(ray, computed):
+    draw = torch.Generator().manual_seed(0)
+    weights = torch.randn(32, 24, generator=draw), torch.ones(24), torch.randn(24, 32, generator=draw), torch.zeros(32)
+    site = lens.Site("feature", lens.features.from_weights(*weights, tap="mlp_out", layer=1, k=6))
+    here, there = (run(site=site, over="feature", source="mean", **more) for more in ({}, dict(backend="ray")))
+    assert same(here, there) and len(computed) > 1
+
+
 def test_a_default_holds_within_its_block_and_keeps_its_workers(ray, computed):
     model = speaking()
     here = run(model)

@@ -7,6 +7,7 @@ import torch
 import lens
 from lens.engine.features import Tap
 from lens.features import FeatureError
+from lens.features.activations import JumpReLU
 from tests import naive
 from tests.models import speaking, tiny
 
@@ -46,7 +47,8 @@ def loss(hf, ids, sae, put, first):
 
 
 @pytest.mark.parametrize("kind", ["autoencoder", "heads", "transcoder"])
-def test_a_check_is_sums_over_hooked_forwards(kind, llama):
+def test_a_check_is_sums_over_hooked_forwards(kind, llama, monkeypatch):
+    monkeypatch.setattr("lens.features.checking.NEAR", 0.3)  # so many that it is more than none
     sae, other = KINDS[kind](), tiny("llama")
     sae.skip_tokens = first = 2
     ds = lens.features.check(llama, sae, TEXTS)
@@ -71,6 +73,13 @@ def test_a_check_is_sums_over_hooked_forwards(kind, llama):
         "dead_share": float((~(f != 0).any(0)).double().mean()),
     }
     given = ds["mean"].sel(dictionary="given")
+    near = given.sel(measure="near_threshold")
+    if isinstance(sae.rule, JumpReLU):
+        close = (f - sae.rule.threshold.double()).abs() <= 0.3 * sae.rule.threshold.double()
+        want["near_threshold"] = float((close & (f != 0)).sum() / (f != 0).sum())
+        assert 0 < want["near_threshold"] < 1
+    else:
+        assert np.isnan(near) and "no threshold" in str(ds.interval_kind.sel(near.coords))
     for name, value in want.items():
         assert abs(float(given.sel(measure=name)) - value) <= 1e-3 * max(1, abs(value)), name
     assert (ds.n == len(TEXTS)).all() and ds.sizes["dictionary"] == 2

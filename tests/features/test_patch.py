@@ -135,7 +135,6 @@ def test_what_does_not_go_with_features_is_refused(llama):
         (dict(over=("layer", "position")), "over="),
         (dict(layers=[1]), r"layers=\[1\]"),
         (dict(window=3), "window=3"),
-        (dict(source="mean"), "source='mean'"),
         (dict(features=[1, 1]), "features="),
         (dict(align="end"), "align='end'"),
     ]:

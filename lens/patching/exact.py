@@ -110,8 +110,8 @@ def patch(
             the last ones. The coordinates ``position_clean`` and ``position_corrupted`` say what was copied to what.
         source: ``pair``: the other run of the pair. Ablations: ``zero``; ``mean`` of the other pairs' prompts of the
             kind that is edited, or that of ``Runs`` of reference prompts, or a tensor ``[*width]`` or ``[layer,
-            *width]`` (of features ``[n_features]``); ``resample``: the same prompt of another pair, drawn with ``seed`` among those as long, or with
-            ``align``.
+            *width]`` (of features ``[n_features]``); ``resample``: the same prompt of another pair, drawn with
+            ``seed`` among those as long, or with ``align``.
         source_position, source_layer: what is copied of the other run in place of the same: one, or one for each of
             ``positions`` and ``layers`` (Patchscopes).
         source_model: another model, of equal width and with the same tokenizer, whose run is copied; prompts may then

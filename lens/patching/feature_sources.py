@@ -1,4 +1,4 @@
-"""What features of a dictionary are set to, where that is not the pair's other run's: their means, or another pair's."""
+"""What features of a dictionary are set to, where that is not what another run has: their means."""
 
 from __future__ import annotations
 

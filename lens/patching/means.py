@@ -40,8 +40,8 @@ class Means:
     """Sums of what is read of a model by layer, and of how many tokens.
 
     Attributes:
-        reading, by_position: what of, and whether each position has its own. sums: by layer, ``[(position,) *width]`` in
-            float64. count: tokens (or prompts, by position) in each sum. leaves_out: whether a prompt's own tokens are
+        reading, by_position: what of, and whether each position has its own. sums: by layer, ``[(position,) *width]``,
+            float64. count: tokens (or prompts, by position) in each. leaves_out: whether a prompt's own tokens are
             in them, to be taken out. said: what a record says of them.
     """
 

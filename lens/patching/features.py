@@ -168,7 +168,7 @@ def feature_grid(
         )
     column = torch.tensor(chosen)
     said: dict[str, Any] = {} if partners is None else {"partners": partners}
-    mean = None
+    mean: np.ndarray | None = None
     if asked.kind == "mean":
         ids = [getattr(e, f"{asked.edited}_ids") for e in encoded]
         mean, said["mean"] = means(decoder, ids, dictionary, column, asked, memory_mb)

@@ -30,7 +30,10 @@ def both_sides(names: dict) -> bool:
 
 
 #: Pages whose examples take ten seconds and more.
-LONG = {f"methods/{name}" for name in ("exact-patching", "is-it-gone", "model-provenance", "edges", "memory-injection", "features")}
+LONG = {
+    f"methods/{name}"
+    for name in ("exact-patching", "is-it-gone", "model-provenance", "edges", "memory-injection", "features")
+}
 
 
 @pytest.mark.parametrize("name", few(PAGES, lambda name: name not in LONG))

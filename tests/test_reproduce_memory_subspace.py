@@ -135,7 +135,7 @@ def test_a_place_is_chosen_on_one_set_and_half_and_reported_on_another():
 def test_a_place_cut_whole_is_its_weights_at_zero(monkeypatch):
     """Against a copy of the U-Net whose weights are set to 0 by name; nothing is copied of the tune set."""
     trio = cards_models.models(None, (0,))[0]
-    bench = memory_subspace_bench.Bench(0, trio, 2, 2, 8)
+    bench = memory_subspace_bench.Bench(0, trio, 2, 2, 3)
     before, copied = bench.pipeline.hash, bench.copied
     monkeypatch.setattr(bench, "copied", lambda cell, of: copied(cell, of).take(np.arange(2 * (of > 0))))
     table = places.alone(bench, METHODS["attention"], 1, 1)

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from tests.browser.test_lab import LAYERS_SHOWN, READY, ROOT, Lab, point, status
+from tests.variants import few
 
 NOTEBOOKS = {
     "00": (ROOT / "notebooks" / "00_start_here.ipynb", 2),
@@ -181,6 +182,7 @@ def test_notebook_02_runs_and_its_bench_answers(lab, page, smollm2):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_notebook_03_runs_and_its_bench_answers(lab, page, smollm2):
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -215,6 +217,7 @@ def test_notebook_04_runs_and_its_bench_shows_both_models(lab, page):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_notebook_05_runs_and_its_bench_answers(lab, page):
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -238,7 +241,8 @@ def test_notebook_05_runs_and_its_bench_answers(lab, page):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "view"), [("06", "subspace-bench"), ("07", "curvature-view"), ("08", "diffusion-bench")]
+    ("name", "view"),
+    few([("06", "subspace-bench"), ("07", "curvature-view"), ("08", "diffusion-bench")], [("07", "curvature-view")]),
 )
 def test_notebooks_06_to_08_run_and_their_views_are_ready(lab, page, name, view):
     problems = []

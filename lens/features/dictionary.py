@@ -90,6 +90,15 @@ class Dictionary(Features):
         """Whether it writes elsewhere than it reads."""
         return self.reads != self.writes
 
+    @property
+    def labels(self) -> dict[int, str]:
+        """What its makers say that features are about, by number, where its files or card say it (``labels``)."""
+        card = self.about.get("card")
+        given = self.about.get("labels", card.get("labels") if isinstance(card, dict) else None)
+        if not isinstance(given, dict):
+            return {}
+        return {int(i): str(text) for i, text in given.items() if str(i).isdecimal() and int(i) < self.n_features}
+
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def _entered(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_in"]:

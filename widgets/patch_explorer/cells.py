@@ -9,6 +9,7 @@ import traitlets
 
 from widgets.base.sweep import SweepView
 from widgets.patch_explorer import work
+from widgets.patch_explorer.streams import Streams
 from widgets.patch_explorer.work import PatchMap
 
 
@@ -17,12 +18,14 @@ class CellView(SweepView):
 
     cell = traitlets.Dict().tag(sync=True)
     detail = traitlets.Dict().tag(sync=True)
+    readout = traitlets.Dict().tag(sync=True)
     pins: traitlets.List[Any] = traitlets.List().tag(sync=True)
 
     model: Any
     _runs: dict[int, PatchMap]
     _explain: Callable[..., Any]
     _pin_numbers: Iterator[int]
+    _streams: Streams | None
 
     def _on_cell(self, _change: Any) -> None:
         cell = dict(self.cell)
@@ -66,6 +69,20 @@ class CellView(SweepView):
             answer = {"status": "error", "text": str(error) or type(error).__name__}
         if dict(self.cell) == cell:
             self.publish(detail=facts | answer)
+            self._read_out(run, facts, cell)
+
+    def _read_out(self, run: PatchMap, facts: dict, cell: dict) -> None:
+        """What a lens and a dictionary say at the cell, once its predictions are there."""
+        if self._streams is None:
+            return
+        where = {name: facts[name] for name in ("run", "layer", "column")}
+        self.publish(readout=where | {"status": "running"})
+        try:
+            answer = self._streams.of(run, facts) | {"status": "ready"}
+        except BaseException as error:
+            answer = {"status": "error", "text": str(error) or type(error).__name__}
+        if dict(self.cell) == cell:
+            self.publish(readout=where | answer)
 
     def _pin(self, message: dict) -> None:
         run = self._cell_run(message)

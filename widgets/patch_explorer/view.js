@@ -10,6 +10,7 @@ import { shell } from "../base/shell.js";
 import { largest, number } from "../base/text.js";
 import { tiedControls } from "../base/traits.js";
 import { byPart, csvOf, describe, gridOf, place, QUANTITIES, readMap, SITES_OVER, tokensAt } from "./maps.js";
+import { readoutParts } from "./readout.js";
 import { cellParts, pinTable, runTable } from "./tables.js";
 
 function render({ model, el }) {
@@ -34,9 +35,7 @@ function render({ model, el }) {
   const alignment = h("div", { class: "mn-note", "data-testid": "alignment" });
   const form = h(
     "div",
-    {
-      class: "mn-form",
-    },
+    { class: "mn-form" },
     field("Clean prompt", area("clean")),
     field("Corrupted prompt", area("corrupted")),
     h(
@@ -283,6 +282,7 @@ function render({ model, el }) {
   };
 
   // --- the selected cell
+  const features = { order: "strongest" };
   const drawSide = () => {
     const detail = model.get("detail");
     if (detail.layer === undefined) {
@@ -301,7 +301,7 @@ function render({ model, el }) {
     side.setAttribute("data-cell", `${detail.layer},${detail.column}`);
     side.setAttribute("data-status", detail.status);
     const pin = () => send("pin", { run: detail.run, layer: detail.layer, column: detail.column });
-    side.replaceChildren(...cellParts(detail, pin));
+    side.replaceChildren(...cellParts(detail, pin), ...readoutParts(model.get("readout"), detail, features));
   };
 
   // --- pins, runs, export
@@ -375,7 +375,7 @@ function render({ model, el }) {
     draw();
     drawRuns();
   });
-  listen(["detail"], drawSide);
+  listen(["detail", "readout"], drawSide);
   listen(["pins"], drawPins);
   listen(["history"], drawRuns);
   listen(["status", "progress", "error", "warning"], drawStatus);

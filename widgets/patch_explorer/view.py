@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 import traitlets
 import xarray as xr
 
-import lens
-from lens import prompts
+from lens import patch, patching, prompts
 from lens.arguments import HFModel, door
 from widgets.base import pairs, tables
 from widgets.base.assets import script, style
@@ -20,6 +19,7 @@ from widgets.errors import ViewError
 from widgets.patch_explorer import copy, saved, work
 from widgets.patch_explorer.cells import CellView, number_of
 from widgets.patch_explorer.examples import EXAMPLES
+from widgets.patch_explorer.streams import Streams
 from widgets.patch_explorer.work import PatchMap
 
 SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern", "neuron")
@@ -41,13 +41,16 @@ class PatchExplorer(CellView):
     - the question: `clean`, `corrupted`, `answer`, `foil`, `start`, `site`, `over` ("position", "head" or, of a
       mixture of experts, "expert"), `metric`, `direction`, `method` (exact, attribution);
     - the answer: `status` (idle, running, stopping, complete, stopped, error), `progress`, `error`, `map` (labels and
-      float32 buffers of the run shown), `history`, `detail` (predictions for the chosen cell), `pins`, `code`, `saved`;
+      float32 buffers of the run shown), `history`, `detail` (predictions for the chosen cell), `readout` (what `lens`
+      and `dictionary` say there), `pins`, `code`, `saved`;
     - the view: `show` (normalized, effect, value), `cell` ({run, layer, column}), `compare` ({mode, run}), and `other`,
       the map compared with.
 
-    `pair` is a `lens.Pair` or None; `result` a Dataset that `lens.patch` returned for one pair, shown at once. `run()`
-    and `stop()` do what the buttons do, `result` and `results` give the Datasets. Raises ViewError on an unknown site,
-    metric, direction or map.
+    `pair` is a `lens.Pair` or None; `result` a Dataset that `lens.patch` returned for one pair, shown at once.
+    `lens`, a Jacobian lens of `lens.jacobian_lens`, and `dictionary`, of `lens.features`, are read in both unedited
+    runs at the cell that is chosen, the plain logit lens beside; features have the labels of `Dictionary.labels`.
+    `run()` and `stop()` do what the buttons do, `result` and `results` give the Datasets. Raises ViewError on an
+    unknown site, metric, direction or map, and on a lens or dictionary of another model.
     """
 
     _esm = script("patch_explorer")
@@ -93,6 +96,8 @@ class PatchExplorer(CellView):
         metric: str = "logit_diff",
         direction: str = "denoise",
         method: str = "exact",
+        lens: Any = None,
+        dictionary: Any = None,
         _patch: Callable[..., xr.Dataset] | None = None,
         _explain: Callable[..., Any] | None = None,
         _encode: Callable[..., Any] | None = None,
@@ -112,10 +117,14 @@ class PatchExplorer(CellView):
         self._spans: dict[str, list[tuple[int, int]]] = {}
         self._label = ""
         self._patch, self._explain, self._encode = (
-            _patch or lens.patch,
-            _explain or lens.patching.explain_cell,
+            _patch or patch,
+            _explain or patching.explain_cell,
             _encode or prompts.encode,
         )
+        self._streams = None
+        if lens is not None or dictionary is not None:
+            self._streams = Streams(model, lens, dictionary, self._encode)
+            self._streams.require()
         info = describe_model(model)
         mixture = info["experts"] > 1 or site in MIXTURE_SITES or over == "expert"
         super().__init__(
@@ -230,7 +239,7 @@ class PatchExplorer(CellView):
     _typed = ("clean", "corrupted", "answer", "foil", "start")
     _fields = (*_typed, *CHOICES)
     _asked_traits = (*_fields, "show")
-    _answer_traits = ("pins", "cell", "compare", "detail", "status", "progress", "warning")
+    _answer_traits = ("pins", "cell", "compare", "detail", "readout", "status", "progress", "warning")
 
     def _take_example(self, fields: Mapping[str, Any]) -> None:
         self._spans, self._label = {}, ""

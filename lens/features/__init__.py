@@ -13,6 +13,7 @@ from .errors import FeatureError
 from .formats.own import save
 from .loading import load
 from .reading import examples, read
+from .shipping import shipped
 
 __all__ = [
     "CrossLayer",
@@ -25,4 +26,5 @@ __all__ = [
     "random_like",
     "read",
     "save",
+    "shipped",
 ]

@@ -38,7 +38,7 @@ class CrossLayer:
         return f"<{self.name}: {len(self)} layers of {self.layers[0].n_features} features, which write to later ones>"
 
     def writes(self, source: int, target: int) -> Dictionary:
-        """The features of a layer with what they write to another, without its bias.
+        """The features of a layer with what they write to another, without its bias; what it skips is of its own.
 
         Raises:
             FeatureError: the target lies before the source.
@@ -51,7 +51,7 @@ class CrossLayer:
             return replace(own, decoder_bias=torch.zeros(own.d_out))
         offset = own.decoder.layer or 0
         decoder = replace(own.decoder, layer=offset + target - source)
-        return replace(own, writes=place, decoder=decoder, decoder_bias=torch.zeros(own.d_out))
+        return replace(own, writes=place, decoder=decoder, decoder_bias=torch.zeros(own.d_out), skip=None)
 
     def reconstruct(
         self, features: Sequence[Float[Tensor, "n n_features"]], inputs: Sequence[Float[Tensor, "n d_in"]], target: int

@@ -14,6 +14,7 @@ from .dictionary import Dictionary
 from .errors import FeatureError
 from .formats import circuit_tracer, gemma_scope, llama_scope, own, pickled, saelens, sparsify
 from .formats.common import Told
+from .shipping import PREFIX, folder_of
 
 _PICKLES = (".pt", ".pth", ".pkl", ".bin", ".ckpt")
 Reader = Callable[[Path, Told], Any]
@@ -35,7 +36,7 @@ def load(
     Weights stay in the file and its dtype until they are used. Nothing is fetched and nothing is executed.
 
     Args:
-        folder: where the files lie.
+        folder: where the files lie, or "features:<name>" of one that ships with the package (`shipped`).
         scale: what the input is multiplied by, for dictionaries that keep it outside of their files (SAELens'
             ``expected_average_only_in``).
         tap: the site that the dictionary is of, where its files do not say it: a site's name, ``mlp_in`` (what the MLP
@@ -53,7 +54,8 @@ def load(
 
     >>> sae = lens.features.load("sae-SmolLM2-135M-64x/layers.15.mlp")          # doctest: +SKIP
     """
-    path = expanded(folder)
+    named = str(folder)
+    path = folder_of(named) if named.startswith(PREFIX) else expanded(folder)
     if not path.is_dir():
         raise FeatureError(f"folder={str(folder)!r} is no folder; give the one that holds the dictionary's files.")
     told = Told(scale, tap, layer, without_mean)
@@ -93,6 +95,10 @@ def _llama(folder: Path) -> bool:
     return (folder / "hyperparams.json").is_file() and "encoder.weight" in keys
 
 
+def _llama_distilled(folder: Path) -> bool:
+    return "log_jumprelu_threshold" in _keys(folder / "sae_weights.safetensors")
+
+
 def _has(pattern: str, *keys: str) -> Callable[[Path], bool]:
     def fits(folder: Path) -> bool:
         first = next(iter(sorted(folder.glob(pattern))), None)
@@ -101,21 +107,15 @@ def _has(pattern: str, *keys: str) -> Callable[[Path], bool]:
     return fits
 
 
-def _unread(folder: Path, told: Told) -> Any:
-    raise FeatureError(
-        f"folder={str(folder)!r} holds params_layer_*.safetensors, a crosscoder or cross-layer transcoder of Gemma"
-        " Scope 2 in one file a layer, which is not read here; take the set of transcoders of one layer."
-    )
-
-
 _FORMATS: tuple[tuple[str, Callable[[Path], bool], Reader], ...] = (
     ("Mnemoscope", lambda folder: (folder / own.CARD).is_file(), own.read),
     ("SAELens", _saelens, saelens.read),
     ("sparsify", _sparsify, sparsify.read),
     ("Gemma Scope", lambda folder: (folder / "params.npz").is_file(), gemma_scope.read_first),
     ("Gemma Scope 2", _gemma_second, gemma_scope.read_second),
-    ("Gemma Scope 2, several layers", _has("params_layer_*.safetensors"), _unread),
+    ("Gemma Scope 2, several layers", _has("params_layer_*.safetensors"), gemma_scope.read_cross_layer),
     ("Llama Scope", _llama, llama_scope.read),
+    ("Llama Scope, distilled", _llama_distilled, llama_scope.read_distilled),
     ("circuit-tracer", _has("layer_*.safetensors", "W_enc", "W_dec"), circuit_tracer.read),
     ("circuit-tracer, cross-layer", _has("W_enc_*.safetensors"), circuit_tracer.read_cross_layer),
 )

@@ -184,7 +184,7 @@ def test_factors_of_a_fine_tuning_are_refused_and_ones_are_not(tmp_path):
 def test_several_layers_in_one_file_are_refused_by_name(tmp_path):
     gemma_second(tmp_path)
     (tmp_path / "params.safetensors").rename(tmp_path / "params_layer_3.safetensors")
-    with pytest.raises(FeatureError, match="crosscoder or cross-layer"):
+    with pytest.raises(FeatureError, match="of a crosscoder"):
         lens.features.load(tmp_path)
 
 

@@ -118,6 +118,22 @@ def test_the_command_goes_on_and_says_how_the_dictionary_came_about(llama, tmp_p
     assert card["recipe"]["n_features"] == 40 and "--k 4" in card["command"] and "model itself" in card["texts"]
 
 
+def test_the_command_says_what_is_wrong_before_it_begins(llama, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("lens.features.training.__main__.load", lambda name: llama)
+    words, taken = ["--folder", str(tmp_path / "run")], tmp_path / "taken"
+    taken.mkdir()
+    for more, says in [
+        (["--out", str(taken)], "is there already"),
+        (["--out", str(tmp_path / "sae"), "--now", "0"], "now=0"),
+        (["--out", str(tmp_path / "sae"), "--k", "0"], "k=0"),
+        (["--out", str(tmp_path / "sae"), "--layer", "99"], "layer=99"),
+        (["--out", str(tmp_path / "sae"), "--layer", "1", "--tap", "resid_somewhere"], "resid_somewhere"),
+    ]:
+        assert main([*words, *more]) == 2
+        assert says in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     "more, says", [(dict(k=41, n_features=40), "k=41"), (dict(length=4, skip_tokens=3), "skip_tokens=3")]
 )

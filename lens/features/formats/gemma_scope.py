@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ... import reading
 from ...engine.features import Tap
 from ..activations import JumpReLU
+from ..cross_layer import CrossLayer
 from ..dictionary import Dictionary
 from ..errors import FeatureError
 from ..taps import tap_of
@@ -19,6 +21,7 @@ from .common import Told, oriented
 _SETS = {"res": "resid_post", "mlp": "mlp_out", "att": "z", "transcoders": "mlp_in"}
 #: Leading tokens on which the dictionaries of models that were tuned to instructions were not trained.
 _CHAT_PREFIX = 4
+_LAYER = re.compile(r"^params_layer_(\d+)\.safetensors$")
 
 
 def read_first(folder: Path, told: Told) -> Dictionary:
@@ -96,6 +99,55 @@ def read_second(folder: Path, told: Told) -> Dictionary:
         source="Gemma Scope 2",
         about={"folder": str(folder)},
     )
+
+
+def read_cross_layer(folder: Path, told: Told) -> CrossLayer:
+    """A cross-layer transcoder of the second release: a file a layer, in whose decoder ``[F, layer, d]`` a layer's own
+    place and the later ones are meant.
+
+    Raises:
+        FeatureError: a crosscoder, whose features read several layers; a layer whose file is missing or does not fit;
+            a place that neither the configuration nor the caller says.
+    """
+    paths = {int(m[1]): p for p in folder.iterdir() if (m := _LAYER.match(p.name))}
+    files = {i: TensorFile(paths[i]) for i in sorted(paths)}
+    if any(len(file.shapes.get("w_dec", ())) != 3 for file in files.values()):
+        raise FeatureError(
+            f"folder={str(folder)!r} holds params_layer_*.safetensors of a crosscoder, whose features read several"
+            " layers at once and are no site; take the dictionary of one layer."
+        )
+    if list(files) != list(range(len(files))):
+        raise FeatureError(f"folder={str(folder)!r} holds the layers {list(files)}; expected 0 to the last.")
+    config, where = config_of(folder), str(folder / "config.json")
+    hook, affine = config.get("hf_hook_point_in"), "affine_skip_connection"
+    found = tap_of(re.sub(r"\{\w*\}", "0", hook), "out", where=where) if isinstance(hook, str) else None
+    site = told.place(found, folder) if told.tap is None else Told(None, told.tap, 0).place(found, folder)
+    parts = []
+    for i, file in files.items():
+        n, d_in, d_out = sizes_of(file)
+        if file.shapes["w_dec"][:2] != (n, len(files)):
+            raise FeatureError(
+                f"{file.path}: 'w_dec' is {file.shapes['w_dec']}; expected [{n}, {len(files)}, d], of the"
+                f" {len(files)} layers whose files are there."
+            )
+        parts.append(
+            Dictionary(
+                name=f"{folder.name}/layer_{i}",
+                reads=replace(site, layer=i),
+                writes=Tap("mlp_out", i),
+                encoder=oriented(file, "w_enc", n, d_in, rows_first=False),
+                encoder_bias=file.vector("b_enc", n),
+                rule=JumpReLU(file.vector("threshold", n)),
+                decoder=stacked(file, i),
+                decoder_bias=file.vector("b_dec", d_out),
+                skip=oriented(file, affine, d_out, d_in, rows_first=False) if affine in file else None,
+                skip_tokens=_CHAT_PREFIX if "-it" in str(config.get("model_name", "")) else 1,
+                starts=True,
+                model=config.get("model_name"),
+                source="Gemma Scope 2",
+            )
+        )
+    return CrossLayer(folder.name, parts)
 
 
 def config_of(folder: Path) -> dict[str, Any]:

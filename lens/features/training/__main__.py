@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from ... import files
 from ...models import load
+from ..errors import FeatureError
 from ..formats.own import save
 from .fitting import fit
 from .recipe import Recipe
@@ -24,6 +27,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kind = type(field.default)
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
     asked = parser.parse_args(arguments)
+    try:
+        return _train(asked)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on behind the last part that is whole", file=sys.stderr)
+        return 130
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+
+
+def _train(asked: argparse.Namespace) -> int:
+    if files.expanded(asked.out).exists():
+        raise FeatureError(f"out={str(asked.out)!r} is there already; give a folder that is not.")
+    if asked.now is not None and asked.now < 1:
+        raise FeatureError(f"now={asked.now}: expected at least one part; leave it out for all.")
     recipe = Recipe(**{field.name: getattr(asked, field.name) for field in fields(Recipe)})
 
     def told(part: int, of: dict[str, float]) -> None:

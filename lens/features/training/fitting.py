@@ -56,12 +56,14 @@ def fit(
     Returns: the dictionary; None where parts are left.
 
     Raises:
-        FeatureError: the folder is of another recipe or model; a width that the model does not have there. FileError:
-            the folder cannot be written.
+        FeatureError: the folder is of another recipe or model. SiteError: no such site or layer. FileError: the folder
+            cannot be written.
 
     Source: Gao et al. 2024, Scaling and evaluating sparse autoencoders, sections 2.3 and A.2.
     """
     home = files.expanded(folder)
+    anatomy = Anatomy.of(model)
+    anatomy.require(*anatomy.layer_of(recipe.tap, recipe.layer))
     own = {"recipe": recipe.sha256(), "model": weight_hash(model)}
     state, done = _state(home, own)
     last = recipe.parts if parts is None else min(recipe.parts, done + parts)

@@ -58,4 +58,5 @@ def subjects():
         features.save,
         lambda: dict(sae=small(), folder=Path(tempfile.mkdtemp()) / "sae"),
     )
+    yield Subject("shipped", features.shipped, dict)
     yield Subject("random_like", features.random_like, lambda: dict(sae=sae()))

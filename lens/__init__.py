@@ -45,6 +45,7 @@ _PUBLIC = {
     "patch": ("patching", "patch"),
     "path_patch": ("patching", "path_patch"),
     "causal_trace": ("patching", "causal_trace"),
+    "depth": ("patching", "depth"),
     "PatchError": ("patching.grid", "PatchError"),
     "explain_cell": ("patching", "explain_cell"),
     "summary": ("patching", "summary"),
@@ -124,7 +125,7 @@ if TYPE_CHECKING:
     from .file_errors import FileError
     from .model_files import SaveError, save_model
     from .models import LoadError, load
-    from .patching import agreement, causal_trace, explain_cell, patch, path_patch
+    from .patching import agreement, causal_trace, depth, explain_cell, patch, path_patch
     from .patching.grid import PatchError
     from .patching.summary import summary
     from .prompts import Pair, PromptError, encode, load_pairs

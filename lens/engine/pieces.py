@@ -18,7 +18,7 @@ from .memory import ERRORS, out_of_memory
 from .model import Model
 from .runs import Runs
 from .sites import EXPERTS
-from .stopping import says_stop
+from .stopping import Stopped, says_stop
 
 if TYPE_CHECKING:
     from .metrics import Metric
@@ -250,7 +250,7 @@ def batch_by_batch(
             if says_stop(stop):
                 return "partial"
             one(batch)
-    except KeyboardInterrupt:
+    except (Stopped, KeyboardInterrupt):
         return "partial"
     return "complete"
 

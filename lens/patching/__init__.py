@@ -1,11 +1,13 @@
 """Activation patching: which site carries it?
 
-``patch`` (exact or by attribution), ``path_patch``, ``causal_trace``, ``explain_cell``, ``summary``, ``agreement``.
+``patch`` (exact or by attribution), ``path_patch``, ``causal_trace``, ``depth``, ``explain_cell``, ``summary``,
+``agreement``.
 """
 
 from .attribution import Agreement, agreement
 from .cells import CellView, explain_cell
 from .controls import random_prompts, shuffled_pairs
+from .depth import depth
 from .exact import last_partial, patch
 from .noise import causal_trace
 from .paths import path_patch
@@ -16,6 +18,7 @@ __all__ = [
     "CellView",
     "agreement",
     "causal_trace",
+    "depth",
     "explain_cell",
     "last_partial",
     "patch",

@@ -32,6 +32,11 @@ def subjects():
         patching.explain_cell,
         lambda: dict(model=model(), pair=pair(), site="resid_pre", layer=1, position="last", k=2),
     )
+    yield Subject(
+        "depth",
+        patching.depth,
+        lambda: dict(model=model(), items=pairs(2), partners=[["w1 w2 w60 w4"], []], resamples=50, **quiet),
+    )
     yield Subject("summary", patching.summary, lambda: dict(ds=patched(), resamples=50, flips=20))
     yield Subject("agreement", patching.agreement, lambda: dict(exact=patched(), estimate=patched(), resamples=50))
     yield Subject("shuffled_pairs", patching.shuffled_pairs, lambda: dict(model=model(), pairs=pairs()))

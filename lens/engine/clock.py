@@ -40,6 +40,8 @@ class Clock:
     ):
         self.anatomy, self.started, self.from_end, self.undo = anatomy, started, from_end, undo
         self.placed: TokenPositions | None = None
+        #: what the forward under way was given: ids, or embeddings
+        self.tokens: Tensor | None = None
         #: edits do nothing while the clock stands still: for forwards of its own
         self.still = False
         #: whether the forward under way was called where gradients are recorded
@@ -145,7 +147,8 @@ class Clock:
         if "tokens" not in arguments:
             return None
         batch, n = arguments["tokens"].shape[:2]
-        device, ids = arguments["tokens"].device, arguments.get("position_ids")
+        self.tokens = arguments["tokens"]
+        device, ids = self.tokens.device, arguments.get("position_ids")
         placed = place(batch, n, device, ids, arguments.get("mask"), arguments.get("cache"))
         if max(self._open) == len(self.anatomy.carriers) - 1:
             self._require(arguments, placed, n)

@@ -23,8 +23,9 @@ from .change_registry import ACTIVATIONS, ChangeError
 from .changes import Undo
 from .clock import Clock, running
 from .copying import as_tensor
-from .edits import Edit, EditError, as_computed, require_ungated
+from .edits import Edit, EditError, as_computed
 from .errors import UnsupportedModel
+from .gated_text import TextGate, text_gates
 from .in_force import InForce, Together, put
 from .positions import TokenPositions
 from .recompute import hold, recomputing, release
@@ -78,7 +79,6 @@ def _prepared(model: Any, edits: Sequence[Edit]) -> Undo:
                 " a text that is generated has no run to align with. Name what is copied, source_position=, or take a"
                 " tensor with run.get(site, layer)[position]."
             )
-    require_ungated(edits, "lens.edited")
     if not edits:
         return Undo(model, "no edit", lambda undo: None, ACTIVATIONS)
     try:
@@ -88,9 +88,10 @@ def _prepared(model: Any, edits: Sequence[Edit]) -> Undo:
             name, layer, change = resolved(anatomy, edit)
             name, layer = anatomy.shown(*edit.site.place)
             groups.setdefault((layer, ORDER[name], name), []).append((number, edit, change))
+        gates = text_gates(anatomy, edits)
     except UnsupportedModel as error:
         raise EditError(f"edits cannot be put on this model: {error}") from error
-    force = _EditHooks(anatomy, edits, groups)
+    force = _EditHooks(anatomy, edits, groups, gates)
     force.undo = Undo(
         model,
         f"lens.edited with {len(edits)} edit{'s' if len(edits) > 1 else ''} ({edits[0].site})",
@@ -114,8 +115,9 @@ class _EditHooks:
         anatomy: Anatomy,
         edits: Sequence[Edit],
         groups: dict[tuple[int, float, str], list[tuple[int, Edit, Change]]],
+        gates: dict[int, TextGate],
     ):
-        self.anatomy, self.edits, self.groups = anatomy, edits, groups
+        self.anatomy, self.edits, self.groups, self.gates = anatomy, edits, groups, gates
         self.met: set[int] = set()
         self.forwards = 0
         self._undo: list[Callable[[], None]] = []
@@ -135,12 +137,20 @@ class _EditHooks:
         if self.forwards and idle and sys.exc_info()[0] is None:
             more = f" and {len(idle) - 1} more" if len(idle) > 1 else ""
             warn(f"no token met the edit at {idle[0]}{more}; was the text shorter than its position?")
+        if self.forwards and sys.exc_info()[0] is None:
+            for number, gate in self.gates.items():
+                if number in self.met and not gate.opened:
+                    warn(f"the gate {gate.gate} of the edit at {self.edits[number].site} was never open.")
 
     def _attach(self, undo: list[Callable[[], None]], only: int | None = None) -> None:
+        for gate in self.gates.values() if only is None else ():
+            # first of all, so that at the place of an edit it sees what is there before
+            if gate.key is not None:
+                undo.append(self.anatomy.attach(*gate.key, gate.reader(self.clock), everywhere=True))
         for (layer, _, name), members in sorted(self.groups.items(), key=lambda g: g[0]):
             # under a changed pattern every block runs by another attention function
             if only is None or layer == only or name == "pattern":
-                undo.append(self.anatomy.attach(name, layer, _on_text(self.clock, members, self.met), everywhere=True))
+                undo.append(self.anatomy.attach(name, layer, _on_text(self.clock, members, self.met, self.gates), everywhere=True))
             for _, _, what in members:
                 # put on later, so that it sees what is edited there
                 if what.reads is not None and (only is None or what.reads[1] == only):
@@ -154,6 +164,11 @@ class _EditHooks:
                 " block, or give each thread a model of its own."
             )
         self.forwards += 1
+        if self.anatomy.hf.training and self.gates:
+            raise EditError(
+                f"when={next(iter(self.gates.values())).gate}: the model is in training mode, where a backward pass may"
+                " compute a block again without what its gate had read; call model.eval(), or leave when= out."
+            )
         if self.anatomy.hf.training:
             hold(self.anatomy.hf, self)
         if running("checkpoint", "torch.utils.checkpoint"):
@@ -204,7 +219,9 @@ _FORGOTTEN = (
 )
 
 
-def _on_text(clock: Clock, members: Sequence[tuple[int, Edit, Change]], met: set[int]) -> Callable[[Tensor], Tensor]:
+def _on_text(
+    clock: Clock, members: Sequence[tuple[int, Edit, Change]], met: set[int], gates: dict[int, TextGate]
+) -> Callable[[Tensor], Tensor]:
     def change(x: Tensor) -> Tensor:
         new = x
         if clock.elsewhere:
@@ -231,6 +248,10 @@ def _on_text(clock: Clock, members: Sequence[tuple[int, Edit, Change]], met: set
             row, column = (slots >= 0).nonzero(as_tuple=True)
             if len(row):
                 met.add(number)
+                if number in gates:
+                    keep = gates[number].open_at(clock, row, column)
+                    row, column = row[keep], column[keep]
+            if len(row):
                 new = new.clone() if new is x else new
                 what.write(new, row, column, slots[row, column], edit.site)
         return new

@@ -49,8 +49,7 @@ class Edit:
     width (``d_model``, ``d_head``, the number of neurons or of keys); leading axes, if any, are ``[position]`` or
     ``[position, head]`` and broadcast.
 
-    ``when``: a `Gate`, looked at token by token while a text is written (`lens.generate`): the edit acts where it is
-    open. Sweeps and `lens.edited` refuse such an edit by name.
+    ``when``: a `Gate`, looked at token by token: the edit acts where it is open.
 
     Of a run, ``source_position`` and ``source_layer`` say what is copied: position and layer of the run for the site's
     (Patchscopes: Ghandeharioun et al. 2024, section 3); None: the same. One position serves every position of the site,
@@ -140,8 +139,8 @@ def require_ungated(edits: Sequence[Any], where: str) -> None:
     for edit in edits:
         if getattr(edit, "when", None) is not None:
             raise EditError(
-                f"when={edit.when} of the edit at {edit.site}: {where} has no gates; lens.generate serves them, and"
-                " without when= the edit acts at every token that it meets."
+                f"when={edit.when} of the edit at {edit.site}: {where} has no gates; Model.run, lens.edited and"
+                " lens.generate serve them, and without when= the edit acts at every token that it meets."
             )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import torch
@@ -14,7 +15,9 @@ from ..arguments import Numbers, Real, Whole, door, unfit
 from ..errors import Error
 from .sites import ORDER, Site, of_two_axes
 
-Kind = Literal["projection", "probability", "token", "function"]
+Kind = Literal["projection", "cosine", "nearest", "probability", "token", "function"]
+#: Kinds that compare a number read from an activation with a threshold.
+MEASURED = ("projection", "cosine", "nearest")
 _Id = Annotated[int, Whole(0, 2**31)]
 
 
@@ -25,15 +28,18 @@ class GateError(Error, ValueError):
 @door(GateError)
 @dataclass(frozen=True, eq=False)
 class Gate:
-    """When an edit acts: `Edit(..., when=Gate...)`. Made by `projection`, `probability`, `token` or `function`.
+    """When an edit acts: `Edit(..., when=Gate...)`. Made by `projection`, `cosine`, `nearest`, `probability`, `token` or
+    `function`, or of labelled items by `fit`; kept by `save` and `open`.
 
     A gate is looked at anew for every token that its edit would meet, and says yes or no for that token alone: what
     other rows of a batch hold changes nothing. It is read before the edit acts, so its site lies at or below the
     edit's. In a text that is being written the tokens of the prompt have gates too.
 
     Attributes:
-        kind: which of the four. site: what is read. direction: of unit length, ``[width]``.
-        threshold: what must be exceeded. tokens: ids. test: a person's own function.
+        kind: which of these. site: what is read. direction: of unit length, ``[width]``.
+        threshold: what must be exceeded; minus infinity is always open, whatever the kind reads, and infinity never.
+        tokens: ids. test: a person's own function. centroids: ``[class, width]``; target: which of them it is for.
+        about: of a fitted gate, on what and how well.
 
     Raises: GateError: what its kind needs is not there.
 
@@ -47,10 +53,13 @@ class Gate:
     threshold: Real = 0.0
     tokens: Sequence[_Id] = ()
     test: Callable[[Tensor], Any] | None = None
+    centroids: Annotated[Any, Numbers(2)] | None = None
+    target: Annotated[int, Whole(0)] = 0
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tokens", tuple(self.tokens))
-        if self.kind in ("projection", "function"):
+        if self.kind in (*MEASURED, "function"):
             if self.site is None:
                 raise GateError(f"site=None: a gate of kind {self.kind!r} reads an activation; name its lens.Site.")
             _require_plain(self.site)
@@ -58,8 +67,12 @@ class Gate:
             raise GateError(f"tokens={self.tokens} holds none; give one id or several, as lens.prompts.token_id gives.")
         if self.kind == "function" and self.test is None:
             raise GateError("test=None: a gate of kind 'function' needs a function of activations [n, width].")
-        if self.kind == "projection":
+        if self.kind in ("projection", "cosine"):
             object.__setattr__(self, "direction", _unit(self.direction))
+        if self.kind == "cosine" and math.isfinite(self.threshold) and not -1 <= self.threshold <= 1:
+            raise GateError(f"threshold={self.threshold:g}: a cosine lies between -1 and 1; give one there, or inf.")
+        if self.kind == "nearest":
+            object.__setattr__(self, "centroids", _classes(self.centroids, self.target))
 
     @classmethod
     @door(GateError)
@@ -78,6 +91,32 @@ class Gate:
         Cost: one dot product a token.
         """
         return cls("projection", site, direction, float(threshold))
+
+    @classmethod
+    @door(GateError)
+    def cosine(cls, site: Site, direction: Annotated[Any, Numbers(1)], threshold: Real) -> Gate:
+        """Open where the cosine of the activation at `site` and `direction` is above `threshold` (0 of an activation
+        that is 0). Otherwise as `projection`.
+
+        Raises: GateError: as `projection`; a threshold that is finite and outside -1 to 1.
+        """
+        return cls("cosine", site, direction, float(threshold))
+
+    @classmethod
+    @door(GateError)
+    def nearest(
+        cls, site: Site, centroids: Annotated[Any, Numbers(2)], target: Annotated[int, Whole(0)], threshold: Real = 0.0
+    ) -> Gate:
+        """Open where the activation at `site` is nearer to one centroid than to all others, by more than `threshold`:
+        the distance to the nearest other less that to the target's, in units of the activation.
+
+        Args: centroids: ``[class, width]``, at least two. target: the class's number.
+
+        Raises: GateError: fewer than two centroids, no such target; a site with positions.
+
+        Source: the task centroids of SafeConstellations (arXiv 2508.11290). Cost: a distance a class and token.
+        """
+        return cls("nearest", site, threshold=float(threshold), centroids=centroids, target=target)
 
     @classmethod
     @door(GateError)
@@ -113,18 +152,49 @@ class Gate:
             return f"Gate.{self.kind}({self.tokens}{more})"
         return f"Gate.{self.kind}({self.site}{'' if self.kind == 'function' else f', ..., {self.threshold:g}'})"
 
+    @property
+    def always(self) -> bool:
+        """Whether it is open whatever it reads."""
+        return self.threshold == -math.inf and self.kind in (*MEASURED, "probability")
 
-def projections(gate: Gate, x: Float[Tensor, "n width"]) -> Float[Tensor, " n"]:
+    def opens(self, values: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
+        """Where it is open, of what it compares with its threshold."""
+        return torch.ones_like(values, dtype=torch.bool) if self.always else values > self.threshold
+
+
+def readings(gate: Gate, x: Float[Tensor, "n width"]) -> Float[Tensor, " n"]:
     """What a gate of activations compares with its threshold. Raises: GateError: of another width."""
-    direction: Any = gate.direction  # of a projection
-    if x.ndim != 2 or x.shape[-1] != len(direction):
+    own: Any = gate.centroids if gate.kind == "nearest" else gate.direction
+    if x.ndim != 2 or x.shape[-1] != own.shape[-1]:
+        name = "centroids" if gate.kind == "nearest" else "direction"
         raise GateError(
-            f"direction of {gate} has {len(direction)} numbers, and the site holds {tuple(x.shape[1:])} a token;"
+            f"{name} of {gate} has {own.shape[-1]} numbers, and the site holds {tuple(x.shape[1:])} a token;"
             " give one of that width" + (", and name one head." if x.ndim > 2 else ".")
         )
+    x, own = x.float(), own.to(x.device)
     # row by row the same to the bit, however many there are: a matrix product may sum in another order
-    out: Tensor = (x.float() * direction.to(x.device)).sum(-1)
+    if gate.kind == "nearest":
+        apart = torch.stack([(x - centroid).square().sum(-1).sqrt() for centroid in own], -1)
+        others = [c for c in range(len(own)) if c != gate.target]
+        nearer: Tensor = apart[:, others].amin(-1) - apart[:, gate.target]
+        return nearer
+    out: Tensor = (x * own).sum(-1)
+    if gate.kind == "cosine":
+        length = x.square().sum(-1).sqrt()
+        return torch.where(length > 0, out / length, torch.zeros_like(out))
     return out
+
+
+def open_at(gate: Gate, x: Float[Tensor, "n width"]) -> Bool[Tensor, " n"]:
+    """At which of one row's tokens a gate that reads activations is open. Raises: GateError."""
+    return answers(gate, x) if gate.kind == "function" else gate.opens(readings(gate, x))
+
+
+def part_of(gate: Gate, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n width"]:
+    """Of a site's activations the head or expert that a gate reads."""
+    site: Any = gate.site
+    sub = site.head if site.head is not None else site.expert
+    return x if sub is None else x[:, sub]
 
 
 def answers(gate: Gate, x: Float[Tensor, "n width"]) -> Bool[Tensor, " n"]:
@@ -155,6 +225,18 @@ def _unit(direction: Any) -> Tensor:
         raise GateError(unfit("direction", direction, "a vector of numbers, finite and not all 0, of the site's width"))
     unit: Tensor = vector / length
     return unit
+
+
+def _classes(centroids: Any, target: int) -> Tensor:
+    try:
+        rows: Tensor = torch.as_tensor(centroids).detach().float()
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        rows = torch.zeros(0)
+    if rows.ndim != 2 or len(rows) < 2 or not rows.shape[-1] or not torch.isfinite(rows).all():
+        raise GateError(unfit("centroids", centroids, "finite numbers [class, width] of at least two classes"))
+    if target >= len(rows):
+        raise GateError(f"target={target}: the centroids are of the classes 0 to {len(rows) - 1}; name one of them.")
+    return rows
 
 
 def _require_plain(site: Site) -> None:

@@ -27,6 +27,7 @@ from .edits import Edit
 from .errors import RunError, TooLong, UnsupportedModel
 from .feature_rows import without_features
 from .forwards import ForwardRuns, run_rows
+from .gated_rows import without_gates
 from .hooks import Hooks, PromptRun
 from .layers import Layers
 from .registry import register
@@ -212,7 +213,7 @@ class Model(DecoderView):
         Raises:
             SiteError, EditError: an edit that the model or the prompt has no place for. Stopped: ``stop`` said so.
         """
-        rows = without_features(self, base, rows)
+        rows = without_features(self, base, without_gates(self, base, rows))
         if isinstance(base, ForwardRuns):
             return run_rows(base, rows, reads, freeze=freeze, record=record, stop=stop)
         own: Any = base  # runs of a walk

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..anatomy import Anatomy
 from ..change import Change, resolved
 from ..edits import Edit, EditError, as_computed
-from ..gates import among, answers, place_of, projections, require_below
+from ..gates import MEASURED, among, answers, part_of, place_of, readings, require_below
 from ..positions import TokenPositions
 from ..sites import Site
 
@@ -223,7 +223,7 @@ class Acts:
             self._narrow(act, among(tokens.ids[act.index], gate.tokens))
             return
         if logits is None:
-            self._narrow(act, torch.zeros(len(act.index), dtype=torch.bool, device=act.index.device))
+            self._narrow(act, torch.full((len(act.index),), gate.always, device=act.index.device))
             return
         if max(gate.tokens) >= logits.shape[-1]:
             raise EditError(f"when={gate}: the model has {logits.shape[-1]} tokens; give ids below that.")
@@ -231,7 +231,7 @@ class Acts:
         share = (of[:, list(gate.tokens)].logsumexp(-1) - of.logsumexp(-1)).exp()
         share = share.to(act.index.device)[tokens.row[act.index]]
         self._most(act.number, share)
-        self._narrow(act, share > gate.threshold)
+        self._narrow(act, gate.opens(share))
 
     @property
     def _now(self) -> Tokens:
@@ -291,15 +291,11 @@ class Acts:
 
     def _read(self, act: Act, x: Tensor) -> None:
         gate: Any = self.edits[act.number].when
-        at = x[act.index.to(x.device)]
-        if gate.site.head is not None:
-            at = at[:, gate.site.head]
-        elif gate.site.expert is not None:
-            at = at[:, gate.site.expert]
-        if gate.kind == "projection":
-            values = projections(gate, at).to(act.index.device)
+        at = part_of(gate, x[act.index.to(x.device)])
+        if gate.kind in MEASURED:
+            values = readings(gate, at).to(act.index.device)
             self._most(act.number, values)
-            self._narrow(act, values > gate.threshold)
+            self._narrow(act, gate.opens(values))
             return
         rows = self._now.row[act.index]
         said = torch.zeros(len(rows), dtype=torch.bool, device=act.index.device)

@@ -1,8 +1,8 @@
 """The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`,
 `... injection`, `... vectors`, `... provenance`, `... subspace`, `... diffusion`, `... latency`, `... truth [--part
 NAME]`, `... stress [--part NAME]`, `... house [--part NAME]`, `... scale [--part NAME]`, `... generation [--part
-NAME]`, `... edges [--part NAME]`, `... models [--part NAME] [--only TYPE ...] [--methods NAME ...]`, `... gpu`, or
-`... load`.
+NAME]`, `... edges [--part NAME]`, `... steering [--part NAME]`, `... models [--part NAME] [--only TYPE ...] [--methods
+NAME ...]`, `... gpu`, or `... load`.
 """
 
 from __future__ import annotations
@@ -126,6 +126,13 @@ PARTED = {
             " passes that they need, the fit of a Jacobian lens, dictionary features beside the stream"
         ),
         ("scores", "faithfulness", "exact", "passes", "jacobian", "features"),
+    ),
+    "steering": (
+        (
+            "what steering costs: the depth of reading and writing beside one hooked forward a cell, gated batched"
+            " generation beside the published way"
+        ),
+        ("depth", "gated"),
     ),
 }
 

@@ -29,7 +29,7 @@ _PUBLIC = {
     "SiteError": ("engine.sites", "SiteError"),
     "Edit": ("engine.edits", "Edit"),
     "EditError": ("engine.edits", "EditError"),
-    "Gate": ("engine.gates", "Gate"),
+    "Gate": ("engine.gate_fitting", "Gate"),
     "GateError": ("engine.gates", "GateError"),
     "edited": ("engine.edited", "edited"),
     "generate": ("engine.writing.call", "generate"),

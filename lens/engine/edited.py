@@ -150,7 +150,11 @@ class _EditHooks:
         for (layer, _, name), members in sorted(self.groups.items(), key=lambda g: g[0]):
             # under a changed pattern every block runs by another attention function
             if only is None or layer == only or name == "pattern":
-                undo.append(self.anatomy.attach(name, layer, _on_text(self.clock, members, self.met, self.gates), everywhere=True))
+                undo.append(
+                    self.anatomy.attach(
+                        name, layer, _on_text(self.clock, members, self.met, self.gates), everywhere=True
+                    )
+                )
             for _, _, what in members:
                 # put on later, so that it sees what is edited there
                 if what.reads is not None and (only is None or what.reads[1] == only):

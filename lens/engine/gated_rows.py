@@ -109,8 +109,8 @@ class _Gates:
         acts = place_of(*anatomy.layer_of(*edit.site.place))
         if gate is not None and gate.kind == "probability" and not gate.always:
             raise EditError(
-                f"when={gate}: a sweep has no step before, whose probability could be read; lens.generate has, or take a"
-                " gate of activations or tokens."
+                f"when={gate}: a sweep has no step before, whose probability could be read; lens.generate has, or take"
+                " a gate of activations or tokens."
             )
         if gate is None or gate.site is None:
             return acts, None

@@ -65,9 +65,7 @@ class TextGate:
                 raise EditError(f"when={self.gate}: the model was given embeddings; call it with input_ids=.")
             return among(tokens.to(row.device)[row, column], self.gate.tokens)
         if self._open is None or self._of is not clock.placed:
-            raise EditError(
-                f"the gate {self.gate} is read after its edit in this model; read it in a lower layer."
-            )
+            raise EditError(f"the gate {self.gate} is read after its edit in this model; read it in a lower layer.")
         return self._open.to(row.device)[row, column]
 
 
@@ -84,8 +82,8 @@ def text_gates(anatomy: Anatomy, edits: Sequence[Edit]) -> dict[int, TextGate]:
         gate, read = edit.when, None
         if gate is not None and gate.kind == "probability" and not gate.always:
             raise EditError(
-                f"when={gate}: the edits of a with block see no step before, whose probability could be read; lens.generate"
-                " does, or take a gate of activations or tokens."
+                f"when={gate}: the edits of a with block see no step before, whose probability could be read;"
+                " lens.generate does, or take a gate of activations or tokens."
             )
         if gate is not None:
             key = None

@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..arguments import Numbers, Real, Whole, door, unfit
+from ..arguments import FilePath, HFModel, Name, Numbers, Real, Token, Whole, door, unfit
 from ..errors import Error
+from . import gate_files
 from .sites import ORDER, Site, of_two_axes
 
 Kind = Literal["projection", "cosine", "nearest", "probability", "token", "function"]
 #: Kinds that compare a number read from an activation with a threshold.
 MEASURED = ("projection", "cosine", "nearest")
+#: What fits one: one function, put here by `lens.engine.gate_fitting`, which knows models.
+fitting: list[Callable[..., Gate]] = []
 _Id = Annotated[int, Whole(0, 2**31)]
 
 
@@ -28,8 +32,8 @@ class GateError(Error, ValueError):
 @door(GateError)
 @dataclass(frozen=True, eq=False)
 class Gate:
-    """When an edit acts: `Edit(..., when=Gate...)`. Made by `projection`, `cosine`, `nearest`, `probability`, `token` or
-    `function`, or of labelled items by `fit`; kept by `save` and `open`.
+    """When an edit acts: `Edit(..., when=Gate...)`. Made by `projection`, `cosine`, `nearest`, `probability`, `token`
+    or `function`, or of labelled items by `fit`; kept by `save` and `open`.
 
     A gate is looked at anew for every token that its edit would meet, and says yes or no for that token alone: what
     other rows of a batch hold changes nothing. It is read before the edit acts, so its site lies at or below the
@@ -146,6 +150,80 @@ class Gate:
         """
         return cls("function", site, test=test)
 
+    @classmethod
+    @door(GateError)
+    def fit(
+        cls,
+        model: HFModel,
+        train: Any,
+        tune: Any,
+        sites: Site | Sequence[Site],
+        target: Name,
+        *,
+        kind: Literal["nearest", "cosine", "projection"] = "nearest",
+        start: Token | None = "auto",
+    ) -> Gate:
+        """A gate that opens at the last token of prompts of one label: centroids of `train`, threshold and site chosen
+        on `tune`.
+
+        Args:
+            train, tune: items with a "text" (or a chat's messages) and a "label": a list of dicts, a pandas frame, a
+                dataset, or a CSV, JSONL, JSON or Parquet file. No text may be in both.
+            sites: what is read; of several the one that tells `target` best on `tune` (the first of equals).
+            target: the label for which the gate opens.
+            kind: "nearest" of the labels' centroids; "cosine" or "projection": on the direction from the mean of the
+                other labels' centroids to the target's.
+            start: the start token of text, see `lens.prompts.start_token`.
+
+        The threshold is the one with the largest share of target items above it less that of others (Youden 1950), in
+        the widest gap between items where several are. How often the gate opens on texts that had no part in this is
+        for `lens.vectors.fire_rates` to say; `about` holds labels, counts, the choice and hashes of the texts.
+
+        Raises: GateError: items that are none; a label with fewer than five of them; no such label; texts in both.
+
+        Source: task centroids and a threshold: SafeConstellations (arXiv 2508.11290).
+
+        Cost: a run of every item.
+        """
+        if not fitting:
+            raise GateError("fit: lens.engine.gate_fitting is not loaded; use lens.Gate.")
+        return fitting[0](model, train, tune, sites, target, kind, start)
+
+    @door(GateError)
+    def save(self, path: FilePath) -> Path:
+        """Writes it to a ``.safetensors`` file, with what it was fitted on; `open` reads it.
+
+        Raises: GateError: another suffix; a gate of a function, which is code. FileError: it cannot be written.
+        """
+        if self.kind == "function":
+            raise GateError(f"{self} is a function, and code is not kept in files; take a gate of numbers.")
+        tensors = {name: value for name in ("direction", "centroids") if (value := getattr(self, name)) is not None}
+        about = {"kind": self.kind, "site": gate_files.of_site(self.site), "threshold": str(self.threshold)}
+        about |= {"target": self.target, "tokens": list(self.tokens), "about": dict(self.about)}
+        # a file of tensors holds at least one
+        return gate_files.write(path, tensors or {"none": torch.zeros(1)}, about, GateError)
+
+    @classmethod
+    @door(GateError)
+    def open(cls, path: FilePath) -> Gate:
+        """A gate from a file that `save` wrote. Raises: GateError: no such file, or what is no gate."""
+        tensors, about = gate_files.read(path, GateError)
+        site = about.get("site")
+        try:
+            return cls(
+                about["kind"],
+                None if site is None else Site(**site),
+                tensors.get("direction"),
+                float(about.get("threshold", 0.0)),
+                tuple(about.get("tokens", ())),
+                None,
+                tensors.get("centroids"),
+                about.get("target", 0),
+                about.get("about", {}),
+            )
+        except (TypeError, ValueError) as error:
+            raise GateError(f"path={str(path)!r} holds no gate: {error}") from None
+
     def __repr__(self) -> str:
         if self.kind in ("token", "probability"):
             more = "" if self.kind == "token" else f", {self.threshold:g}"
@@ -223,7 +301,8 @@ def _unit(direction: Any) -> Tensor:
     length = vector.norm()
     if vector.ndim != 1 or not torch.isfinite(length) or not length > 0:
         raise GateError(unfit("direction", direction, "a vector of numbers, finite and not all 0, of the site's width"))
-    unit: Tensor = vector / length
+    # one of unit length stays what it is, to the bit
+    unit: Tensor = vector if abs(float(length) - 1) <= 1e-6 else vector / length
     return unit
 
 

@@ -1,11 +1,12 @@
 """Activation patching: which site carries it?
 
-``patch`` (exact or by attribution), ``path_patch``, ``causal_trace``, ``depth``, ``explain_cell``, ``summary``,
-``agreement``.
+``patch`` (exact or by attribution), ``path_patch``, ``causal_trace``, ``depth``, ``commitment``, ``explain_cell``,
+``summary``, ``agreement``.
 """
 
 from .attribution import Agreement, agreement
 from .cells import CellView, explain_cell
+from .commitment import commitment
 from .controls import random_prompts, shuffled_pairs
 from .depth import depth
 from .exact import last_partial, patch
@@ -18,6 +19,7 @@ __all__ = [
     "CellView",
     "agreement",
     "causal_trace",
+    "commitment",
     "depth",
     "explain_cell",
     "last_partial",

@@ -71,7 +71,8 @@ def depth(
 
     Returns: over ``prompt``, ``measure`` ("reading", "writing") and ``layer`` (0 to ``n_layers``, behind the last
         block): ``effect`` (E, a ratio of means over partners), ``null`` (with ``same``: the largest over these of
-        ``|E|`` in reading); over ``prompt``: ``depth`` by ``measure`` (NaN where not determined), ``depth_by_partner``,
+        ``|E|`` in reading), ``value`` (m under each edit, by ``partner`` too);
+        over ``prompt``: ``depth`` by ``measure`` (NaN where not determined), ``depth_by_partner``,
         ``status`` ("determined", "no gap", "null outside", "not computed"), ``clean`` (m) and ``gap``. Over
         ``measure``: ``mean`` of the depths with ``low``, ``high``, ``interval_kind``, ``n`` (units), their quartiles
         (``q25``, ``median``, ``q75``) and ``at_end``, the share behind the last block. `lens.summary` takes the curve.
@@ -157,6 +158,7 @@ def _labelled(values: DepthValues, pairs: Sequence[Pair], counts: Sequence[int],
             "depth": (("prompt", "measure"), found, {"units": "layer"}),
             "depth_by_partner": (("prompt", "partner", "measure"), by_partner, {"units": "layer"}),
             "status": ("prompt", status.astype(str)),
+            "value": (("prompt", "partner", "measure", "layer"), values.value[:, :most], {"units": "nats"}),
             "clean": ("prompt", values.clean, {"units": "nats"}),
             "gap": ("prompt", width, {"units": "nats"}),
         },

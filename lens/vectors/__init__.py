@@ -30,6 +30,7 @@ _PUBLIC = {
     **dict.fromkeys(("generate", "Generated"), "generation"),
     "written": "writing",
     **dict.fromkeys(("contrast",), "steering"),
+    **dict.fromkeys(("fire_rates", "gate_rivals"), "gating"),
 }
 
 __all__ = ["VectorError", *_PUBLIC]

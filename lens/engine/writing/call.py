@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ...arguments import Count, Draws, HFModel, Name, NonNegative, Positive, Seed, Token, door, shown, unfit
+from ...arguments import Count, Draws, HFModel, Name, NonNegative, Positive, Real, Seed, Token, door, shown, unfit
 from ...arguments.kinds import is_sequence
 from ...notices import warn
 from ...progress import hidden
-from ...tokens import PromptError, tokenizer_of
+from ...tokens import PromptError, token_id, tokenizer_of
 from ..anatomy import Anatomy
 from ..changes import edits_in_force, temporary
 from ..copying import as_tensor
@@ -53,6 +53,7 @@ def generate(
     stop: Callable[[], bool] | Name | Sequence[Name] | None = (),
     schedule: Schedule = None,
     capture: Any = (),
+    bias: Mapping[Any, Real] | None = None,
     batch: Count | None = None,
     memory_mb: Positive | None = None,
     start: Token | None = "auto",
@@ -82,6 +83,8 @@ def generate(
             what they change, ``x + f * (edited - x)``: "constant", "linear decay" (from 1 to 0 over `max_new_tokens`),
             "first n", a function of the step, or factors (0 after the last). At 0 an edit, and its gate, are not there.
         capture: sites of which activations are kept where each new token was read off, edits included.
+        bias: what is added to the logits of tokens (text or ids) before one is chosen: of an edit that is to raise or
+            lower a token the cheapest rival. Gates of probabilities do not see it.
         batch: texts at once, at most; None: as many as there is memory for. memory_mb: memory to stay under (2^20
             bytes), by default by the device.
         start: the start token of text: "auto", "bos", one token, or None (`lens.prompts.start_token`).
@@ -108,6 +111,7 @@ def generate(
     of_each = edits_of_each(edits, len(ids))
     sites = _captured(capture)
     factor = factors(schedule, max_new_tokens, GenerationError)
+    biased = _bias(model, bias)
     texts, acts = _write(
         model,
         ids,
@@ -119,6 +123,7 @@ def generate(
         most=max_new_tokens,
         draws=streams(ids, seed) if temperature else None,
         temperature=temperature,
+        bias=biased,
         batch=batch,
         memory_mb=memory_mb,
         progress=progress,
@@ -141,6 +146,7 @@ def _write(
     most: int,
     draws: Sequence[torch.Generator] | None,
     temperature: float,
+    bias: dict[int, float],
     batch: int | None,
     memory_mb: float | None,
     progress: bool | None,
@@ -156,6 +162,10 @@ def _write(
         if not hf.__dict__.get(_TOLD):
             hf.__dict__[_TOLD] = True
             warn(f"{path.kind}: {why}; texts are written one by one.")
+    added = None
+    if bias:
+        added = torch.zeros(hf.get_output_embeddings().weight.shape[0], device=path.device)
+        added[list(bias)] = torch.tensor(list(bias.values()), device=path.device)
     # texts of like lengths together
     waiting = sorted(texts, key=lambda t: len(t.prompt))
     bar = tqdm(total=len(ids) * most, desc="writing", unit="token", delay=2.0, leave=False, disable=hidden(progress))
@@ -172,6 +182,7 @@ def _write(
                         ends,
                         path.device,
                         temperature=temperature,
+                        bias=added,
                         stop=stop,
                         on_tokens=lambda new: bar.update(len(list(new))),
                     )
@@ -299,6 +310,18 @@ def _edits(given: Any) -> list[Edit]:
 def _of_run(edit: Any) -> Any:
     """An edit that names what it copies of a run, as one with a tensor; anything else as it is."""
     return as_tensor(edit) if isinstance(edit, Edit) and edit.source_position is not None else edit
+
+
+def _bias(model: Any, given: Mapping[Any, float] | None) -> dict[int, float]:
+    """The tokens whose logits are raised or lowered. Raises: PromptError: one that is no single token."""
+    out: dict[int, float] = {}
+    for token, value in (given or {}).items():
+        number = token if isinstance(token, int) else token_id(model, token)
+        size = getattr(model, "original_model", model).get_output_embeddings().weight.shape[0]
+        if not 0 <= number < size:
+            raise GenerationError(f"bias[{token!r}]: the model has {size} tokens; give text, or an id below that.")
+        out[number] = float(value)
+    return out
 
 
 def _stops(stop: Any) -> tuple[tuple[str, ...], Callable[[], bool] | None]:

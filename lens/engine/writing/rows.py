@@ -105,20 +105,23 @@ def write_rows(
     device: torch.device,
     *,
     temperature: float = 0.0,
+    bias: Tensor | None = None,
     stop: Callable[[], bool] | None = None,
     on_tokens: Callable[[Iterable[tuple[int, int]]], None] | None = None,
 ) -> bool:
     """Writes some texts as one batch; a row that has ended leaves it. False where `stop` said so: rows then stand with
     what they have.
 
-    Args: on_tokens: called with each step's new tokens, as text and token.
+    Args:
+        bias: what is added to the logits, ``[vocabulary]``, before a token is chosen.
+        on_tokens: called with each step's new tokens, as text and token.
     """
     rows = list(texts)
     if says_stop(stop):
         return False
     logits = reader.start([t.prompt.to(device) for t in rows], [t.number for t in rows])
     for step in range(1, ends.most + 1):
-        new = choose(logits, rows, temperature)
+        new = choose(logits if bias is None else logits.float() + bias, rows, temperature)
         for text, token in zip(rows, new):
             text.new.append(token)
             ends.look(text)

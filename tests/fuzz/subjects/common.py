@@ -69,6 +69,19 @@ def patched(n: int = 6) -> Any:
     return lens.patch(model(), pairs(n), "resid_pre", over=("layer",), progress=False)
 
 
+def labelled(begin: int, n: int = 5) -> list[dict[str, str]]:
+    """Items of two labels, told by their first word."""
+    of = {"a": range(10, 10 + n), "b": range(50, 50 + n)}
+    return [{"text": f"w{begin + i} w{i} w9", "label": label} for label, words in of.items() for i in words]
+
+
+@functools.cache
+def fitted() -> lens.Gate:
+    """A gate that was fitted on items."""
+    site = lens.Site("resid_pre", layer=1)
+    return lens.Gate.fit(model(), labelled(0), labelled(12), site, "a", start=None)
+
+
 def enter(within: Any) -> None:
     """A with block entered, a forward in it, and left."""
     with within, torch.no_grad():

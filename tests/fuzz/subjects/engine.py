@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
@@ -14,7 +15,7 @@ from lens.results import dataset as results
 from tests.models import tiny
 
 from . import Subject
-from .common import SPOKEN, direction, enter, ids, model, pair, pairs, patched, said
+from .common import SPOKEN, direction, enter, fitted, ids, labelled, model, pair, pairs, patched, said
 
 MODULES = ("lens", "lens.prompts")
 #: Records that only functions make, a model's runs (`Runs.record` makes them), `Model` (what families ask), and what
@@ -31,6 +32,7 @@ RESULTS = (
     "patch",
     "path_patch",
     "causal_trace",
+    "depth",
     "edges",
     "explain_cell",
     "faithfulness",
@@ -119,6 +121,23 @@ def subjects():
         lambda: dict(site=site(), direction=direction(), threshold=0.5),
         use=gated,
     )
+    yield Subject(
+        "Gate.cosine", lens.Gate.cosine, lambda: dict(site=site(), direction=direction(), threshold=0.5), use=gated
+    )
+    yield Subject(
+        "Gate.nearest",
+        lens.Gate.nearest,
+        lambda: dict(site=site(), centroids=torch.eye(2, 32), target=1, threshold=0.0),
+        use=gated,
+    )
+    yield Subject(
+        "Gate.fit",
+        lens.Gate.fit,
+        lambda: dict(model=model(), train=labelled(0), tune=labelled(12), sites=site(), target="a", start=None),
+        use=gated,
+    )
+    yield Subject("Gate.save", fitted().save, lambda: dict(path=_new(".safetensors")))
+    yield Subject("Gate.open", lens.Gate.open, lambda: dict(path=str(fitted().save(_new(".safetensors")))), use=gated)
     yield Subject("Gate.probability", lens.Gate.probability, lambda: dict(tokens=[1, 2], threshold=0.5), use=gated)
     yield Subject("Gate.token", lens.Gate.token, lambda: dict(tokens=[1, 2]), use=gated)
     yield Subject("Gate.function", lens.Gate.function, lambda: dict(site=site(), test=lambda x: x[:, 0] > 0), use=gated)

@@ -68,6 +68,11 @@ def _draw(rng, effect):
 def subjects():
     text = "w1 w2 w3"
     few = dict(resamples=99)
+    yield Subject(
+        "alignment",
+        readout.alignment,
+        lambda: dict(model=model(), prompts=[pair()], words=[[["w1", "w10"], ["w30", "w31"]]], draws=2),
+    )
     for name in ("core", "inner", "wrapped", "plain", "probe", "settle"):
         yield Subject(name, getattr(causal, name), lambda: dict(model=model()))
     logits = torch.arange(90.0).reshape(1, 9, 10)

@@ -37,6 +37,15 @@ def subjects():
         patching.depth,
         lambda: dict(model=model(), items=pairs(2), partners=[["w1 w2 w60 w4"], []], resamples=50, **quiet),
     )
+    yield Subject(
+        "commitment",
+        patching.commitment,
+        lambda: dict(
+            depths=lens.depth(model(), pairs(3), gap=1e-6, **quiet),
+            scores=lens.readout.alignment(model(), pairs(3), [[["w1", "w10"], ["w30", "w31"]]] * 3, draws=2),
+            resamples=50,
+        ),
+    )
     yield Subject("summary", patching.summary, lambda: dict(ds=patched(), resamples=50, flips=20))
     yield Subject("agreement", patching.agreement, lambda: dict(exact=patched(), estimate=patched(), resamples=50))
     yield Subject("shuffled_pairs", patching.shuffled_pairs, lambda: dict(model=model(), pairs=pairs()))

@@ -11,7 +11,7 @@ import lens
 from lens import vectors
 
 from . import Subject
-from .common import SPOKEN, model
+from .common import SPOKEN, direction, fitted, labelled, model
 
 MODULES = ("lens.vectors",)
 RESULTS = ("Generated",)
@@ -204,6 +204,22 @@ def subjects():
         vectors.written,
         lambda: dict(
             model=model(), task=task(), vectors=vector(), layer=1, tokens=1, split="valid", n=1, progress=False
+        ),
+    )
+    yield Subject(
+        "fire_rates",
+        vectors.fire_rates,
+        lambda: dict(model=model(), gate=fitted(), items=labelled(24), start=None),
+    )
+    yield Subject(
+        "gate_rivals",
+        vectors.gate_rivals,
+        lambda: dict(
+            model=model(),
+            edit=lens.Edit(lens.Site("mlp_out", 1), "add", direction(), when=fitted()),
+            items=labelled(24),
+            directions=[direction()],
+            start=None,
         ),
     )
     yield Subject(

@@ -1,0 +1,166 @@
+"""How often a gate opens on texts that had no part in it, and the edits that a gated one has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from ..arguments import HFModel, Seed, Share, Token, door
+from ..engine.edits import Edit
+from ..engine.gate_fitting import Items, last_activations, read_items, require_apart
+from ..engine.gates import MEASURED, Gate, open_at, readings
+from ..engine.model import Model
+from ..engine.sessions import of_one_model
+from ..results.dataset import stamp
+from ..results.record import record_of
+from ..stats.intervals import bootstrap, proportion
+from ..stats.means import MISSING
+from .errors import VectorError
+
+#: The label of texts that have none.
+ORDINARY = "ordinary text"
+
+
+@door(VectorError)
+@of_one_model
+def fire_rates(
+    model: HFModel, gate: Gate, items: Any, *, level: Share = 0.95, seed: Seed = 0, start: Token | None = "auto"
+) -> xr.Dataset:
+    """How often a gate is open on held-out items and on ordinary text, by label.
+
+    Args:
+        gate: one that reads an activation.
+        items: rows with a "text" (or "messages") and, where they are of a task, a "label"; or bare texts. None may be
+            among those that the gate was fitted on.
+
+    Returns: over ``label`` ("ordinary text" where there is none): ``mean``, the share of texts at whose last token it
+        is open, with ``low``, ``high``, ``interval_kind`` (exact, Clopper and Pearson 1934) and ``n``; ``tokens``, the
+        share of all their tokens, with ``tokens_low`` and ``tokens_high`` over texts. No p-value: nothing says which
+        rate there should be. Over ``text``: ``open`` at its last token, and ``reading``, what was compared there.
+
+    Raises: VectorError: a gate that reads no activation, or is of other weights; items that it was fitted on.
+
+    Cost: a run of every item.
+    """
+    view = _require(model, gate)
+    of = read_items(items, "items", VectorError, ORDINARY)
+    known = gate.about.get("texts", {})
+    for name, hashes in known.items():
+        require_apart(of.hashes, hashes, of, "items", f"{name}, on which the gate was fitted,", VectorError)
+    opened, last = _opened(view, model, gate, of, start)
+    labels = list(dict.fromkeys(of.labels))
+    at_end = np.array([bool(one[-1]) for one in opened])
+    share = np.array([float(one.float().mean()) for one in opened])
+    columns: dict[str, list[Any]] = {
+        k: [] for k in ("mean", "low", "high", "interval_kind", "n", "tokens", "tokens_low", "tokens_high")
+    }
+    for label in labels:
+        mine = np.array([one == label for one in of.labels])
+        end = proportion(int(at_end[mine].sum()), int(mine.sum()), level)
+        values: list[Any] = [end.estimate, end.low, end.high, f"{end.method}, exact", int(mine.sum())]
+        if mine.sum() > 1:
+            of_tokens = bootstrap(share[mine], level=level, seed=seed, bounds=(0, 1))
+            values += [of_tokens.estimate, of_tokens.low, of_tokens.high]
+        else:
+            values += [float(share[mine].mean()), np.nan, np.nan]
+        for column, value in zip(columns, values):
+            columns[column].append(value)
+    ds = xr.Dataset(
+        {
+            **{name: ("label", np.array(column)) for name, column in columns.items()},
+            "open": ("text", at_end),
+            "reading": ("text", last),
+        },
+        {"label": labels, "text": np.arange(len(of)), "label_of_text": ("text", np.array(of.labels))},
+    )
+    call = {"gate": repr(gate), "target": gate.about.get("target"), "level": level, "missing": MISSING}
+    record = record_of(model, view, "fire rates", call, seed=seed, status="complete", state=view.state)
+    return stamp(ds, record)
+
+
+@door(VectorError)
+@of_one_model
+def gate_rivals(
+    model: HFModel,
+    edit: Edit,
+    items: Any,
+    *,
+    directions: Sequence[Any] = (),
+    seed: Seed = 0,
+    start: Token | None = "auto",
+) -> dict[str, Edit]:
+    """The edits that a gated one has to beat, by name; of a token that it is to raise or lower also
+    ``lens.generate(..., bias={token: size})``.
+
+    Args:
+        edit: one with a gate that reads an activation and a vector as value.
+        items: texts, or rows as in `fire_rates`, on whose tokens the random gate opens as often.
+        directions: those of all tasks, of which "global direction" is the mean, as long as the edit's.
+
+    Returns: "gated", the edit itself; "always", without its gate; "random gate", on a random direction; "random
+        direction", another vector of equal norm behind the same gate; "global direction", where directions are given.
+
+    Raises: VectorError: an edit without such a gate, or whose value is no vector.
+    """
+    if edit.when is None:
+        raise VectorError(f"edit={edit!r:.120} has no gate; give one with when=, as lens.Gate.fit makes.")
+    gate, value = edit.when, edit.value
+    if not isinstance(value, Tensor) or value.ndim != 1:
+        raise VectorError("edit: its value is no vector [width], which could be turned at random; give one.")
+    view = _require(model, gate)
+    of = read_items(items, "items", VectorError, ORDINARY)
+    opened, _ = _opened(view, model, gate, of, start)
+    draw = torch.Generator().manual_seed(seed)
+    width = (gate.centroids if gate.kind == "nearest" else gate.direction).shape[-1]  # type: ignore[union-attr]
+    random = Gate.projection(gate.site, torch.randn(width, generator=draw), 0.0)  # type: ignore[arg-type]
+    [states] = last_activations(view, model, of, [gate.site], start, "items", VectorError)  # type: ignore[list-item]
+    read = torch.cat([readings(random, x) for x in states]).sort(descending=True).values
+    count = int(torch.cat(opened).sum())
+    # between the last reading that is to open it and the next
+    ends = torch.cat([read.new_tensor([float("inf")]), read, read.new_tensor([float("-inf")])])
+    threshold = (
+        float(ends[count : count + 2].mean()) if 0 < count < len(read) else float(ends[count + 1 if count else 0])
+    )
+    turned = torch.randn(len(value), generator=draw)
+    rivals = {
+        "gated": edit,
+        "always": replace(edit, when=None),
+        "random gate": replace(edit, when=replace(random, threshold=threshold)),
+        "random direction": replace(edit, value=(turned / turned.norm() * value.float().norm().cpu()).to(value)),
+    }
+    if directions:
+        mean = torch.stack([torch.as_tensor(getattr(one, "direction", one)).float().cpu() for one in directions]).mean(
+            0
+        )
+        if mean.shape != value.shape or not mean.norm() > 0:
+            raise VectorError(
+                f"directions: their mean has shape {tuple(mean.shape)} and norm {float(mean.norm()):g}; expected the"
+                f" edit's, {tuple(value.shape)}, and a length."
+            )
+        rivals["global direction"] = replace(edit, value=(mean / mean.norm() * value.float().norm().cpu()).to(value))
+    return rivals
+
+
+def _require(model: Any, gate: Gate) -> Model:
+    view = Model.of(model)
+    if gate.kind not in (*MEASURED, "function") or gate.site is None:
+        raise VectorError(f"gate={gate}: it reads no activation; give one of a projection, cosine or centroids.")
+    fitted = gate.about.get("model")
+    if fitted and fitted != (own := view.weights()):
+        raise VectorError(
+            f"gate was fitted on weights {str(fitted)[:12]}, and this model's are {own[:12]}; fit one on this model."
+        )
+    return view
+
+
+def _opened(view: Model, model: Any, gate: Gate, of: Items, start: Any) -> tuple[list[Tensor], np.ndarray]:
+    """At which tokens of each item the gate is open, and what it read at the last (NaN of a function)."""
+    [states] = last_activations(view, model, of, [gate.site], start, "items", VectorError)  # type: ignore[list-item]
+    last = [float(readings(gate, x[-1:])[0]) if gate.kind in MEASURED else np.nan for x in states]
+    return [open_at(gate, x) for x in states], np.array(last)

@@ -7,9 +7,8 @@ import torch
 
 import lens
 from lens import Edit, Gate, Site
-from lens.engine.forwards import ForwardRuns
 from tests.engine import test_steps
-from tests.models import speaking, tiny
+from tests.models import tiny
 from tests.texts import ASKED, PROMPTS, STEPS, edit, own, same, without_end
 
 
@@ -184,17 +183,3 @@ def test_gates_that_cannot_be_are_refused():
         lens.generate(tiny("llama"), PROMPTS, edit(Gate.projection(site, torch.ones(5), 0)), start=None)
     with pytest.raises(lens.EditError, match="the model has 97 tokens"):
         lens.generate(tiny("llama"), PROMPTS, edit(Gate.probability(97, 0.5)), start=None)
-
-
-def test_where_no_gate_is_served_it_is_refused_by_name():
-    model, gated = speaking("llama"), edit(Gate.token(3))
-    with pytest.raises(lens.EditError, match="lens.edited has no gates; lens.generate serves them"):
-        with lens.edited(model, gated):
-            pass
-    from lens.engine.model import Model
-
-    runs = Model.of(model).record([torch.tensor([1, 2, 3])])
-    for path in ("walk", "hooks"):
-        base = runs if path == "walk" else ForwardRuns.of(Model.of(model), [torch.tensor([1, 2, 3])], ())
-        with pytest.raises(lens.EditError, match="a sweep has no gates"):
-            Model.of(model).run(base, [(0, [gated])], [[2]])

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from ..progress import hidden
 from .edits import Edit
+from .errors import UnsupportedModel
 from .memory import ERRORS, out_of_memory
 from .model import Model
 from .runs import Runs
@@ -253,6 +254,25 @@ def batch_by_batch(
     except (Stopped, KeyboardInterrupt):
         return "partial"
     return "complete"
+
+
+def in_halves(model: Model, batch: list[int], one: Callable[[list[int]], None]) -> None:
+    """Does `one` for a batch of prompts, in halves where the device has no room for all of it, and by the model's next
+    path where a text is one on which the written-out blocks are not the model's own.
+    """
+    try:
+        one(batch)
+        return
+    except UnsupportedModel as reason:
+        model.refuse(reason)
+        parts = [batch]
+    except ERRORS as error:
+        if len(batch) < 2 or not out_of_memory(error):
+            raise
+        parts = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
+    # not in the handler, where the error keeps what the failed one had held
+    for part in parts:
+        in_halves(model, part, one)
 
 
 def run_bytes(decoder: Model, length: int, keep: Sequence[str]) -> int:

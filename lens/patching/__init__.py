@@ -1,7 +1,7 @@
 """Activation patching: which site carries it?
 
-``patch`` (exact or by attribution), ``path_patch``, ``causal_trace``, ``depth``, ``commitment``, ``explain_cell``,
-``summary``, ``agreement``.
+``patch`` (exact or by attribution), ``path_patch``, ``causal_trace``, ``depth``, ``commitment``, ``pathways``,
+``explain_cell``, ``summary``, ``agreement``.
 """
 
 from .attribution import Agreement, agreement
@@ -12,6 +12,7 @@ from .depth import depth
 from .exact import last_partial, patch
 from .noise import causal_trace
 from .paths import path_patch
+from .pathways import pathways
 from .summary import summary
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "last_partial",
     "patch",
     "path_patch",
+    "pathways",
     "random_prompts",
     "shuffled_pairs",
     "summary",

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from ..engine.edits import Edit
-from ..engine.errors import UnsupportedModel
-from ..engine.memory import ERRORS, budget, out_of_memory
+from ..engine.memory import budget
 from ..engine.metrics import METRICS
 from ..engine.model import Model
-from ..engine.pieces import batch_by_batch, run_bytes
+from ..engine.pieces import batch_by_batch, in_halves, run_bytes
 from ..engine.runs import Runs
 from ..engine.sites import Site
 from ..prompts import EncodedPair
@@ -59,25 +58,14 @@ class DepthCells:
         row = 6 * self.model.d_model * self.model.dtype.itemsize * self.model.n_layers * 2
         sizes = [(1 + len(of)) * run_bytes(self.model, len(of[0]), ()) + len(of) * row for of in self.items]
         self.values.status = batch_by_batch(
-            sizes, self.room.runs, lambda b: self._fit(b, stop), label="depth", progress=progress, stop=stop
+            sizes,
+            self.room.runs,
+            lambda batch: in_halves(self.model, batch, lambda part: self._batch(part, stop)),
+            label="depth",
+            progress=progress,
+            stop=stop,
         )
         return self.values
-
-    def _fit(self, batch: list[int], stop: Callable[[], bool] | None) -> None:
-        """A batch, in halves where the device has no room for all of it."""
-        try:
-            self._batch(batch, stop)
-            return
-        except UnsupportedModel as reason:
-            # a text on which the written-out blocks are not the model's own: the next path takes all
-            self.model.refuse(reason)
-            halves = [batch]
-        except ERRORS as error:
-            if len(batch) < 2 or not out_of_memory(error):
-                raise
-            halves = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
-        for half in halves:
-            self._fit(half, stop)
 
     @torch.no_grad()
     def _batch(self, batch: Sequence[int], stop: Callable[[], bool] | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import lens
 from lens import patching
 
@@ -10,6 +12,10 @@ from .common import model, pair, pairs, patched, worded
 
 MODULES = ("lens.patching",)
 RESULTS = ("CellView", "Agreement", "last_partial")
+
+
+def _spanned():
+    return dataclasses.replace(pair(), corrupted_spans={"subject": "w30"})
 
 
 def subjects():
@@ -36,6 +42,9 @@ def subjects():
         "depth",
         patching.depth,
         lambda: dict(model=model(), items=pairs(2), partners=[["w1 w2 w60 w4"], []], resamples=50, **quiet),
+    )
+    yield Subject(
+        "pathways", patching.pathways, lambda: dict(model=model(), items=[_spanned()], places=["subject"], **quiet)
     )
     yield Subject(
         "commitment",

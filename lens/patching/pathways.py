@@ -1,0 +1,142 @@
+"""Which tokens carry a reading, and until when: other streams at some places alone, from a layer on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ..arguments import Filled, HFModel, Name, Positive, door
+from ..engine.edits import Edit
+from ..engine.memory import budget
+from ..engine.metrics import METRICS
+from ..engine.model import Model
+from ..engine.pieces import batch_by_batch, in_halves, run_bytes
+from ..engine.sessions import of_one_model
+from ..engine.sites import Site
+from ..notices import warn
+from ..prompts import EncodedPair, Pair, encode_all, resolve_positions
+from ..results import dataset as results
+from ..results.record import record_of
+from .exact import chosen_pairs, remember
+from .grid import PatchError
+
+
+@door(PatchError)
+@of_one_model
+def pathways(
+    model: HFModel,
+    items: Pair | Sequence[Pair],
+    places: Annotated[Sequence[Name], Filled()],
+    *,
+    memory_mb: Positive | None = None,
+    progress: bool | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> xr.Dataset:
+    """What the streams at some places carry of a reading, from each layer on: those of the cue (the contextual pathway)
+    beside those of the word itself (the associative one).
+
+    From layer ``l`` on the streams at one place are those of ``corrupted``, at every layer; all other tokens go on from
+    what they then read. Where the effect falls to 0 with ``l``, what stands at that place has been read.
+
+    Args:
+        items: pairs with a foil, both of one token, aligned token by token. places: names of spans of theirs, without
+            the last token.
+
+    Returns: over ``prompt``, ``place`` and ``layer`` (0 to ``n_layers``, behind the last block, where nothing reads
+        these any more): ``effect``, the change of the log-odds of answer and foil in nats, and ``share``, of the change
+        between the two prompts; over ``prompt``: ``clean``, ``corrupted``. `lens.summary` takes it.
+
+    Raises:
+        PatchError: a place with the last token. PromptError: a place that an item does not have.
+
+    Warns of a place with the first token, where attention rests that reads nothing.
+
+    Cost: for each place and layer a suffix of the prompt from that place on.
+    """
+    began = time.perf_counter()
+    _, chosen = chosen_pairs(items)
+    if len(set(places)) != len(places):
+        raise PatchError(f"places={list(places)!r} name one twice; give each once.")
+    view = Model.of(model)
+    encoded = encode_all(model, chosen)
+    at = [[_place(e, name, f"items[{i}]") for name in places] for i, e in enumerate(encoded)]
+    if any(0 in group for of in at for group in of):
+        warn("places: one holds the first token, where attention rests that reads nothing; its effect may be of that.")
+    metric, n = METRICS["logit_diff"], view.n_layers
+    for e in encoded:
+        metric.sequences(e)
+    value = np.full((len(chosen), len(places), n + 1), np.nan)
+    ends = np.full((len(chosen), 2), np.nan)
+    room = budget(view, memory_mb)
+
+    @torch.no_grad()
+    def one(batch: list[int]) -> None:
+        pair = [
+            [getattr(encoded[i], f"{which}_ids").to(view.device) for i in batch] for which in ("clean", "corrupted")
+        ]
+        base, source = view.record_pair(*pair, keep=())
+        base.verify()
+        rows, where = [], []
+        for k, i in enumerate(batch):
+            for p, group in enumerate(at[i]):
+                edits = [Edit(Site("resid_pre", l, position=group), "replace", source[k]) for l in range(n)]
+                rows += [(k, tuple(edits[l:])) for l in range(n)]
+                where += [(i, p, l) for l in range(n)]
+        reads = [[length - 1] for length in base.lengths]
+        walked = view.run(base, rows, reads, chunk_bytes=room.chunk(), stop=stop)
+        for k, i in enumerate(batch):
+            last = torch.stack([runs.final[runs.starts[k] + runs.lengths[k] - 1] for runs in (base, source)])
+            ends[i] = metric.score(view, [last[:, None]], encoded[i], ()).cpu().numpy()
+            mine = [number for number, place in enumerate(where) if place[0] == i]
+            resid = walked.resid[torch.tensor(mine, device=walked.resid.device)]
+            of_rows = metric.score(view, [resid[:, None]], encoded[i], ()).cpu().numpy()
+            value[i, :, :n], value[i, :, n] = of_rows.reshape(len(places), n), ends[i, 0]
+
+    sizes = [
+        2 * run_bytes(view, len(e), ()) + len(places) * n * len(e) * 4 * view.d_model * view.dtype.itemsize
+        for e in encoded
+    ]
+    status = batch_by_batch(
+        sizes,
+        room.runs,
+        lambda batch: in_halves(view, batch, one),
+        label="pathways",
+        progress=progress,
+        stop=stop,
+    )
+    effect = value - ends[:, :1, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = effect / (ends[:, 1] - ends[:, 0])[:, None, None]
+    dims = ("prompt", "place", "layer")
+    ds = xr.Dataset(
+        {
+            "effect": (dims, effect, {"units": "nats"}),
+            "share": (dims, share),
+            "clean": ("prompt", ends[:, 0], {"units": "nats"}),
+            "corrupted": ("prompt", ends[:, 1], {"units": "nats"}),
+        },
+        {
+            "prompt": np.arange(len(chosen)),
+            "place": list(places),
+            "layer": np.arange(n + 1),
+            "label": ("prompt", np.array([pair.label for pair in chosen], dtype=str)),
+        },
+    )
+    call = {"places": list(places), "metric": metric.name, "unit": metric.unit, "direction": "noise"}
+    record = record_of(model, view, "pathways", call, chosen, state=view.state)
+    return remember(results.stamp(ds, {**record, "status": status, "seconds": round(time.perf_counter() - began, 4)}))
+
+
+def _place(encoded: EncodedPair, name: str, where: str) -> tuple[int, ...]:
+    [(_, group)] = resolve_positions(encoded, name)
+    if len(encoded) - 1 in group:
+        raise PatchError(
+            f"places: {name!r} of {where} holds the last token, where the answer is written; give places before it, or"
+            " see lens.depth."
+        )
+    return group

@@ -17,7 +17,7 @@ _PUBLIC = {
         "vocabulary",
     ),
     **dict.fromkeys(("direct_logit_attribution",), "logit_attribution"),
-    **dict.fromkeys(("alignment",), "alignment"),
+    **dict.fromkeys(("alignment",), "word_lists"),
     **dict.fromkeys(("ReadoutError",), "reading"),
     **dict.fromkeys(
         (

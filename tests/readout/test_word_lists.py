@@ -8,7 +8,7 @@ import torch
 
 import lens
 from lens.patching import commitment
-from lens.readout.alignment import MARKERS, settled
+from lens.readout.word_lists import MARKERS, settled
 from tests import naive
 from tests.models import speaking, tiny
 

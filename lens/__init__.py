@@ -125,7 +125,8 @@ if TYPE_CHECKING:
     from .file_errors import FileError
     from .model_files import SaveError, save_model
     from .models import LoadError, load
-    from .patching import agreement, causal_trace, depth, explain_cell, patch, path_patch
+    from .patching import agreement, causal_trace, explain_cell, patch, path_patch
+    from .patching.depth import depth
     from .patching.grid import PatchError
     from .patching.summary import summary
     from .prompts import Pair, PromptError, encode, load_pairs

@@ -36,7 +36,7 @@ class TextGate:
             if clock.elsewhere or clock.still or not clock.counts or placed is None:
                 return x
             opened = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
-            there = placed.slots(None, x.shape[:2]).to(x.device) >= 0
+            there = placed.slots(None, (x.shape[0], x.shape[1])).to(x.device) >= 0
             for row in range(len(x)):
                 mine = there[row]
                 if bool(mine.any()):
@@ -63,7 +63,7 @@ class TextGate:
             tokens = clock.tokens
             if tokens is None or tokens.ndim != 2 or tokens.is_floating_point():
                 raise EditError(f"when={self.gate}: the model was given embeddings; call it with input_ids=.")
-            return among(tokens.to(row.device)[row, column], self.gate.tokens)
+            return among(tokens.to(row.device)[row, column], tuple(self.gate.tokens))
         if self._open is None or self._of is not clock.placed:
             raise EditError(f"the gate {self.gate} is read after its edit in this model; read it in a lower layer.")
         return self._open.to(row.device)[row, column]

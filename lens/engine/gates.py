@@ -198,7 +198,11 @@ class Gate:
         if self.kind == "function":
             raise GateError(f"{self} is a function, and code is not kept in files; take a gate of numbers.")
         tensors = {name: value for name in ("direction", "centroids") if (value := getattr(self, name)) is not None}
-        about = {"kind": self.kind, "site": gate_files.of_site(self.site), "threshold": str(self.threshold)}
+        about: dict[str, Any] = {
+            "kind": self.kind,
+            "site": gate_files.of_site(self.site),
+            "threshold": str(self.threshold),
+        }
         about |= {"target": self.target, "tokens": list(self.tokens), "about": dict(self.about)}
         # a file of tensors holds at least one
         return gate_files.write(path, tensors or {"none": torch.zeros(1)}, about, GateError)

@@ -132,17 +132,18 @@ def alignment(
 
 def settled(value: np.ndarray) -> np.ndarray:
     """The layers of `MARKERS`, of scores ``[score, layer]``."""
-    dss, *cas, contrast = value
+    dss, *cas, contrast = list(value)
     out = [_first(dss < ONSET), _first(dss < INVERSION), np.nan if np.isnan(dss).all() else float(np.nanargmin(dss))]
     for one in cas:
-        below = one < CAS_COMMITMENT
+        below = np.asarray(one < CAS_COMMITMENT)
         row = np.lib.stride_tricks.sliding_window_view(below, min(IN_A_ROW, len(below))).all(-1)
         out += [_first(one < CAS_INVERSION), _first(row)]
     changes = np.flatnonzero(np.diff(np.sign(contrast)) != 0)
     return np.array([*out, float(changes[-1] + 1) if len(changes) else 0.0])
 
 
-def _first(there: np.ndarray) -> float:
+def _first(there: Any) -> float:
+    there = np.asarray(there)
     return float(there.argmax()) if there.any() else np.nan
 
 

@@ -30,7 +30,7 @@ def read(path: Any, refuse: Refuse) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises: `refuse`: no such file, another format, what is no gate.
     """
     there = files.expanded(path)
-    tensors, header = containers.tensors(there, refuse)
+    tensors, header = containers.tensors(there, lambda said: refuse(f"path: {said}"))
     if header.get("format") != FORMAT:
         raise refuse(
             f"path={str(path)!r} says it is {header.get('format')!r}; expected {FORMAT!r}, as Gate.save writes."

@@ -10,6 +10,7 @@ import xarray as xr
 
 from ..arguments import Draws, Seed, Share, door
 from ..results import dataset as results
+from ..results.errors import ResultError
 from ..stats.effects import clusters
 from ..stats.intervals import bootstrap
 from ..stats.means import MISSING
@@ -45,7 +46,10 @@ def commitment(
     Raises: PatchError: results of other kinds, or of other prompts.
     """
     for name, ds, kind in (("depths", depths, "depth"), ("scores", scores, "alignment")):
-        found = results.provenance(ds).get("kind")
+        try:
+            found = results.provenance(ds).get("kind")
+        except ResultError as error:
+            raise PatchError(f"{name}: {error}") from None
         if found != kind:
             maker = "lens.depth" if kind == "depth" else "lens.readout.alignment"
             raise PatchError(f"{name} is a result of kind {found!r}; give one of {maker}.")

@@ -76,10 +76,10 @@ def pathways(
 
     @torch.no_grad()
     def one(batch: list[int]) -> None:
-        pair = [
+        clean, other = (
             [getattr(encoded[i], f"{which}_ids").to(view.device) for i in batch] for which in ("clean", "corrupted")
-        ]
-        base, source = view.record_pair(*pair, keep=())
+        )
+        base, source = view.record_pair(clean, other, keep=())
         base.verify()
         rows, where = [], []
         for k, i in enumerate(batch):

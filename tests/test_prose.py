@@ -84,6 +84,7 @@ SMOLLM2 = {
 }
 DOTS = "scale: the level of the map's dots"
 WINDOWS = "scale: windows of the stored table power"
+MIB = "paper: Mueller et al. 2025, from a copy of its tables"
 SECONDARY = "paper: Jiang et al. 2024, from a secondary source"
 STUDY, CURVATURE = "lens.reproduce.memory_subspace.bench", "lens.reproduce.loss_curvature.bench"
 SOURCES = {
@@ -152,6 +153,14 @@ SOURCES = {
         "50": "= of('lens.reproduce.memory_subspace.attacks', 'UPDATES')",
         ".05": "= default('alpha')",
         ".15": "= default('margin')",
+    },
+    "09": {
+        "135": SMOLLM2["135"],
+        "0.5": "paper: Qwen2.5-0.5B, its name",
+        **dict.fromkeys(("1.20", ".26", "1.85", "1.63", ".73", ".71", ".28", ".44"), MIB),
+        ".67": "paper: Méloux et al. 2025",
+        ".8": "scale: the rule in the cell below, 1 less 0.2",
+        "1.2": "scale: the rule in the cell below, 1 and 0.2",
     },
 }
 LOOKED_UP = [(book, token) for book, tokens in SOURCES.items() for token in tokens if tokens[token].startswith("= ")]

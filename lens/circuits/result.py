@@ -200,7 +200,8 @@ class Edges(Result):
         # every layer of a small model, about ten of a large one
         step, layers = max(1, graph.n_layers // 10), graph.n_layers
         shown = list(range(0, layers, step))
-        mesh.axes.set_xticks([-1, *shown], ["input", *map(str, shown)])
+        beside = shown[step > 2 :]  # of a large model "input" covers the first layer's number
+        mesh.axes.set_xticks([-1, *beside], ["input", *map(str, beside)])
         mesh.axes.set_yticks([*shown, layers], [*map(str, shown), "logits"])
         mesh.axes.set(xlabel="writes in layer", ylabel="reads in layer")
         return mesh

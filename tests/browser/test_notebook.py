@@ -21,6 +21,7 @@ NOTEBOOKS = {
     "06": (ROOT / "notebooks" / "06_memory_subspace.ipynb", 10),
     "07": (ROOT / "notebooks" / "07_loss_curvature.ipynb", 11),
     "08": (ROOT / "notebooks" / "08_diffusion_memory.ipynb", 10),
+    "09": (ROOT / "notebooks" / "09_edges_and_circuits.ipynb", 7),
 }
 #: Seconds that a whole notebook may take.
 RUN = 900
@@ -249,4 +250,14 @@ def test_notebooks_06_to_08_run_and_their_views_are_ready(lab, page, name, view)
     page.on("pageerror", lambda error: problems.append(str(error)))
     run_whole(lab, page, NOTEBOOKS[name][0])
     page.wait_for_selector(f"[data-testid={view}][data-ready=true]", timeout=READY)
+    assert problems == []
+
+
+@pytest.mark.slow
+def test_notebook_09_runs_and_its_view_draws_the_edges_that_were_found(lab, page, smollm2):
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    run_whole(lab, page, NOTEBOOKS["09"][0])
+    page.wait_for_selector("[data-testid=circuit-view][data-ready=true]", timeout=READY)
+    assert "edges" in page.get_by_test_id("circuit-view").get_by_test_id("kept").inner_text()
     assert problems == []

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from scipy import stats
 
 from ..errors import Error
 from ..results.dataset import provenance
-from ..stats.bounds import DIFFERENCE
-from ..stats.intervals import Interval
+from ..stats.bounds import DIFFERENCE, SHARE, Bounds
+from ..stats.intervals import Interval, bootstrap_comparison
 from ..stats.means import LEAST, mean_interval
 from ..stats.units import unit_means
 
@@ -36,6 +37,10 @@ class Agreement:
         slope: least-squares slope of estimate on exact through the origin (1 is perfect).
         top: share of the ``k`` largest exact |effects| that are among the estimate's ``k`` largest.
         sign: share of those ``k`` cells on which the signs agree.
+        slope_within: the same slope over all cells of all prompts, a ratio of two means over prompts, with the interval
+            of `bootstrap_comparison`. top_within, sign_within: the means over prompts of those shares of one prompt's
+            own ``k`` largest, with the interval of `mean_interval`. None below five prompts. All of them are of one
+            prompt's effects: those of the mean effects, whose noise is smaller, are as a rule higher.
         n_cells, n_prompts, k: sizes; `unit`: what counts as a prompt.
     """
 
@@ -50,6 +55,22 @@ class Agreement:
     n_cells: int
     n_prompts: int
     unit: str = "prompts"
+    slope_within: Interval | None = None
+    top_within: Interval | None = None
+    sign_within: Interval | None = None
+
+    def table(self) -> pd.DataFrame:
+        """By measure: of the ``mean_effects``, and ``within`` one prompt with ``low``, ``high`` and ``interval_kind``,
+        NaN where there are fewer than five prompts.
+        """
+        rows = []
+        for name in ("pearson", "spearman", "slope", "top", "sign"):
+            within: Interval | None = getattr(self, f"{name}_within")
+            numbers = (np.nan,) * 3 if within is None else (within.estimate, within.low, within.high)
+            kind = f"not available: fewer than {LEAST} {self.unit}" if within is None else within.method
+            rows.append((name, getattr(self, name), *numbers, kind))
+        columns = ["measure", "mean_effects", "within", "low", "high", "interval_kind"]
+        return pd.DataFrame(rows, columns=columns).set_index("measure")
 
     def __str__(self) -> str:
         within = (
@@ -136,41 +157,46 @@ def compare(
         )
     a, b = a[:, cells], b[:, cells]
     whole = a.mean(0), b.mean(0)
-    within: list[Interval | None] = [None, None]
-    if len(a) >= LEAST:
-        by_prompt = np.array([_correlations(x, y) for x, y in zip(a, b)])
-        within = [
-            (
-                mean_interval(
-                    column,
-                    level=level,
-                    values="number",
-                    resamples=resamples,
-                    seed=seed,
-                    name="correlation within a prompt",
-                    bounds=DIFFERENCE,
-                )
-                if np.isfinite(column).sum() >= LEAST
-                else None
-            )
-            for column in by_prompt.T
-        ]
     k = min(k, a.shape[1])
-    top_exact, top_estimate = (np.argsort(-np.abs(x))[:k] for x in whole)
+    within: dict[str, Interval | None] = {}
+    if len(a) >= LEAST:
+        options: dict[str, Any] = dict(level=level, resamples=resamples, seed=seed)
+        each = np.array([(*_correlations(x, y), *_largest(x, y, k)) for x, y in zip(a, b)])
+        bounds = (("pearson", DIFFERENCE), ("spearman", DIFFERENCE), ("top", SHARE), ("sign", SHARE))
+        within = {name: _mean(column, name, bound, options) for (name, bound), column in zip(bounds, each.T)}
+        if (a != 0).any():
+            within["slope"] = bootstrap_comparison((a * b).mean(1), np.square(a).mean(1), **options)
     pearson, spearman = _correlations(*whole)
+    top, sign = _largest(*whole, k)
     return Agreement(
         pearson,
         spearman,
-        within[0],
-        within[1],
+        within.get("pearson"),
+        within.get("spearman"),
         float(whole[0] @ whole[1] / (whole[0] @ whole[0])),
-        float(np.isin(top_exact, top_estimate).mean()),
-        float((np.sign(whole[0][top_exact]) == np.sign(whole[1][top_exact])).mean()),
+        top,
+        sign,
         k,
         int(a.shape[1]),
         len(a),
         "prompts" if units is None else "units",
+        **{f"{name}_within": within.get(name) for name in ("slope", "top", "sign")},
     )
+
+
+def _mean(column: np.ndarray, name: str, bounds: Bounds, options: dict[str, Any]) -> Interval | None:
+    """The mean over prompts; None where too few have the measure."""
+    if np.isfinite(column).sum() < LEAST:
+        return None
+    said = "correlation within a prompt" if bounds == DIFFERENCE else f"{name} within a prompt"
+    return mean_interval(column, values="number", name=said, bounds=bounds, **options)
+
+
+def _largest(exact: np.ndarray, estimate: np.ndarray, k: int) -> tuple[float, float]:
+    """Of the ``k`` largest exact effects, the share among the estimate's ``k`` largest, and that of equal signs."""
+    largest, theirs = (np.argsort(-np.abs(x))[:k] for x in (exact, estimate))
+    signs = np.sign(exact[largest]) == np.sign(estimate[largest])
+    return float(np.isin(largest, theirs).mean()), float(signs.mean())
 
 
 def _correlations(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

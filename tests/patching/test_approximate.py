@@ -305,3 +305,44 @@ def test_agreement_has_an_interval_of_what_holds_within_a_prompt():
     ) and "within one of the prompts" in str(found)
     constant = compare(made[0], made[1] * 0 + 1.0, same=())
     assert np.isnan(constant.pearson), "a constant estimate has no correlation"
+    table, k = found.table(), 10
+    assert list(table.index) == ["pearson", "spearman", "slope", "top", "sign"]
+    overlap, signs = [], []
+    for x, y in zip(exact, estimate):
+        largest, theirs = (set(sorted(range(40), key=lambda i: -abs(v[i]))[:k]) for v in (x, y))
+        overlap.append(len(largest & theirs) / k)
+        signs.append(sum(x[i] * y[i] > 0 for i in largest) / k)
+    wanted = {"top": overlap, "sign": signs}
+    for name, values in wanted.items():
+        interval = mean_interval(np.array(values), values="number", resamples=1000)
+        assert table.within[name] == pytest.approx(np.mean(values))
+        assert (table.low[name], table.high[name]) == pytest.approx((max(0, interval.low), min(1, interval.high)))
+    # least squares over all cells of all prompts
+    slope = np.linalg.lstsq(exact.reshape(-1, 1), estimate.reshape(-1), rcond=None)[0][0]
+    assert table.within["slope"] == pytest.approx(slope) and table.low["slope"] < slope < table.high["slope"]
+    few = compare(*(ds.isel(prompt=slice(4)) for ds in made), same=()).table()
+    assert few.low.isna().all() and (few.interval_kind == "not available: fewer than 5 prompts").all()
+
+
+@pytest.mark.parametrize("runs", [60, pytest.param(600, marks=pytest.mark.long)])
+def test_the_interval_of_a_slope_covers(runs):
+    """Prompts whose effects, noise and slopes differ: the pooled slope of many prompts lies in the interval of twelve
+    about as often as it says, against the slope of the means, which noise draws to 0.
+    """
+    from lens.readout.agreement import compare
+
+    rng = np.random.default_rng(1)
+
+    def prompts(n):
+        size = rng.lognormal(size=(n, 1))
+        exact = size * rng.standard_t(4, (n, 30))
+        return exact, rng.normal(0.7, 0.2, (n, 1)) * exact + 0.3 * size * rng.normal(size=(n, 30))
+
+    a, b = prompts(200_000)
+    truth, inside = (a * b).sum() / (a * a).sum(), 0
+    for _ in range(runs):
+        made = [xr.Dataset({"effect": (("prompt", "layer"), v)}) for v in prompts(12)]
+        interval = compare(*made, same=()).slope_within
+        inside += interval.low <= truth <= interval.high
+    # 95 % less three standard errors of so many runs, and what is lost to heavy tails
+    assert inside / runs > 0.9 - 3 * np.sqrt(0.05 * 0.95 / runs)

@@ -31,12 +31,13 @@ def edges(
     model: HFModel,
     pairs: Pair | Sequence[Pair],
     *,
-    method: Literal["inputs", "clean-corrupted", "gim", "exact"] = "inputs",
+    method: Literal["inputs", "activations", "clean-corrupted", "gim", "exact"] = "inputs",
     steps: Draws | None = None,
     sums: Literal["midpoint", "left"] = "midpoint",
     metric: str | Metric | Callable[[Any, Any], Any] = "logit_diff",
     direction: Literal["denoise", "noise"] = "noise",
     ablation: Ablation = "counterfactual",
+    grouped: bool = True,
     freeze_norms: bool = False,
     edges: Sequence[str] | Circuit | None = None,
     check: Size = 20,
@@ -54,17 +55,20 @@ def edges(
     Args:
         pairs: one or several; each aligns token by token.
         method: ``inputs``: the gradient at the readers' inputs, averaged over ``steps`` runs from embeddings between
-            the two prompts' (EAP-IG), or with one step at the base run (EAP); ``clean-corrupted``: the mean of the
+            the two prompts' (EAP-IG), or with one step at the base run (EAP); ``activations``: averaged over runs in
+            which what one layer's heads, or its MLP, or the input writes lies between the two runs, ``steps`` for each,
+            nothing flowing back through what is put in; ``clean-corrupted``: the mean of the
             gradients of both runs; ``gim``: the base run's with the scales of norms held, the softmax's derivative at
             temperature 2, and a quarter of what goes into queries and keys and half of what goes into values;
             ``exact``: one edited run an edge.
-        steps: None: 5 of ``inputs``, where edges are cut by the other run; else 1.
-        sums: where the steps lie: ``midpoint`` of each part, or ``left``, the published sum, which begins at the
-            source.
+        steps: None: 5 of ``activations``, and of ``inputs`` where edges are cut by the other run; else 1.
+        sums: where the steps lie: ``midpoint`` of each part, or ``left``, the published sum: of ``inputs`` it has the
+            source run and not the base run, of ``activations`` the base run's and not the source's.
         metric: of the next token: a name, a ``Metric`` or a function, see ``lens.engine.metrics``.
         direction: ``noise``: the clean run is the base, corrupted writes come in; ``denoise``: the other way round.
         ablation: what comes in: the other run's writes, their ``mean`` over the tokens of all corrupted prompts, or
             ``zero``.
+        grouped: readers of keys and values are true key/value heads; False: of every query head, as in MIB's files.
         freeze_norms: hold the scale of every norm in gradients.
         edges: of ``exact``, which, by name (``Edges.sample``) or those of a circuit; None: all.
         check: beside scores, the exact effects of so many edges of the largest and of as many drawn from the rest, with
@@ -79,16 +83,17 @@ def edges(
         PromptError: a pair that does not align. MetricError: a metric that has no gradient there. CircuitError: a model
             that is not served, an edge that does not exist, arguments that do not go together.
 
-    Source: Syed et al. 2023 (EAP); Hanna et al. 2024, section 3 (EAP-IG); Edin et al. 2025 (GIM); Mueller et al. 2025,
-        section 4 (MIB; the names).
+    Source: Syed et al. 2023 (EAP); Hanna et al. 2024, section 3 (EAP-IG), and its library (by activations); Edin et al.
+        2025 (GIM); Mueller et al. 2025, section 4 (MIB; the names).
 
-    Cost: scores, a forward and a backward pass a step and about a tenth of that for the products; exact effects, a
-        third to half of a forward an edge and prompt. In memory all writers' differences of a few prompts.
+    Cost: scores, a forward and a backward pass a step and about a tenth of that for the products, of ``activations`` as
+        many times that as there are layers; exact effects, a third to half of a forward an edge and prompt. In memory
+        all writers' differences of a few prompts.
 
     >>> found = lens.edges(model, pairs, steps=5)             # doctest: +SKIP
     """
     exact, began = method == "exact", time.perf_counter()
-    task = Task.of(model, pairs, metric)
+    task = Task.of(model, pairs, metric, grouped)
     steps = _steps(method, steps, ablation, task.metric, direction, edges)
     noise = direction == "noise"
     ablated = Ablated.of(ablation, task.view, task.encoded, memory_mb)
@@ -100,8 +105,10 @@ def edges(
         )
         effect = value - values.base[:, None, None]
     else:
-        call |= {"steps": steps, "sums": sums if steps > 1 else None, "freeze_norms": freeze_norms or method == "gim"}
-        scores = Scores(task, ablated, points(method, steps, sums), rules_of(method, freeze_norms), noise)
+        several = steps > 1 or method == "activations"
+        call |= {"steps": steps, "sums": sums if several else None, "freeze_norms": freeze_norms or method == "gim"}
+        rules, shares = rules_of(method, freeze_norms), points(method, steps, sums)
+        scores = Scores(task, ablated, shares, rules, noise, method == "activations")
         effect, values = scores.effects(memory_mb, progress, stop)
     found = {"effect": effect}
     if not exact and check and values.status == "complete":
@@ -125,9 +132,13 @@ def _steps(method: str, steps: int | None, ablation: str, metric: Metric, direct
     """
     if method != "exact" and edges is not None:
         raise CircuitError(f"edges={shown(edges)} goes with method='exact'; scores are of all edges.")
-    if method != "inputs":
+    if method == "activations":
+        steps = steps or 5
+    elif method != "inputs":
         if steps not in (None, 1):
-            raise CircuitError(f"steps={steps} goes with method='inputs'; method={method!r} takes none.")
+            raise CircuitError(
+                f"steps={steps} goes with method='inputs' or 'activations'; method={method!r} takes none."
+            )
         if method == "clean-corrupted" and ablation != "counterfactual":
             raise CircuitError(f"ablation={ablation!r}: method={method!r} takes the gradient of the other run too.")
     elif steps is None:

@@ -1,7 +1,8 @@
 """Exact effects of single edges: one writer's activation from the source run put into what one reader sees.
 
 Every edge is one affine edit of one row of a walk: of queries, keys or values the projection of ``norm(stream +
-difference)``, of an MLP its output there, of the logits the last stream itself. So k edges are k rows of one walk.
+difference)``, of an MLP its output there, of the logits the last stream itself. So k edges are k rows of one walk. Of
+keys and values of one query head of a group, it is what that head adds up of them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ..engine.pieces import Cell, run_bytes
 from ..engine.runs import Runs
 from ..engine.sites import Site
 from ..engine.sweep import Sweep, Values
-from ..engine.walk.forward import no_tap
+from ..engine.walk.forward import Layout, attend, filled, no_tap
 from ..prompts import EncodedPair
 from .errors import CircuitError
 from .graph import Graph
@@ -150,8 +151,12 @@ class _Differences:
                         ("q", reader) if reader < heads else ("kv"[(reader - heads) // shared], reader - heads)
                     )
                     head = which if site == "q" else which % shared
+                    if site != "q" and shared > k.shape[2]:
+                        continue
                     made = {"q": q, "k": k, "v": v}[site][at, :, head].clone()
                     yield number, Edit(Site(site, layer, head=head, position=position), "replace", made[:, None])
+            if shared > k.shape[2]:
+                yield from self._apart(layer, edges, numbers, k, v)
         for writer, numbers in self._by_writer(edges, mlp, mlp + 1):
             stream = base.before_mlp(layer)[start:] + self.of[writer][:, start:]
             out = block.feed(block.norm_mlp(stream.flatten(0, 1)), no_tap).unflatten(0, (len(writer), -1))
@@ -162,6 +167,46 @@ class _Differences:
             for at, of_edges in enumerate(numbers):
                 for number in of_edges:
                     yield number, Edit(Site("resid_post", layer, position=position), "add", self.of[writer[at], start:])
+
+    def _apart(
+        self, layer: int, edges: np.ndarray, numbers: list[list[int]], k: Tensor, v: Tensor
+    ) -> Iterator[tuple[int, Edit]]:
+        """Edits of single query heads' keys and values, of a group of which the other heads see the base run's: what
+        the head adds up instead.
+
+        Args: numbers: of each writer, those of its edges into this layer. k, v: that its stream makes, ``[writer,
+            token, n_kv_heads, d_head]``.
+        """
+        graph, base, start, block = self.graph, self.base, self.start, self.base.decoder.blocks[layer]
+        heads, first, n = graph.n_heads, graph.attention_readers(layer).start + graph.n_heads, len(base.resid[0])
+        wanted = [(at, number) for at, some in enumerate(numbers) for number in some if edges[number, 0] >= first]
+        if not wanted:
+            return
+        q, *own = block.qkv(block.norm_attn(base.resid[layer]))
+        writers, late = len(k), n - start
+        at = torch.arange(n, device=q.device)
+        row = torch.arange(writers, device=q.device).repeat_interleave(late)
+        lay = Layout(row, at[start:].repeat(writers), writers, n, shared=0)
+        cos, sin = base.decoder.rope(n, block.device)[block.table] if block.rotary else (None, None)
+        placed_q = block.placed_q(q, cos, sin)[start:].repeat(writers, 1, 1)
+
+        def seen(own: Tensor, new: Tensor | None, keys: bool) -> Tensor:
+            """Every query head's keys or values, ``[writer, token, n_heads, d_head]``."""
+            new = own[start:].repeat(writers, 1, 1) if new is None else new.flatten(0, 1)
+            if keys:
+                own = block.placed_k(own, cos, sin)
+                new = block.placed_k(new, *(None if t is None else t[lay.position] for t in (cos, sin)))
+            whole = filled(new, own, lay).repeat_interleave(heads // own.shape[1], 2)
+            return whole if keys else block.placed_v(whole)
+
+        z = [
+            attend(block, placed_q, seen(own[0], new_k, True), seen(own[1], new_v, False), lay, no_tap, False)
+            for new_k, new_v in ((k, None), (None, v))
+        ]
+        for writer, number in wanted:
+            of_values, head = divmod(int(edges[number, 0]) - first, heads)
+            new = z[of_values].unflatten(0, (writers, late))[writer, :, head, None].clone()
+            yield number, Edit(Site("z", layer, head=head, position=tuple(range(start, n))), "replace", new)
 
     def _by_writer(self, edges: np.ndarray, first: int, last: int) -> Iterator[tuple[list[int], list[list[int]]]]:
         """Writers of the edges into the readers ``[first, last)``, some at a time, and for each the edges' numbers."""

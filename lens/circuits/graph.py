@@ -252,4 +252,9 @@ def graph_of(view: Any, grouped: bool = True) -> Graph:
     if len(parallel) > 1:
         raise CircuitError("model: some of its layers run attention and MLP side by side and others do not.")
     kv = walked.n_kv_heads if grouped else walked.n_heads
+    if kv != walked.n_kv_heads and any(b.k_norm and b.k_norm.width != walked.d_head for b in walked.blocks):
+        raise CircuitError(
+            "grouped=False: this model norms the keys of all heads together, so that no query head's can be read apart;"
+            " leave grouped=True."
+        )
     return Graph(walked.n_layers, walked.n_heads, kv, walked.d_model, parallel.pop())

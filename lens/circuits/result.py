@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..arguments import Count, Draws, Seed, Share, Size, door
 from ..readout.agreement import Agreement, AgreementError, compare
 from ..results import dataset as results
 from ..results.dataset import Result
+from ..stats.intervals import Interval
 from ..stats.means import LEAST, mean_interval
 from .circuit import Circuit, top_edges
 from .errors import CircuitError
@@ -57,12 +59,13 @@ class Edges(Result):
         return sign * self["effect"].mean("prompt", skipna=False).values.astype(float)
 
     @door(CircuitError)
-    def top(self, n: Count = 20, *, level: Share = 0.95) -> pd.DataFrame:
+    def top(self, n: Count = 20, *, level: Share = 0.95, together: bool = False) -> pd.DataFrame:
         """The edges of the largest mean effect, with intervals over prompts (from five on), and the exact effect beside
         where it was taken.
 
-        Each interval is of its edge alone, and the edges are the largest on these very prompts, so that their effects
-        are overestimated: for effects to report ask ``lens.edges(other_pairs, method="exact", edges=...)``.
+        Each interval is of its edge alone; ``together``, all those of a column hold at once at ``level`` (Bonferroni).
+        The edges are the largest on these very prompts, so that their effects are overestimated: for effects to report
+        ask ``lens.edges(other_pairs, method="exact", edges=...)``. For the same reason there is no p-value.
         """
         graph, mean = self.graph, np.abs(self["effect"].mean("prompt", skipna=False).values)
         order = np.argsort(np.where(np.isfinite(mean), -mean, np.inf), axis=None)[: min(n, np.isfinite(mean).sum())]
@@ -74,7 +77,7 @@ class Edges(Result):
             values = self[name].values[:, reader, writer].astype(float)
             columns[name] = values.mean(0)
             if len(values) >= LEAST:
-                interval = mean_interval(values, level=level, values="number")
+                interval = _mean(values, level, int(np.isfinite(values).all(0).sum()) if together else 1)
                 columns |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
         return pd.DataFrame(columns).assign(n=self.sizes["prompt"])
 
@@ -118,13 +121,12 @@ class Edges(Result):
 
         Source: bootstraps of circuits: Méloux et al. 2025 (arXiv 2510.00845).
         """
-        effects, graph = self["effect"].values, self.graph
-        sign = -1 if results.provenance(self)["call"]["direction"] == "noise" else 1
+        effects, graph = signed(self), self.graph
         rng, whole = np.random.default_rng(seed), self.circuit(n, greedy=greedy, absolute=absolute)
         found = []
         for _ in range(resamples):
             drawn = effects[rng.integers(len(effects), size=len(effects))].mean(0)
-            kept = top_edges(graph, sign * drawn, n, absolute=absolute, greedy=greedy)
+            kept = top_edges(graph, drawn, n, absolute=absolute, greedy=greedy)
             found.append(whole.jaccard(Circuit(graph, kept)))
         low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
         mean, pairs = float(np.mean(found)), len(effects)
@@ -159,8 +161,8 @@ class Edges(Result):
         """The largest exact effect among the edges drawn from the rest, with its interval over prompts, and the largest
         of the upper bounds of |effect| there; None where none was drawn.
 
-        Intervals and bounds are of each edge alone, not of all that were drawn together, and of the edges that were not
-        drawn they say nothing: a look at what the scores pass over, and no proof.
+        It is the largest of many, so that the intervals of all that were drawn hold at once at ``level`` (Bonferroni).
+        Of the edges that were not drawn they say nothing: a look at what the scores pass over, and no proof.
         """
         if "selected" not in self.data_vars or not (self["selected"].values == RANDOM).any():
             return None
@@ -174,7 +176,7 @@ class Edges(Result):
             "n_unselected": int(self.graph.n_edges - (self["selected"].values == TOP).sum()),
         }
         if len(values) >= LEAST:
-            interval = mean_interval(values, level=level, values="number")
+            interval = _mean(values, level, len(at))
             bound = np.fmax(np.abs(interval.low), np.abs(interval.high))
             said |= {"low": float(np.asarray(interval.low)[largest]), "high": float(np.asarray(interval.high)[largest])}
             said["largest_bound"] = float(np.nanmax(bound)) if np.isfinite(bound).any() else float("nan")
@@ -205,6 +207,20 @@ class Edges(Result):
         mesh.axes.set_yticks([*shown, layers], [*map(str, shown), "logits"])
         mesh.axes.set(xlabel="writes in layer", ylabel="reads in layer")
         return mesh
+
+
+def signed(found: Edges) -> np.ndarray:
+    """How much each edge speaks for the answer in each prompt, ``[prompt, reader, writer]``."""
+    sign = -1 if results.provenance(found)["call"]["direction"] == "noise" else 1
+    effects: np.ndarray = sign * found["effect"].values
+    return effects
+
+
+def _mean(values: np.ndarray, level: float, cells: int) -> Interval:
+    """Intervals over prompts that hold for so many cells at once."""
+    level = 1 - (1 - level) / max(1, cells)
+    resamples = max(2000, math.ceil(round(2 / (1 - level), 6)))
+    return mean_interval(values, level=level, values="number", resamples=resamples)
 
 
 def chosen_edges(graph: Graph, scores: np.ndarray, top: int, random: int, seed: int) -> np.ndarray:

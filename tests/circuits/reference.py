@@ -27,6 +27,24 @@ def model_of(kind: str, seed: int = 0):
     return speaking(kind, seed)
 
 
+def apart(model):
+    """The same model with keys and values of every query head written out, those of a group alike."""
+    model = copy.deepcopy(model)
+    config = model.config
+    group = config.num_attention_heads // config.num_key_value_heads
+    for layer in range(config.num_hidden_layers):
+        attn = naive.parts(model, layer)["attn"]
+        for module in (attn.k_proj, attn.v_proj):
+            for name in ("weight", "bias"):
+                old = getattr(module, name)
+                if old is not None:
+                    new = old.detach().unflatten(0, (-1, attn.head_dim)).repeat_interleave(group, 0).flatten(0, 1)
+                    setattr(module, name, nn.Parameter(new))
+        attn.num_key_value_groups = 1
+    config.num_key_value_heads = config.num_attention_heads
+    return model
+
+
 def names_of(hf, layer):
     """Norms of a block by what they stand before or after."""
     block, kind = naive.parts(hf, layer)["block"], hf.config.model_type
@@ -127,14 +145,18 @@ class Reference:
             take_off()
         return found
 
-    def logits(self, ids, source: dict[str, torch.Tensor], kept: Kept) -> torch.Tensor:
-        """The last token's logits where each reader sees what is kept live, and the source's of the rest."""
+    def logits(self, ids, source: dict, kept: Kept, held: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
+        """The last token's logits where each reader sees what is kept live, and the source's of the rest: what is there
+        or a function of what is live. Some writers may be held at what they write for all.
+        """
+        held = held or {}
         live: dict[str, torch.Tensor] = {}
         undo, hf = [], self.hf
 
         def seen(reader: str, layers: int, mlps: int) -> torch.Tensor:
             def of(writer):
-                return (live if kept(writer, reader) else source)[writer]
+                there = (live if kept(writer, reader) else source)[writer]
+                return there(live[writer]) if callable(there) else there
 
             x = of("input")
             for layer in range(layers):
@@ -164,7 +186,7 @@ class Reference:
             def look(z):
                 w, _ = output(hf, layer)
                 for h in range(self.n_heads):
-                    live[f"a{layer}.h{h}"] = z[0, :, h] @ w[h]
+                    live[f"a{layer}.h{h}"] = held.get(f"a{layer}.h{h}", z[0, :, h] @ w[h])
                 return z
 
             return look
@@ -179,7 +201,7 @@ class Reference:
 
         def keep(name):
             def look(x):
-                live[name] = x[0]
+                live[name] = held.get(name, x[0])
                 return x
 
             return look

@@ -8,8 +8,8 @@ import pytest
 import lens
 from lens.circuits import CircuitError, Graph
 from lens.prompts import encode
-from tests.circuits.reference import Reference, model_of
-from tests.models import speaking
+from tests.circuits.reference import Reference, apart, model_of
+from tests.models import speaking, word_tokenizer
 
 PAIR = lens.Pair("w3 w17 w5 w80 w7 w9", corrupted="w3 w17 w9 w80 w33 w9", answer=" w11", foil=" w23")
 PAIRS = [PAIR, lens.Pair("w8 w17 w5 w80", corrupted="w8 w17 w9 w33", answer=" w41", foil=" w23")]
@@ -30,14 +30,25 @@ class Twin:
         self.ids, self.answer, self.foil = first, encoded.answer_ids[0], encoded.foil_ids[0]
         self.base, self.source = self.reference.writes(first), self.reference.writes(second)
 
-    def metric(self, source, kept):
-        logits = self.reference.logits(self.ids, source, kept)
+    def metric(self, source, kept, held=None):
+        logits = self.reference.logits(self.ids, source, kept, held)
         return (logits[self.answer] - logits[self.foil]).item()
 
     def cut(self, writer, reader, share=1.0):
         """One edge carries so much of the way to the source's write."""
         there = self.base[writer] + share * (self.source[writer] - self.base[writer])
         return self.metric(self.source | {writer: there}, lambda w, r: (w, r) != (writer, reader))
+
+    def slope(self, writer, reader, step, held=None):
+        """The derivative where one edge carries more and more of the writer's change, by central differences."""
+        change = self.source[writer] - self.base[writer]
+        ends = [
+            self.metric(
+                {writer: lambda live: live + sign * step * change}, lambda w, r: (w, r) != (writer, reader), held
+            )
+            for sign in (1, -1)
+        ]
+        return (ends[0] - ends[1]) / (2 * step)
 
 
 def some_edges(graph: Graph, n: int, seed: int = 0):
@@ -80,6 +91,77 @@ def test_a_score_is_the_derivative_along_the_writers_change(kind):
     np.testing.assert_allclose(effect, wanted, atol=(1e-3 if kind in ROUNDED else 1e-4) * np.abs(wanted).max())
 
 
+GROUPED = ["llama", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("qwen3", "gemma2", "mixtral"))]
+
+
+@pytest.mark.parametrize("kind", GROUPED)
+def test_keys_and_values_of_one_query_head(kind):
+    """MIB's graph: exact effects and scores are those of the same model with every head's keys and values written
+    out, by plain hooks; and scores of a group add up to the shared head's.
+    """
+    model = model_of(kind)
+    twin, step = Twin(apart(model)), 2e-3 if kind in ROUNDED else 1e-5
+    scored = lens.edges(model, PAIR, steps=1, check=0, grouped=False, progress=False)
+    graph = scored.graph
+    assert (
+        graph.n_kv_heads == graph.n_heads
+        and graph.n_kv_heads != lens.edges(model, PAIR, steps=1, check=0, progress=False).graph.n_kv_heads
+    )
+    chosen = some_edges(graph, 8)
+    assert {graph.readers[r][-3:] for r, _ in chosen} >= {"<k>", "<v>"}
+    names = [graph.name(*edge) for edge in chosen]
+    exact = lens.edges(model, PAIR, method="exact", edges=names, grouped=False, progress=False)
+    plain = twin.metric({}, lambda w, r: True)
+    wanted = [twin.cut(graph.writers[w], graph.readers[r]) - plain for r, w in chosen]
+    found = [float(exact.effect[0, r, w]) for r, w in chosen]
+    np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
+    slopes = [twin.slope(graph.writers[w], graph.readers[r], step) for r, w in chosen]
+    found = [float(scored.effect[0, r, w]) for r, w in chosen]
+    tolerance = 1e-3 if kind in ROUNDED else 1e-4  # central differences of a metric that is rounded
+    np.testing.assert_allclose(found, slopes, atol=tolerance * np.abs(slopes).max())
+    shared = lens.edges(model, PAIR, steps=1, check=0, progress=False)
+    group = graph.n_heads // shared.graph.n_kv_heads
+    for layer in range(graph.n_layers):
+        own, true = (of.effect.values[0, of.graph.attention_readers(layer)] for of in (scored, shared))
+        summed = own[graph.n_heads :].reshape(-1, group, own.shape[1]).sum(1)
+        np.testing.assert_allclose(summed, true[graph.n_heads :], atol=1e-4 * np.nanmax(np.abs(true)))
+
+
+def test_keys_that_are_normed_together_are_not_told_apart():
+    from transformers import Olmo2Config, Olmo2ForCausalLM
+
+    model = speaking("olmo2")
+    model = Olmo2ForCausalLM(Olmo2Config(**model.config.to_diff_dict() | {"num_key_value_heads": 2})).eval()
+    model.tokenizer = word_tokenizer()
+    with pytest.raises(CircuitError, match="grouped=False: this model norms the keys of all heads together"):
+        lens.edges(model, PAIR, grouped=False, progress=False)
+
+
+@pytest.mark.parametrize("kind", ["llama", *(pytest.param(k, marks=pytest.mark.long) for k in ("gpt_neox", "gemma2"))])
+def test_scores_by_activations_are_averages_of_derivatives(kind):
+    """Over runs in which one layer's heads, its MLP or the input are held between the two runs: by plain hooks."""
+    model = model_of(kind)
+    twin, step = Twin(model), 2e-3 if kind in ROUNDED else 1e-5
+    for sums, shares in (("midpoint", (0.25, 0.75)), ("left", (0.5, 0.0))):
+        found = lens.edges(model, PAIR, method="activations", steps=2, sums=sums, check=0, progress=False)
+        graph = found.graph
+        places = [["input"]]
+        for layer in range(graph.n_layers):
+            places += [[f"a{layer}.h{h}" for h in range(graph.n_heads)], [f"m{layer}"]]
+        between = [
+            {w: twin.base[w] + share * (twin.source[w] - twin.base[w]) for w in place}
+            for place in places
+            for share in shares
+        ]
+        chosen = some_edges(graph, 5, seed=2)
+        wanted = [
+            np.mean([twin.slope(graph.writers[w], graph.readers[r], step, held) for held in between]) for r, w in chosen
+        ]
+        effect = [float(found.effect[0, r, w]) for r, w in chosen]
+        tolerance = 1e-3 if kind in ROUNDED else 1e-4
+        np.testing.assert_allclose(effect, wanted, atol=tolerance * np.abs(wanted).max(), err_msg=sums)
+
+
 def test_denoising_and_other_ablations():
     model = model_of("llama")
     graph = lens.edges(model, PAIR, method="exact", edges=["input->logits"], progress=False).graph
@@ -99,7 +181,14 @@ def test_denoising_and_other_ablations():
 
 def test_prompts_of_unlike_lengths_have_the_scores_that_each_has_alone():
     model = speaking("llama")
-    for options in ({"steps": 3}, {"method": "gim"}, {"steps": 2, "sums": "left"}, {"method": "clean-corrupted"}):
+    for options in (
+        {"steps": 3},
+        {"method": "gim"},
+        {"steps": 2, "sums": "left"},
+        {"method": "clean-corrupted"},
+        {"method": "activations", "steps": 2},
+        {"steps": 1, "grouped": False},
+    ):
         together = lens.edges(model, PAIRS, check=0, progress=False, **options).effect.values
         alone = [lens.edges(model, pair, check=0, progress=False, **options).effect.values[0] for pair in PAIRS]
         np.testing.assert_allclose(together, alone, atol=1e-4 * np.nanmax(np.abs(together)))
@@ -183,6 +272,28 @@ def test_the_check_beside_scores_is_exact():
     assert np.isfinite(table.exact).all() and set(found.sample(5, 5, seed=3)) == set(names)
 
 
+def test_intervals_of_many_edges_hold_at_once():
+    """Each at the level that Bonferroni leaves it; the largest of those that were drawn is one of many too."""
+    from lens.stats.means import mean_interval
+
+    pairs = [
+        lens.Pair(f"w3 w{17 + i} w5 w80", corrupted=f"w3 w{17 + i} w9 w33", answer=" w11", foil=" w23")
+        for i in range(6)
+    ]
+    found = lens.edges(speaking("llama"), pairs, steps=1, check=4, progress=False)
+    alone, together = found.top(4), found.top(4, together=True)
+    at = [found.graph.edge(name) for name in together.edge]
+    values = np.stack([found.exact.values[:, r, w] for r, w in at], 1).astype(float)
+    wanted = mean_interval(values, level=1 - 0.05 / 4, values="number")
+    np.testing.assert_allclose(together.exact_low, wanted.low)
+    assert (together.exact_high > alone.exact_high).all() and (together.effect_low < alone.effect_low).all()
+    missed, at = found.missed(), np.argwhere(found.selected.values == 2)
+    drawn = mean_interval(
+        np.stack([found.exact.values[:, r, w] for r, w in at], 1).astype(float), level=1 - 0.05 / 4, values="number"
+    )
+    assert missed["largest_bound"] == pytest.approx(np.fmax(abs(drawn.low), abs(drawn.high)).max())
+
+
 def test_a_result_is_kept_and_taken_up_again(tmp_path):
     from lens.circuits import Edges
 
@@ -208,6 +319,8 @@ BAD = {
     "both ends of a mean": (dict(ablation="zero", method="clean-corrupted"), "ablation='zero'"),
     "a rank": (dict(metric="rank"), "metric='rank'"),
     "a minimum": (dict(metric="kl", steps=1), "metric='kl'"),
+    "a rank by activations": (dict(metric="rank", method="activations"), "metric='rank'"),
+    "grouped": (dict(grouped=2), "grouped=2"),
     "several tokens": (dict(metric="logprob_diff"), "metric='logprob_diff'"),
     "another method": (dict(method="ACDC"), "method='ACDC'"),
     "lengths": (dict(pairs=lens.Pair("w1 w2", corrupted="w1 w2 w3", answer=" w4", foil=" w5")), "align token by token"),

@@ -13,7 +13,7 @@ from ..walk.blocks import Block
 from ..walk.forward import no_tap
 from .attention import AttentionBack
 from .norms import NormBack
-from .projections import attending, before_activation, feeding, slope
+from .projections import attending, before_activation, feeding, repeated, slope
 from .rules import Rules
 
 #: What is told of each cotangent on its way, by the name of its site.
@@ -71,6 +71,7 @@ class WrittenOut:
     Args:
         x: the stream before it, ``[prompt, position, d_model]``; attn: what attention adds to it, likewise.
         rope: the block's rotary table. first: the positions from here on are variables, those before constants.
+        apart: every query head has keys and values of its own, of which those of a group have the same weights.
     """
 
     def __init__(
@@ -81,12 +82,17 @@ class WrittenOut:
         rope: tuple[Tensor | None, Tensor | None],
         first: int,
         rules: Rules,
+        apart: bool = False,
     ):
         self.block, self.weights = block, attending(block)
         normed = block.norm_attn(x)
         late, some = normed[:, first:].flatten(0, 1), (len(x), x.shape[1] - first)
         q = block.q(late).view(*some, -1, block.d_head)
         k, v = (t.view(*x.shape[:2], -1, block.d_head) for t in block.kv(normed.flatten(0, 1)))
+        group = q.shape[2] // k.shape[2]
+        if apart and group > 1:
+            k, v = k.repeat_interleave(group, 2), v.repeat_interleave(group, 2)
+            self.weights = repeated(self.weights, group, block.d_head)
         self.attention = AttentionBack(block, q, k, v, rope, first, rules)
         self.norm_attn = NormBack(block.norm_attn, x[:, first:], rules.freeze_norms)
         into = x[:, first:] if block.parallel else x[:, first:] + attn[:, first:]
@@ -108,9 +114,14 @@ class WrittenOut:
             self.post_mlp = NormBack(block.post_mlp, written.view(*some, -1), rules.freeze_norms)
 
     def __call__(
-        self, c: Float[Tensor, "cotangent prompt some d_model"], told: Told
+        self,
+        c: Float[Tensor, "cotangent prompt some d_model"],
+        told: Told,
+        joins: Float[Tensor, "cotangent prompt some d_model"] | None = None,
     ) -> Float[Tensor, "cotangent prompt some d_model"]:
-        """The cotangents of the block's input; tells of each site's on the way, last site first."""
+        """The cotangents of the block's input; tells of each site's on the way, last site first. ``joins``: further
+        ones at its output that do not pass its MLP.
+        """
         block = self.block
         told("resid_post", c)
         told("mlp_out", c)
@@ -119,9 +130,12 @@ class WrittenOut:
         into = self.norm_mlp(of_mlp)
         if not block.parallel:
             mid = into.add_(c) if into is not of_mlp else into + c
-            told("resid_mid", mid)
         else:
             mid = c
+        if joins is not None:
+            mid = mid + joins
+        if not block.parallel:
+            told("resid_mid", mid)
         told("attn_out", mid)
         cz = self.post_attn(mid) @ self.weights.o
         told("z", cz.unflatten(-1, (-1, block.d_head)))

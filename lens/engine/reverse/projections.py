@@ -53,6 +53,14 @@ def attending(block: Block) -> Attending:
     return Attending(q, k, v, o)
 
 
+def repeated(weights: Attending, group: int, d_head: int) -> Attending:
+    """The same with keys and values of every query head written out, those of a group alike."""
+    k, v = (
+        weight.unflatten(0, (-1, d_head)).repeat_interleave(group, 0).flatten(0, 1) for weight in (weights.k, weights.v)
+    )
+    return Attending(weights.q, k, v, weights.o)
+
+
 def feeding(block: Block) -> Feeding:
     """The weights of a block's MLP as they are applied now; raises as `attending`."""
     down = linear_map(block.down_proj, "MLP output")[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -79,6 +79,7 @@ class Reverse:
         rules: what is held on the way, see `Rules`.
         start, stop: positions ``start`` to ``stop`` (the longest prompt's end) are variables; earlier ones are
             constants, later ones are left out. What comes back has these positions alone.
+        apart: cotangents of keys and values are those of every query head's own, where several share one.
 
     Attributes: ``table [prompt, position]``: the flat token of each variable position.
 
@@ -89,7 +90,9 @@ class Reverse:
     cotangents, one layer's derivatives and what one chunk of cotangents needs.
     """
 
-    def __init__(self, runs: Runs, *, rules: Rules | None = None, start: int = 0, stop: int | None = None):
+    def __init__(
+        self, runs: Runs, *, rules: Rules | None = None, start: int = 0, stop: int | None = None, apart: bool = False
+    ):
         longest = max(runs.lengths)
         stop = longest if stop is None else stop
         if not 0 <= start < stop <= longest:
@@ -99,7 +102,7 @@ class Reverse:
         require_autograd(ReverseError, "a reverse walk", runs.decoder.hf)
         # runs of either path
         self.runs: Any = runs
-        self.rules, self.start, self.stop = rules or Rules(), start, stop
+        self.rules, self.start, self.stop, self.apart = rules or Rules(), start, stop, apart
         self.decoder, self.n_layers = runs.decoder, runs.decoder.n_layers
         self._whole = runs.table[:, :stop]
         self.table = self._whole[:, start:]
@@ -138,14 +141,19 @@ class Reverse:
         sites: Collection[str] = (),
         *,
         last: int = 0,
+        first: int | None = None,
         chunk: int | None = None,
+        joins: Mapping[tuple[str, int], Tensor] | None = None,
     ) -> Iterator[Step]:
         """Carries cotangents of the last stream up the layers, from the last layer to layer ``last``.
 
         Args:
             cotangents: at the variable positions; they are written over, layer by layer.
-            sites: whose cotangents each step keeps, of ``SITES``. last: the layer to end with. chunk: cotangents run
+            sites: whose cotangents each step keeps, of ``SITES``. last: the layer to end with. first: that to begin
+                with, whose output's the cotangents then are; None: the last one. chunk: cotangents run
                 back at once; by default so many that a layer is given about a thousand tokens on a CPU.
+            joins: further cotangents of the same shape that enter on the way, where blocks are written out: by
+                ``("resid_post", layer)`` at a layer's end, by ``("resid_mid", layer)`` there too but past its MLP.
 
         Raises: ReverseError: an unknown site, cotangents of another shape.
         """
@@ -160,12 +168,18 @@ class Reverse:
                 f" {', '.join(map(str, shape))}]."
             )
         state = cotangents
+        joins = joins or {}
+        if joins and self._own is not None:
+            raise ReverseError("joins: cotangents enter where blocks are written out, and this model's are not.")
         size = chunk or max(1, chunk_tokens(self.decoder, CHUNK_TOKENS) // self.table.numel())
-        for layer in reversed(range(last, self.n_layers)):
+        for layer in reversed(range(last, self.n_layers if first is None else first + 1)):
             with self._resident(layer):
-                back = self._linear(layer, sites)
+                back: Any = self._linear(layer, sites)
                 kept: dict[str, list[Tensor]] = {site: [] for site in sites}
                 state = state.to(self._device(layer))
+                if ("resid_post", layer) in joins:
+                    state += joins["resid_post", layer]
+                further = joins.get(("resid_mid", layer))
                 for begin in range(0, len(state), size):
 
                     def told(site: str, c: Tensor) -> None:
@@ -173,7 +187,11 @@ class Reverse:
                             # what is the state itself is written over
                             kept[site].append(c.clone() if site in ("resid_post", "mlp_out", "attn_out") else c)
 
-                    state[begin : begin + size] = back(state[begin : begin + size], told)
+                    part = slice(begin, begin + size)
+                    if further is None:
+                        state[part] = back(state[part], told)
+                    else:
+                        state[part] = back(state[part], told, further[part])
                 at = {site: parts[0] if len(parts) == 1 else torch.cat(parts) for site, parts in kept.items() if parts}
                 yield Step(layer, back, at, state)
 
@@ -194,4 +212,4 @@ class Reverse:
         table = self._whole.to(block.device)
         x, attn = runs.resid[layer][table], runs.attn[layer][table]
         rope = self.decoder.rope(self.stop, block.device)[block.table] if block.rotary else (None, None)
-        return WrittenOut(block, x, attn, rope, self.start, self.rules)
+        return WrittenOut(block, x, attn, rope, self.start, self.rules, self.apart)

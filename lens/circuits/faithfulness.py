@@ -13,7 +13,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from ..arguments import Draws, Filled, HFModel, Portion, Positive, Seed, Share, Size, door, shown
-from ..engine.memory import budget
+from ..engine.memory import budget, chunk_tokens
 from ..engine.metrics import Metric
 from ..engine.pieces import batches_of, run_bytes
 from ..engine.sessions import of_one_model
@@ -37,6 +37,8 @@ from .writes import KEEP, Ablated, Ablation, Writes, recorded_pair
 SIZES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 #: A gap between the full and the empty circuit's metric below this share of them is rounding.
 _LEAST_GAP = 1e-5
+#: Tokens of circuits that are run together on a CPU.
+_TOKENS = 512
 
 
 @door(CircuitError)
@@ -89,7 +91,8 @@ def faithfulness(
 
     Source: Mueller et al. 2025 (MIB), section 4: sizes, f, CPR and CMD by trapezoids over nominal sizes.
 
-    Cost: 1.1 to 1.5 forwards of all pairs a circuit; with a norm after attention several.
+    Cost: 1.1 to 1.5 forwards a circuit, of all pairs from the first token on at which their prompts differ (of another
+        ablation than the other run's, of all tokens); with a norm after attention several.
 
     >>> curve = lens.faithfulness(model, held_out, found)     # doctest: +SKIP
     """
@@ -201,17 +204,24 @@ def _values(
                 clean = task.last(runs.final, runs)
                 full[batch] = task.score(clean, batch, clean).cpu()
                 empty[batch] = task.score(task.last(source.resid[-1], runs), batch, clean).cpu()
-                for number, mask in enumerate(masks):
+                unlike = runs.flat_ids != other.flat_ids
+                # causal: before the first difference every circuit is the plain run
+                start = int(runs.position[unlike].min()) if ablated.kind == "counterfactual" and unlike.any() else 0
+                # all edges are the plain run, none the ablated one
+                edges = [int(mask.sum()) for mask in masks]
+                for number, count in enumerate(edges):
+                    if count in (0, graph.n_edges):
+                        values[number, batch] = (full if count else empty)[batch]
+                bar.update(sum(count in (0, graph.n_edges) for count in edges))
+                waiting = [number for number, count in enumerate(edges) if 0 < count < graph.n_edges]
+                size = _at_once(task, batch, start, memory_mb)
+                for some in (waiting[a : a + size] for a in range(0, len(waiting), size)):
                     if says_stop(stop):
                         return values, full, empty, "partial"
-                    bar.update(1)
-                    edges = int(mask.sum())
-                    # all edges are the plain run, none the ablated one
-                    if edges in (0, graph.n_edges):
-                        values[number, batch] = (full if edges else empty)[batch]
-                        continue
-                    final = CircuitRun(graph, base, source, len(batch), mask).final()
-                    values[number, batch] = task.score(task.last(final, runs), batch, clean).cpu()
+                    last = CircuitRun(graph, runs, source, np.stack([masks[i] for i in some]), start).last()
+                    for number, read in zip(some, last):
+                        values[number, batch] = task.score(read, batch, clean).cpu()
+                    bar.update(len(some))
     except KeyboardInterrupt:
         return values, full, empty, "partial"
     return values, full, empty, "complete"
@@ -219,14 +229,29 @@ def _values(
 
 def _batches(task: Task, memory_mb: float | None) -> Iterator[list[int]]:
     """Pairs of one length whose writes, and one layer's readers of them, fit the memory."""
-    view, graph, room = task.view, task.graph, budget(task.view, memory_mb).bytes * 0.8
+    view, room = task.view, budget(task.view, memory_mb).bytes * 0.8
     of_length: dict[int, list[int]] = {}
     for i, length in enumerate(task.lengths):
         of_length.setdefault(length, []).append(i)
     for length, prompts in of_length.items():
-        live = length * graph.d_model * view.dtype.itemsize * (graph.n_writers + 4 * graph.per_layer)
-        for batch in batches_of([2 * run_bytes(view, length, KEEP) + live] * len(prompts), room):
+        for batch in batches_of([2 * run_bytes(view, length, KEEP) + _live(task, length)] * len(prompts), room):
             yield [prompts[k] for k in batch]
+
+
+def _live(task: Task, tokens: int) -> int:
+    """Bytes of what a circuit's writers add at so many tokens, and of one layer's readers."""
+    graph = task.graph
+    return int(tokens * graph.d_model * task.view.dtype.itemsize * (graph.n_writers + 4 * graph.per_layer))
+
+
+def _at_once(task: Task, batch: Sequence[int], start: int, memory_mb: float | None) -> int:
+    """How many circuits are run together: what memory leaves beside the runs, and as many tokens as a layer is given
+    at once.
+    """
+    view, length = task.view, task.lengths[batch[0]]
+    tokens = len(batch) * (length - start)
+    room = budget(view, memory_mb).bytes * 0.8 - 2 * len(batch) * run_bytes(view, length, KEEP)
+    return max(1, min(int(room / _live(task, tokens)), chunk_tokens(view.walked, _TOKENS) // tokens))
 
 
 def _labelled(
@@ -244,7 +269,7 @@ def _labelled(
     each = len(chosen.masks[rankings[0]])
     count, shape, gap = len(rankings) * each, (len(rankings), each), full - empty
     own = values[:count].reshape(*shape, -1)
-    f = _ratio(own - empty, gap, level, resamples, seed)
+    f = ratio(own - empty, gap, level, resamples, seed)
     dims = ("ranking", "circuit")
     kept = np.array([[int(m.sum()) for m in masks] for masks in chosen.masks.values()])
     pruned = np.array([[int(chosen.graph.pruned(m).sum()) for m in masks] for masks in chosen.masks.values()])
@@ -276,7 +301,7 @@ def _labelled(
         }
         for name, numerator in areas.items():
             summed = (weight[:, None] * numerator).sum(1)
-            for end, value in zip(("", "_low", "_high"), _ratio(summed, gap, level, resamples, seed)):
+            for end, value in zip(("", "_low", "_high"), ratio(summed, gap, level, resamples, seed)):
                 data[f"{name}{end}"] = ("ranking", value)
         if controls:
             data["random_CPR"] = (("ranking", "draw"), np.einsum("c,rcd->rd", weight, faithful))
@@ -285,7 +310,7 @@ def _labelled(
     return xr.Dataset(data, {"ranking": rankings, "circuit": np.asarray(chosen.nominal or names)})
 
 
-def _ratio(
+def ratio(
     numerator: np.ndarray, gap: np.ndarray, level: float, resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Means of the last axis over the mean gap, with Fieller's and studentized intervals over pairs (`lens.stats`)."""

@@ -56,8 +56,8 @@ class Writes:
             resid.append(resid[-1] + attn[-1] + of_mlp)
         return cls(decoder, z, mlp, resid, attn)
 
-    def part(self, tokens: slice) -> Writes:
-        """Those of some tokens."""
+    def part(self, tokens: slice | Tensor) -> Writes:
+        """Those of some tokens: a slice, or truth values."""
         z, mlp, resid, attn = ([t[tokens] for t in of] for of in (self.z, self.mlp, self.resid, self.attn))
         return Writes(self.decoder, z, mlp, resid, attn)
 

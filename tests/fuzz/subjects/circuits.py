@@ -49,6 +49,14 @@ def subjects():
             model=model(), pairs=pair(5), circuits=circuit(), controls=0, complement=False, resamples=50, **quiet
         ),
     )
+    yield Subject("shuffled", circuits.shuffled, lambda: dict(model=model(), pairs=pairs(3)))
+    yield Subject(
+        "controls",
+        circuits.controls,
+        lambda: dict(
+            model=model(), pairs=pair(5), found=found(), others={}, n=20, draws=1, resamples=5, level=0.5, **quiet
+        ),
+    )
     yield Subject("Graph", circuits.Graph, lambda: dict(n_layers=2, n_heads=4, n_kv_heads=2, d_model=8))
     one = graph()
     yield Subject("Graph.first_writer", one.first_writer, lambda: dict(layer=1), leave=("layer",))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -42,7 +43,7 @@ class Branching:
         each. start: what comes before this position is the base run's. keep: sites to keep.
     """
 
-    base: WalkRuns
+    base: Any  # WalkRuns: Writes are of written-out blocks alone
     own: Writes
     source: Writes
     shares: Sequence[float]

@@ -32,9 +32,9 @@ def shuffled(
     """The pairs with their parts put together anew, each from another pair.
 
     Args:
-        what: ``answers``: each pair is asked for another's answer and foil, which its prompts say nothing of: what is
-            found then is not the task. ``counterfactuals``: each clean prompt has the corrupted prompt of another pair
-            of as many tokens: another counterfactual for the same question, with each seed.
+        what: ``answers``: each pair is asked for the answer and foil of one that has others, which its prompts say
+            nothing of: what is found then is not the task. ``counterfactuals``: each clean prompt has the corrupted
+            prompt of another pair of as many tokens: another counterfactual for the same question, with each seed.
         seed: of the draw.
 
     Returns: the pairs, in their order, without spans.
@@ -48,28 +48,42 @@ def shuffled(
         raise CircuitError(
             f"pairs={shown(given)}: expected a list of two pairs or more, to put their parts together anew."
         )
-    lengths = [(len(e.clean_ids), p.start) for e, p in zip(encode_all(model, given), given)]
-    groups: dict[Any, list[int]] = {}
-    for i, key in enumerate(lengths):
-        groups.setdefault(key if what == "counterfactuals" else None, []).append(i)
+    by_length: dict[Any, list[int]] = {}
+    for i, (e, pair) in enumerate(zip(encode_all(model, given), given)):
+        key = (len(e.clean_ids), pair.start) if what == "counterfactuals" else None
+        by_length.setdefault(key, []).append(i)
     rng, found = np.random.default_rng(seed), list(given)
-    for group in groups.values():
-        if len(group) < 2:
-            raise CircuitError(
-                f"pairs[{group[0]}] is the only one of {lengths[group[0]][0]} tokens, so that no other's counterfactual"
-                " fits it; leave it out, or give more pairs of its length."
-            )
-        # one circle: nobody keeps its own
-        order = rng.permutation(group)
-        for i, other in zip(order, np.roll(order, 1)):
-            part = given[other]
-            new: dict[str, Any] = (
-                dict(corrupted=part.corrupted)
-                if what == "counterfactuals"
-                else dict(answer=part.answer, foil=part.foil)
-            )
-            found[i] = dataclasses.replace(given[i], **new, spans={}, corrupted_spans={})
+    for group in by_length.values():
+        for i, other in zip(*_apart([_part(given[i], what) for i in group], rng)):
+            part: dict[str, Any] = _part(given[group[other]], what, whole=True)
+            found[group[i]] = dataclasses.replace(given[group[i]], **part, spans={}, corrupted_spans={})
     return found
+
+
+def _part(pair: Pair, what: str, whole: bool = False) -> Any:
+    """What a pair is given of another; not ``whole``: by what two are told apart."""
+    if what == "counterfactuals":
+        return dict(corrupted=pair.corrupted) if whole else str(pair.corrupted)
+    return dict(answer=pair.answer, foil=pair.foil) if whole else frozenset((pair.answer, pair.foil))
+
+
+def _apart(parts: Sequence[Any], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of parts, and for each that of another part: in a circle in which equal ones lie together, as many
+    places on as there are of the most frequent.
+
+    Raises:
+        CircuitError: more than half of them are equal.
+    """
+    kinds = {part: number for number, part in enumerate(rng.permutation(np.array([*dict.fromkeys(parts)], object)))}
+    order = rng.permutation(len(parts))
+    order = order[np.argsort([kinds[parts[i]] for i in order], kind="stable")]
+    most = max(np.bincount([kinds[part] for part in parts]))
+    if 2 * most > len(parts):
+        raise CircuitError(
+            f"pairs: {most} of {len(parts)} that can be put together have the same part, so that not every one can be"
+            " given another; leave some out, or give more pairs (of counterfactuals: of the same number of tokens)."
+        )
+    return order, np.roll(order, most)
 
 
 @door(CircuitError)

@@ -137,6 +137,7 @@ class Scores:
         return total / len(self.shares)
 
     @staticmethod
+    @torch.no_grad()
     def _add(total: Tensor, gradients: Iterator[tuple[slice, int, Tensor]], delta: Tensor) -> None:
         """Adds up what readers' gradients make of the writers' changes; rows of several points, one after another."""
         for readers, upto, gradient in gradients:
@@ -178,6 +179,7 @@ class Scores:
         self._add(total, self._layers(below, zero, joins=down), delta)
         return total / (len(branching.shares) * branching.places)
 
+    @torch.no_grad()
     def _of_branch(
         self, reverse: Reverse, score: Callable[[Tensor], Tensor], branch: Branch, down: Any, prompts: int
     ) -> Iterator[tuple[slice, int, Tensor]]:
@@ -227,6 +229,7 @@ class Scores:
         return made
 
     @staticmethod
+    @torch.no_grad()
     def _sums(runs: Any, reverse: Reverse, layer: int) -> Float[Tensor, "prompt position d_model"]:
         """What attention adds up in some runs, before a norm after it."""
         table = reverse.table
@@ -244,6 +247,7 @@ class Scores:
         yield slice(graph.n_readers - 1, graph.n_readers), graph.n_writers, cotangents[0][:, None]
         yield from self._layers(reverse, cotangents)
 
+    @torch.no_grad()
     def _layers(
         self, reverse: Reverse, cotangents: Tensor, *, last: int = 0, joins: Any = None
     ) -> Iterator[tuple[slice, int, Float[Tensor, "prompt reader position d_model"]]]:

@@ -1,5 +1,7 @@
 """A circuit beside those of shuffled pairs and of other counterfactuals."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -37,9 +39,20 @@ def test_every_pair_has_another_ones_part(seed):
         assert len(encode(model, one).clean_ids) == len(encode(model, one).corrupted_ids)
 
 
-def test_a_pair_that_fits_no_other_is_named():
+def test_equal_answers_are_not_exchanged():
+    """Two word orders of a scene have the same names, the answer and foil of one the other way round."""
     model = speaking("llama")
-    with pytest.raises(CircuitError, match=r"pairs\[1\] is the only one of 5 tokens"):
+    turned = [dataclasses.replace(p, answer=p.foil, foil=p.answer) for p in SOME]
+    for seed in range(3):
+        found = shuffled(model, [*SOME, *turned], seed=seed)
+        assert all({a.answer, a.foil}.isdisjoint({b.answer, b.foil}) for a, b in zip(found, [*SOME, *turned]))
+    with pytest.raises(CircuitError, match="2 of 3 that can be put together have the same part"):
+        shuffled(model, [SOME[0], turned[0], SOME[1]])
+
+
+def test_pairs_that_fit_no_other_are_refused():
+    model = speaking("llama")
+    with pytest.raises(CircuitError, match="1 of 1 that can be put together have the same part"):
         shuffled(model, SOME[:3], "counterfactuals")
     with pytest.raises(CircuitError, match="two pairs or more"):
         shuffled(model, SOME[:1])

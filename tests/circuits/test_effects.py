@@ -251,6 +251,19 @@ def test_frozen_norms_and_gim_change_what_they_should():
     np.testing.assert_allclose(frozen[-2][:-5], gim[-2][:-5], atol=1e-5 * np.nanmax(np.abs(gim[-2])))
 
 
+def test_a_model_whose_weights_have_gradients_is_scored_as_one_that_is_frozen():
+    model, found = speaking("llama"), []
+    for wanted in (False, True):
+        model.requires_grad_(wanted)
+        found += [
+            lens.edges(model, PAIR, check=0, progress=False, **options).effect.values
+            for options in ({"steps": 1}, {"method": "activations", "steps": 1})
+        ]
+    for frozen, free in zip(found, found[2:]):
+        np.testing.assert_array_equal(frozen, free)
+    assert all(p.grad is None for p in model.parameters())
+
+
 def test_the_check_beside_scores_is_exact():
     model = speaking("llama")
     found = lens.edges(model, PAIRS, check=5, seed=3, progress=False)

@@ -43,6 +43,7 @@ _PUBLIC = {
     "sites": ("engine.model", "sites"),
     "MetricError": ("engine.metrics", "MetricError"),
     "patch": ("patching", "patch"),
+    "patch_between": ("patching", "patch_between"),
     "path_patch": ("patching", "path_patch"),
     "causal_trace": ("patching", "causal_trace"),
     "depth": ("patching", "depth"),
@@ -125,7 +126,7 @@ if TYPE_CHECKING:
     from .file_errors import FileError
     from .model_files import SaveError, save_model
     from .models import LoadError, load
-    from .patching import agreement, causal_trace, explain_cell, patch, path_patch
+    from .patching import agreement, causal_trace, explain_cell, patch, patch_between, path_patch
     from .patching.depth import depth
     from .patching.grid import PatchError
     from .patching.summary import summary

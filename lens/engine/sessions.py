@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter, methodcaller
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from .changes import Session
 from .interrupts import critical, hold, interruptible, release
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_T = TypeVar("_T")
 _attributes, _version, _training = attrgetter("__dict__"), attrgetter("_version"), methodcaller("get", "training")
 
 
@@ -48,6 +49,20 @@ def of_one_model(function: _F | None = None, *, reads: bool = True) -> Any:
         return during(Session(model, what, reads, kwargs.get("stop")), function, args, kwargs)
 
     return wrapper
+
+
+@of_one_model
+def _held(model: Any, run: Callable[[], _T]) -> _T:
+    return run()
+
+
+def beside(models: Iterable[Any], run: Callable[[], _T]) -> _T:
+    """What ``run`` gives, of a computation with more models than its first: they are nobody else's meanwhile and stay
+    as they are.
+    """
+    for model in models:
+        run = functools.partial(_held, model, run)
+    return run()
 
 
 @critical

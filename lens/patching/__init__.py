@@ -1,10 +1,11 @@
 """Activation patching: which site carries it?
 
-``patch`` (exact or by attribution), ``path_patch``, ``causal_trace``, ``depth``, ``commitment``, ``pathways``,
-``explain_cell``, ``summary``, ``agreement``.
+``patch`` (exact or by attribution), ``patch_between`` (one checkpoint's states in another), ``path_patch``,
+``causal_trace``, ``depth``, ``commitment``, ``pathways``, ``explain_cell``, ``summary``, ``agreement``.
 """
 
 from .attribution import Agreement, agreement
+from .between import patch_between
 from .cells import CellView, explain_cell
 from .commitment import commitment
 from .controls import random_prompts, shuffled_pairs
@@ -25,6 +26,7 @@ __all__ = [
     "explain_cell",
     "last_partial",
     "patch",
+    "patch_between",
     "path_patch",
     "pathways",
     "random_prompts",

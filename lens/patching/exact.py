@@ -29,7 +29,7 @@ from ..engine.errors import UnsupportedModel
 from ..engine.metrics import Metric, resolve
 from ..engine.metrics import identity as metric_identity
 from ..engine.model import Model
-from ..engine.sessions import of_one_model
+from ..engine.sessions import beside, of_one_model
 from ..engine.sites import Site
 from ..engine.sweep import Sweep, Values
 from ..prompts import Align, EncodedPair, Pair
@@ -284,7 +284,7 @@ def patch(
             **how,
         )
 
-    return remember(run() if source_model is None else _beside(source_model, run))
+    return remember(beside([] if source_model is None else [source_model], run))
 
 
 def require_here(backend: Any, store: Any) -> None:
@@ -295,12 +295,6 @@ def require_here(backend: Any, store: Any) -> None:
         )
     if store is not None:
         raise PatchError(f"store={shown(store)} goes with method='exact'; attribution is one pass over the model.")
-
-
-@of_one_model
-def _beside(model: HFModel, run: Callable[[], xr.Dataset]) -> xr.Dataset:
-    """A sweep that copies from another model, which is nobody else's meanwhile and stays as it is."""
-    return run()
 
 
 def remember(ds: xr.Dataset) -> xr.Dataset:

@@ -162,8 +162,14 @@ class Origin:
         return said
 
 
-def partners_of(lengths: Sequence[int], fits: Callable[[int, int], bool], seed: int, why: str) -> list[int]:
-    """For each pair another one, drawn with a seed among those that fit it.
+def partners_of(
+    lengths: Sequence[int],
+    fits: Callable[[int, int], bool],
+    seed: int,
+    why: str,
+    asked: str = "source='resample': pairs",
+) -> list[int]:
+    """For each pair another one, drawn with a seed among those that fit it; ``asked`` begins the error.
 
     Raises:
         PatchError: a pair that none fits.
@@ -173,14 +179,14 @@ def partners_of(lengths: Sequence[int], fits: Callable[[int, int], bool], seed: 
         choice = [j for j in range(len(lengths)) if j != i and fits(i, j)]
         if not choice:
             raise PatchError(
-                f"source='resample': pairs[{i}] ({lengths[i]} tokens) has no partner among the {len(lengths)} pairs of"
-                f" the call {why}"
+                f"{asked}[{i}] ({lengths[i]} tokens) has no partner among the {len(lengths)} {asked.split()[-1]} of the"
+                f" call {why}"
             )
         drawn.append(choice[int(rng.integers(len(choice)))])
     return drawn
 
 
-def require_equal_width(model: Model, other: Model, site: str) -> None:
+def require_equal_width(model: Model, other: Model, site: str, argument: str = "source_model") -> None:
     """Raises PatchError where a site of another model is not as wide as this one's; the message has both numbers."""
     names = {
         "neuron": ("d_mlp",),
@@ -195,18 +201,24 @@ def require_equal_width(model: Model, other: Model, site: str) -> None:
         ours, theirs = getattr(model, name), getattr(other, name)
         if ours != theirs:
             raise PatchError(
-                f"source_model: its {name} is {theirs}, this model's {ours}, so that site {site!r} does not fit; give a"
+                f"{argument}: its {name} is {theirs}, this model's {ours}, so that site {site!r} does not fit; give a"
                 " model of equal width."
             )
 
 
-def require_same_tokens(encoded: Sequence[EncodedPair], others: Sequence[EncodedPair]) -> None:
+def require_same_tokens(
+    encoded: Sequence[EncodedPair],
+    others: Sequence[EncodedPair],
+    argument: str = "source_model",
+    prompts: str = "pairs[{i}].{side}",
+) -> None:
     """Raises PatchError where another model's tokenizer reads a pair in other tokens; the message shows them."""
     for i, (ours, theirs) in enumerate(zip(encoded, others, strict=True)):
         for name in ("clean_ids", "corrupted_ids", "answer_ids", "foil_ids"):
             a, b = (None if (x := getattr(e, name)) is None else list(map(int, x)) for e in (ours, theirs))
             if a != b:
+                read = prompts.format(i=i, side=name.removesuffix("_ids"))
                 raise PatchError(
-                    f"source_model: its tokenizer reads pairs[{i}].{name.removesuffix('_ids')} as {b}, this model's as"
-                    f" {a}; positions and answers would not be the same. Give a model with the same tokenizer."
+                    f"{argument}: its tokenizer reads {read} as {b}, this model's as {a}; positions and answers would"
+                    " not be the same. Give a model with the same tokenizer."
                 )

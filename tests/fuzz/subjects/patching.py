@@ -24,6 +24,13 @@ def subjects():
         "patch", patching.patch, lambda: dict(model=model(), pairs=pair(), over=("layer",), layers=[1], **quiet)
     )
     yield Subject(
+        "patch_between",
+        patching.patch_between,
+        lambda: dict(
+            into=model(), source=model(1), prompts=pairs(2), twin=model(2), layers=[1], positions=[2], **quiet
+        ),
+    )
+    yield Subject(
         "path_patch",
         patching.path_patch,
         lambda: dict(model=model(), pairs=pair(), receiver=lens.Site("resid_post", 1), senders=[(0, 1)], **quiet),

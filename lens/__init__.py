@@ -54,6 +54,7 @@ _PUBLIC = {
     "edges": ("circuits", "edges"),
     "faithfulness": ("circuits", "faithfulness"),
     "CircuitError": ("circuits", "CircuitError"),
+    "compare": ("readout", "compare"),
     "logit_lens": ("readout", "logit_lens"),
     "attention": ("readout", "attention"),
     "head_vocabulary": ("readout", "head_vocabulary"),
@@ -131,6 +132,7 @@ if TYPE_CHECKING:
     from .patching.grid import PatchError
     from .patching.summary import summary
     from .prompts import Pair, PromptError, encode, load_pairs
+    from .readout.comparison import compare
     from .readout.heads import attention, copying_scores, induction_scores
     from .readout.logit_attribution import direct_logit_attribution
     from .readout.reading import ReadoutError

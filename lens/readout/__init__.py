@@ -1,4 +1,5 @@
-"""What a state of the model says when it is read: logits of each layer, attention, heads, answers.
+"""What a state of the model says when it is read: logits of each layer, attention, heads, answers; and how alike two
+models' states are.
 
 >>> lens.logit_lens(model, "The capital of France is")  # doctest: +SKIP
 """
@@ -17,6 +18,7 @@ _PUBLIC = {
         "vocabulary",
     ),
     **dict.fromkeys(("direct_logit_attribution",), "logit_attribution"),
+    **dict.fromkeys(("compare",), "comparison"),
     **dict.fromkeys(("alignment",), "word_lists"),
     **dict.fromkeys(("ReadoutError",), "reading"),
     **dict.fromkeys(

@@ -6,6 +6,9 @@ models' states are.
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 from ..lazy import attributes
 
 #: public name -> module, resolved on first use
@@ -33,4 +36,9 @@ _PUBLIC = {
 
 __all__ = [*_PUBLIC]
 
-__getattr__, __dir__ = attributes(__name__, _PUBLIC, __all__)
+_named, __dir__ = attributes(__name__, _PUBLIC, __all__)
+
+
+def __getattr__(name: str) -> Any:
+    # called by the module's name: lens.readout.probes.probe
+    return importlib.import_module(".probes", __name__) if name == "probes" else _named(name)

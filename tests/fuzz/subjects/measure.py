@@ -10,7 +10,7 @@ import torch
 from lens import readout
 from lens import stats as s
 from lens.pickled_tensors import read_pickled_tensors
-from lens.readout import jacobian_lens
+from lens.readout import jacobian_lens, probes
 from lens.scoring import Served, causal, look_ahead, texts
 from lens.scoring import rows as scoring
 from tests.models import word_tokenizer
@@ -23,6 +23,7 @@ MODULES = (
     "lens.scoring.look_ahead",
     "lens.readout",
     "lens.readout.jacobian_lens",
+    "lens.readout.probes",
     "lens.pickled_tensors",
     "lens.stats",
 )
@@ -34,6 +35,7 @@ RESULTS = (
 )
 X = np.array([0.3, -0.1, 0.4, 0.7, 0.2, 0.6, -0.2, 0.5, 0.1, 0.8])
 Y = np.array([0.1, 0.2, 0.3, 0.9, 0.0, 0.4, -0.3, 0.6, 0.3, 0.5])
+PROBED = np.random.default_rng(0).standard_normal((8, 3))
 MEMBER = np.array([1, 0, 1, 1, 0, 1, 0, 1, 0, 0])
 
 
@@ -104,6 +106,18 @@ def subjects():
         read_pickled_tensors,
         lambda: (written(), dict(path="published.pt"))[1],
     )
+    yield Subject(
+        "compare",
+        readout.compare,
+        lambda: dict(a=model(), b=model(1), prompts=[text, "w4 w5"], metrics=("cosine", "kl"), floor=model(2), **few),
+    )
+    yield Subject("linear_probe", probes.linear_probe, lambda: dict(states=PROBED, labels=[0, 1] * 4, folds=2, ridge=1))
+    yield Subject(
+        "probe",
+        probes.probe,
+        lambda: dict(model=model(), prompts=[text, "w4 w5"] * 2, labels=[0, 1] * 2, folds=2, ridge=1.0, layers=[1]),
+    )
+    yield Subject("likeness", s.likeness, lambda: dict(x=PROBED, y=PROBED[::-1], measure="cosine", **few))
     yield Subject("attention", readout.attention, lambda: dict(model=model(), prompt=text))
     yield Subject(
         "head_vocabulary", readout.head_vocabulary, lambda: dict(model=model(), layer=1, head=1, text=text, k=2)

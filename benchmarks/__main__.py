@@ -1,8 +1,8 @@
 """The command line: `python -m benchmarks patching [--quick] [--peers tl,nnsight,pyvene] [--repeats N] [--json FILE]`,
 `... injection`, `... vectors`, `... provenance`, `... subspace`, `... diffusion`, `... latency`, `... truth [--part
 NAME]`, `... stress [--part NAME]`, `... house [--part NAME]`, `... scale [--part NAME]`, `... generation [--part
-NAME]`, `... edges [--part NAME]`, `... steering [--part NAME]`, `... models [--part NAME] [--only TYPE ...] [--methods
-NAME ...]`, `... gpu`, or `... load`.
+NAME]`, `... edges [--part NAME]`, `... steering [--part NAME]`, `... unlearning [--part NAME]`, `... models [--part
+NAME] [--only TYPE ...] [--methods NAME ...]`, `... gpu`, or `... load`.
 """
 
 from __future__ import annotations
@@ -133,6 +133,13 @@ PARTED = {
             " generation beside the published way"
         ),
         ("depth", "gated"),
+    ),
+    "unlearning": (
+        (
+            "what two checkpoints side by side cost: one's states in the other beside hooked forwards, a comparison"
+            " beside the forwards of both"
+        ),
+        ("between", "compare"),
     ),
 }
 

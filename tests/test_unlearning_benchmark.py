@@ -1,0 +1,19 @@
+"""The parts of the benchmark `unlearning` work: each gives its figures."""
+
+from benchmarks import unlearning
+
+
+def test_between_gives_its_figures_and_the_numbers_of_hooked_forwards():
+    from benchmarks import unlearning_between
+
+    figures = unlearning_between.run(True)
+    assert set(unlearning.FIGURES["between"]) <= set(figures)
+    assert figures["max_rel_diff"] <= 1e-4 and figures["ratio_between"] > 0 and figures["between_cells"] == 64
+
+
+def test_compare_gives_its_figures():
+    from benchmarks import unlearning_compare
+
+    figures = unlearning_compare.run(True)
+    assert set(unlearning.FIGURES["compare"]) <= set(figures) and figures["compare_over_forwards"] > 0
+    assert len(figures["compare_metrics"]) == 6

@@ -100,7 +100,7 @@ def alignment(
             spelled = of.coded if kind == "CAS as coded" else of.ids
             value[i, k] = _score(kind, _cosines(at.float(), _rows(table, spelled)), of.sizes)
             if kind != "CAS as coded":
-                drawn = torch.stack([_near(ids, len(table), draws, generator) for ids in of.ids], -1)
+                drawn = torch.stack([nearby(ids[0], len(table), draws, generator) for ids in of.ids], -1)
                 each = np.stack([_score(kind, _cosines(at.float(), table[row]), of.sizes) for row in drawn])
                 random[i, k], spread[i, k] = each.mean(0), each.std(0, ddof=1) if draws > 1 else np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -252,7 +252,7 @@ def _score(kind: str, cosines: Tensor, sizes: tuple[int, int]) -> np.ndarray:
     return np.asarray((own.abs().sum(-1) / cosines.abs().sum(-1)).cpu())
 
 
-def _near(ids: Sequence[int], size: int, draws: int, generator: torch.Generator) -> Tensor:
-    """Tokens near a word's in the vocabulary, ``[draw]``."""
-    low, high = max(0, ids[0] - NEARBY), min(size, ids[0] + NEARBY + 1)
+def nearby(token: int, size: int, draws: int, generator: torch.Generator) -> Tensor:
+    """Tokens near one in the vocabulary, ``[draw]``."""
+    low, high = max(0, token - NEARBY), min(size, token + NEARBY + 1)
     return torch.randint(low, high, (draws,), generator=generator)

@@ -112,3 +112,20 @@ def test_lists_that_do_not_fit_are_named(words, message):
         lens.readout.alignment(speaking(), PAIRS[0], words)
     if "2 tokens" in message:
         assert lens.readout.alignment(speaking(), PAIRS[0], words, pieces="mean").value.notnull().any()
+
+
+def test_concepts_are_the_top_of_the_logit_lens_beside_words_near_in_the_vocabulary():
+    model = tiny()
+    ds = lens.readout.concepts(speaking(), PAIRS[:2], k=3, draws=5000)
+    of = streams(model, [1, 14, 3, 4, 5])
+    for layer in range(4):
+        logits = model.lm_head(model.model.norm(of[layer, -1]))
+        top = logits.topk(3)
+        got = ds.isel(prompt=1, layer=layer)
+        assert got.token_id.values.tolist() == top.indices.tolist()
+        assert got.token.values.tolist() == [f"w{i}" for i in top.indices.tolist()]
+        np.testing.assert_allclose(got.score, top.values.numpy(), atol=1e-4)
+        # of so small a vocabulary all words are near
+        want = (top.values - logits.mean()) / logits.std(correction=0)
+        np.testing.assert_allclose(got.z, want.numpy(), rtol=0.1)
+    assert lens.readout.concepts(speaking(), PAIRS[0], k=500).sizes == {"layer": 4, "rank": 97}

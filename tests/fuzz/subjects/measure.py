@@ -70,6 +70,7 @@ def _draw(rng, effect):
 def subjects():
     text = "w1 w2 w3"
     few = dict(resamples=99)
+    yield Subject("concepts", readout.concepts, lambda: dict(model=model(), prompts=[pair()], k=2, draws=3))
     yield Subject(
         "alignment",
         readout.alignment,

@@ -10,7 +10,6 @@ Sources: Jiang et al. 2024, Interpretable Catastrophic Forgetting of Large Langu
     Catastrophic Forgetting in Continual Instruction Tuning.
 """
 
-from .adapters import LoRA
 from .cost import step_cost
 from .data import KINDS, ForgettingError, Probe, Stage, accuracy, starting_from
 from .drift import cosine, overlap, similarity, weight_drift
@@ -32,21 +31,18 @@ from .plans import Plan, Setup
 from .recovery import recover, recovered
 from .sequence import Sequence, sequential
 from .summary import summary
-from .teachers import Teacher
 
 __all__ = [
     "KINDS",
     "METHODS",
     "ForgettingError",
     "Guide",
-    "LoRA",
     "Method",
     "Plan",
     "Probe",
     "Sequence",
     "Setup",
     "Stage",
-    "Teacher",
     "accuracy",
     "at_end",
     "at_start",

@@ -11,8 +11,7 @@ import numpy as np
 
 from ..arguments import Count, Draws, HFModel, Positive, Seed, door
 from ..engine.sessions import of_one_model
-from ..training import Recipe, Rows, train
-from .adapters import LoRA
+from ..training import LoRA, Recipe, Rows, train
 from .data import ForgettingError, Stage, anatomy
 from .guide import Guide
 from .methods import Method

@@ -14,14 +14,13 @@ from jaxtyping import Bool
 from ..arguments import Count, HFModel, Name, Unfit, Whole, door, shown, unfit
 from ..arguments.kinds import is_sequence
 from ..engine.anatomy import Anatomy
-from ..engine.errors import UnsupportedModel
 from ..engine.lengths import Lengths
 from ..engine.places import evaluating
 from ..engine.sessions import of_one_model
-from ..engine.walk.decoder import without_wrapper
 from ..errors import Error
 from ..scoring.look_ahead import require_causal
 from ..training import Rows
+from ..training import wrapped as training_wrapped
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -94,7 +93,6 @@ class Stage:
     def __post_init__(self):
         if len(self.rows.ids) == 0:
             raise ForgettingError(f"stage {self.name!r}: it has no rows; give at least one (prompt ids, answer ids).")
-        last_input(self.rows, f"stage {self.name!r}")
         object.__setattr__(self, "prompts", _pairs(self.prompts, f"stage {self.name!r}"))
 
     @classmethod
@@ -135,45 +133,14 @@ class Probe:
             raise ForgettingError(f"probe {self.name!r}: it has no prompts; give at least one (ids, answer_ids).")
 
 
-def last_input(rows: Rows, owner: str = "rows") -> torch.Tensor:
-    """Position of each row's last input token, ``[n]``: the one whose logits predict the first counted token.
-
-    Raises: ForgettingError: a row without a counted token, or one whose first token is counted.
-    """
-    counted = rows.targets.any(1)
-    first = rows.targets.int().argmax(1)
-    if not bool(counted.all()):
-        raise ForgettingError(
-            f"{owner}: row {int((~counted).nonzero()[0])} has no counted token, so nothing of it would be learned; give"
-            " each row an answer."
-        )
-    if bool((first == 0).any()):
-        raise ForgettingError(
-            f"{owner}: row {int((first == 0).nonzero()[0])} counts its first token, which nothing predicts; give each"
-            " row a prompt of at least one token."
-        )
-    return first - 1
-
-
 def core(model: Any) -> PreTrainedModel:
-    """The plain causal language model, out of a peft wrapper where there is one; its modules then hold the adapters.
-
-    Raises: ForgettingError: a wrapper that does more than its adapted layers (virtual tokens, adapters that begin at a
-        token).
-    """
-    try:
-        plain: PreTrainedModel = without_wrapper(model)
-        return plain
-    except UnsupportedModel as error:
-        raise ForgettingError(
-            f"model: {error} What is measured of the model inside would be another model's; train adapters of layers"
-            " (LoRA and the like), or weights."
-        ) from error
+    """See `lens.training.wrapped.core`. Raises: ForgettingError."""
+    return training_wrapped.core(model, ForgettingError)
 
 
 def anatomy(model: Any) -> Anatomy:
     """Where the sites of a model in training lie, adapters included."""
-    return Anatomy.of(core(model))
+    return training_wrapped.anatomy(model, ForgettingError)
 
 
 @door(ForgettingError)

@@ -16,7 +16,7 @@ from ..engine.changes import temporary
 from ..engine.places import evaluating
 from ..engine.sessions import of_one_model
 from ..training import Rows
-from .data import ForgettingError, core, last_input
+from .data import ForgettingError, core
 
 
 def changes(model: Any, anchor: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -68,7 +68,6 @@ def fisher(
     """
     if len(rows.ids) == 0:
         raise ForgettingError("rows: old_rows has 0 rows; expected at least one.")
-    last_input(rows, "old_rows")
     own = dict(model.named_parameters())
     if absent := [n for n in names if n not in own]:
         raise ForgettingError(f"names: {absent[0]!r} is no weight of this model.")

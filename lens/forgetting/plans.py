@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from ..arguments import door
-from ..training import Batch, Recipe, Rows, Term, order_of
+from ..training import Batch, Recipe, Rows, Teacher, Term, order_of
+from ..training.head_outputs import HeadOutputs
 from .data import ForgettingError, Stage
-from .guide import Guide, HeadOutputs, inserted
+from .guide import Guide, inserted
 from .losses import divergence, gated, head_distance
 from .penalties import Trains, attention_weights, fisher, move_towards, squared_change, upper_layers, weights_now
-from .teachers import Teacher
 
 
 @dataclass
@@ -135,7 +135,7 @@ def guided(setup: Setup, o: Mapping[str, Any]) -> Plan:
     teacher = Teacher.of(
         setup.model,
         setup.stage.rows,
-        guide if a2 else None,
+        around=_guided_by(setup.model, guide if a2 else None),
         heads=heads,
         logits=bool(a2),
         only=setup.needed(),
@@ -166,6 +166,14 @@ def guided(setup: Setup, o: Mapping[str, Any]) -> Plan:
     return plan
 
 
+def _guided_by(model: Any, guide: Guide | None) -> Callable[[Tensor], contextlib.AbstractContextManager] | None:
+    """The guide's vector at last input tokens, for a teacher."""
+    if guide is None:
+        return None
+    guide.check(model)
+    return lambda last: inserted(model, guide, last)
+
+
 def _vector(setup: Setup, o: Mapping[str, Any]) -> Guide | None:
     which = o["vector"]
     if which not in ("own", "random", "none"):
@@ -186,7 +194,7 @@ def released(setup: Setup, o: Mapping[str, Any]) -> Plan:
     teacher = Teacher.of(
         frozen,
         setup.stage.rows,
-        guide,
+        around=_guided_by(frozen, guide),
         heads=guide.heads,
         everywhere=True,
         only=setup.needed(),
@@ -229,9 +237,7 @@ def progressive(setup: Setup, o: Mapping[str, Any]) -> Plan:
     until = float(o["until"])
     if not 0 < until <= 1:
         raise ForgettingError(f"until={until}: expected a share of the steps, above 0 and at most 1.")
-    from .data import last_input
-
-    guide, last = setup.require_guide(), last_input(setup.stage.rows)
+    guide, last = setup.require_guide(), setup.stage.rows.last_input()
 
     def around(model: Any) -> Callable[[Batch], contextlib.AbstractContextManager]:
         def of_batch(batch: Batch) -> contextlib.AbstractContextManager:
@@ -295,7 +301,7 @@ def replay(setup: Setup, o: Mapping[str, Any]) -> Plan:
     own, share = setup.stage.rows, float(o["share"])
     if not 0 < share < 1:
         raise ForgettingError(f"share={share}: expected the share of old rows among all, between 0 and 1.")
-    pool = join_rows([setup.require_old_rows(), *(s.rows for s in setup.earlier if o["earlier"])])
+    pool = Rows.joined([setup.require_old_rows(), *(s.rows for s in setup.earlier if o["earlier"])])
     count = max(1, round(share / (1 - share) * len(own.ids)))
     generator, size = torch.Generator().manual_seed(setup.seed), len(pool.ids)
     pick = (
@@ -303,21 +309,7 @@ def replay(setup: Setup, o: Mapping[str, Any]) -> Plan:
         if count <= size
         else torch.randint(size, (count,), generator=generator)
     )
-    return Plan(join_rows([own, pool.take(pick)]), notes={"replayed_rows": count, "replay_pool": size})
-
-
-def join_rows(parts: list[Rows]) -> Rows:
-    """Rows under each other, padded to the longest."""
-    width = max(p.ids.shape[1] for p in parts)
-
-    def wider(t, fill):
-        return torch.nn.functional.pad(t, (0, width - t.shape[1]), value=fill)
-
-    return Rows(
-        ids=torch.cat([wider(p.ids, 0) for p in parts]),
-        targets=torch.cat([wider(p.targets, False) for p in parts]),
-        lengths=torch.cat([p.lengths for p in parts]),
-    )
+    return Plan(Rows.joined([own, pool.take(pick)]), notes={"replayed_rows": count, "replay_pool": size})
 
 
 def _notes(teacher: Teacher) -> dict[str, Any]:

@@ -23,8 +23,7 @@ from ..engine.places import evaluating
 from ..results import dataset as results
 from ..results.record import Plainly, record_of
 from ..stats.units import repeated
-from ..training import Recipe, Rows, Trained, train
-from .adapters import LoRA
+from ..training import LoRA, Recipe, Rows, Trained, train
 from .data import ForgettingError, Probe, Stage, accuracy, anatomy
 from .diary import Diary, hold
 from .guide import Guide

@@ -4,8 +4,22 @@ the bit.
 Losses, adapters and interventions plug in (`terms`, peft models, `around`); the loop knows no family of methods.
 """
 
+from .adapters import LoRA
 from .batches import Batch, Sampler
 from .loop import Term, Trained, train
 from .recipe import Recipe, Rows, TrainingError, order_of
+from .teachers import Teacher
 
-__all__ = ["Batch", "Recipe", "Rows", "Sampler", "Term", "Trained", "TrainingError", "order_of", "train"]
+__all__ = [
+    "Batch",
+    "LoRA",
+    "Recipe",
+    "Rows",
+    "Sampler",
+    "Teacher",
+    "Term",
+    "Trained",
+    "TrainingError",
+    "order_of",
+    "train",
+]

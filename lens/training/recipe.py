@@ -7,13 +7,13 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from ..arguments import Count, Fraction, NonNegative, Positive, Seed, Size, door, unfit
+from ..arguments import Count, Filled, Fraction, NonNegative, Positive, Seed, Size, door, unfit
 from ..errors import Error
 
 #: Rows that the steps of one recipe may see together: their order is held in memory.
@@ -98,8 +98,27 @@ class Rows:
         targets[:, :1] = False
         return cls(ids, targets, torch.full((len(ids),), ids.shape[1]))
 
+    @classmethod
+    @door(TrainingError)
+    def joined(cls, parts: Annotated[Sequence[Rows], Filled()]) -> Rows:
+        """Rows of several sets under each other, padded to the longest."""
+        width = max(part.ids.shape[1] for part in parts)
+
+        def wider(values: Tensor, fill: int | bool) -> Tensor:
+            return torch.nn.functional.pad(values, (0, width - values.shape[1]), value=fill)
+
+        return cls(
+            torch.cat([wider(part.ids, 0) for part in parts]),
+            torch.cat([wider(part.targets, False) for part in parts]),
+            torch.cat([part.lengths for part in parts]),
+        )
+
     def __len__(self) -> int:
         return len(self.ids)
+
+    def last_input(self) -> Int[Tensor, " n"]:
+        """Position of each row's last input token: the one whose logits predict the first token that counts."""
+        return self.targets.int().argmax(1) - 1
 
     @door(TrainingError)
     def take(self, index: Int[Tensor, " b"] | Sequence[int]) -> Rows:

@@ -2,15 +2,17 @@
 
 import contextlib
 import copy
+import functools
 
 import numpy as np
 import pytest
 import torch
 
-from lens.forgetting import ForgettingError, Guide, LoRA, Setup, Stage, Teacher, fisher, method
+from lens.forgetting import ForgettingError, Guide, Setup, Stage, fisher, method
+from lens.forgetting.guide import inserted
 from lens.forgetting.losses import divergence
 from lens.forgetting.penalties import squared_change
-from lens.training import Batch, Recipe, Rows
+from lens.training import Batch, LoRA, Recipe, Rows, Teacher, TrainingError
 
 from ..models import tiny
 from .helpers import HEADS, guide, heads_of, logits_of, old_rows, prompts
@@ -64,8 +66,9 @@ def kl(p_logits, q_logits, temperature=1.0):
 @pytest.mark.parametrize("layer", [0, 2])
 def test_a_teacher_keeps_what_direct_forwards_give(at, layer):
     model, texts, g = tiny(), prompts(9), guide(layer=layer, at=at)
-    teacher = Teacher.of(model, Rows.of(texts), g, heads=HEADS, only=torch.tensor([1, 4, 5, 8]))
-    everywhere = Teacher.of(model, Rows.of(texts), g, everywhere=True)
+    around = functools.partial(inserted, model, g)
+    teacher = Teacher.of(model, Rows.of(texts), around=around, heads=HEADS, only=torch.tensor([1, 4, 5, 8]))
+    everywhere = Teacher.of(model, Rows.of(texts), around=around, everywhere=True)
     for i in (8, 1, 5):
         ids, last = [*texts[i][0], *texts[i][1]], len(texts[i][0]) - 1
         direct = logits_of(
@@ -79,7 +82,7 @@ def test_a_teacher_keeps_what_direct_forwards_give(at, layer):
         assert torch.allclose(
             teacher.heads(index)[0], heads_of(model, ids, last, HEADS), atol=1e-6
         )  # of the model without the vector
-    with pytest.raises(ForgettingError, match="index=0: the teacher did not read this row"):
+    with pytest.raises(TrainingError, match="index=0: the teacher did not read this row"):
         teacher.log_probs(torch.tensor([0]))
     assert teacher.nbytes == 4 * (32 + 3 * 8) * 4
 
@@ -107,9 +110,9 @@ def test_a_teacher_says_what_it_was_not_asked_to_keep():
     heads_alone = Teacher.of(tiny(), rows, heads=HEADS, logits=False)
     assert heads_alone.heads(index).shape == (1, len(HEADS), 8)
     for read in (heads_alone.log_probs, heads_alone.last_log_probs):
-        with pytest.raises(ForgettingError, match="kept no next-token distribution; make it with logits=True"):
+        with pytest.raises(TrainingError, match="kept no next-token distribution; make it with logits=True"):
             read(index)
-    with pytest.raises(ForgettingError, match="kept the outputs of no head; make it with heads"):
+    with pytest.raises(TrainingError, match="kept the outputs of no head; make it with heads"):
         Teacher.of(tiny(), rows).heads(index)
 
 
@@ -132,7 +135,7 @@ def test_a_method_prepared_without_what_it_needs_names_it(name, text):
 
 
 def test_a_teacher_that_takes_too_much_memory_is_refused():
-    with pytest.raises(ForgettingError, match="memory_mb=0.001: the teacher's outputs of 40 rows"):
+    with pytest.raises(TrainingError, match="memory_mb=0.001: the teacher's outputs of 40 rows"):
         Teacher.of(tiny(), Rows.of(prompts(40)), memory_mb=0.001)
 
 

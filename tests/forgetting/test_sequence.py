@@ -13,7 +13,6 @@ from lens.forgetting import (
     METHODS,
     ForgettingError,
     Guide,
-    LoRA,
     Probe,
     Stage,
     accuracy,
@@ -25,7 +24,7 @@ from lens.forgetting import (
     summary,
 )
 from lens.results import dataset as results
-from lens.training import Recipe, Rows, TrainingError
+from lens.training import LoRA, Recipe, Rows, TrainingError
 
 from ..models import EACH, KINDS, tiny
 from ..variants import few
@@ -306,7 +305,6 @@ def test_bad_input_is_refused_with_what_to_do():
         ),
         "probes=\\[\\]": lambda: sequential(tiny, [Stage.of("a", prompts(4))], [], **good),
         "recipe holds 1 recipes for 2 stages": lambda: run(recipe=[RECIPE]),
-        "name no layer of this model": lambda: run(lora=LoRA(targets=("query",))),
         "nothing is left to train": lambda: run("attention_only", lora=LoRA(targets=("up_proj",))),
         "expected the plain Hugging Face model": lambda: sequential(
             lambda: LoRA().put_on(tiny(), 0), stages(), probes(), **good
@@ -317,6 +315,8 @@ def test_bad_input_is_refused_with_what_to_do():
     }.items():
         with pytest.raises(ForgettingError, match=said):
             call()
+    with pytest.raises(TrainingError, match="name no layer of this model"):
+        run(lora=LoRA(targets=("query",)))
     with pytest.raises(TrainingError, match="has no token that counts"):
         Rows(torch.ones(1, 3, dtype=torch.long), torch.zeros(1, 3, dtype=torch.bool), torch.tensor([3]))
 

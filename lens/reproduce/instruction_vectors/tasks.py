@@ -16,12 +16,12 @@ import numpy as np
 
 from ... import vectors
 from ...data.facts import RELATIONS
-from ...forgetting import LoRA, Probe, Stage, starting_from
+from ...forgetting import Probe, Stage, starting_from
 from ...notices import warn
 from ...organisms.symbols.suite import OLD, Suite
 from ...prompts import continuation, start_token
 from ...tokens import tokenize, tokenizer_of
-from ...training import Rows
+from ...training import LoRA, Rows
 from ...vectors import Task, TaskPrompt, VectorError
 
 #: kinds of questions

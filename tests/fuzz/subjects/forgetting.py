@@ -54,37 +54,14 @@ def recovery():
     return forgetting.recover(model(), probes()[0], torch.ones(32), -torch.ones(32), layers=[1], randoms=1)
 
 
-@functools.cache
-def teacher() -> forgetting.Teacher:
-    return forgetting.Teacher.of(model(), rows(), heads=HEADS, everywhere=True)
-
-
-def adapted():
-    return forgetting.LoRA(rank=2).put_on(fresh(), 0)
-
-
 def subjects():
     warnings.simplefilter("ignore")
-    result, lora, plain = run().result, forgetting.LoRA(rank=2), forgetting.METHODS["plain"]
-    teacher_of_two = dict(
-        last=torch.tensor([1, 1]),
-        lengths=torch.tensor([3, 3]),
-        states=torch.ones(2, 4),
-        output=None,
-        z=None,
-        everywhere=False,
-        seconds=0.0,
-        slot=torch.arange(2),
-    )
+    result, plain = run().result, forgetting.METHODS["plain"]
     yield Subject("Guide", forgetting.Guide, lambda: dict(direction=torch.ones(32), layer=1, heads=HEADS))
     yield Subject("Guide.of", forgetting.Guide.of, lambda: dict(vector=guide(), layer=1))
     yield Subject("Guide.random_like", guide().random_like, lambda: dict(seed=0))
     yield Subject("Guide.check", guide().check, lambda: dict(model=model()))
     yield Subject("Guide.described", guide().described, dict)
-    yield Subject("LoRA", forgetting.LoRA, lambda: dict(rank=2, alpha=4.0, targets=("q_proj",)))
-    yield Subject("LoRA.touched", lora.touched, lambda: dict(model=model()))
-    yield Subject("LoRA.put_on", lora.put_on, lambda: dict(model=fresh(), seed=0))
-    yield Subject("LoRA.merged", lora.merged, lambda: dict(wrapped=adapted()))
     yield Subject(
         "Method",
         forgetting.Method,
@@ -130,10 +107,3 @@ def subjects():
     yield Subject("cosine", forgetting.cosine, lambda: dict(a=torch.ones(3), b=torch.arange(3.0)))
     yield Subject("similarity", forgetting.similarity, lambda: dict(watched=np.ones((1, 2, 3))))
     yield Subject("overlap", forgetting.overlap, lambda: dict(a=[(0, 1)], b=[(0, 1), (1, 1)], total=12))
-    yield Subject("Teacher", forgetting.Teacher, lambda: dict(teacher_of_two))
-    yield Subject(
-        "Teacher.of", forgetting.Teacher.of, lambda: dict(model=model(), rows=rows(), guide=guide(), heads=HEADS)
-    )
-    yield Subject("Teacher.log_probs", teacher().log_probs, lambda: dict(index=torch.tensor([0, 1])))
-    yield Subject("Teacher.last_log_probs", teacher().last_log_probs, lambda: dict(index=torch.tensor([0, 1])))
-    yield Subject("Teacher.heads", teacher().heads, lambda: dict(index=torch.tensor([0, 1])))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 
 import torch
 
@@ -16,6 +18,7 @@ MODULES = ("lens.training",)
 #: How a run went, which only a run makes; and names for the functions that it takes.
 RESULTS = ("Trained", "Term", "Sampler")
 NORM = "model.norm.weight"
+HEADS = ((0, 1), (1, 0))
 
 
 def rows():
@@ -31,7 +34,21 @@ def model():
     return shared(11)
 
 
+@functools.cache
+def teacher() -> training.Teacher:
+    return training.Teacher.of(shared(), rows(), heads=HEADS, everywhere=True)
+
+
+def fresh():
+    return copy.deepcopy(shared())
+
+
+def adapted():
+    return training.LoRA(rank=2).put_on(fresh(), 0)
+
+
 def subjects():
+    lora = training.LoRA(rank=2)
     fields = ("ids", "targets", "lengths")
     yield Subject("Rows", training.Rows, lambda: {name: getattr(rows(), name) for name in fields})
     yield Subject("Rows.of", training.Rows.of, lambda: dict(sequences=[([1, 2], [3]), ([4], [5])]))
@@ -41,6 +58,8 @@ def subjects():
     yield Subject("Recipe", training.Recipe, lambda: dict(steps=2, batch=2, learning_rate=0.1))
     yield Subject("Recipe.sha256", recipe().sha256, dict)
     yield Subject("Recipe.rate", recipe().rate, lambda: dict(step=1))
+    yield Subject("Rows.joined", training.Rows.joined, lambda: dict(parts=[rows(), rows().take([0])]))
+    yield Subject("Rows.last_input", rows().last_input, dict)
     yield Subject("order_of", training.order_of, lambda: dict(recipe=recipe(), count=3))
     yield Subject(
         "Batch",
@@ -77,3 +96,26 @@ def subjects():
             progress=False,
         ),
     )
+    teacher_of_two = dict(
+        last=torch.tensor([1, 1]),
+        lengths=torch.tensor([3, 3]),
+        states=torch.ones(2, 4),
+        output=None,
+        z=None,
+        everywhere=False,
+        seconds=0.0,
+        slot=torch.arange(2),
+    )
+    yield Subject("LoRA", training.LoRA, lambda: dict(rank=2, alpha=4.0, targets=("q_proj",)))
+    yield Subject("LoRA.touched", lora.touched, lambda: dict(model=shared()))
+    yield Subject("LoRA.put_on", lora.put_on, lambda: dict(model=fresh(), seed=0))
+    yield Subject("LoRA.merged", lora.merged, lambda: dict(wrapped=adapted()))
+    yield Subject("Teacher", training.Teacher, lambda: dict(teacher_of_two))
+    yield Subject(
+        "Teacher.of",
+        training.Teacher.of,
+        lambda: dict(model=shared(), rows=rows(), around=lambda last: contextlib.nullcontext(), heads=HEADS),
+    )
+    yield Subject("Teacher.log_probs", teacher().log_probs, lambda: dict(index=torch.tensor([0, 1])))
+    yield Subject("Teacher.last_log_probs", teacher().last_log_probs, lambda: dict(index=torch.tensor([0, 1])))
+    yield Subject("Teacher.heads", teacher().heads, lambda: dict(index=torch.tensor([0, 1])))

@@ -20,22 +20,24 @@ from torch import Tensor
 
 from ..arguments import HFModel, Positive, Size, door, unfit
 from ..engine.places import evaluating
-from ..training import Rows
-from .data import ForgettingError, anatomy, core, last_input
-from .guide import Guide, HeadOutputs, inserted
+from .head_outputs import HeadOutputs
+from .recipe import Rows, TrainingError
+from .wrapped import anatomy, core
 
+#: From the positions of a batch's last input tokens to what is in force during its forward.
+Around = Callable[[Tensor], contextlib.AbstractContextManager]
 #: Tokens of one forward of a teacher.
 TOKENS_AT_ONCE = 2048
 
 
-@door(ForgettingError)
+@door(TrainingError)
 class Teacher:
     """What a frozen model says of each row. Make one with `Teacher.of`.
 
     Attributes:
         last: position of each row's last input token, ``[n]``.
-        z: outputs of the heads asked for at that token, from the model without a vector, ``[rows read, k, d_head]``;
-            None where none were asked for.
+        z: outputs of the heads asked for at that token, without the intervention, ``[rows read, k, d_head]``; None
+            where none were asked for.
         nbytes: memory of what is kept, the output layer's copy aside. seconds: what it took.
     """
 
@@ -64,46 +66,44 @@ class Teacher:
         return sum(t.numel() * t.element_size() for t in (self._states, self.z) if t is not None)
 
     @classmethod
-    @door(ForgettingError)
+    @door(TrainingError)
     @torch.no_grad()
     def of(
         cls,
         model: HFModel,
         rows: Rows,
-        guide: Guide | None = None,
         *,
+        around: Around | None = None,
         heads: Sequence[tuple[Size, Size]] = (),
         logits: bool = True,
         everywhere: bool = False,
         only: Int[Tensor, " m"] | None = None,
         memory_mb: Positive = 2000,
     ) -> Teacher:
-        """Reads every row once (twice, where both a vector's logits and unguided heads are wanted).
+        """Reads every row once (twice, where both an intervention's logits and the plain model's heads are wanted).
 
         Args:
-            guide: its vector is added at each row's last input token while the logits are computed; None for the plain
-                model.
+            around: an intervention that is in force while the distributions are computed: from the positions of a
+                batch's last input tokens to a context; None for the plain model.
             heads: whose outputs are kept. logits: whether the next-token distribution is kept.
             everywhere: at all real tokens of a row, not only the last input token.
             only: numbers of the rows that will be asked for; None for all. memory_mb: what may be kept.
 
-        Raises: ForgettingError: a row without an answer; more memory than allowed.
+        Raises: TrainingError: a row without an answer; more memory than allowed.
         """
         began, heads = time.perf_counter(), tuple(heads)
-        a, every = anatomy(model), last_input(rows)
+        a, every = anatomy(model), rows.last_input()
         only = torch.arange(len(rows)) if only is None else only
         if bool(((only < 0) | (only >= len(rows))).any()):
-            raise ForgettingError(unfit("only", only, f"numbers of rows, from 0 to {len(rows) - 1}"))
+            raise TrainingError(unfit("only", only, f"numbers of rows, from 0 to {len(rows) - 1}"))
         if wrong := [(l, h) for l, h in heads if l >= a.n_layers or h >= a.n_heads]:
-            raise ForgettingError(
+            raise TrainingError(
                 unfit(
                     "heads",
                     wrong[0],
                     f"pairs (layer, head) of this model of {a.n_layers} layers with {a.n_heads} heads each",
                 )
             )
-        if guide is not None:
-            guide.check(model)
         slot = torch.full((len(rows),), -1)
         slot[only] = torch.arange(len(only))
         rows, last = rows.take(only), every[only]
@@ -113,7 +113,7 @@ class Teacher:
         width = 0 if output is None else a.d_vocab if output.layer is None else a.d_model
         needs = (count * width + len(last) * len(heads) * a.d_head) * 4
         if needs > memory_mb * 2**20:
-            raise ForgettingError(
+            raise TrainingError(
                 f"memory_mb={memory_mb:g}: the teacher's outputs of {len(last)} rows would take {needs / 2**20:.0f} MB;"
                 " give fewer rows, or more memory."
             )
@@ -126,11 +126,11 @@ class Teacher:
                 ids = rows.ids[index, : int(lengths[index].max())].to(a.device)
                 at = last[index].to(a.device)
                 if output is not None:
-                    with contextlib.ExitStack() as around:
-                        if guide is not None:
-                            around.enter_context(inserted(model, guide, at))
-                        if heads and guide is None:
-                            around.enter_context(listen.listening(model))
+                    with contextlib.ExitStack() as inside:
+                        if around is not None:
+                            inside.enter_context(around(at))
+                        elif heads:
+                            inside.enter_context(listen.listening(model))
                         values = output.read(model, ids)
                     states = values.new_empty(count, values.shape[-1], device="cpu") if states is None else states
                     for row, i in enumerate(index.tolist()):
@@ -139,7 +139,7 @@ class Teacher:
                     if not everywhere:
                         states[index] = values[torch.arange(len(index), device=a.device), at].cpu()
                 if heads:
-                    if output is None or guide is not None:
+                    if output is None or around is not None:
                         with listen.listening(model):
                             a.body(input_ids=ids, use_cache=False)
                     own = listen.at(at).cpu()
@@ -147,7 +147,7 @@ class Teacher:
                     z[index] = own
         return cls(every, lengths, states, output, z, everywhere, time.perf_counter() - began, slot)
 
-    @door(ForgettingError)
+    @door(TrainingError)
     @torch.no_grad()
     def log_probs(self, index: Int[Tensor, " batch"], temperature: Positive = 1.0) -> Float[Tensor, "n d_vocab"]:
         """Float32 log-probabilities: one row an example, or, kept everywhere, example after example one row a real
@@ -159,7 +159,7 @@ class Teacher:
             slots = torch.cat([torch.arange(ends[i], ends[i + 1]) for i in slots.tolist()])
         return self._distribution(slots, temperature)
 
-    @door(ForgettingError)
+    @door(TrainingError)
     @torch.no_grad()
     def last_log_probs(
         self, index: Int[Tensor, " batch"], temperature: Positive = 1.0
@@ -171,27 +171,27 @@ class Teacher:
         return self._distribution(slots, temperature)
 
     def _distribution(self, places: Tensor, temperature: float) -> Tensor:
-        """Log-probabilities of what was read at these places. Raises: ForgettingError: no distribution was kept."""
+        """Log-probabilities of what was read at these places. Raises: TrainingError: no distribution was kept."""
         if self._states is None or self._output is None:
-            raise ForgettingError("the teacher kept no next-token distribution; make it with logits=True.")
+            raise TrainingError("the teacher kept no next-token distribution; make it with logits=True.")
         return (self._output(self._states[places]).float() / temperature).log_softmax(-1)
 
-    @door(ForgettingError)
+    @door(TrainingError)
     def heads(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch k d_head"]:
         """Outputs of the heads asked for, at each example's last input token.
 
-        Raises: ForgettingError: none were asked for.
+        Raises: TrainingError: none were asked for.
         """
         if self.z is None:
-            raise ForgettingError("the teacher kept the outputs of no head; make it with heads=[(layer, head), ...].")
+            raise TrainingError("the teacher kept the outputs of no head; make it with heads=[(layer, head), ...].")
         return self.z[self._slots(index)]
 
     def _slots(self, index: Tensor) -> Tensor:
         if bool(((index < 0) | (index >= len(self._slot))).any()):
-            raise ForgettingError(unfit("index", index, f"numbers of rows, from 0 to {len(self._slot) - 1}"))
+            raise TrainingError(unfit("index", index, f"numbers of rows, from 0 to {len(self._slot) - 1}"))
         slots = self._slot[index.cpu()]
         if bool((slots < 0).any()):
-            raise ForgettingError(
+            raise TrainingError(
                 f"index={int(index.cpu()[slots < 0][0])}: the teacher did not read this row; name it in only."
             )
         return slots

@@ -1,4 +1,4 @@
-"""Low-rank adapters through peft: put on before a stage, merged into the weights after it."""
+"""Low-rank adapters through peft: put on before a training, merged into the weights after it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import torch
 
 from ..arguments import Count, Filled, HFModel, Positive, Seed, door, shown, unfit
-from .data import ForgettingError
+from .recipe import TrainingError
 
 
-@door(ForgettingError)
+@door(TrainingError)
 @dataclass(frozen=True)
 class LoRA:
-    """A low-rank adapter for each stage, merged at the stage's end, so that earlier ones stay frozen beneath it.
+    """A low-rank adapter for each training, merged at its end, so that earlier ones stay frozen beneath it.
 
     Attributes:
         rank: 8 on q and v as in Jiang et al. 2025. alpha: its products are scaled by alpha / rank (not given there; 16
@@ -27,11 +27,11 @@ class LoRA:
     alpha: Positive = 16.0
     targets: Annotated[Sequence[str], Filled()] = ("q_proj", "v_proj")
 
-    @door(ForgettingError)
+    @door(TrainingError)
     def touched(self, model: HFModel) -> tuple[str, ...]:
         """Names of the weights that adapters would change.
 
-        Raises: ForgettingError: no such linear layers in the model.
+        Raises: TrainingError: no such linear layers in the model.
         """
         names = tuple(
             f"{name}.weight"
@@ -46,11 +46,11 @@ class LoRA:
                     if getattr(module, "weight", None) is not None and module.weight.ndim == 2
                 }
             )
-            raise ForgettingError(
+            raise TrainingError(
                 f"lora.targets={shown(list(self.targets))} name no layer of this model; it has {', '.join(kinds)}."
             )
         if (widest := max(max(model.get_parameter(name).shape) for name in names)) < self.rank:
-            raise ForgettingError(
+            raise TrainingError(
                 unfit(
                     "lora.rank",
                     self.rank,
@@ -59,7 +59,7 @@ class LoRA:
             )
         return names
 
-    @door(ForgettingError)
+    @door(TrainingError)
     def put_on(self, model: HFModel, seed: Seed) -> Any:
         """The model in a peft wrapper with fresh adapters, which change nothing yet; drawn by the seed alone."""
         from peft import LoraConfig, get_peft_model
@@ -81,11 +81,11 @@ class LoRA:
             return get_peft_model(model, config)
 
     @staticmethod
-    @door(ForgettingError)
+    @door(TrainingError)
     def merged(wrapped: HFModel) -> Any:
         """The plain model with the adapters' products added to its weights."""
         if not hasattr(wrapped, "merge_and_unload"):
-            raise ForgettingError(unfit("wrapped", wrapped, "a model in a peft wrapper, as put_on gives"))
+            raise TrainingError(unfit("wrapped", wrapped, "a model in a peft wrapper, as put_on gives"))
         model = wrapped.merge_and_unload()
         model.__dict__.pop("peft_config", None)
         return model

@@ -136,10 +136,10 @@ PARTED = {
     ),
     "unlearning": (
         (
-            "what two checkpoints side by side cost: one's states in the other beside hooked forwards, a comparison"
-            " beside the forwards of both"
+            "what unlearning and two checkpoints side by side cost: one's states in the other beside hooked forwards, a"
+            " comparison beside the forwards of both, a step with a frozen reference beside its passes"
         ),
-        ("between", "compare"),
+        ("between", "compare", "step"),
     ),
 }
 

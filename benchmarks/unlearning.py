@@ -1,5 +1,5 @@
-"""What two checkpoints side by side cost: one's states in the other beside hooked forwards, and a comparison beside the
-forwards of both.
+"""What unlearning and two checkpoints side by side cost: one's states in the other beside hooked forwards, a comparison
+beside the forwards of both, a step with a frozen reference beside the passes that it makes.
 
 `python -m benchmarks unlearning` prints, last, one JSON line with every figure; `--part NAME` runs one part and keeps
 its figures. Each part is the `run` of the module `unlearning_<part>`.
@@ -17,6 +17,7 @@ from .parts import Parts
 FIGURES = {
     "between": {"ratio_between": "at least 20", "max_rel_diff": "at most 1e-5"},
     "compare": {"compare_over_forwards": "at most 1.1"},
+    "step": {"step_over_passes": "at most 1.15"},
 }
 
 

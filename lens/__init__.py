@@ -92,6 +92,7 @@ _MODULES = (
     "curvature",
     "features",
     "diffusion",
+    "unlearning",
     "training",
     "reproduce",
     "figures",

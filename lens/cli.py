@@ -1,5 +1,5 @@
 """The `lens` command: fetch a model, look at the machine, write a notebook to begin with, patch one pair of prompts,
-run a published experiment again, test where a model or a text comes from.
+run a published experiment again, unlearn rows of one's own, test where a model or a text comes from.
 """
 
 from __future__ import annotations
@@ -85,6 +85,15 @@ def _parser() -> argparse.ArgumentParser:
     from lens.reproduce.command import add_arguments
 
     add_arguments(again)
+
+    from lens.unlearning.command import add_arguments as add_unlearning
+    from lens.unlearning.command import run as run_unlearning
+
+    unlearning = commands.add_parser(
+        "unlearn", help="train a model to forget your rows, by several methods beside controls, and write a report"
+    )
+    add_unlearning(unlearning)
+    unlearning.set_defaults(run=run_unlearning)
 
     from lens.provenance.command import add_parsers
 

@@ -17,3 +17,12 @@ def test_compare_gives_its_figures():
     figures = unlearning_compare.run(True)
     assert set(unlearning.FIGURES["compare"]) <= set(figures) and figures["compare_over_forwards"] > 0
     assert len(figures["compare_metrics"]) == 6
+
+
+def test_a_step_gives_its_figures():
+    from benchmarks import unlearning_step
+
+    figures = unlearning_step.run(True)
+    assert set(unlearning.FIGURES["step"]) <= set(figures)
+    assert figures["step_over_passes"] > 0 and figures["reference_bytes"]["npo"] == 16 * 31 * 4
+    assert figures["reference_bytes"]["kl"] > figures["reference_bytes"]["npo"]

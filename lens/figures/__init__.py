@@ -8,6 +8,7 @@ from .calibration import order_matrix, qq_plot, size_bars
 from .injection import change_plot, dose_plot, injection_map, reading_map
 from .maps import head_map, logit_lens_map, patch_map
 from .scatter import agreement_plot, control_plot
+from .unlearning import unlearning_paths
 from .vectors import accuracy_bars, effects_map, source_plot, sweep_plot
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "size_bars",
     "source_plot",
     "sweep_plot",
+    "unlearning_paths",
 ]

@@ -1,4 +1,4 @@
-"""Losses of a student against a teacher: divergence of distributions, distance of head outputs, the gate."""
+"""Losses of a student against a teacher beside the divergence of distributions: distance of head outputs, the gate."""
 
 from __future__ import annotations
 
@@ -6,22 +6,6 @@ import torch
 from torch import Tensor
 
 from .data import ForgettingError
-
-
-def divergence(student: Tensor, teacher: Tensor, *, temperature: float = 1.0, direction: str = "reverse") -> Tensor:
-    """KL of each row in nats, ``[n]``: ``reverse`` is KL(student || teacher), ``forward`` KL(teacher || student).
-
-    Args:
-        student: logits ``[n, d_vocab]``. teacher: log-probabilities, already at this temperature.
-    """
-    ours = (student.float() / temperature).log_softmax(-1)
-    if direction == "reverse":
-        return (ours.exp() * (ours - teacher)).sum(-1)
-    if direction == "forward":
-        return (teacher.exp() * (teacher - ours)).sum(-1)
-    raise ForgettingError(
-        f"direction={direction!r} is not known; expected 'reverse' (student first, as published) or 'forward'."
-    )
 
 
 def head_distance(student: Tensor, teacher: Tensor, distance: str = "l2") -> Tensor:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from ..arguments import door
 from ..training import Batch, Recipe, Rows, Teacher, Term, order_of
+from ..training.divergence import divergence
 from ..training.head_outputs import HeadOutputs
 from .data import ForgettingError, Stage
 from .guide import Guide, inserted
-from .losses import divergence, gated, head_distance
+from .losses import gated, head_distance
 from .penalties import Trains, attention_weights, fisher, move_towards, squared_change, upper_layers, weights_now
 
 

@@ -4,7 +4,6 @@ interruption.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +13,8 @@ import torch
 from torch import nn
 
 from ..arguments import FilePath, tried, unfit
-from ..scoring.likelihood import plain
 from ..training import Recipe, Rows, Trained, train
+from ..training.copies import copy_of
 from .errors import MemorizationError
 from .extraction import judge
 from .reading import Reader
@@ -41,16 +40,6 @@ class Curve:
     values: dict[str, np.ndarray]
     trained: Trained
     model: nn.Module
-
-
-def copy_of(model: Any) -> nn.Module:
-    """A plain copy with weights of its own, an edit in force on the given model included, which nothing done to either
-    changes in the other.
-    """
-    clone = copy.deepcopy(plain(model))
-    for name in [n for n in clone.__dict__ if n.startswith("_mnemoscope")]:
-        del clone.__dict__[name]
-    return clone
 
 
 def rows_of(data: Any, name: str = "rows") -> Rows:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..arguments import HFModel, Positive, Size, door, unfit
@@ -149,14 +149,20 @@ class Teacher:
 
     @door(TrainingError)
     @torch.no_grad()
-    def log_probs(self, index: Int[Tensor, " batch"], temperature: Positive = 1.0) -> Float[Tensor, "n d_vocab"]:
+    def log_probs(
+        self, index: Int[Tensor, " batch"], temperature: Positive = 1.0, where: Bool[Tensor, " tokens"] | None = None
+    ) -> Float[Tensor, "n d_vocab"]:
         """Float32 log-probabilities: one row an example, or, kept everywhere, example after example one row a real
-        token.
+        token, or those of them that `where` has.
         """
         slots = self._slots(index)
         if self.everywhere:
             ends = self._start.tolist()
             slots = torch.cat([torch.arange(ends[i], ends[i + 1]) for i in slots.tolist()])
+        if where is not None:
+            if len(where) != len(slots):
+                raise TrainingError(f"where has {len(where)} entries; expected one for each of {len(slots)} tokens.")
+            slots = slots[where.cpu()]
         return self._distribution(slots, temperature)
 
     @door(TrainingError)

@@ -10,9 +10,9 @@ import torch
 
 from lens.forgetting import ForgettingError, Guide, Setup, Stage, fisher, method
 from lens.forgetting.guide import inserted
-from lens.forgetting.losses import divergence
 from lens.forgetting.penalties import squared_change
 from lens.training import Batch, LoRA, Recipe, Rows, Teacher, TrainingError
+from lens.training.divergence import divergence
 
 from ..models import tiny
 from .helpers import HEADS, guide, heads_of, logits_of, old_rows, prompts
@@ -216,7 +216,7 @@ def test_the_ablations_differ_from_the_guided_loss_only_in_their_vector():
     )
     assert drawn["kl"] == pytest.approx(expected, rel=1e-4) and set(drawn) == {"kl"}
     assert losses("heads_only", model, student, texts, index, g) == {"heads": none["heads"]}
-    with pytest.raises(ForgettingError, match="direction='sideways'"):
+    with pytest.raises(TrainingError, match="direction='sideways'"):
         divergence(torch.zeros(1, 3), torch.zeros(1, 3), direction="sideways")
 
 

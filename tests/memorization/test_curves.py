@@ -11,11 +11,12 @@ from scipy import stats
 
 from lens import memorization
 from lens.memorization import Attack, MemorizationError, Sequences
-from lens.memorization.probing import copy_of, curve, recitation, rows_of
+from lens.memorization.probing import curve, recitation, rows_of
 from lens.results import dataset as results
 from lens.stats.crossings import reached
 from lens.stats.samples import StatisticsError
 from lens.training import Recipe, Rows, train
+from lens.training.copies import copy_of
 from tests.memorization.helpers import clean, known, taught, unknown, weights
 from tests.memorization.test_damage import Fade
 from tests.memorization.test_extraction import suffix_losses

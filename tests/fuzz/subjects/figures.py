@@ -17,6 +17,9 @@ from tests import (
     test_figures_provenance as provenance,
 )
 from tests import (
+    test_figures_unlearning as unlearning,
+)
+from tests import (
     test_figures_vectors as vectors,
 )
 
@@ -108,6 +111,7 @@ def subjects():
     yield Subject(
         "tradeoff_plot", forgetting_figures.tradeoff_plot, lambda: dict(frame=forgetting.compared(), across="final")
     )
+    yield Subject("unlearning_paths", figures.unlearning_paths, lambda: dict(summary=unlearning.paths()))
     yield Subject("patch_map", figures.patch_map, lambda: dict(ds=grid("layer", "position")))
     yield Subject("head_map", figures.head_map, lambda: dict(ds=grid("layer", "head")))
     yield Subject("logit_lens_map", figures.logit_lens_map, lambda: dict(ds=lens_of()))

@@ -1,0 +1,125 @@
+"""What is read of a model at each look: log-probabilities of every set, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..scoring.causal import inner
+from ..training import Rows, Teacher
+from .errors import UnlearningError
+from .items import Items
+from .labels import random_labels
+from .questions import Questions, answers
+from .reference import token_log_probs
+
+#: Share of a row's tokens that Min-K% reads, as OpenUnlearning does.
+MIN_K = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class Sets:
+    """What is looked at. `foils`: the forget set's prompts with answers of others, which no model has read."""
+
+    forget: Items
+    retain: Items
+    foils: Items | None = None
+    heldout: Items | None = None
+    holdout: Items | None = None
+    questions: Questions | None = None
+
+    def items(self) -> dict[str, Items]:
+        """The sets that are there, by name."""
+        every = {
+            "forget": self.forget,
+            "retain": self.retain,
+            "foil": self.foils,
+            "heldout": self.heldout,
+            "holdout": self.holdout,
+        }
+        return {name: items for name, items in every.items() if items is not None}
+
+
+def foils_of(forget: Items, seed: int) -> Items | None:
+    """The forget set's prompts with answers drawn from its other rows: what is known of answers without their prompts.
+    None where all rows have one answer.
+    """
+    try:
+        labels = random_labels(forget.pairs(), "wrong", seed)
+    except UnlearningError:
+        return None
+    rows = labels.rows
+    assert isinstance(rows, Rows)
+    drawn = [tuple(rows.ids[i][rows.targets[i]].tolist()) for i in range(len(rows))]
+    return Items(forget.prompts, drawn, units=forget.unit_labels())
+
+
+@dataclass(eq=False)
+class Looker:
+    """Reads models, one look after another. `twin`: a model that `answers` are compared with, read once."""
+
+    sets: Sets
+    twin: Any = None
+    _twin: Teacher | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        if self.twin is not None and self.sets.questions is not None:
+            self._twin = Teacher.of(inner(self.twin), self.sets.questions.rows())
+
+    def look(self, model: Any) -> dict[str, np.ndarray]:
+        """Values by name: `<set>_logprob` and `<set>_min_k` [n], `<set>_truth_ratio` where paraphrases or perturbed
+        answers are there, and of questions `outcome`, `p_right`, `p_planted`, `rank`, `log_odds`, `kl_twin`.
+        """
+        model, values = inner(model), dict[str, np.ndarray]()
+        read = _read(model, self.sets.items())
+        for name, items in self.sets.items().items():
+            own = read[name, "answers"]
+            values[f"{name}_logprob"] = np.array([float(t.double().mean()) for t in own])
+            if name in ("forget", "holdout"):
+                values[f"{name}_min_k"] = np.array([_lowest(t.double().numpy(), MIN_K) for t in own])
+            if items.perturbed:
+                wrong = iter(read[name, "perturbed"])
+                mean = np.array([np.mean([float(next(wrong).double().mean()) for _ in of]) for of in items.perturbed])
+                true = read.get((name, "paraphrases"), own)
+                values[f"{name}_truth_ratio"] = np.exp(mean - np.array([float(t.double().mean()) for t in true]))
+        if self.sets.questions is not None:
+            found = answers(model, self.sets.questions, twin=self._twin)
+            values |= {
+                "outcome": found.outcome,
+                "p_right": found.right,
+                "p_planted": found.planted,
+                "rank": found.rank,
+                "log_odds": found.log_odds,
+                "kl_twin": found.kl,
+            }
+        return values
+
+
+def _read(model: Any, sets: Mapping[str, Items]) -> dict[tuple[str, str], list[Any]]:
+    """Each answer's token log-probabilities, by set and kind of answer; one pass over all rows."""
+    keys, pairs = [], []
+    for name, items in sets.items():
+        for kind, prompt, answer in _answers(items):
+            keys.append((name, kind))
+            pairs.append((tuple(prompt), tuple(answer)))
+    out: dict[tuple[str, str], list[Any]] = {}
+    for key, values in zip(keys, token_log_probs(model, Rows.of(pairs))):
+        out.setdefault(key, []).append(values)
+    return out
+
+
+def _answers(items: Items) -> Iterator[tuple[str, Any, Any]]:
+    for i, prompt in enumerate(items.prompts):
+        yield "answers", prompt, items.answers[i]
+        if items.paraphrases:
+            yield "paraphrases", prompt, items.paraphrases[i]
+        for wrong in items.perturbed[i] if items.perturbed else ():
+            yield "perturbed", prompt, wrong
+
+
+def _lowest(logp: np.ndarray, share: float) -> float:
+    """The mean of the least likely share of a row's tokens, at least one."""
+    return float(np.sort(logp)[: max(1, int(len(logp) * share))].mean())

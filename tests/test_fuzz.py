@@ -26,6 +26,7 @@ BEHIND_DOORS = (
     "provenance",
     "subspace",
     "training",
+    "unlearning",
     "vectors",
 )
 

@@ -192,6 +192,30 @@ def recognised(rng):
     ).assign(doubt=("foil", ["", "foils were made of the sequences"]))
 
 
+def unlearned(rng):
+    """A start model and an arm of two looks: questions of which some are answered as planted, and two sets of rows."""
+    cells = ("arm", "look")
+    outcome = rng.integers(0, 4, (2, 2, N)).astype(np.int8)
+    outcome[0] = np.tile([1, 3], N // 2)
+    return result(
+        0,
+        {
+            "outcome": ((*cells, "question"), outcome),
+            "kl_twin": ((*cells, "question"), rng.exponential(size=(2, 2, N))),
+            "forget_logprob": ((*cells, "forget"), -rng.exponential(size=(2, 2, N))),
+            "retain_logprob": ((*cells, "retain"), -rng.exponential(size=(2, 2, N))),
+            "dose": (cells, [[0.0, 1.0], [0.0, 1.0]]),
+            "status": ("arm", ["complete"] * 2),
+        },
+        {
+            "arm": ["start", "npo"],
+            "look": [0, 1],
+            "is_model": ("arm", [True, False]),
+            "attacked": ("question", np.ones(N, bool)),
+        },
+    )
+
+
 #: summary -> a made-up result, its axes of units, options
 MADE = {
     "lens.summary": (patched, ("prompt",), {}),
@@ -199,6 +223,7 @@ MADE = {
     "lens.injection.summary": (injected, ("item",), {}),
     "lens.injection.over_items": (read, ("item",), {}),
     "lens.forgetting.summary": (tuned, ("prompt",), {}),
+    "lens.unlearning.summary": (unlearned, ("question", "forget", "retain"), {}),
     "lens.memorization.summary": (recited, ("sequence",), {}),
     "lens.memorization.extraction_summary": (recited, ("sequence",), {}),
     "lens.memorization.exposure_summary": (exposed, ("sequence",), {}),

@@ -28,7 +28,7 @@ from .defaults import ARMS
 from .errors import UnlearningError
 from .items import Items
 from .kept import Kept, hold
-from .looks import Looker, Sets, foils_of
+from .looks import Looker, Sets, foils_of, require_fitting
 from .overlaps import require_apart
 from .paths import Path, Start, path_of
 from .questions import CLASSES, Questions
@@ -121,6 +121,7 @@ def unlearn(
         None if holdout is None else holdout.sample(most, seed),
         questions,
     )
+    require_fitting(model, {**sets.items(), "forget": forget, "retain": retain})
     looker, began, paths = Looker(sets, twin), time.perf_counter(), dict[str, Path]()
     frozen = plain(model if reference is None else reference)
     start = Start(model, forget, retain, frozen, recipe, lora, looks, seed, memory_mb, False, stop)
@@ -232,9 +233,9 @@ def assembled(paths: Mapping[str, Path], sets: Sets) -> xr.Dataset:
     coords: dict[str, Any] = {"arm": names, "look": np.arange(longest)}
     coords["is_model"] = ("arm", [name.split(AFTER)[0] in MODELS for name in names])
     for name, items in sets.items().items():
-        coords[f"{name}_unit"] = (name, items.unit_labels())
+        coords[f"entity_{name}"] = (name, items.unit_labels())
     if sets.questions is not None:
-        coords["question_unit"] = ("question", sets.questions.unit_labels())
+        coords["entity_question"] = ("question", sets.questions.unit_labels())
         coords["attacked"] = ("question", sets.questions.is_attacked())
     variables: dict[str, Any] = {
         name: (("arm", "look", axes.get(name.split("_")[0], "question")), value) for name, value in arrays.items()

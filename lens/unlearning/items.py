@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import records
-from ..arguments import Count, Name, Seed, door, shown
+from ..arguments import Count, Name, Seed, Size, door, shown
 from ..prompts.start import start_of_rows
 from ..tokens import tokenize, tokenizer_of
 from ..training import Rows
@@ -33,11 +33,11 @@ class Items:
         places: where each row stands, in words.
     """
 
-    prompts: Sequence[Sequence[int]]
-    answers: Sequence[Sequence[int]]
-    paraphrases: Sequence[Sequence[int]] = ()
-    perturbed: Sequence[Sequence[Sequence[int]]] = ()
-    right: Sequence[Sequence[int]] = ()
+    prompts: Sequence[Sequence[Size]]
+    answers: Sequence[Sequence[Size]]
+    paraphrases: Sequence[Sequence[Size]] = ()
+    perturbed: Sequence[Sequence[Sequence[Size]]] = ()
+    right: Sequence[Sequence[Size]] = ()
     units: Sequence[str] = ()
     places: Sequence[str] = ()
 
@@ -70,8 +70,11 @@ class Items:
     def __len__(self) -> int:
         return len(self.prompts)
 
-    def place(self, i: int) -> str:
+    @door(UnlearningError)
+    def place(self, i: Size) -> str:
         """Where a row stands, in words."""
+        if i >= len(self):
+            raise UnlearningError(f"i={i}; expected the number of a row, from 0 to {len(self) - 1}.")
         return self.places[i] if self.places else f"row {i}"
 
     def unit_labels(self) -> list[str]:
@@ -87,7 +90,7 @@ class Items:
         return tuple((tuple(p), tuple(a)) for p, a in zip(self.prompts, self.answers))
 
     @door(UnlearningError)
-    def take(self, index: Sequence[int]) -> Items:
+    def take(self, index: Sequence[Size]) -> Items:
         """The items of these numbers."""
         if not len(index) or not all(0 <= int(i) < len(self) for i in index):
             raise UnlearningError(

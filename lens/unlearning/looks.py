@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.lengths import require_readable
 from ..scoring.causal import inner
 from ..training import Rows, Teacher
 from .errors import UnlearningError
@@ -109,6 +110,13 @@ def _read(model: Any, sets: Mapping[str, Items]) -> dict[tuple[str, str], list[A
     for key, values in zip(keys, token_log_probs(model, Rows.of(pairs))):
         out.setdefault(key, []).append(values)
     return out
+
+
+def require_fitting(model: Any, sets: Mapping[str, Items]) -> None:
+    """Raises UnlearningError: a token that the model has not, or a row that is longer than it reads."""
+    for name, items in sets.items():
+        rows = Rows.of([(tuple(prompt), tuple(answer)) for _, prompt, answer in _answers(items)])
+        require_readable(inner(model), int(rows.ids.max()), rows.ids.shape[1], UnlearningError, name)
 
 
 def _answers(items: Items) -> Iterator[tuple[str, Any, Any]]:

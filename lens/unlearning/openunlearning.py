@@ -69,7 +69,7 @@ def _of_look(result: xr.Dataset, a: int, k: int, names: list[str], level: float,
     found: dict[str, Interval] = {}
 
     def over(name: str, values: np.ndarray) -> Interval:
-        units = result[f"{name}_unit"].values.astype(str)
+        units = result[f"entity_{name}"].values.astype(str)
         return mean_interval(unit_means(values, units)[0], level=level, seed=seed, bounds=SHARE)
 
     for name in ("forget", "retain"):

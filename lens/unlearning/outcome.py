@@ -4,7 +4,8 @@ where the stopping rule stops; what tells beforehand which facts come back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ import xarray as xr
 from ..arguments import Check, Name, Seed, Share, Unfit, door
 from ..results import dataset as results
 from ..stats import auc, bootstrap_comparison, holm, sign_flip
+from ..stats.axes import units_of
 from ..stats.bounds import AT_LEAST_0, SHARE, Bounds
 from ..stats.means import NONE, mean_interval
 from ..stats.samples import Interval, StatisticsError
@@ -21,6 +23,8 @@ from ..stats.units import unit_means
 from .errors import UnlearningError
 from .questions import PLANTED, RIGHT
 
+#: Axes of a result, and what lies along them.
+AXES = {"question": "questions", "forget": "rows", "retain": "rows", "foil": "rows"}
 MEASURES = {
     "restoration": "R = (right - right at the start) / (right of the clean model - right at the start)",
     "forgetting": "F = 1 - planted / planted at the start",
@@ -61,7 +65,13 @@ Result = Annotated[Any, _Result()]
 
 
 @door(UnlearningError)
-def summary(result: Result, *, level: Share = 0.95, seed: Seed = 0) -> xr.Dataset:
+def summary(
+    result: Result,
+    *,
+    level: Share = 0.95,
+    seed: Seed = 0,
+    cluster: str | Sequence[Any] | Mapping[str, Any] | None = "auto",
+) -> xr.Dataset:
     """Every measure that the result holds, for each arm and look.
 
     Returns: over `measure, arm, look`: `mean` (of a ratio the ratio of means), `low`, `high`, `interval_kind`, `n`
@@ -69,11 +79,17 @@ def summary(result: Result, *, level: Share = 0.95, seed: Seed = 0) -> xr.Datase
         the units' differences, two-sided; guaranteed if these are symmetric about 0 under the null), `p_kind`, `p_holm`
         (over all arms and looks of a measure, the models aside); `dose` over `arm, look`. A measure that cannot be had
         is not there (restoration without a clean model, distance without a twin); where a model has no such look all is
-        NaN. `attrs["measures"]` says what each is.
+        NaN. `says` over `measure`: what each is; `units`: what counted as one, in words.
+
+    `cluster`: "auto": questions, or rows of a set, that share a coordinate named entity (their `unit`), scene, memory,
+    duplicate or seed are one unit, the mean of their values; None: each; a coordinate; or a mapping of an axis
+    (`question`, `forget`, `retain`, `foil`) to any of these or to a label for each.
 
     Intervals are of these questions in this one start model; over seeds of training, collect the results of several.
     """
-    lines = [line for measure in _measures(result, level, seed) for line in measure]
+    axes_of = {axis: what for axis, what in AXES.items() if axis in result.dims}
+    units, notes = units_of(result, cluster, axes_of, UnlearningError)
+    lines = [line for measure in _measures(result, _Units(units, notes), level, seed) for line in measure]
     table = pd.DataFrame(lines)
     for _, of in table.groupby("measure", sort=False):
         tested = of.index[of.p.notna()]
@@ -85,34 +101,55 @@ def summary(result: Result, *, level: Share = 0.95, seed: Seed = 0) -> xr.Datase
         "look": result.look.values.tolist(),
     }
     shape = [len(v) for v in axes.values()]
-    names = ("mean", "low", "high", "interval_kind", "n", "p", "p_kind", "p_holm")
+    names = ("mean", "low", "high", "interval_kind", "n", "p", "p_kind", "p_holm", "units")
     every = indexed.reindex(pd.MultiIndex.from_product(axes.values(), names=list(axes)))
     ds = xr.Dataset({name: (tuple(axes), every[name].to_numpy().reshape(shape)) for name in names}, axes)
-    for name in ("interval_kind", "p_kind"):
+    for name in ("interval_kind", "p_kind", "units"):
         ds[name] = ds[name].astype(str)
     ds["dose"] = result.dose
     record = results.provenance(result) if results.ATTRIBUTE in result.attrs else {}
     about = {"kind": "unlearning summary", "of": record.get("kind"), "statistics": {"level": level, "seed": seed}}
-    stamped = results.stamp(ds, record | about)
-    stamped.attrs["measures"] = "; ".join(f"{name}: {MEASURES[name]}" for name in axes["measure"])
-    return stamped
+    ds["says"] = ("measure", [MEASURES[name] for name in axes["measure"]])
+    return results.stamp(ds, record | about)
 
 
-def _measures(result: xr.Dataset, level: float, seed: int) -> Iterator[list[dict[str, Any]]]:
+@dataclass(frozen=True, eq=False)
+class _Units:
+    """What counts as one along each axis (None: each), and in words."""
+
+    of: Mapping[str, np.ndarray | None]
+    notes: Mapping[str, str]
+
+    def among(self, axis: str, where: np.ndarray) -> _Of:
+        """Some of an axis."""
+        labels = self.of[axis]
+        own = np.arange(len(where)) if labels is None else labels
+        return _Of(where, own[where], self.notes[axis])
+
+
+@dataclass(frozen=True, eq=False)
+class _Of:
+    """Which values along an axis a measure is of, the unit of each, and what counted as one."""
+
+    where: np.ndarray
+    labels: np.ndarray
+    note: str
+
+
+def _measures(result: xr.Dataset, units: _Units, level: float, seed: int) -> Iterator[list[dict[str, Any]]]:
     if "outcome" in result:
         attacked = result.attacked.values
-        units = result.question_unit.values.astype(str)
         right, planted = ((result.outcome.values == of).astype(float) for of in (RIGHT, PLANTED))
         for values in (right, planted):
             values[result.outcome.values < 0] = np.nan
         clean = _once(result, right, "clean")
-        at = (attacked, units[attacked])
+        at = units.among("question", attacked)
         if clean is not None:
             yield _ratio("restoration", result, right, clean - _start(result, right), at, level, seed)
         yield _ratio("forgetting", result, planted, -_start(result, planted), at, level, seed)
         yield _mean("right", result, right, at, level, seed, SHARE)
         yield _mean("planted", result, planted, at, level, seed, SHARE)
-        other = (~attacked, units[~attacked])
+        other = units.among("question", ~attacked)
         if not attacked.all():
             yield _mean("right elsewhere", result, right, other, level, seed, SHARE)
         kl = result.kl_twin.values
@@ -124,7 +161,7 @@ def _measures(result: xr.Dataset, level: float, seed: int) -> Iterator[list[dict
         if f"{name}_logprob" not in result:
             continue
         values = np.exp(result[f"{name}_logprob"].values)
-        of = (np.ones(values.shape[-1], bool), result[f"{name}_unit"].values.astype(str))
+        of = units.among(name, np.ones(values.shape[-1], bool))
         if name != "foil":
             yield _mean(f"{name} loss", result, -result[f"{name}_logprob"].values, of, level, seed, AT_LEAST_0)
         yield _mean(f"{name} probability", result, values, of, level, seed, SHARE)
@@ -144,39 +181,49 @@ def _once(result: xr.Dataset, values: np.ndarray, name: str) -> np.ndarray | Non
     return values[names.index(name), 0] if name in names else None
 
 
-Of = tuple[np.ndarray, np.ndarray]
-
-
-def _looks(result: xr.Dataset, values: np.ndarray, of: Of) -> Iterator[tuple[str, int, bool, np.ndarray, np.ndarray]]:
+def _looks(result: xr.Dataset, values: np.ndarray, of: _Of) -> Iterator[tuple[str, int, bool, np.ndarray, np.ndarray]]:
     """Arm, look, whether it may be tested, and of each unit there its value and the start's."""
-    where, units = of
-    first = unit_means(_start(result, values)[where], units)[0]
+    first = unit_means(_start(result, values)[of.where], of.labels)[0]
     for a, arm in enumerate(map(str, result.arm.values)):
         for k in result.look.values.tolist():
-            inside = values[a, k][where]
+            inside = values[a, k][of.where]
             if len(inside) and not np.isnan(inside).any():
                 model = bool(result.is_model.values[a])
-                yield arm, k, not model and float(result.dose.values[a, k]) != 0, unit_means(inside, units)[0], first
+                yield (
+                    arm,
+                    k,
+                    not model and float(result.dose.values[a, k]) != 0,
+                    unit_means(inside, of.labels)[0],
+                    first,
+                )
 
 
 def _mean(
-    name: str, result: xr.Dataset, values: np.ndarray, of: Of, level: float, seed: int, bounds: Bounds
+    name: str, result: xr.Dataset, values: np.ndarray, of: _Of, level: float, seed: int, bounds: Bounds
 ) -> list[dict[str, Any]]:
     lines = []
     for arm, look, tests, now, first in _looks(result, values, of):
         interval = _guarded(
             lambda: mean_interval(now, level=level, seed=seed, bounds=bounds), float(now.mean()), len(now), level
         )
-        lines.append({"measure": name, "arm": arm, "look": look, **_of(interval), **_test(now - first, tests, seed)})
+        lines.append(
+            {
+                "measure": name,
+                "arm": arm,
+                "look": look,
+                "units": of.note,
+                **_of(interval),
+                **_test(now - first, tests, seed),
+            }
+        )
     return lines
 
 
 def _ratio(
-    name: str, result: xr.Dataset, values: np.ndarray, whole: np.ndarray, of: Of, level: float, seed: int
+    name: str, result: xr.Dataset, values: np.ndarray, whole: np.ndarray, of: _Of, level: float, seed: int
 ) -> list[dict[str, Any]]:
     """(now - start) / `whole`, the ratio of the means over units."""
-    where, units = of
-    full, lines = unit_means(whole[where], units)[0], []
+    full, lines = unit_means(whole[of.where], of.labels)[0], []
     for arm, look, tests, now, first in _looks(result, values, of):
         change = now - first
         value = float(change.mean() / full.mean()) if full.mean() else np.nan
@@ -186,7 +233,9 @@ def _ratio(
             len(now),
             level,
         )
-        lines.append({"measure": name, "arm": arm, "look": look, **_of(interval), **_test(change, tests, seed)})
+        lines.append(
+            {"measure": name, "arm": arm, "look": look, "units": of.note, **_of(interval), **_test(change, tests, seed)}
+        )
     return lines
 
 
@@ -214,7 +263,7 @@ def _test(change: np.ndarray, tests: bool, seed: int) -> dict[str, Any]:
         why = "a model, or the start itself" if not tests else "fewer than two units"
         return {"p": np.nan, "p_kind": f"none: {why}", "p_holm": np.nan}
     found = sign_flip(change, seed=seed)
-    return {"p": float(found), "p_kind": found.kind, "p_holm": np.nan}
+    return {"p": float(found), "p_kind": found.kind_if, "p_holm": np.nan}
 
 
 @door(UnlearningError)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..arguments import HFModel, door
+from ..arguments import HFModel, Size, door
 from ..training import Rows, Teacher
 from .errors import UnlearningError
 
@@ -33,10 +33,10 @@ class Questions:
             its fact was attacked; True for all where not given.
     """
 
-    prompts: Sequence[Sequence[int]]
-    right: Sequence[int]
-    planted: Sequence[int]
-    others: Sequence[Sequence[int]] = ()
+    prompts: Sequence[Sequence[Size]]
+    right: Sequence[Size]
+    planted: Sequence[Size]
+    others: Sequence[Sequence[Size]] = ()
     units: Sequence[str] = ()
     attacked: Sequence[bool] = ()
 

@@ -152,7 +152,7 @@ def test_looks_are_by_dose_and_the_record_says_what_was_done():
     record = results.provenance(result)
     assert record["call"]["arms"]["npo"]["options"]["over"] == "sequence" and record["status"] == "complete"
     assert record["call"]["never_knew_control"].startswith("foils")
-    assert result.forget_unit.values.tolist() == sets()[0].unit_labels()
+    assert result.entity_forget.values.tolist() == sets()[0].unit_labels()
 
 
 def test_a_task_vector_lies_on_a_line_through_the_start():
@@ -318,6 +318,9 @@ def test_what_cannot_be_unlearned_with_is_refused():
             speaking(), forget, retain, twin=renamed(), **good
         ),
         "never_knew=None with questions": lambda: unlearn(model, forget, retain, questions=questions(2), **good),
+        "forget holds the id 120 and the model has 97 tokens": lambda: unlearn(
+            model, items_of([((1, 120), (3,))]), retain, **good
+        ),
         "the name 'npo' is given twice": lambda: unlearn(model, forget, retain, ["npo", "npo"], **good),
         "name='twin' is that of a model": lambda: Arm.of("npo", "twin"),
         "method='magic' is not known": lambda: Arm.of("magic"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import matplotlib
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
 from ..arguments import FilePath, Filled, door
 from .panels import MARKS, legend_below, line, plain, points, wrapped
-from .style import INK, MUTED, SERIES, FigureError, finish, require_some, require_variables
+from .style import INK, MUTED, SERIES, FigureError, finish, picture, require_some, require_variables
 
 #: What is drawn where it is there.
 MEASURES = ("restoration", "forgetting", "forgetting of probability", "retain probability")
@@ -84,3 +85,10 @@ def unlearning_paths(
     if title:
         fig.suptitle(title, fontsize=10)
     return finish(fig, path)
+
+
+def unlearning_svg(summary: xr.Dataset) -> str:
+    """The paths as inline SVG, the same text for the same numbers."""
+    with matplotlib.rc_context({"svg.hashsalt": "unlearning", "svg.fonttype": "none"}):
+        drawn = picture(unlearning_paths(summary), "svg").decode()
+    return drawn[drawn.index("<svg") :]

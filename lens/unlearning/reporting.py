@@ -99,6 +99,9 @@ def last_looks(result: xr.Dataset) -> dict[str, int]:
 
 def page(result: xr.Dataset, found: xr.Dataset, named: pd.DataFrame, record: dict[str, Any], command: str) -> str:
     """The report as a page that needs nothing else."""
+    from ..figures.unlearning import unlearning_svg
+
+    drawn = unlearning_svg(found)
     last, own = last_looks(result), tidy(found)
     rows = [
         (arm, str(result.status.sel(arm=arm).item()), line.measure, line.dose, line.mean, line.low, line.high, line.n)
@@ -118,7 +121,7 @@ def page(result: xr.Dataset, found: xr.Dataset, named: pd.DataFrame, record: dic
         f"<style>{STYLE}</style><h1>Unlearning</h1>",
         f"<p>Model {_text(model.get('name', ''))}, weights <code>{_text(str(model.get('hash', ''))[:16])}</code>."
         f" What never knew: {_text(control)}. Every arm is beside training on the retain set alone.</p>",
-        f"<h2>Paths</h2>{_svg(found)}",
+        f"<h2>Paths</h2>{drawn}",
         "<h2>At the last look</h2>",
         _table(("arm", "status", "measure", "dose", "mean", "low", "high", "n"), rows),
         "<ul>" + "".join(f"<li><b>{_text(m)}</b>: {_text(MEASURES[m])}</li>" for m in listed) + "</ul>",
@@ -145,15 +148,3 @@ def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 
     top = "".join(f"<th>{_text(name)}</th>" for name in head)
     return f"<table><tr>{top}</tr>" + "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows) + "</table>"
-
-
-def _svg(found: xr.Dataset) -> str:
-    """The paths as inline SVG."""
-    import matplotlib
-
-    from ..figures.style import picture
-    from ..figures.unlearning import unlearning_paths
-
-    with matplotlib.rc_context({"svg.hashsalt": "unlearning", "svg.fonttype": "none"}):
-        drawn = picture(unlearning_paths(found), "svg").decode()
-    return drawn[drawn.index("<svg") :]

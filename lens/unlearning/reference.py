@@ -29,13 +29,15 @@ def require_same_vocabulary(model: Any, other: Any, name: str) -> None:
             f"{name} has a vocabulary of {theirs} tokens and the model one of {ours}; give a model with the"
             " same tokens."
         )
-    words = [getattr(getattr(one, "tokenizer", None), "get_vocab", dict)() for one in (model, other)]
+    words: list[dict[str, int]] = [
+        getattr(getattr(one, "tokenizer", None), "get_vocab", dict)() for one in (model, other)
+    ]
     if all(words) and words[0] != words[1]:
         odd = next(w for w in [*words[0], *words[1]] if words[0].get(w) != words[1].get(w))
-        ours, theirs = (of.get(odd, "none") for of in words)
+        numbers = [of.get(odd, "none") for of in words]
         raise UnlearningError(
-            f"{name} has another vocabulary: {odd!r} is token {ours} of the model and token {theirs} of {name}; give a"
-            " model with the same tokens."
+            f"{name} has another vocabulary: {odd!r} is token {numbers[0]} of the model and token {numbers[1]} of"
+            f" {name}; give a model with the same tokens."
         )
 
 

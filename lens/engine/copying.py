@@ -90,6 +90,11 @@ def as_tensor(edit: Edit, n_layers: int | None = None) -> Edit:
         EditError: runs of several prompts; see `positions_of`. SiteError: see `layer_of`; a site that was not kept.
     """
     site, source = edit.site, source_of(edit, 0, 1)
+    if site.of is not None:
+        raise EditError(
+            f"source_position={edit.source_position!r} of the edit at {site}: features are copied from another position"
+            " in sweeps alone (lens.patch); read them by lens.features.read, and give them as a tensor."
+        )
     taken = indices(edit.source_position, source.length, "source_position")
     if len(taken) > 1 or site.name == "pattern":
         named = [] if site.position is None or isinstance(site.position, slice) else list(site.position)

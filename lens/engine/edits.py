@@ -117,10 +117,10 @@ class Edit:
         if isinstance(value, int | float) and not isinstance(value, bool):
             value = torch.tensor([float(value)])
             object.__setattr__(self, "value", value)
-        if self.source_position is not None or self.source_layer is not None:
+        if self.source_layer is not None:
             raise EditError(
-                "source_position and source_layer: features are copied from the same position and layer of a run; leave"
-                " them out."
+                f"source_layer={self.source_layer!r}: a dictionary is of one layer; its features are copied from the"
+                " same one; leave it out."
             )
         if isinstance(value, torch.Tensor) and (value.ndim > 2 or (value.ndim and value.shape[-1] not in (1, k))):
             raise EditError(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .copying import source_of
+from .copying import positions_of, source_of
 from .edits import Edit, EditError, as_computed
 from .features import Features, flat, targets, unflat
 from .live import live_of, read_place
@@ -94,12 +94,7 @@ class _Of:
         token = torch.tensor(position, dtype=torch.long) + int(self.base.starts[prompt])
         value: Any = source_of(edit, prompt, len(self.base))
         if isinstance(value, Source):
-            if max(position, default=0) >= value.length:
-                raise EditError(
-                    f"position={max(position)} lies beyond the source prompt's {value.length} tokens; align the two"
-                    " prompts."
-                )
-            value = _Copy(self, value, position, index)
+            value = _Copy(self, value, positions_of(edit, value, position), index)
         elif value is not None:
             value = value.float().reshape(-1, *value.shape[-1:] or (1,))
             if len(value) not in (1, len(position)):

@@ -60,8 +60,7 @@ class FeatureGrid:
             together = "position" not in self.grid.over
             copied: Any = origin.donors if self.partners is not None else source
             for i, p in np.argwhere(self.run[prompt]):
-                group = self.grid.groups[prompt][0 if together else p]
-                inside = self._inside(group)
+                inside, taken = self.places(prompt, 0 if together else int(p))
                 at = replace(self.site, index=self.grid.features[i], position=inside)
                 if origin.kind == "zero":
                     edit = Edit(at, "zero")
@@ -70,14 +69,16 @@ class FeatureGrid:
                     value = own[list(inside), i] if len(own) > 1 else own[:, i]
                     edit = Edit(at, "mean", torch.from_numpy(value)[:, None])
                 else:
-                    edit = Edit(at, "replace", copied[k])
+                    edit = Edit(at, "replace", copied[k], source_position=None if taken == inside else taken)
                 yield Cell((0, int(i), int(p)), 0, (edit,))
 
         return of
 
-    def _inside(self, group: tuple[int, ...]) -> tuple[int, ...]:
-        skip = getattr(self.site.of, "skip_tokens", 0)
-        return tuple(p for p in group if p >= skip)
+    def places(self, prompt: int, group: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Positions of a cell that are edited, and those of the other run that are copied there: of tokens that the
+        dictionary was trained on.
+        """
+        return _places(self.grid, getattr(self.site.of, "skip_tokens", 0), prompt, group)
 
     def labelled(self, values: Values) -> Values:
         """The values by feature and position: those of cells that are off are the base run's to the bit."""
@@ -87,6 +88,14 @@ class FeatureGrid:
         if "position" not in self.grid.over:
             value = value[..., 0]
         return replace(values, value=value)
+
+
+def _places(grid: Grid, skip: int, prompt: int, group: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    edited = grid.groups[prompt][group]
+    taken = edited if grid.places is None or grid.places.taken is None else grid.places.taken[prompt][group]
+    taken = taken * len(edited) if len(taken) == 1 else taken
+    inside = [(p, q) for p, q in zip(edited, taken) if p >= skip and q >= skip]
+    return tuple(p for p, _ in inside), tuple(q for _, q in inside)
 
 
 def over_features(over: str | Sequence[str], asked: Asked, others: tuple[Any, ...], window: int) -> tuple[str, ...]:
@@ -102,7 +111,7 @@ def over_features(over: str | Sequence[str], asked: Asked, others: tuple[Any, ..
     if axes not in AXES:
         raise PatchError(f"over={over!r} is no grid of features; expected {' or '.join(map(str, AXES))}.")
     given = dict(zip(("layers", "heads", "experts"), others))
-    given |= {name: getattr(asked, name) for name in ("align", "source_position", "source_layer", "source_model")}
+    given |= {name: getattr(asked, name) for name in ("source_layer", "source_model")}
     given |= {"window": None if window == 1 else window}
     for name, value in given.items():
         if value is not None:
@@ -139,7 +148,8 @@ def feature_grid(
     dictionary: Any = site.of
     dictionary.require(decoder)
     own = "position" in over
-    places = asked.places(encoded, positions, None)
+    partners = asked.partners(encoded, positions)
+    places = asked.places(encoded, positions, partners)
     writes = dictionary.writes
     grid = Grid.make(
         decoder,
@@ -150,17 +160,25 @@ def feature_grid(
         positions=positions,
         places=places,
     )
+    skip = int(dictionary.skip_tokens)
+
+    def either(pair: int, group: int) -> tuple[list[int], Tensor]:
+        """The tokens of a cell, and which features are active there or where its source is."""
+        inside, taken = _places(grid, skip, pair, group)
+        edited, source = active[pair]
+        on: Tensor = edited[list(inside)].any(0)
+        return list(inside), on if source is None else on | source[list(taken)].any(0)
+
     asked_for = site.index if features is None else features
     chosen = None if asked_for is None else indices(asked_for, dictionary.n_features, "feature")
     if chosen is not None and len(set(chosen)) != len(chosen):
         raise PatchError(f"features={shown(asked_for)} names one twice; give each once.")
-    partners = asked.partners(encoded, positions)
     active = list(_active(decoder, encoded, dictionary, asked, partners))
     if chosen is None:
         there: set[int] = set()
-        for groups, of_pair in zip(grid.groups, active):
-            at = [p for group in groups for p in group if p >= dictionary.skip_tokens]
-            there.update(of_pair[at].any(0).nonzero()[:, 0].tolist())
+        for i, groups in enumerate(grid.groups):
+            for p in range(len(groups)):
+                there.update(either(i, p)[1].nonzero()[:, 0].tolist())
         chosen = sorted(there)
     if not chosen:
         raise PatchError(
@@ -175,12 +193,12 @@ def feature_grid(
     width = max(map(len, grid.groups))
     run = np.zeros((len(encoded), len(chosen), width), bool)
     outside = np.ones_like(run)
-    for i, (groups, of_pair) in enumerate(zip(grid.groups, active)):
-        for p, group in enumerate(groups):
-            at = [q for q in group if q >= dictionary.skip_tokens]
+    for i, groups in enumerate(grid.groups):
+        for p in range(len(groups)):
+            at, on = either(i, p)
             if at:
                 outside[i, :, p] = False
-                run[i, :, p] = of_pair[at].any(0)[column].numpy()
+                run[i, :, p] = on[column].numpy()
                 if mean is not None:
                     run[i, :, p] |= (mean[i, at if mean.shape[1] > 1 else slice(None)] != 0).any(0)
     whole = replace(grid, over=over, features=chosen)
@@ -194,8 +212,8 @@ def _active(
     asked: Asked,
     partners: Sequence[int] | None,
 ) -> Any:
-    """Of each pair which features are active in the run that is edited or in the one that is copied from, ``[position,
-    F]``.
+    """Of each pair which features are active in the run that is edited, ``[position, F]``, and in the one that is
+    copied from, or None.
     """
     (name, layer), through = read_place(decoder.anatomy, dictionary)
     own = [getattr(e, f"{asked.edited}_ids") for e in encoded]
@@ -208,12 +226,11 @@ def _active(
         some = [side[start : start + PROMPTS] for side in sides]
         runs = [decoder.record(of, (name,)) for of in some]
         for i in range(len(some[0])):
-            either = None
+            on = []
             for of in runs:
                 x = of._get(name, layer)[of.starts[i] : of.starts[i] + of.lengths[i]]
-                on = dictionary.values(flat(through(x), dictionary.reads)).cpu() != 0
-                either = on if either is None else either | on
-            yield either
+                on.append(dictionary.values(flat(through(x), dictionary.reads)).cpu() != 0)
+            yield on[0], on[1] if len(on) > 1 else None
 
 
 def exact(

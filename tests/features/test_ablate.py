@@ -123,6 +123,44 @@ def test_means_that_cannot_be_are_refused(llama):
             lens.patch(llama, pairs, site, OVER, **asked)
 
 
+@pytest.mark.parametrize(
+    "asked, places",
+    [
+        (dict(align="end", positions=[-1, -3]), {(5, 4), (3, 2)}),
+        (dict(positions=[2, 4], source_position=3), {(2, 3), (4, 3)}),
+    ],
+)
+def test_features_are_copied_from_where_another_prompt_has_them(asked, places, llama):
+    pair = Pair("w5 w17 w3 w88 w41", corrupted="w9 w5 w17 w3 w21 w50", answer=" w11", foil=" w12")
+    clean, corrupted = (torch.tensor([int(w[1:]) for w in text.split()]) for text in (pair.clean, pair.corrupted))
+    sae, other = dictionary(Tap("mlp_out", 1), skip_tokens=1), tiny("llama")
+    source, base = of(sae, clean), of(sae, corrupted)
+    ds = lens.patch(llama, pair, lens.Site("feature", sae), OVER, **asked)
+    seen = [(int(p), int(q)) for p, q in zip(ds.position_corrupted.values, ds.position_clean.values)]
+    assert set(seen) == places
+    for column, (p, q) in enumerate(seen):
+        for row, i in enumerate(ds.feature.values):
+            step = (source[q, i] - base[p, i]) * sae.decoder.whole[i].double()
+
+            def change(x, p=p, step=step):
+                x = x.clone()
+                x[0, p] += step.to(x)
+                return x
+
+            logits = naive.forward(other, corrupted, [("mlp_out", 1, change)])[-1]
+            assert abs(float(ds.value[row, column]) - float(logits[11] - logits[12])) < 1e-4
+
+
+def test_another_layers_features_are_refused_and_other_positions_outside_of_sweeps(llama):
+    site = lens.Site("feature", KINDS["autoencoder"](), index=3, position=2)
+    runs = lens.Model.of(llama).record([PROMPTS[0]], ())
+    with pytest.raises(lens.EditError, match="source_layer=0"):
+        lens.Edit(site, "replace", runs[0], source_layer=0)
+    with pytest.raises(lens.EditError, match="in sweeps alone"):
+        with lens.edited(llama, lens.Edit(site, "replace", runs[0], source_position=1)):
+            pass
+
+
 @pytest.mark.parametrize("over", [OVER, ("feature",)])
 def test_a_grid_of_features_is_kept_as_it_goes_and_taken_up_again(over, llama, tmp_path):
     site = lens.Site("feature", KINDS["top-k"]())

@@ -136,7 +136,7 @@ def test_what_does_not_go_with_features_is_refused(llama):
         (dict(layers=[1]), r"layers=\[1\]"),
         (dict(window=3), "window=3"),
         (dict(features=[1, 1]), "features="),
-        (dict(align="end"), "align='end'"),
+        (dict(source_layer=1), "source_layer=1"),
     ]:
         with pytest.raises(PatchError, match=says):
             lens.patch(llama, PAIR, site, **{"over": ("feature", "position")} | more)

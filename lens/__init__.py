@@ -38,7 +38,7 @@ _PUBLIC = {
     "AdapterError": ("engine.adapters", "AdapterError"),
     "restore": ("engine.changes", "restore"),
     "ChangeError": ("engine.change_registry", "ChangeError"),
-    "Runs": ("engine.runs", "Runs"),
+    "Runs": ("engine.model", "Runs"),
     "Model": ("engine.model", "Model"),
     "sites": ("engine.model", "sites"),
     "MetricError": ("engine.metrics", "MetricError"),

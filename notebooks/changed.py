@@ -97,7 +97,7 @@ def main() -> int:
     parser.add_argument("commit")
     asked = parser.parse_args()
     changed, numbers = [], []
-    for file in sorted(HERE.glob("0*.ipynb")):
+    for file in sorted(HERE.glob("[01]*.ipynb")):
         command = ["git", "show", f"{asked.commit}:notebooks/{file.name}"]
         earlier = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True).stdout
         for old, new in paired(rows(earlier), rows(file.read_text(encoding="utf-8"))):

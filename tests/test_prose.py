@@ -20,7 +20,7 @@ import widgets
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "notebooks" / "results"
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("0*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[01]*.ipynb"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?|(?<![\w.])[-+]?\.\d+")
 #: What holds digits and is no number of the text: links, code, formulas, tags, headings, numbers of lists, years of
@@ -162,6 +162,11 @@ SOURCES = {
         ".8": "scale: the rule in the cell below, 1 less 0.2",
         "1.2": "scale: the rule in the cell below, 1 and 0.2",
     },
+    "10": {
+        "135": SMOLLM2["135"],
+        "27": "paper: Qwen3.5-27B, its name",
+        **dict.fromkeys(("20", ".85", ".10"), "paper: on Qwen3.5-27B, from a secondary source"),
+    },
 }
 LOOKED_UP = [(book, token) for book, tokens in SOURCES.items() for token in tokens if tokens[token].startswith("= ")]
 NAMES = {f.__name__: f for f in (of, parameters, canaries, default, stored)} | {"math": math}
@@ -238,4 +243,4 @@ def test_the_readme_counts_what_is_there():
     assert WORDS[re.search(r"(\w+) widgets to explore", README)[1].lower()] == len(views)
     assert WORDS[re.search(r"## (\w+) examples", README)[1].lower()] == len(re.findall(r"```python", README))
     assert WORDS[re.search(r"(\w+) notebooks, stored executed", README)[1].lower()] == len(NOTEBOOKS)
-    assert len(NOTEBOOKS) == len(set(re.findall(r"\b(0\d) [a-z]", README)))
+    assert len(NOTEBOOKS) == len(set(re.findall(r"\b(0\d|1\d) [a-zJ]", README.split("## Methods")[1].split("## ")[0])))

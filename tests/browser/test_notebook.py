@@ -22,6 +22,7 @@ NOTEBOOKS = {
     "07": (ROOT / "notebooks" / "07_loss_curvature.ipynb", 11),
     "08": (ROOT / "notebooks" / "08_diffusion_memory.ipynb", 10),
     "09": (ROOT / "notebooks" / "09_edges_and_circuits.ipynb", 7),
+    "10": (ROOT / "notebooks" / "10_jacobian_lens.ipynb", 4),
 }
 #: Seconds that a whole notebook may take.
 RUN = 900
@@ -260,4 +261,13 @@ def test_notebook_09_runs_and_its_view_draws_the_edges_that_were_found(lab, page
     run_whole(lab, page, NOTEBOOKS["09"][0])
     page.wait_for_selector("[data-testid=circuit-view][data-ready=true]", timeout=READY)
     assert "edges" in page.get_by_test_id("circuit-view").get_by_test_id("kept").inner_text()
+    assert problems == []
+
+
+@pytest.mark.slow
+def test_notebook_10_runs_and_its_explorer_is_ready(lab, page, smollm2):
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    run_whole(lab, page, NOTEBOOKS["10"][0])
+    page.wait_for_selector("[data-testid=patch-explorer][data-ready=true]", timeout=READY)
     assert problems == []

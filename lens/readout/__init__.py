@@ -23,6 +23,7 @@ _PUBLIC = {
     **dict.fromkeys(("direct_logit_attribution",), "logit_attribution"),
     **dict.fromkeys(("compare",), "comparison"),
     **dict.fromkeys(("alignment",), "word_lists"),
+    **dict.fromkeys(("linear_probe", "probe"), "probes"),
     **dict.fromkeys(("concepts",), "concept_table"),
     **dict.fromkeys(("ReadoutError",), "reading"),
     **dict.fromkeys(

@@ -62,18 +62,16 @@ def likeness(
 ) -> Interval:
     """How alike two sets of states of the same prompts are, with its interval over prompts.
 
-    ==================  ==========================================================================  =====  ============
-    measure             value                                                                       equal  unrelated
-    ==================  ==========================================================================  =====  ============
-    ``cosine``          mean cosine of the two states of a row; equal widths                        1      set by means
-    ``centred_cosine``  the same, each set's own mean taken off first; equal widths                 1      about 0
-    ``cka``             linear centred kernel alignment, debiased                                   1      0
-    ``procrustes``      share of y's variance left by the best rotation, scale and shift of x       0      1 or more
-                        between the leading directions of each, fitted on one half of the units and
-                        read on the other, both ways round
-    ``identification``  share of rows of x whose nearest row of y (by centred cosine, among all) is  1      1 / rows
-                        their own; equal widths
-    ==================  ==========================================================================  =====  ============
+    - ``cosine``: the mean cosine of the two states of a row; 1 for equal states, and of unrelated ones whatever their
+      means share. Equal widths.
+    - ``centred_cosine``: the same, each set's own mean taken off first; about 0 for unrelated states. Equal widths.
+    - ``cka``: linear centred kernel alignment, debiased; 1 for equal states, turned and stretched ones too, 0 expected
+      of unrelated ones.
+    - ``procrustes``: the share of y's variance that the best rotation, scale and shift of x leave, between the leading
+      directions of each (a quarter as many as fitted rows), fitted on one half of the units and read on the other, both
+      ways round; 0 for equal states, 1 or more for unrelated ones.
+    - ``identification``: the share of rows of x whose nearest row of y, by centred cosine and among all, is their own;
+      1 for equal states, 1 / rows for unrelated ones. Equal widths.
 
     Args:
         x, y: ``[rows, width]``, row by row the same prompts.

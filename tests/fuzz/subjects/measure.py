@@ -23,7 +23,6 @@ MODULES = (
     "lens.scoring.look_ahead",
     "lens.readout",
     "lens.readout.jacobian_lens",
-    "lens.readout.probes",
     "lens.pickled_tensors",
     "lens.stats",
 )

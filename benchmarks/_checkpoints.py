@@ -1,4 +1,4 @@
-"""Two checkpoints to set side by side: SmolLM2 and a copy whose matrices are moved by a little of their own spread."""
+"""Two checkpoints to set side by side: SmolLM2, and a copy tuned in a few steps to answer one prompt otherwise."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 
 import lens
 
-#: How far the copy's matrices are moved, as a share of their numbers' standard deviation.
-MOVED = 0.02
+#: Steps of Adam, and their rate.
+STEPS, RATE = 8, 2e-5
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,16 @@ class Checkpoints:
 
 def checkpoints(quick: bool) -> Checkpoints:
     """The embedded default, or a random model of four layers. Raises: LoadError: the model was never fetched."""
-    from .subjects import smollm2, tiny
+    from .subjects import EARLY, smollm2, tiny
 
     subject = tiny() if quick else smollm2()
-    second = subject.copy()
-    by = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, weight in second.named_parameters():
-            if weight.ndim == 2 and "embed" not in name and "lm_head" not in name:
-                weight += MOVED * weight.std() * torch.randn(weight.shape, generator=by)
-    second = lens.models.wrap(second, subject.tokenizer, "moved")
+    encoded = lens.encode(subject.tokenizer, EARLY)
+    second = subject.copy().requires_grad_(True)
+    optimizer = torch.optim.Adam(second.parameters(), lr=RATE)
+    for _ in range(STEPS):
+        logits = second(encoded.clean_ids[None], logits_to_keep=1).logits[:, -1].float()
+        torch.nn.functional.cross_entropy(logits, torch.tensor(encoded.foil_ids[:1])).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    second = lens.models.wrap(second.requires_grad_(False), subject.tokenizer, "tuned")
     return Checkpoints(subject.bridge, second, subject.copy(), subject)

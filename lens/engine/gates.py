@@ -239,9 +239,10 @@ class Gate:
         """Whether it is open whatever it reads."""
         return self.threshold == -math.inf and self.kind in (*MEASURED, "probability")
 
-    def opens(self, values: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
-        """Where it is open, of what it compares with its threshold."""
-        return torch.ones_like(values, dtype=torch.bool) if self.always else values > self.threshold
+
+def above(gate: Gate, values: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
+    """Where a gate is open, of what it compares with its threshold."""
+    return torch.ones_like(values, dtype=torch.bool) if gate.always else values > gate.threshold
 
 
 def readings(gate: Gate, x: Float[Tensor, "n width"]) -> Float[Tensor, " n"]:
@@ -269,7 +270,7 @@ def readings(gate: Gate, x: Float[Tensor, "n width"]) -> Float[Tensor, " n"]:
 
 def open_at(gate: Gate, x: Float[Tensor, "n width"]) -> Bool[Tensor, " n"]:
     """At which of one row's tokens a gate that reads activations is open. Raises: GateError."""
-    return answers(gate, x) if gate.kind == "function" else gate.opens(readings(gate, x))
+    return answers(gate, x) if gate.kind == "function" else above(gate, readings(gate, x))
 
 
 def part_of(gate: Gate, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n width"]:

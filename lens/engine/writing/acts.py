@@ -13,7 +13,7 @@ from torch import Tensor
 from ..anatomy import Anatomy
 from ..change import Change, resolved
 from ..edits import Edit, EditError, as_computed
-from ..gates import MEASURED, among, answers, part_of, place_of, readings, require_below
+from ..gates import MEASURED, above, among, answers, part_of, place_of, readings, require_below
 from ..positions import TokenPositions
 from ..sites import Site
 
@@ -231,7 +231,7 @@ class Acts:
         share = (of[:, list(gate.tokens)].logsumexp(-1) - of.logsumexp(-1)).exp()
         share = share.to(act.index.device)[tokens.row[act.index]]
         self._most(act.number, share)
-        self._narrow(act, gate.opens(share))
+        self._narrow(act, above(gate, share))
 
     @property
     def _now(self) -> Tokens:
@@ -295,7 +295,7 @@ class Acts:
         if gate.kind in MEASURED:
             values = readings(gate, at).to(act.index.device)
             self._most(act.number, values)
-            self._narrow(act, gate.opens(values))
+            self._narrow(act, above(gate, values))
             return
         rows = self._now.row[act.index]
         said = torch.zeros(len(rows), dtype=torch.bool, device=act.index.device)

@@ -1,0 +1,3 @@
+"""Edges and circuits: do scores of edges agree with exact effects, do they find the true edges, and do circuits carry a
+task by themselves?
+"""

@@ -10,7 +10,7 @@ from transformers.masking_utils import eager_mask
 
 from lens.engine.gradients import recorded_gradients, site_gradients
 from lens.engine.model import Model
-from lens.engine.reverse import GIM, Reverse, ReverseError, Rules
+from lens.engine.reverse import GIM, Reverse, ReverseError, Rules, run
 from lens.engine.walk.blocks import Norm
 from tests import kinds, models, naive
 from tests.engine.test_layers import model as layered
@@ -37,14 +37,15 @@ def weights(count=1):
     return torch.randn(count, 97, generator=torch.Generator().manual_seed(1))
 
 
-def back(hf, rules=Rules(), ids=None, sites=SITES, w=None, dtype=torch.float32, **options):
+def back(hf, rules=Rules(), ids=None, sites=SITES, w=None, dtype=torch.float32, chunk=None, **options):
     """``{(site, layer): [cotangent, prompt, position, ...]}`` of weighted last logits, and the reverse walk."""
     model, ids = Model.of(hf), prompts() if ids is None else ids
     runs = model.record(ids)
     reverse = Reverse(runs, rules=rules, **options)
     last, w = [s + n - 1 for s, n in zip(runs.starts, runs.lengths)], (weights() if w is None else w).to(dtype)
     found = {}
-    for step in reverse.layers(reverse.cotangents(lambda final: (model.unembed(final[last]) @ w.T).sum(0)), sites):
+    c = reverse.cotangents(lambda final: (model.unembed(final[last]) @ w.T).sum(0))
+    for step in reverse.layers(c, sites, chunk=chunk):
         found |= {(site, step.layer): x for site, x in step.at.items()}
         found["resid_pre", step.layer] = step.resid_pre.clone()
     return found, reverse
@@ -358,3 +359,38 @@ def test_a_models_own_layers_are_transposed_by_autograd(name):
     for ask in (lambda: step.into("v"), lambda: step.post_norm("attn_out", torch.zeros(9, 32))):
         with pytest.raises(ReverseError, match="written out"):
             ask()
+
+
+@pytest.mark.parametrize("rules", [Rules(), Rules(freeze_norms=True)], ids=["gradient", "norms held"])
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_an_mlp_that_is_formed_as_one_matrix_is_the_mlp(name, rules, monkeypatch):
+    hf, w, kept, asked = make(name), weights(40), ("resid_mid", "z", "q", "k", "v"), []
+    real = run.pays
+    monkeypatch.setattr(run, "pays", lambda *given: asked.append(real(*given)) or asked[-1])
+    formed, _ = back(hf, rules, sites=kept, w=w)
+    assert asked == [True] * 3
+    in_pieces, _ = back(hf, rules, sites=kept, w=w, chunk=3)
+    if rules.plain:
+        theirs = own(hf, prompts(), ("resid_mid", "z"), w[:1])
+        for site, layer, i in theirs:
+            close(formed[site, layer][0, i, : LENGTHS[i]], theirs[site, layer, i], 1e-5)
+    monkeypatch.setattr(run, "pays", lambda *given: False)
+    plain, _ = back(hf, rules, sites=kept, w=w)
+    for key in plain:
+        close(formed[key], plain[key], 1e-5)
+        close(in_pieces[key], plain[key], 1e-5)
+
+
+def test_an_mlp_is_formed_where_that_saves_operations_and_nothing_inside_is_asked(monkeypatch):
+    def formed(name, count, sites=("z",)):
+        asked = []
+        real = run.pays
+        with monkeypatch.context() as patch:
+            patch.setattr(run, "pays", lambda *given: asked.append(real(*given)) or asked[-1])
+            back(make(name) if isinstance(name, str) else name, sites=sites, w=weights(count))
+        return set(asked)
+
+    assert formed("llama", 40) == {True} and formed("llama", 4) == {False}
+    assert formed("llama", 40, ("neuron",)) == formed("llama", 40, ("mlp_in",)) == {False}
+    # side by side with attention, a norm behind, experts
+    assert formed("gpt_neox", 40) == formed("olmo2", 40) == formed("gpt_oss", 40) == {False}

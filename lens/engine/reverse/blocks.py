@@ -58,10 +58,10 @@ class NeuronsBack:
         """The cotangents of the normed inputs; tells of ``neuron``."""
         c = c @ self.weights.down
         told("neuron", c)
+        if self.by_gate is None or self.weights.gate is None:
+            return c.mul_(self.by_up) @ self.weights.up
         into = (c * self.by_up) @ self.weights.up
-        if self.by_gate is not None and self.weights.gate is not None:
-            flat = into.view(-1, into.shape[-1])
-            flat.addmm_((c * self.by_gate).flatten(0, -2), self.weights.gate)
+        into.view(-1, into.shape[-1]).addmm_(c.mul_(self.by_gate).flatten(0, -2), self.weights.gate)
         return into
 
 
@@ -122,16 +122,26 @@ class WrittenOut:
         """The cotangents of the block's input; tells of each site's on the way, last site first. ``joins``: further
         ones at its output that do not pass its MLP.
         """
-        block = self.block
         told("resid_post", c)
         told("mlp_out", c)
         of_mlp = self.mlp(self.post_mlp(c), told)
         told("mlp_in", of_mlp)
         into = self.norm_mlp(of_mlp)
-        if not block.parallel:
-            mid = into.add_(c) if into is not of_mlp else into + c
-        else:
-            mid = c
+        if self.block.parallel:
+            return self.from_middle(c, told, joins).add_(into)
+        return self.from_middle(into.add_(c) if into is not of_mlp else into + c, told, joins)
+
+    def from_middle(
+        self,
+        mid: Float[Tensor, "cotangent prompt some d_model"],
+        told: Told,
+        joins: Float[Tensor, "cotangent prompt some d_model"] | None = None,
+    ) -> Float[Tensor, "cotangent prompt some d_model"]:
+        """The cotangents of the block's input, but for what goes through its MLP, of those of the stream after
+        attention (of the block's output, where attention and MLP run side by side); tells of each site's. ``joins``:
+        further ones there.
+        """
+        block = self.block
         if joins is not None:
             mid = mid + joins
         if not block.parallel:
@@ -146,10 +156,8 @@ class WrittenOut:
                 told(name, parts[name])
                 flat = parts[name].flatten(3).flatten(0, 2)
                 normed = flat @ weight if normed is None else normed.addmm_(flat, weight)
-        before = self.norm_attn(normed.view_as(c))
+        before = self.norm_attn(normed.view_as(mid))
         before += mid
-        if block.parallel:
-            before += into
         return before
 
     def into(

@@ -66,6 +66,23 @@ class NormBack:
             u -= u.mean(-1, keepdim=True)
         return u.mul_(scale).to(c.dtype)
 
+    def behind(self, weight: Float[Tensor, "out width"]) -> Float[Tensor, "out width"]:
+        """A linear map's weight with what of the transpose is alike at all inputs: the norm's weight, and its centring.
+        What is left of it at an input is `at`.
+        """
+        if self.norm is None:
+            return weight
+        weight = weight * self.weight
+        return weight.sub_(weight.mean(-1, keepdim=True)) if self.centre else weight
+
+    def at(self, *index: int) -> tuple[Tensor | None, Tensor | float]:
+        """What of the transpose is an input's own: ``u -> scale * (u - unit * mean(u * unit))``; no ``unit`` where the
+        scale is held, and nothing at all without a norm.
+        """
+        if self.norm is None:
+            return None, 1.0
+        return None if self.frozen else self.unit[index], self.scale[index]
+
     def forward(self, delta: Float[Tensor, "*more width"]) -> Float[Tensor, "*more width"]:
         """What the norm makes of a small change of its input: the Jacobian itself."""
         if self.norm is None:

@@ -15,6 +15,7 @@ from ..forwards import ForwardRuns
 from ..memory import chunk_tokens
 from ..runs import Runs
 from .blocks import WrittenOut
+from .formed import carry, pays
 from .norms import NormBack, held
 from .own import OwnLayer, own_path
 from .rules import ReverseError, Rules
@@ -23,6 +24,8 @@ from .rules import ReverseError, Rules
 CHUNK_TOKENS = 1024
 #: Sites whose cotangents can be asked for; ``mlp_in`` is what an MLP reads, behind its norm.
 SITES = ("resid_post", "mlp_out", "neuron", "mlp_in", "resid_mid", "attn_out", "z", "q", "k", "v")
+#: What is the state itself, or goes on in its place, is written over.
+WRITTEN_OVER = ("resid_post", "mlp_out", "neuron", "resid_mid", "attn_out")
 #: By reader, the site at which its cotangent is told.
 READERS = {"q": "q", "k": "k", "v": "v", "mlp": "mlp_in"}
 
@@ -180,18 +183,19 @@ class Reverse:
                 if ("resid_post", layer) in joins:
                     state += joins["resid_post", layer]
                 further = joins.get(("resid_mid", layer))
-                for begin in range(0, len(state), size):
+                run, at_once = back, size
+                if isinstance(back, WrittenOut) and pays(back, len(state), sites):
+                    carry(back, state)
+                    # beside so many cotangents even a chunk's own numbers count, and it has no neurons to read
+                    run, at_once = back.from_middle, max(1, size // 2)
+                for begin in range(0, len(state), at_once):
 
                     def told(site: str, c: Tensor) -> None:
                         if site in kept:
-                            # what is the state itself is written over
-                            kept[site].append(c.clone() if site in ("resid_post", "mlp_out", "attn_out") else c)
+                            kept[site].append(c.clone() if site in WRITTEN_OVER else c)
 
-                    part = slice(begin, begin + size)
-                    if further is None:
-                        state[part] = back(state[part], told)
-                    else:
-                        state[part] = back(state[part], told, further[part])
+                    part = slice(begin, begin + at_once)
+                    state[part] = run(state[part], told) if further is None else run(state[part], told, further[part])
                 at = {site: parts[0] if len(parts) == 1 else torch.cat(parts) for site, parts in kept.items() if parts}
                 yield Step(layer, back, at, state)
 

@@ -17,6 +17,7 @@ _PUBLIC = {
     "compare": "controls",
     "JacobianLens": "fitted",
     "TokenLens": "fitted",
+    "Span": "span",
     "JacobianLensError": "errors",
 }
 

@@ -55,7 +55,7 @@ def compare(
         row = reading.ids.cpu().numpy().astype(np.int64)
         if hashlib.sha256(row[: lens.about.get("length", len(row))].tobytes()).hexdigest()[:32] in fitted:
             raise JacobianLensError(f"prompts[{i}] is one that the lens was fitted on; give held-out ones.")
-    lenses: dict[str, JacobianLens | None] = {"lens": lens, "logit_lens": None, "random": random_like(lens, seed)}
+    lenses: dict[str, JacobianLens | None] = {"lens": lens, "logit_lens": None, "random": _random(lens, seed)}
     if lens.half is not None:
         lenses["half"] = dataclasses.replace(lens, mean=lens.half)
     listed = [prompts] if isinstance(prompts, str) or not isinstance(prompts, list | tuple) else prompts
@@ -89,3 +89,9 @@ def compare(
         ds[name].attrs["units"] = "tokens" if name == "rank" else "prompts" if name == "n" else "1"
     call = dict(positions=positions, answer=answer, k=k, level=level, lens=lens.digest())
     return results.stamp(ds, record(model, view, "jacobian_lens", call, readings, seed=seed))
+
+
+def _random(lens: JacobianLens, seed: int) -> JacobianLens:
+    random = random_like(lens, seed)
+    assert isinstance(random, JacobianLens)
+    return random

@@ -17,10 +17,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ... import files
-from ...arguments import FilePath, Filled, HFModel, Seed, Token, door
+from ...arguments import FilePath, Filled, HFModel, Index, Seed, Token, door
 from ...engine.model import Model
 from ..reading import one_token
 from .errors import JacobianLensError
+from .span import Span, span_of, turned
 
 #: What a file of the house says that it is.
 FORMAT = "mnemoscope jacobian lens 1"
@@ -157,6 +158,21 @@ class JacobianLens(_Fitted):
         ids = [one_token(model, view, token, "tokens") for token in tokens]
         return view.unembedding()[ids].float().cpu() @ self.mean.float()
 
+    @door(JacobianLensError)
+    def span(self, model: HFModel, layer: Index, tokens: Annotated[Sequence[Token], Filled()]) -> Span:
+        """Tokens' directions at a layer's output (`vectors`), whose coordinates edits set, scale and exchange.
+
+        Raises: JacobianLensError: a lens of another model, a layer that it does not have, tokens whose directions are
+            nearly one. PromptError: not one token.
+
+        >>> span = J.span(model, 9, [" Paris", " Rome"])                                # doctest: +SKIP
+        >>> with lens.edited(model, span.edit("zero")): ...                             # doctest: +SKIP
+        """
+        view = self.require(model)
+        ids = [one_token(model, view, token, "tokens") for token in tokens]
+        vectors = view.unembedding()[ids].double().cpu() @ self.of(layer).double()
+        return span_of(layer, ids, vectors, view.n_layers, {"sha256": self.digest(), "n_prompts": self.n})
+
 
 class TokenLens(_Fitted):
     """The directions of a few tokens alone, ``J^T W_U`` with the final norm's weight folded in.
@@ -181,6 +197,24 @@ class TokenLens(_Fitted):
         if layer not in self.layers:
             raise JacobianLensError(f"layer={layer!r} is not among the lens's layers {self.layers}.")
         return x @ self.mean[self.layers.index(layer)].to(x.device, x.dtype).T
+
+    @door(JacobianLensError)
+    def span(self, model: HFModel, layer: Index, tokens: Annotated[Sequence[Token], Filled()] | None = None) -> Span:
+        """Its tokens' directions at a layer's output, whose coordinates edits set, scale and exchange.
+
+        Args: tokens: some of its own; all by default.
+
+        Raises: JacobianLensError: a lens of another model, a layer or a token that it does not have, tokens whose
+            directions are nearly one. PromptError: not one token.
+        """
+        view = self.require(model)
+        ids = list(self.tokens) if tokens is None else [one_token(model, view, token, "tokens") for token in tokens]
+        if layer not in self.layers:
+            raise JacobianLensError(f"layer={layer!r} is not among the lens's layers {self.layers}.")
+        if missing := [token for token in ids if token not in self.tokens]:
+            raise JacobianLensError(f"tokens: {missing!r} are not among the lens's, whose ids are {self.tokens}.")
+        vectors = self.mean[self.layers.index(layer)][[self.tokens.index(token) for token in ids]]
+        return span_of(layer, ids, vectors, view.n_layers, {"sha256": self.digest(), "n_prompts": self.n})
 
 
 @door(JacobianLensError)
@@ -217,16 +251,23 @@ def merge(lenses: Annotated[Sequence[JacobianLens | TokenLens], Filled()]) -> Ja
 
 
 @door(JacobianLensError)
-def random_like(lens: JacobianLens, seed: Seed = 0) -> JacobianLens:
-    """A control: matrices of the same singular values in random directions, a random rotation on either side.
+def random_like(lens: JacobianLens | TokenLens | Span, seed: Seed = 0) -> JacobianLens | TokenLens | Span:
+    """A control: matrices of the same singular values in random directions, a random rotation on either side; of chosen
+    tokens and of spans, directions of the same lengths at the same angles to each other.
 
-    Costs two decompositions of ``d_model`` by ``d_model`` a layer.
+    Costs two decompositions of ``d_model`` by ``d_model`` a layer of a whole lens.
     """
     draw = np.random.default_rng(seed)
+    if isinstance(lens, Span):
+        about = lens.about | {"random": int(seed)}
+        return span_of(lens.layer, lens.tokens, turned(lens.vectors, draw), lens.n_layers, about)
 
     def turn() -> Tensor:
         q, r = np.linalg.qr(draw.standard_normal((lens.d_model, lens.d_model)))
         return torch.from_numpy(q * np.sign(np.diag(r))).float()
 
-    mean = torch.stack([turn() @ x.float() @ turn() for x in lens.mean])
+    if isinstance(lens, TokenLens):
+        mean = torch.stack([turned(x, draw) for x in lens.mean])
+    else:
+        mean = torch.stack([turn() @ x.float() @ turn() for x in lens.mean])
     return dataclasses.replace(lens, mean=mean, half=None, about={**lens.about, "random": int(seed), "n_odd": 0})

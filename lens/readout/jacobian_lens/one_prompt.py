@@ -13,6 +13,9 @@ from ...engine.model import Model
 from ...engine.reverse import Reverse
 from ...engine.runs import Runs
 
+#: Of a call's memory, the share that all rows of cotangents may take; if they do, an MLP can be formed as one matrix.
+TOGETHER = 0.6
+
 
 def rows_of(
     view: Model,
@@ -36,9 +39,11 @@ def rows_of(
     some = len(ids) - 1 - skip
     wide = torch.float64 if runs.final.dtype == torch.float64 else torch.float32
     count = view.d_model if directions is None else len(directions)
-    # as many rows at once as the memory of a chunk holds: each layer's derivatives are made once for all of them
-    size = max(1, budget(view, memory_mb).chunk(runs.nbytes) // (some * view.d_model * runs.final.dtype.itemsize))
     reverse = Reverse(runs, start=skip, stop=len(ids) - 1)
+    # each layer's derivatives are made once for all rows that are run back together
+    one, room = some * view.d_model * runs.final.dtype.itemsize, budget(view, memory_mb)
+    whole = count * one <= TOGETHER * (room.bytes - runs.nbytes)
+    size = count if whole else max(1, room.chunk(runs.nbytes) // one)
     for begin in range(0, count, size):
         rows = slice(begin, min(count, begin + size))
         cotangents = runs.final.new_zeros(rows.stop - begin, 1, some, view.d_model)

@@ -31,6 +31,7 @@ RESULTS = (
     *(name for name in s.__all__ if isinstance(kind := getattr(s, name), type) and not issubclass(kind, Exception)),
     "JacobianLens",
     "TokenLens",
+    "Span",
 )
 X = np.array([0.3, -0.1, 0.4, 0.7, 0.2, 0.6, -0.2, 0.5, 0.1, 0.8])
 Y = np.array([0.1, 0.2, 0.3, 0.9, 0.0, 0.4, -0.3, 0.6, 0.3, 0.5])

@@ -1,0 +1,133 @@
+"""The claims against what was measured; the unit is the bridge entity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..claims import Rows
+from ..common import matching, mean_interval, shown, table_of, verdict
+from .claims import CLAIMS
+
+READINGS = ("lens", "logit_lens", "random", "another", "half")
+
+
+def shares(ranks: pd.DataFrame) -> pd.DataFrame:
+    """The table of places with ``share``: 1 for the first of the entities, 0 for the last."""
+    return ranks.assign(share=1 - ranks["rank"] / (ranks.candidates - 1).clip(lower=1))
+
+
+def best_layers(ranks: pd.DataFrame, position: str = "subject") -> dict[str, int]:
+    """Of each reading the layer at which the bridges of the choosing half stand highest."""
+    half = matching(shares(ranks), split="select", position=position)
+    mean = half.groupby(["reading", "layer"]).share.mean()
+    return {str(name): int(mean[name].idxmax()) for name in mean.index.unique("reading")}
+
+
+def curves(ranks: pd.DataFrame) -> pd.DataFrame:
+    """The mean share of the reported half by reading, position and layer, over entities."""
+    half = matching(shares(ranks), split="report")
+    each = half.groupby(["reading", "position", "layer", "entity"]).share.mean()
+    return each.groupby(["reading", "position", "layer"]).mean().reset_index()
+
+
+def verdicts(tables: Mapping[str, pd.DataFrame], seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Each claim against what was measured, and all numbers."""
+    rows = Rows(CLAIMS)
+    ranks, edits, halves = (tables[name] for name in ("ranks", "edits", "halves"))
+    best = best_layers(ranks)
+    # another bridge is read where the lens is best for its own
+    best["another"] = best["lens"]
+    at_subject = matching(shares(ranks), split="report", position="subject")
+    by_entity = {
+        name: matching(at_subject, reading=name, layer=best[name]).groupby("entity").share.mean() for name in READINGS
+    }
+    candidates = int(ranks.candidates.iloc[0])
+    for name in READINGS:
+        rows.put(f"share_{name}", mean_interval(by_entity[name], seed))
+    rows.numbers |= {f"layer_{name}": best[name] for name in READINGS}
+    rows.numbers |= {"candidates": candidates, "questions": int(at_subject["item"].nunique())}
+    units = f"{len(by_entity['lens'])} entities, {at_subject['item'].nunique()} questions, {candidates} candidates"
+
+    for key in ("logit_lens", "random", "another"):
+        apart = rows.put(f"lens_over_{key}", mean_interval(by_entity["lens"] - by_entity[key], seed))
+        mean = {name: rows.numbers[f"share_{name}"] for name in ("lens", key)}
+        rows.add(
+            key,
+            f"{mean['lens']:.2f} (layer {best['lens']}) against {mean[key]:.2f} (layer {best[key]}):"
+            f" {shown(apart, sign=True)}",
+            units,
+            verdict(apart.low > 0, apart.high < 0),
+            effects=f"lens_over_{key}",
+        )
+
+    first = at_subject[at_subject["rank"] == 0].groupby(["reading", "item"]).size()
+    entity = at_subject.drop_duplicates("item").set_index("item").entity
+    ever = {
+        name: pd.Series({item: float((name, item) in first.index) for item in entity.index}).groupby(entity).mean()
+        for name in ("lens", "logit_lens", "random")
+    }
+    apart = rows.put("any_layer", mean_interval(ever["lens"] - ever["random"], seed))
+    rows.numbers |= {f"any_layer_{name}": float(x.mean()) for name, x in ever.items()}
+    rows.add(
+        "any_layer",
+        f"{ever['lens'].mean():.2f} against {ever['random'].mean():.2f} (logit lens {ever['logit_lens'].mean():.2f}):"
+        f" {shown(apart, sign=True)}",
+        units,
+        verdict(apart.low > 0, apart.high < 0),
+        effects="any_layer",
+    )
+
+    rows.numbers |= {"cka": float(halves.cka.mean()), "relative_error": float(halves.relative_error.median())}
+    rows.add(
+        "halves",
+        f"CKA {halves.cka.min():.2f} to {halves.cka.max():.2f} by layer; relative error, median over layers,"
+        f" {rows.numbers['relative_error']:.2f}",
+        f"{len(halves)} layers",
+        "reported",
+    )
+    _of_edits(rows, edits, seed)
+    return table_of(rows), rows.numbers
+
+
+def _of_edits(rows: Rows, edits: pd.DataFrame, seed: int) -> None:
+    values = edits.pivot_table(index=["entity", "item"], columns="condition", values=["logprob", "apart"])
+    layer, units = int(edits.layer.iloc[0]), f"{edits.entity.nunique()} entities, {edits['item'].nunique()} questions"
+
+    def lost(of: str, condition: str) -> pd.Series:
+        """What an edit takes, by entity."""
+        change: pd.Series = (values[of, "plain"] - values[of, condition]).groupby("entity").mean()
+        return change
+
+    own, random = (rows.put(f"{key}_lost", mean_interval(lost("logprob", name), seed))
+                   for key, name in (("without", "without"), ("without_random", "without random")))  # fmt: skip
+    another = rows.put("without_another_lost", mean_interval(lost("logprob", "without another"), seed))
+    apart = rows.put("without", mean_interval(lost("logprob", "without") - lost("logprob", "without random"), seed))
+    rows.add(
+        "without",
+        f"layer {layer}: log-probability falls by {shown(own, sign=True)} nats, without a random direction by"
+        f" {shown(random, sign=True)}, without another bridge's by {shown(another, sign=True)}; difference"
+        f" {shown(apart, sign=True)}",
+        units,
+        verdict(apart.low > 0, apart.high < 0),
+        effects=("without", "without_lost", "without_random_lost"),
+    )
+    own, random = (rows.put(f"{key}_lost", mean_interval(lost("apart", name), seed))
+                   for key, name in (("swap", "swap"), ("swap_random", "swap random")))  # fmt: skip
+    apart = rows.put("swap", mean_interval(lost("apart", "swap") - lost("apart", "swap random"), seed))
+    right = values["apart", "plain"] > 0
+    flips = {name: float((values["apart", name][right] < 0).mean()) if right.any() else np.nan
+             for name in ("swap", "swap random")}  # fmt: skip
+    rows.numbers |= {"flips": flips["swap"], "flips_random": flips["swap random"], "right": int(right.sum())}
+    rows.add(
+        "swap",
+        f"layer {layer}: the answer's logit over the other's falls by {shown(own, sign=True)}, under random directions"
+        f" by {shown(random, sign=True)}; of {int(right.sum())} right ones {flips['swap']:.2f} and"
+        f" {flips['swap random']:.2f} flip",
+        units,
+        verdict(apart.low > 0, apart.high < 0),
+        effects=("swap", "swap_lost", "swap_random_lost"),
+    )

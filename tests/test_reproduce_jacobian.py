@@ -1,0 +1,126 @@
+"""The study of the Jacobian lens at its tiny size: whole, taken up, judged anew, against forwards under plain edits."""
+
+import numpy as np
+import pytest
+import torch
+
+import lens
+from lens.injection import Item
+from lens.reproduce import ReproduceError, reproduction
+from lens.reproduce.jacobian_lens import bench, steps, verdicts
+from lens.stats import mean_interval
+from tests.models import speaking
+
+STUDY = reproduction("jacobian-lens")
+TEXTS = [" ".join(f"w{(7 * i + 3 * j * j + i * j) % 96 + 1}" for j in range(20)) for i in range(2)]
+
+
+def item(i, **other):
+    words = dict(
+        prompt=f"w{i + 1} w{i + 2} w{2 * i + 3} w{i + 4} w5",
+        explicit=f"w{i + 1} w5",
+        memory=f"w{60 + i}",
+        answer=f" w{80 + i}",
+        subject=f"w{i + 2} w{2 * i + 3}",
+        label=f"q{i}",
+        group=f"g{i % 2}",
+    )
+    return Item(**words | other)
+
+
+ITEMS = {"select": [item(i) for i in range(6)], "report": [item(i) for i in range(8, 14)]}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return speaking("llama")
+
+
+@pytest.fixture(scope="module")
+def run(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "texts.txt").write_text("\n".join(TEXTS))
+    asked = dict(data=folder / "texts.txt", preset="tiny", out=folder / "run", items=ITEMS, progress=False)
+    return STUDY.run(model, **asked), asked
+
+
+def test_a_run_judges_every_claim_and_is_read_back(run, model):
+    made, asked = run
+    assert [row[0] for row in made.table.attrs["claims"]] == [
+        "logit_lens", "random", "another", "any_layer", "halves", "without", "swap"
+    ]  # fmt: skip
+    assert made.numbers["candidates"] == 12 and made.numbers["questions"] == 6
+    again = STUDY.load(asked["out"], model=model)
+    assert again.table.equals(made.table) and again.fingerprint == made.fingerprint
+    assert {path.name for path in made.figures} == {"by_layer.png", "edits.png"}
+
+
+def test_a_run_that_was_cut_goes_on_without_what_is_done(run, model, monkeypatch):
+    made, asked = run
+    (asked["out"] / "tables" / "edits.seed-0.parquet").unlink()
+    monkeypatch.setattr(steps, "ranks", lambda *given: pytest.fail("ranks were there"))
+    taken_up = STUDY.run(model, **asked)
+    assert taken_up.table.equals(made.table)
+    with pytest.raises(lens.ResultError, match="another configuration"):
+        STUDY.run(model, **asked | {"seed": 1})
+
+
+def test_places_are_those_of_logits_and_the_layer_is_the_other_halfs(run, model):
+    made, _ = run
+    ranks = made.tables["ranks"]
+    for split, i, tokens in (("report", 0, 12), ("select", 5, 12)):
+        asked = ITEMS[split][i]
+        candidates = [60 + j for j in (*range(6), *range(8, 14))]
+        read = lens.logit_lens(model, f"w0 {asked.prompt}", positions=3, k=97)
+        for layer in (0, 1):
+            order = read["top_id"].sel(layer=layer).values.tolist()
+            place = [t for t in order if t in candidates].index(int(asked.memory[1:]))
+            row = ranks.query(
+                "item == @asked.label and reading == 'logit_lens' and position == 'subject' and layer == @layer"
+            )
+            assert row["rank"].tolist() == [place] and row.candidates.tolist() == [tokens]
+    select = ranks[(ranks.split == "select") & (ranks.reading == "lens") & (ranks.position == "subject")]
+    best = select.groupby("layer")["rank"].mean().idxmin()
+    assert verdicts.best_layers(ranks)["lens"] == best == made.numbers["layer_lens"]
+    mine = ranks.query("split == 'report' and position == 'subject' and layer == @best")
+    by = {name: 1 - mine[mine.reading == name].set_index("entity")["rank"] / 11 for name in ("lens", "another")}
+    want = mean_interval((by["lens"] - by["another"]).to_numpy(), values="number", seed=0)
+    assert made.numbers["lens_over_another"] == pytest.approx(float(want.estimate))
+    assert made.numbers["lens_over_another_low"] == pytest.approx(float(want.low))
+
+
+def test_edits_are_those_of_a_forward_under_them(run, model):
+    made, _ = run
+    table = made.tables["edits"].set_index(["item", "condition"])
+    layer = made.numbers["layer_lens"]
+    chosen = bench.questions(model, STUDY.presets["tiny"], ITEMS)
+    fitted = lens.jacobian_lens.fit(
+        model, TEXTS, tokens=sorted({q.bridge for q in chosen}), length=24, skip=8, progress=False
+    )
+    q = next(q for q in chosen if q.split == "report" and q.partner is not None)
+    partner = chosen[q.partner]
+    assert partner.group == q.group and partner.bridge != q.bridge and q.subject == 3
+    where = [3, 4, 5]
+    for name, edit in {
+        "plain": None,
+        "without": fitted.span(model, layer, [q.bridge]).edit("zero", position=where),
+        "swap": fitted.span(model, layer, [q.bridge, partner.bridge]).swap(q.bridge, partner.bridge, position=where),
+    }.items():
+        with lens.edited(model, *([] if edit is None else [edit])):
+            logits = model(torch.tensor([q.ids])).logits[0, -1]
+        row = table.loc[q.item, name]
+        assert row.logprob == pytest.approx(logits.log_softmax(-1)[q.answer].item(), abs=1e-4)
+        assert row.apart == pytest.approx((logits[q.answer] - logits[partner.answer]).item(), abs=1e-4)
+    assert len(table) == 4 * 6 and np.isfinite(table.logprob).all()
+
+
+def test_bad_input_is_refused_by_name(model, tmp_path):
+    (tmp_path / "one.txt").write_text("w1 w2 w3\n\n")
+    for options, said in (
+        (dict(data=tmp_path / "missing.txt"), "data=.*missing.txt.*cannot be read"),
+        (dict(data=tmp_path / "one.txt"), "holds 1 texts"),
+        (dict(items=ITEMS | {"report": [item(1, memory="w60 w61")]}), "half 'report'"),
+        (dict(items=ITEMS | {"select": [item(1, subject=None)]}), "half 'select'"),
+    ):
+        with pytest.raises(ReproduceError, match=said):
+            STUDY.run(model, **dict(preset="tiny", items=ITEMS) | options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from ...prompts import start_token
 from ...tokens import tokenize, tokenizer_of
 from ..errors import ReproduceError
 
-SPLITS = ("select", "report")
+SPLITS: tuple[Literal["select", "report"], ...] = ("select", "report")
 
 
 @dataclass(frozen=True)

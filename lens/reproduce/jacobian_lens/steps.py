@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...engine.model import Model
 from ...readout import jacobian_lens
-from ...readout.jacobian_lens import TokenLens
+from ...readout.jacobian_lens import Span, TokenLens
 from ...readout.reading import recorded
 from .bench import Plan, Question
 
@@ -114,13 +114,13 @@ def edits(
         one, other, pair = (
             lens.span(model, layer, bridges) for bridges in ([q.bridge], [partner.bridge], [q.bridge, partner.bridge])
         )
-        random: Callable[[Any], Any] = lambda span, draw=seed + number: jacobian_lens.random_like(span, draw)  # noqa: E731
+        draw = seed + number
         conditions = {
             "without": one.edit("zero", position=where),
             "without another": other.edit("zero", position=where),
-            "without random": random(one).edit("zero", position=where),
+            "without random": _random(one, draw).edit("zero", position=where),
             "swap": pair.swap(q.bridge, partner.bridge, position=where),
-            "swap random": random(pair).swap(q.bridge, partner.bridge, position=where),
+            "swap random": _random(pair, draw).swap(q.bridge, partner.bridge, position=where),
         }
         base = view.record([q.tensor])
         last = len(q.ids) - 1
@@ -133,3 +133,9 @@ def edits(
             for n, name in enumerate(("plain", *conditions))
         ]
     return pd.DataFrame(lines, columns=["item", "entity", "condition", "layer", "logprob", "apart"])
+
+
+def _random(span: Span, seed: int) -> Span:
+    random = jacobian_lens.random_like(span, seed)
+    assert isinstance(random, Span)
+    return random

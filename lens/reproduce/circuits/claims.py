@@ -82,7 +82,7 @@ CLAIMS = Claims(
         "counterfactuals": Claim(
             says="Another counterfactual for the same questions gives a circuit that is as faithful.",
             paper="has no such control",
-            rule="f of the circuit minus its f within .2",
+            rule="f of the circuit minus its f within .2, of two draws of counterfactuals",
             margin=(-0.2, 0.2),
         ),
         "same_edges": Claim(

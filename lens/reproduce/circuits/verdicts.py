@@ -13,7 +13,7 @@ import pandas as pd
 
 from ...stats import Interval
 from ..claims import Rows
-from ..common import shown, table_of, verdict
+from ..common import EVERY, shown, table_of, verdict
 from . import tables as frames
 from .bench import EXACT, FIRST
 from .claims import CLAIMS
@@ -222,14 +222,17 @@ def _controls(rows: Rows, parts: frames.Parts, tables: dict[str, pd.DataFrame], 
         _word(answers),
         effects=f"less {ANSWERS}",
     )
-    other = _of(of.loc[OTHER], "less", "less_low", "less_high")
+    draws = {name: _of(of.loc[name], "less", "less_low", "less_high") for name in (OTHER, ANOTHER)}
+    words = [_alike(draw, "counterfactuals") for draw in draws.values()]
     rows.add(
         "counterfactuals",
-        f"f {own.f:.2f} against {of.f[OTHER]:.2f} and {of.f[ANOTHER]:.2f} of two draws, difference"
-        f" {shown(other, sign=True)}",
+        f"f {own.f:.2f}; of two draws of counterfactuals "
+        + " and ".join(f"{of.f[name]:.2f}, less by {shown(draw, sign=True)}" for name, draw in draws.items()),
         n,
-        _alike(other, "counterfactuals"),
-        effects=f"less {OTHER}",
+        # both have to be alike
+        next((word for word in words if word.startswith("does not")), max(words, key=lambda word: word != "holds")),
+        EVERY,
+        effects=tuple(f"less {name}" for name in draws),
     )
     alike = "; ".join(
         f"{name} {of.jaccard[name]:.2f} ({of.jaccard_low[name]:.2f} to {of.jaccard_high[name]:.2f})"

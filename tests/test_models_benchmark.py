@@ -23,13 +23,16 @@ TYPES = (
     "granitemoe deepseek_v3 gpt_oss qwen3_next falcon_h1 mamba2 rwkv"
 ).split()
 
+#: Types of which the table is filled here: dense, with experts, and hybrid.
+FEW = ("gpt2", "qwen3_moe", "qwen3_next")
+
 
 @pytest.fixture(scope="module")
 def quick():
     """The table of one variant of a few types, every method."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield table.fill(("gpt2", "qwen3_moe", "qwen3_next"), table.COLUMNS, first=True)
+    yield table.fill(FEW, table.COLUMNS, first=True)
     torch.set_num_threads(threads)
 
 
@@ -160,10 +163,10 @@ def test_the_path_is_read_from_both_forms_of_the_record(monkeypatch):
 def test_the_table_is_written_for_people_and_for_programs(quick, tmp_path):
     table.written(quick, tmp_path)
     text = (tmp_path / "models.md").read_text()
-    assert all(f"| {row} |" in text for row in table.QUICK)
+    assert all(f"| {row} |" in text for row in FEW)
     assert all(column.title in text for column in table.COLUMNS.values())
     made = json.loads((tmp_path / "models.json").read_text())
-    assert list(made["rows"]) == list(table.QUICK) and list(made["columns"]) == list(table.COLUMNS)
+    assert list(made["rows"]) == list(FEW) and list(made["columns"]) == list(table.COLUMNS)
     cell = made["rows"]["gpt2"]["cells"]["z"]
     assert cell["said"] == "exact" and cell["paths"] == ["walk"] and cell["gap"] <= 1e-4
 

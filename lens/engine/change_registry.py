@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SILENCE = 2.0
 WEIGHTS, ACTIVATIONS, TEMPORARY = "weights", "activations", "for a computation"
 _POLL = 0.05
+#: Which registry a thread waits for, while it does; read and written under the lock beside it.
+_WAITING: dict[threading.Thread, Changes] = {}
+_WAITING_LOCK = threading.Lock()
 #: Where a model keeps its registry.
 REGISTRY = "_mnemoscope_changes"
 
@@ -122,29 +125,52 @@ class Changes:
         stop: Callable[[], bool] | None = None,
     ) -> str | None:
         """Waits until nothing is in the way and takes the model in the same step; returns what was still in the way
-        when patience, `stop` or a Ctrl-C ended it.
+        when patience, `stop` or a Ctrl-C ended it, or where threads would wait for each other without end.
 
         Args: reasons: what may be in the way, in words, and for how many seconds that is waited for (None: without
             end).
         """
         began, announced = time.monotonic(), False
-        while True:
-            with self.lock:
-                why, limit = next(
-                    ((why, limit) for reason, limit in reasons if (why := reason()) is not None), (None, None)
-                )
-                if why is None:
-                    if take is not None:
-                        take()
-                    return None
-                if pressed() or (limit is not None and time.monotonic() - began >= limit):
+        try:
+            while True:
+                with self.lock:
+                    why, limit = next(
+                        ((why, limit) for reason, limit in reasons if (why := reason()) is not None), (None, None)
+                    )
+                    if why is None:
+                        if take is not None:
+                            take()
+                        return None
+                    if pressed() or (limit is not None and time.monotonic() - began >= limit):
+                        return why
+                    if self._in_a_circle():
+                        return f"{why} and waits, in its turn, for a model that this thread uses"
+                    self.freed.wait(_POLL)
+                if says_stop(stop):
                     return why
-                self.freed.wait(_POLL)
-            if says_stop(stop):
-                return why
-            if limit is None and not announced and time.monotonic() - began > SILENCE:
-                announced = True
-                warn(f"model: {why}; waiting for it.")
+                if limit is None and not announced and time.monotonic() - began > SILENCE:
+                    announced = True
+                    warn(f"model: {why}; waiting for it.")
+        finally:
+            with _WAITING_LOCK:
+                _WAITING.pop(threading.current_thread(), None)
+
+    def _in_a_circle(self) -> bool:
+        """Notes that this thread waits for the model; whether one of those who use it waits for this thread. Of the
+        threads of a circle one is told so, and the others go on when it has left.
+        """
+        me = threading.current_thread()
+        with _WAITING_LOCK:
+            _WAITING[me], seen, left = self, {me}, [self]
+            while left:
+                for holder in {session.thread for session in list(left.pop().sessions)}:
+                    if holder is me and len(seen) > 1:
+                        del _WAITING[me]
+                        return True
+                    if holder not in seen:
+                        seen.add(holder)
+                        left += [_WAITING[holder]] if holder in _WAITING else []
+        return False
 
 
 def share(module: nn.Module, model: Any) -> None:

@@ -531,3 +531,33 @@ def test_a_session_with_a_model_that_was_compiled_whole(tiny):
     assert computes(model, lambda: None) is model
     with pytest.raises(ChangeError, match="hooks, configuration or modules"):
         computes(model, model._orig_mod.train)
+
+
+def test_two_threads_that_want_each_others_model_do_not_wait_without_end():
+    models, both, said = [speaking(), speaking()], threading.Barrier(2), []
+
+    @of_one_model
+    def outer(first, second):
+        both.wait(60)
+        return inner(second)
+
+    @of_one_model
+    def inner(model):
+        return "done"
+
+    def run(first, second):
+        try:
+            said.append(outer(first, second))
+        except ChangeError as error:
+            said.append(str(error))
+
+    threads = [threading.Thread(target=run, args=order, daemon=True) for order in (models, models[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(said)[0] == "done" and len(said) == 2
+    assert (
+        "is using it" in sorted(said)[1] and "waits, in its turn, for a model that this thread uses" in sorted(said)[1]
+    )
+    assert all(inner(model) == "done" for model in models)

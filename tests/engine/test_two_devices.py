@@ -33,6 +33,7 @@ def require_exact(said, path):
     assert (path or "walk") in paths, paths
 
 
+@pytest.mark.long
 def test_methods_and_moves_by_the_walk_and_texts_of_a_batch():
     made = judged(("llama", SOME, None), more=True)
     require_exact(made["said"][0], "walk")

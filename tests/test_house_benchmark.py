@@ -111,6 +111,7 @@ def test_without_a_browser_the_views_say_why(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium")
+@pytest.mark.long
 def test_a_hover_a_move_and_the_start_page_are_timed(smollm2):
     assert 0 < house.door(True)["notebook_open_s"] < 180
     found = house.views(True)

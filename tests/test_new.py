@@ -145,7 +145,7 @@ SAID = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("template", few(TEMPLATES, ["patching", "provenance"]))
+@pytest.mark.parametrize("template", few(TEMPLATES, ["patching"]))
 def test_each_template_runs_as_it_is(template, tmp_path, smollm2, begun):
     book = run(new(tmp_path / "mine", template))
     assert SAID[template] in shown(book)

@@ -204,6 +204,7 @@ def test_notebook_03_runs_and_its_bench_answers(lab, page, smollm2):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_notebook_04_runs_and_its_bench_shows_both_models(lab, page):
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -265,6 +266,7 @@ def test_notebook_09_runs_and_its_view_draws_the_edges_that_were_found(lab, page
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_notebook_10_runs_and_its_explorer_is_ready(lab, page, smollm2):
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))

@@ -96,6 +96,7 @@ def driver(cluster, store, parts):
     )
 
 
+@pytest.mark.long
 def test_a_driver_that_is_killed_and_started_again_has_the_same_bits(cluster, tmp_path, monkeypatch):
     killed = driver(cluster, tmp_path / "killed.zarr", 2)
     said, _ = killed.communicate(timeout=400)
@@ -119,6 +120,7 @@ def test_a_driver_that_is_killed_and_started_again_has_the_same_bits(cluster, tm
     assert len(cells) == len(set(cells)) == (~there).sum() and not any(there[cell] for cell in cells)
 
 
+@pytest.mark.long
 def test_two_drivers_on_one_store_write_one_whole_result(cluster, tmp_path):
     other = driver(cluster, tmp_path / "both.zarr", 10**6)
     assert other.stdout.readline() == "BEGUN\n"
@@ -129,6 +131,7 @@ def test_two_drivers_on_one_store_write_one_whole_result(cluster, tmp_path):
     assert lens.record(lens.open(tmp_path / "both.zarr"))["status"] == "complete"
 
 
+@pytest.mark.long
 def test_each_worker_has_a_gpu_of_its_own_and_a_cluster_without_room_says_so(cluster, monkeypatch):
     with lens.cluster.Ray(workers=2, num_gpus=1) as stays:
         assert same(run(), run(backend=stays))

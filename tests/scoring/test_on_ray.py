@@ -19,7 +19,6 @@ from lens.scoring.rows import score
 from lens.scoring.store import Store
 from tests import models as tiny_models
 from tests.scoring.test_rows import make_rows, the_store
-from tests.variants import few
 
 pytestmark = pytest.mark.slow
 
@@ -103,6 +102,7 @@ def test_a_piece_that_kills_every_worker_is_an_error(cluster, monkeypatch):
         score(tiny_models.tiny("llama"), make_rows(4), backend="ray", workers=1)
 
 
+@pytest.mark.long
 def test_a_cluster_that_another_job_uses_is_not_waited_for_without_end(cluster, monkeypatch):
     import ray
 
@@ -159,11 +159,9 @@ except ScoringError as error:
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="finds Ray's processes in /proc, which this system lacks")
 @pytest.mark.parametrize(
     "process, said",
-    few(
-        [("raylet", "the raylet of the driver's node died"), ("gcs_server", "its head process")],
-        lambda variant: variant[0] == "raylet",
-    ),
+    [("raylet", "the raylet of the driver's node died"), ("gcs_server", "its head process")],
 )
+@pytest.mark.long
 def test_a_ray_that_dies_in_the_middle_is_an_error_and_the_same_call_goes_on(tmp_path, process, said):
     code = [sys.executable, "-c", LOST, str(tmp_path / "store"), process]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}

@@ -186,6 +186,7 @@ def begun(tmp_path, kernels, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_how_to_of_machines_runs_an_adapter_few_bits_blocks_on_disk_and_workers(tmp_path, smollm2, begun):
     book = nbformat.read(NOTEBOOKS / "howto_machines.ipynb", as_version=4)
     run.execute(book, tmp_path, 600)

@@ -15,6 +15,7 @@ pytest.importorskip("ray", reason="ray is an optional extra: pip install 'mnemos
 import lens
 from lens.cluster.sweeps import SweepTasks
 from lens.results.store import Store
+from tests import local_ray
 from tests.cluster.test_sweeps import PAIRS, SMALL, same, same_files
 from tests.models import speaking
 
@@ -26,13 +27,7 @@ def cluster(tmp_path_factory):
     import ray
 
     os.environ["MNEMOSCOPE_CACHE"] = str(tmp_path_factory.mktemp("cache"))  # the workers inherit it
-    for last in (False, True):
-        try:
-            ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
-            break
-        except Exception:  # a busy machine misses Ray's deadline
-            if last:
-                raise
+    local_ray.start(num_cpus=4, num_gpus=2)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield ray

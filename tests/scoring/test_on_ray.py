@@ -17,6 +17,7 @@ from lens.scoring import pieces as scoring_pieces
 from lens.scoring.causal import ScoringError
 from lens.scoring.rows import score
 from lens.scoring.store import Store
+from tests import local_ray
 from tests import models as tiny_models
 from tests.scoring.test_rows import make_rows, the_store
 
@@ -46,7 +47,7 @@ def cluster(tmp_path_factory):
 
     mark = str(tmp_path_factory.mktemp("ray") / "died")
     os.environ["MNEMOSCOPE_TEST_DEATH"] = mark  # the workers inherit it
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    local_ray.start(num_cpus=2)
     yield mark
     ray.shutdown()
     del os.environ["MNEMOSCOPE_TEST_DEATH"]

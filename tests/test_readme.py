@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import lens
-from lens.reproduce import reproduction
+from lens.reproduce import REPRODUCTIONS, reproduction
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.S)
@@ -49,7 +49,7 @@ def test_every_command_and_name_of_the_table_of_methods_is_there():
     table = README.split("## Methods")[1].split("\n\n")[1]
     names = set(re.findall(r"`([\w -]+)`", table)) - {"lens"}
     studies = {name.removeprefix("lens reproduce ") for name in names if name.startswith("lens reproduce ")}
-    assert len(studies) == 7 and all(reproduction(name) for name in studies)
+    assert studies == set(REPRODUCTIONS) and all(reproduction(name) for name in studies)
     for name in {name for name in names if " " not in name}:
         assert hasattr(widgets if name[0].isupper() else lens, name), name
     notebooks = {path.name[:2] for path in (Path(__file__).parent.parent / "notebooks").glob("[01]*.ipynb")}

@@ -118,6 +118,7 @@ def test_a_vector_bench_opens_in_the_middle_of_the_model_unless_a_place_was_aske
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_opening_example_of_a_vector_bench_has_a_gain_on_the_default_model(smollm2):
     view = widgets.VectorBench(smollm2)
     view._ipython_display_()

@@ -5,6 +5,7 @@ how that is judged and drawn. Running, resuming, writing, reading back and refus
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -275,6 +276,17 @@ class Study:
             drawing(folder / f"{name}.png")
             drawn.append(folder / f"{name}.png")
         return drawn
+
+
+def figures_of(package: str) -> Callable[[Any], Mapping[str, Drawing]]:
+    """Those that the module `figures` of a study's folder names in its FIGURES, see `of_tables`; it is imported when
+    they are asked for, and matplotlib with it.
+    """
+
+    def figures(made: Any) -> Mapping[str, Drawing]:
+        return of_tables(importlib.import_module(".figures", package).FIGURES, made.tables)
+
+    return figures
 
 
 def of_tables(

@@ -63,6 +63,15 @@ def reader(browser, lab):
     context.close()
 
 
+@pytest.fixture
+def page(page):
+    """A page whose scripts end without an error."""
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    yield page
+    assert problems == []
+
+
 def run_whole(lab, page, path):
     """Runs a notebook from clean; its last numbers are in `headline.json`."""
     page.set_viewport_size({"width": 1500, "height": 1200})
@@ -131,8 +140,6 @@ def test_the_start_page_links_the_notebooks_and_draws_a_prompt_of_ones_own(lab, 
 
 @pytest.mark.slow
 def test_notebook_01_runs_and_its_explorer_answers(lab, page, smollm2):
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
     run_whole(lab, page, NOTEBOOKS["01"][0])
 
     # The explorer opens on the sweep that the notebook made: no run is needed before a cell can be asked.
@@ -162,13 +169,10 @@ def test_notebook_01_runs_and_its_explorer_answers(lab, page, smollm2):
     explorer.get_by_test_id("stop").click()
     status(page, "stopped", 60_000)
     assert explorer.get_by_test_id("progress").inner_text().startswith("stopped: layers ")
-    assert problems == []
 
 
 @pytest.mark.slow
 def test_notebook_02_runs_and_its_bench_answers(lab, page, smollm2):
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
     run_whole(lab, page, NOTEBOOKS["02"][0])
     page.wait_for_selector("[data-testid=injection-bench][data-ready=true]", timeout=READY)
     bench = page.get_by_test_id("injection-bench")
@@ -180,14 +184,11 @@ def test_notebook_02_runs_and_its_bench_answers(lab, page, smollm2):
         arg=before,
         timeout=READY,
     )
-    assert problems == []
 
 
 @pytest.mark.slow
 @pytest.mark.long
 def test_notebook_03_runs_and_its_bench_answers(lab, page, smollm2):
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
     run_whole(lab, page, NOTEBOOKS["03"][0])
     page.wait_for_selector("[data-testid=vector-bench][data-ready=true]", timeout=READY)
     bench = page.get_by_test_id("vector-bench")
@@ -200,14 +201,11 @@ def test_notebook_03_runs_and_its_bench_answers(lab, page, smollm2):
         arg=before,
         timeout=READY,
     )
-    assert problems == []
 
 
 @pytest.mark.slow
 @pytest.mark.long
 def test_notebook_04_runs_and_its_bench_shows_both_models(lab, page):
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
     run_whole(lab, page, NOTEBOOKS["04"][0])
     page.wait_for_selector("[data-testid=vector-bench][data-ready=true]", timeout=READY)
     bench = page.get_by_test_id("vector-bench")
@@ -216,14 +214,11 @@ def test_notebook_04_runs_and_its_bench_shows_both_models(lab, page):
         "() => document.querySelector('[data-testid=vector-bench]').innerText.includes('symbols after table_5')",
         timeout=READY,
     )
-    assert problems == []
 
 
 @pytest.mark.slow
 @pytest.mark.long
 def test_notebook_05_runs_and_its_bench_answers(lab, page):
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
     run_whole(lab, page, NOTEBOOKS["05"][0])
     page.wait_for_selector("[data-testid=provenance-bench][data-ready=true]", timeout=READY)
     bench = page.get_by_test_id("provenance-bench")
@@ -239,37 +234,28 @@ def test_notebook_05_runs_and_its_bench_answers(lab, page):
         " [data-testid=verdict]').innerText.includes('e-value')",
         timeout=READY,
     )
-    assert problems == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "view"),
-    few([("06", "subspace-bench"), ("07", "curvature-view"), ("08", "diffusion-bench")], [("07", "curvature-view")]),
+    few(
+        [
+            ("06", "subspace-bench"),
+            ("07", "curvature-view"),
+            ("08", "diffusion-bench"),
+            ("10", "patch-explorer"),
+        ],
+        [("07", "curvature-view")],
+    ),
 )
-def test_notebooks_06_to_08_run_and_their_views_are_ready(lab, page, name, view):
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
+def test_further_notebooks_run_and_their_views_are_ready(lab, page, smollm2, name, view):
     run_whole(lab, page, NOTEBOOKS[name][0])
     page.wait_for_selector(f"[data-testid={view}][data-ready=true]", timeout=READY)
-    assert problems == []
 
 
 @pytest.mark.slow
 def test_notebook_09_runs_and_its_view_draws_the_edges_that_were_found(lab, page, smollm2):
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
     run_whole(lab, page, NOTEBOOKS["09"][0])
     page.wait_for_selector("[data-testid=circuit-view][data-ready=true]", timeout=READY)
     assert "edges" in page.get_by_test_id("circuit-view").get_by_test_id("kept").inner_text()
-    assert problems == []
-
-
-@pytest.mark.slow
-@pytest.mark.long
-def test_notebook_10_runs_and_its_explorer_is_ready(lab, page, smollm2):
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    run_whole(lab, page, NOTEBOOKS["10"][0])
-    page.wait_for_selector("[data-testid=patch-explorer][data-ready=true]", timeout=READY)
-    assert problems == []

@@ -34,7 +34,7 @@ from ...models import weight_hash
 from ...results import dataset as results
 from ...results.opening import open_result
 from ..common import Steps
-from ..study import Asked, Drawing, Study, of_tables
+from ..study import Asked, Study, figures_of
 from ..study import Reproduction as Judged
 from . import steps
 from .bench import Bench, Preset
@@ -109,12 +109,8 @@ def _judged(parts: Parts, seed: int) -> Reproduction:
     return Reproduction(parts=parts, tables=made, table=table, numbers=numbers)
 
 
-def figures(made: Reproduction) -> Mapping[str, Drawing]:
-    """The figures of a run."""
-    from .figures import FIGURES
-
-    return of_tables(FIGURES, made.tables)
-
+#: The figures of a run.
+figures = figures_of(__package__)
 
 STUDY = Study(
     NAME,

@@ -18,7 +18,7 @@ from ...engine.model import Model
 from ...results.record import record_of
 from ..common import Steps, Tables, read_tables
 from ..errors import ReproduceError
-from ..study import Asked, Drawing, Reproduction, Study, of_tables
+from ..study import Asked, Reproduction, Study, figures_of
 from . import steps
 from .bench import Plan, questions
 from .claims import CLAIMS
@@ -104,12 +104,8 @@ def read(folder: Path, record: Mapping[str, Any], seed: int) -> Reproduction:
     return judged(read_tables(folder, TABLES, ()), seed)
 
 
-def figures(made: Reproduction) -> Mapping[str, Drawing]:
-    """The figures of a run."""
-    from .figures import FIGURES
-
-    return of_tables(FIGURES, made.tables)
-
+#: The figures of a run.
+figures = figures_of(__package__)
 
 STUDY = Study(
     NAME,

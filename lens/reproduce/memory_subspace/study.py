@@ -48,7 +48,7 @@ import pandas as pd
 
 from ..cards_models import models as found_models
 from ..common import Steps, Tables, read_tables
-from ..study import Asked, Drawing, Reproduction, Study, of_tables, one_thread
+from ..study import Asked, Reproduction, Study, figures_of, one_thread
 from . import attacks as after
 from . import places, steps, verdicts
 from .bench import REPORTED, STEPS, Bench
@@ -205,12 +205,8 @@ def _asked(bench: Bench, plan: Plan, kept: Callable[..., list[pd.DataFrame]]) ->
     kept(("utility", "errors"), at, lambda: after.utility(bench, edits, plan.pictures))
 
 
-def figures(made: Reproduction) -> Mapping[str, Drawing]:
-    """The figures that a run has tables for."""
-    from .figures import FIGURES
-
-    return of_tables(FIGURES, made.tables)
-
+#: The figures of a run.
+figures = figures_of(__package__)
 
 STUDY = Study(
     NAME,

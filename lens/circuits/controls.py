@@ -116,7 +116,7 @@ def controls(
         n, greedy, absolute: of all circuits, as ``Edges.circuit``.
         metric, ablation, level: as ``lens.faithfulness``. draws: random circuits, with as many edges between the same
             layers as the circuit.
-        resamples, seed: of pairs that are drawn again for the edge sets.
+        resamples: pairs that are drawn again for the edge sets. seed: of these, the random circuits and the intervals.
 
     Returns: over ``circuit`` (``found``, and the others by name): ``f`` with ``f_low`` and ``f_high`` over held-out
         pairs; ``less``, by how much it is below the f of ``found``, with bounds; ``jaccard``, edges of both as a share
@@ -136,10 +136,11 @@ def controls(
         if scores.graph != found.graph:
             raise CircuitError(f"others[{name!r}] is of {scores.graph}, and the circuit of {found.graph}.")
     circuits = [scores.circuit(n, greedy=greedy, absolute=absolute) for scores in several.values()]
+    random = [circuits[0].random_like(seed + draw) for draw in range(draws)]
     judged = faithfulness(
         model,
         pairs,
-        circuits,
+        [*circuits, *random],
         metric=metric,
         ablation=ablation,
         controls=0,
@@ -150,7 +151,8 @@ def controls(
         progress=progress,
         stop=stop,
     ).isel(ranking=0, drop=True)
-    random = [circuits[0].random_like(seed + draw) for draw in range(draws)]
+    of_random = judged.f.values[len(circuits) :]
+    judged = judged.isel(circuit=slice(len(circuits)))
     own = judged.value.values - judged["empty"].values
     gap = (judged.full - judged["empty"]).values
     less = ratio(own[0] - own, gap, level, 2000, seed)
@@ -163,11 +165,7 @@ def controls(
     ):
         data |= {name: ("circuit", value) for name, value in zip(names, values)}
     if random:
-        drawn = faithfulness(
-            model, pairs, random, metric=metric, ablation=ablation, controls=0, complement=False, seed=seed,
-            memory_mb=memory_mb, progress=progress, stop=stop,
-        )  # fmt: skip
-        data["random"] = ("draw", drawn.f.values[0])
+        data["random"] = ("draw", of_random)
         data["random_jaccard"] = ("draw", [circuits[0].jaccard(circuit) for circuit in random])
     ds = xr.Dataset(data).assign_coords(circuit=list(several))
     record = dict(provenance(judged))

@@ -63,9 +63,9 @@ class Edges(Result):
         """The edges of the largest mean effect, with intervals over prompts (from five on), and the exact effect beside
         where it was taken.
 
-        Each interval is of its edge alone; ``together``, all those of a column hold at once at ``level`` (Bonferroni).
-        The edges are the largest on these very prompts, so that their effects are overestimated: for effects to report
-        ask ``lens.edges(other_pairs, method="exact", edges=...)``. For the same reason there is no p-value.
+        Each interval is of its edge alone; ``together``, corrected for as many rows as are shown (Bonferroni), not for
+        their choice among all edges: they are the largest on these very prompts, and overestimated. For effects to
+        report ask ``lens.edges(other_pairs, method="exact", edges=...)``. For the same reason there is no p-value.
         """
         graph, mean = self.graph, np.abs(self["effect"].mean("prompt", skipna=False).values)
         order = np.argsort(np.where(np.isfinite(mean), -mean, np.inf), axis=None)[: min(n, np.isfinite(mean).sum())]

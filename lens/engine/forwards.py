@@ -164,7 +164,7 @@ def run_rows(
     by_prompt: dict[int, list[int]] = {}
     live: list[list[Edit]] = []
     for r, (prompt, edits) in enumerate(rows):
-        require_ungated(edits, "a sweep")
+        require_ungated(edits, "this path of forwards")
         live.append([e for e in (shared.live(prompt, edit) for edit in edits) if e is not None])
         if live[-1] and min(p for e in live[-1] for p in e.site.position) <= max(reads[prompt]):
             by_prompt.setdefault(prompt, []).append(r)

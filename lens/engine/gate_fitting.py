@@ -20,7 +20,7 @@ from .pieces import batches_of, run_bytes
 from .sessions import of_one_model
 from .sites import Site
 
-__all__ = ["Gate", "Items", "last_activations", "read_items"]
+__all__ = ["Gate", "Items", "activations", "read_items"]
 #: Items of a label, at least: of fewer a centroid has no spread to speak of.
 FEWEST = 5
 
@@ -62,10 +62,19 @@ def read_items(source: Any, name: str, error: type[Exception] = GateError, label
 
 
 @torch.no_grad()
-def last_activations(
-    view: Model, model: Any, items: Items, sites: Sequence[Site], start: Any, name: str, error: type[Exception]
+def activations(
+    view: Model,
+    model: Any,
+    items: Items,
+    sites: Sequence[Site],
+    start: Any,
+    name: str,
+    error: type[Exception],
+    *,
+    only_last: bool = False,
 ) -> list[list[Tensor]]:
-    """Of each site what it holds of every item, ``[token, width]`` each, the last token last.
+    """Of each site what it holds of every item, ``[token, width]`` each, the last token last; ``only_last``: of that
+    alone.
 
     Raises: `error`: a text that the tokenizer does not know. SiteError: a site that the model does not have.
     """
@@ -84,8 +93,10 @@ def last_activations(
         runs = view.record([ids[i].to(view.device) for i in batch], keep)
         for site, of in zip(sites, out):
             x = runs.get(site.name, 0 if site.name == "embed" else site.layer)  # type: ignore[arg-type]
-            for begin, length in zip(runs.starts, runs.lengths):
-                of.append(part_of(Gate("function", site, test=len), x[begin : begin + length]).float().cpu())
+            x = part_of(Gate("function", site, test=len), x)
+            ends = [int(begin) + length - 1 for begin, length in zip(runs.starts, runs.lengths)]
+            sizes = [1] * len(ends) if only_last else list(runs.lengths)
+            of += (x[ends] if only_last else x).float().cpu().split(sizes)
     return out
 
 
@@ -102,7 +113,10 @@ def _fit(model: Any, train: Any, tune: Any, sites: Any, target: str, kind: str, 
     for name, items in of.items():
         _require_classes(items, name, labels, target)
     require_apart(of["tune"].hashes, of["train"].hashes, of["tune"], "tune", "train", GateError)
-    states = {name: last_activations(view, model, items, sites, start, name, GateError) for name, items in of.items()}
+    states = {
+        name: activations(view, model, items, sites, start, name, GateError, only_last=True)
+        for name, items in of.items()
+    }
     mine = torch.tensor([label == target for label in of["tune"].labels])
     found = []
     for number, site in enumerate(sites):
@@ -172,7 +186,8 @@ def require_apart(
     one: Sequence[str], other: Sequence[str], items: Items, first: str, second: str, error: type[Exception]
 ) -> None:
     """Refuses sets of items that share some, by their text."""
-    if both := [i for i, text in enumerate(one) if text in set(other)]:
+    known = set(other)
+    if both := [i for i, text in enumerate(one) if text in known]:
         raise error(
             f"{first}[{both[0]}]={items.prompts[both[0]]!r:.120} is in {second} too, and {len(both) - 1} more; what was"
             " fitted on an item is not judged by it. Split the items first."

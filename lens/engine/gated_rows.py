@@ -27,11 +27,13 @@ Row = tuple[int, Sequence[Edit]]
 _RECORDED = ("resid_pre", "resid_post", "q", "k", "v")
 
 
-def without_gates(model: Model, base: Runs, rows: Sequence[Row]) -> Sequence[Row]:
+def without_gates(model: Model, base: Runs, rows: Sequence[Row], **how: Any) -> Sequence[Row]:
     """The rows with plain edits in place of gated ones; the very rows where there are none of these.
 
     An edit whose gate is open at every token that it meets is the plain edit itself, one whose gate is shut at all of
     them is left out: a row without edits has the base run's numbers to the bit.
+
+    Args: how: what is frozen, and the stop function, of the rows' own runs as of these.
 
     Raises:
         EditError: a gate that is read above its edit, gates that switch each other; a gate of the probability of a
@@ -39,7 +41,7 @@ def without_gates(model: Model, base: Runs, rows: Sequence[Row]) -> Sequence[Row
     """
     if not any(getattr(edit, "when", None) is not None for _, edits in rows for edit in edits):
         return rows
-    known = _Gates(model, base)
+    known = _Gates(model, base, how)
     out = [_Row(prompt, list(as_computed(edits))) for prompt, edits in rows]
     checked: set[tuple[int, ...]] = set()
     for row in out:
@@ -90,12 +92,12 @@ class _Row:
 
 
 class _Gates:
-    """What gates say of some runs, each read once a prompt."""
+    """What gates say of some runs, each read once a prompt in one call."""
 
-    def __init__(self, model: Model, base: Runs):
-        self.model, self.base = model, base
+    def __init__(self, model: Model, base: Runs, how: dict[str, Any]):
+        self.model, self.base, self.how = model, base, how
         self._of_base: dict[tuple[int, int], Tensor] = {}
-        self._again: dict[tuple[str, int], Runs] = {}
+        self._again: dict[str, Runs] = {}
 
     def key(self, gate: Gate) -> tuple[str, int]:
         """Name and layer of what it reads."""
@@ -140,9 +142,9 @@ class _Gates:
             self.model.require(name, layer)  # says where the model has none
             if not runs.of_ids:
                 raise
-            if (name, layer) not in self._again:
-                self._again[name, layer] = self.model.record(runs.ids, keep=(name,))
-            x = self._again[name, layer]._get(name, layer)
+            if name not in self._again:
+                self._again[name] = self.model.record(runs.ids, keep=(name,))
+            x = self._again[name]._get(name, layer)
         return x[start : start + runs.lengths[prompt]]
 
     def of_rows(self, own: Sequence[tuple[_Row, int, list[Edit]]]) -> list[Tensor]:
@@ -156,7 +158,8 @@ class _Gates:
                     f" at one of {', '.join(_RECORDED)} there."
                 )
         reads = [[n - 1] for n in lengths]
-        found = self.model.run(self.base, [(row.prompt, edits) for row, _, edits in own], reads, record=sorted({*keys}))
+        rows = [(row.prompt, edits) for row, _, edits in own]
+        found = self.model.run(self.base, rows, reads, record=sorted({*keys}), **self.how)
         out = []
         for i, ((row, number, _), key) in enumerate(zip(own, keys)):
             gate = row.edits[number].when

@@ -213,7 +213,7 @@ class Model(DecoderView):
         Raises:
             SiteError, EditError: an edit that the model or the prompt has no place for. Stopped: ``stop`` said so.
         """
-        rows = without_features(self, base, without_gates(self, base, rows))
+        rows = without_features(self, base, without_gates(self, base, rows, freeze=freeze, stop=stop))
         if isinstance(base, ForwardRuns):
             return run_rows(base, rows, reads, freeze=freeze, record=record, stop=stop)
         own: Any = base  # runs of a walk

@@ -297,6 +297,7 @@ class _Moved(Origin):
         base: Any = self._base
         layer = site.layer or 0
         own, theirs = (_at(runs, site.name, layer, k, taken) for runs in (base, source))
+        theirs = theirs.to(own)
         draw = torch.Generator().manual_seed(
             int(np.random.SeedSequence([self.seed, prompt, layer, taken[0]]).generate_state(1)[0])
         )
@@ -306,5 +307,5 @@ class _Moved(Origin):
 
 
 def _at(runs: Runs, site: str, layer: int, k: int, positions: tuple[int, ...]) -> Tensor:
-    """A prompt's activations at some positions, in the type of the first of two models."""
+    """A prompt's activations at some positions."""
     return runs.get(site, layer)[[runs.starts[k] + p for p in positions]]

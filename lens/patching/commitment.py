@@ -38,10 +38,10 @@ def commitment(
         cluster: what counts as one, as in `lens.summary`: depth is a property of words more than of prompts.
 
     Returns: over ``marker``: ``distance``, the mean absolute difference from the depth of reading over the items for
-        which both are there (``n``), ``constant``, that of the median depth of all other items, and ``gain``, by how
-        much the marker is nearer, with ``low``, ``high`` and ``interval_kind`` over units (``n_units``); ``never``, the
-        share of items for which the marker is never reached. No p-value: whether the interval of ``gain`` leaves 0 is
-        the test.
+        which both are there (``n``), ``constant``, that of the median depth of all other units' items, and ``gain``, by
+        how much the marker is nearer, with ``low``, ``high`` and ``interval_kind`` over units (``n_units``); ``never``,
+        the share of items for which the marker is never reached. No p-value: whether the interval of ``gain`` leaves 0
+        is the test.
 
     Raises: PatchError: results of other kinds, or of other prompts.
     """
@@ -58,25 +58,25 @@ def commitment(
             f"scores are of {scores.sizes.get('prompt', 1)} prompts and depths of {depths.sizes['prompt']}; give"
             " alignment the same list of pairs."
         )
-    own, other = (
+    first, second = (
         [str(p.get("clean_text", p["clean"])) for p in results.provenance(ds).get("pairs", [])]
         for ds in (depths, scores)
     )
-    if own != other:
+    if first != second:
         raise PatchError("scores are of other prompts than depths; give alignment the same pairs in the same order.")
     depth = depths.depth.sel(measure="reading").values
     there = np.isfinite(depth)
-    # of each item what all others say, so that no layer is chosen on the item it is judged by
-    rest = np.array(
-        [np.median(np.delete(depth[there], k)) if there.sum() > 1 else np.nan for k in range(int(there.sum()))]
-    )
-    constant = np.full(len(depth), np.nan)
-    constant[there] = np.abs(rest - depth[there])
     marks = scores.settled.transpose("prompt", "marker").values
     table = {name: np.full(marks.shape[1], np.nan) for name in COLUMNS}
     kinds, n, counted = np.full(marks.shape[1], MISSING, dtype=object), *np.zeros((2, marks.shape[1]), int)
     record = results.provenance(depths)
     units, note = clusters(cluster, len(depth), fields(depths, record), GUESS)
+    # of each item what all other units say, so that no layer is chosen on the unit that it is judged by
+    own = np.arange(len(depth)) if units is None else units
+    constant, deepest = np.full(len(depth), np.nan), float(depths["layer"].max())
+    for k in np.flatnonzero(there):
+        if len(others := depth[there & (own != own[k])]):
+            constant[k] = abs(np.median(others) - depth[k])
     for m in range(marks.shape[1]):
         apart = np.abs(marks[:, m] - depth)
         both = np.isfinite(apart) & np.isfinite(constant)
@@ -89,7 +89,7 @@ def commitment(
         table["distance"][m], table["constant"][m] = apart[both].mean(), constant[both].mean()
         table["gain"][m] = gain.mean()
         if len(gain) >= 2:
-            interval = bootstrap(gain, level=level, resamples=resamples, seed=seed)
+            interval = bootstrap(gain, level=level, resamples=resamples, seed=seed, bounds=(-deepest, deepest))
             table["low"][m], table["high"][m], kinds[m] = interval.low, interval.high, interval.kind
     ds = xr.Dataset(
         {

@@ -46,8 +46,8 @@ def concepts(
     for batch, runs in recorded(view, [reading.ids for reading in readings], (), "concepts"):
         for number, i in enumerate(batch):
             last = runs.starts[number] + runs.lengths[number] - 1
-            for layer, x in enumerate(runs.resid):
-                logits = view.unembed(x[last][None]).float()[0].cpu()
+            every = view.unembed(torch.stack([x[last].to(view.device) for x in runs.resid])).float().cpu()
+            for layer, logits in enumerate(every):
                 top = logits.topk(k)
                 drawn = torch.stack([logits[nearby(int(t), len(logits), draws, generator)] for t in top.indices])
                 score[i, layer], token[i, layer] = top.values.numpy(), top.indices.numpy()

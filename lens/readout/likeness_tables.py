@@ -41,6 +41,10 @@ def tables(
         out |= {"floor": floor["mean"], "floor_low": floor["low"], "floor_high": floor["high"]}
         difference = np.moveaxis(rows[0] - rows[1], 0, 1)
         test, _ = tested(difference, labels, level=level, resamples=resamples, seed=seed)
+        # rows of these hold what all prompts say together
+        shared = np.array([m in MEASURES and m != "cosine" for m in metrics])[:, None, None]
+        told = shared & np.isfinite(test["p"])
+        test["p_kind"] = np.where(told, "approximate: rows share means, rotations or neighbours", test["p_kind"])
         names = {"mean": "beyond", "low": "beyond_low", "high": "beyond_high", "interval_kind": "beyond_kind"}
         out |= {names.get(k, k): v for k, v in test.items() if k != "n"}
     readings, where = sides.readings[:n], sides.where
@@ -118,7 +122,7 @@ def _intervals(
         units = x if labels is None else unit_means(x, labels)[0]
         count[j] = (~np.isnan(units)).sum(0)
         if count[j].max(initial=0) < 2:
-            out["mean"][j] = units[0] if len(units) == 1 else np.nansum(units, 0) / np.maximum(count[j], 1)
+            out["mean"][j] = np.where(count[j] > 0, np.nansum(units, 0) / np.maximum(count[j], 1), np.nan)
             continue
         if metric in MEASURES:
             found = interval_of(x, metric, labels, level, resamples, seed)

@@ -23,7 +23,7 @@ class Design:
         names: of the classes. classes: of each row. units: of each row, numbered. fold: of each row; rows of a unit are
             in one. inner: of each row, whether it is of the part on which the ridge is chosen, where its fold is not
         read. control: the classes of the control task. seen: whether a row's type stands in rows of other folds too;
-            None where labels are shuffled over units.
+            None where labels are shuffled over units (over rows, where those of a unit differ).
     """
 
     names: list[str]
@@ -78,7 +78,11 @@ class Design:
 
     def record(self) -> dict[str, Any]:
         """What a record says of it."""
-        said: dict[str, Any] = {"control": "labels shuffled over units", "classes": self.names}
+        whole = all(len(set(self.classes[self.units == unit])) == 1 for unit in np.unique(self.units))
+        said: dict[str, Any] = {
+            "control": f"labels shuffled over {'units' if whole else 'rows'}",
+            "classes": self.names,
+        }
         if self.seen is not None:
             said |= {"control": "a class at random for each type", "control_seen": round(float(self.seen.mean()), 4)}
         return said
@@ -111,6 +115,9 @@ def _control(
     """
     if types is None:
         _, first = np.unique(unit, return_index=True)
+        if (classes != classes[first][unit]).any():
+            # labels that differ within a unit are its rows', not its own
+            return rng.permutation(classes), None
         return classes[first][rng.permutation(len(first))][unit], None
     names, kind = _numbered(types, "types", n)
     if len(names) == 1:

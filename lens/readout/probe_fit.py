@@ -71,7 +71,7 @@ def fit(
         method="L-BFGS-B",
         options={"maxiter": _STEPS, "maxfun": 2 * _STEPS, "gtol": _TOLERANCE, "ftol": 1e-14, "maxcor": 20},
     )
-    if not found.success and np.abs(found.jac).max() > 100 * _TOLERANCE:
+    if not found.success and not np.abs(found.jac).max() <= 100 * _TOLERANCE:
         raise ReadoutError(
             f"ridge={ridge:g}: the probe's optimum was not reached in {_STEPS} steps (largest gradient"
             f" {np.abs(found.jac).max():.2g}); give a larger ridge."

@@ -147,7 +147,13 @@ def probe(
         runs = Runs.record(decoder, [readings[i].ids for i in batch], keep)
         token = torch.tensor([runs.starts[k] + at[i] for k, i in enumerate(batch)], device=decoder.device)
         for number, layer in enumerate(chosen):
-            states.write(number, batch[0], runs.get(site, layer)[token].flatten(1).float().cpu().numpy())
+            x = runs.get(site, layer)[token].flatten(1).float().cpu().numpy()
+            if not (whole := np.isfinite(x).all(1)).all():
+                raise ReadoutError(
+                    f"model: its states of prompts[{batch[int((~whole).argmax())]}] at {site!r} of layer {layer} hold"
+                    " NaN or infinity; load it in a wider dtype, or leave the prompt out."
+                )
+            states.write(number, batch[0], x)
 
     try:
         sizes = [run_bytes(decoder, len(r), keep) for r in readings]

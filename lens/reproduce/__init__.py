@@ -27,6 +27,7 @@ _ORDER = (
     "subspace-language",
     "loss-curvature",
     "memory-subspace",
+    "circuits",
     "jacobian-lens",
 )
 _FOLDERS = tuple(found.name.replace("_", "-") for found in pkgutil.iter_modules(__path__) if found.ispkg)

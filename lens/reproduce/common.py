@@ -43,6 +43,15 @@ def verdict(
     return "holds" if holds else f"{word}; {instead}" if instead else word
 
 
+def clear_of(interval: Any, null: float = 0.0, *, more: bool = True) -> str:
+    """The word of a claim that a value is more (or less) than ``null``, by its interval; where there is none, why."""
+    low, high = float(interval.low), float(interval.high)
+    if not np.isfinite([low, high]).all():
+        return f"not shown: {interval.method}"
+    above, below = low > null, high < null
+    return verdict(above if more else below, below if more else above, otherwise=f"the interval holds {null:g}")
+
+
 def shown(interval: Any, digits: int = 2, sign: bool = False) -> str:
     """An interval as `estimate [low, high]`; `sign` writes a plus before what is not negative."""
 

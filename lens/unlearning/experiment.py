@@ -127,9 +127,9 @@ def unlearn(
     start = Start(model, forget, retain, frozen, recipe, lora, looks, seed, memory_mb, False, stop)
     call = {
         "arms": {arm.name: _described(arm, recipe, lora) for arm in chosen},
-        "sets": {name: {"n": len(of), "sha256": of.rows().sha256()} for name, of in sets.items().items()},
+        "sets": {name: {"n": len(of), "sha256": _hash(of)} for name, of in sets.items().items()},
         "trained": {"forget": forget.rows().sha256(), "retain": retain.rows().sha256()},
-        "questions": None if questions is None else {"n": len(questions), "sha256": questions.rows().sha256()},
+        "questions": None if questions is None else {"n": len(questions), "sha256": _hash(questions)},
         "never_knew_control": MODEL_CONTROL if never_knew is not None else FOIL_CONTROL,
         "looks": None if looks is None else list(looks),
         "attacks": {name: _identity(attack) for name, attack in (attacks or {}).items()},
@@ -203,6 +203,11 @@ def _identity(attack: Attack) -> str:
     return str(own) or f"{getattr(attack, '__module__', '')}.{getattr(attack, '__qualname__', type(attack).__name__)}"
 
 
+def _hash(of: Items | Questions) -> str:
+    """Of everything that a set holds: not of the texts alone, on which the steps depend, but of all that looks read."""
+    return results.fingerprint({field.name: getattr(of, field.name) for field in dataclasses.fields(of)})
+
+
 def _described(arm: Arm, recipe: Recipe, lora: LoRA | None) -> dict[str, Any]:
     if arm.method is None:
         return {"edits": [float(dose) for dose in sorted(arm.edits or {})]}
@@ -212,6 +217,7 @@ def _described(arm: Arm, recipe: Recipe, lora: LoRA | None) -> dict[str, Any]:
         "options": dict(arm.method.options),
         "recipe": dataclasses.asdict(arm.recipe or recipe),
         "lora": None if own is None else dataclasses.asdict(own),
+        "parameters": None if arm.parameters is None or callable(arm.parameters) else sorted(arm.parameters),
     }
 
 

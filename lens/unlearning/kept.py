@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path as FilePath
@@ -25,7 +26,8 @@ def hold(folder: Any) -> contextlib.AbstractContextManager[None]:
 
 class Kept:
     """A folder of one experiment: `unlearning.json` says which; of each arm that has ended `arm-<name>.safetensors` has
-    the looks and, written last, `arm-<name>.json` the doses and how it ended. Without a folder nothing is kept.
+    the looks and, written last, `arm-<name>.json` the doses and how it ended (after the name a few digits of its hash).
+    Without a folder nothing is kept.
 
     An arm whose steps no text tells (edits, parameters chosen by a function) is walked anew each time.
     """
@@ -60,7 +62,7 @@ class Kept:
                 of, k, variable = json.loads(place)
                 if of == key:
                     looks[k][variable] = array
-            paths[key] = Path(about["doses"], looks, about["status"], None, about["seconds"])
+            paths[key] = Path(about["doses"], looks, about["status"], about["seconds"])
         return paths
 
     def keep(self, name: str, paths: Mapping[str, Path]) -> None:
@@ -79,7 +81,8 @@ class Kept:
 
     def _file(self, name: str, suffix: str) -> FilePath:
         assert self.folder is not None
-        return self.folder / f"arm-{''.join(c if c.isalnum() or c in '-_.' else '_' for c in name)}.{suffix}"
+        plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+        return self.folder / f"arm-{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.{suffix}"
 
 
 def _refuse(said: str) -> UnlearningError:

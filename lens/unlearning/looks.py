@@ -11,6 +11,7 @@ import numpy as np
 from ..engine.lengths import require_readable
 from ..scoring.causal import inner
 from ..training import Rows, Teacher
+from ..training.recipe import step_seed
 from .errors import UnlearningError
 from .items import Items
 from .labels import random_labels
@@ -49,7 +50,8 @@ def foils_of(forget: Items, seed: int) -> Items | None:
     None where all rows have one answer.
     """
     try:
-        labels = random_labels(forget.pairs(), "wrong", seed)
+        # by another seed than the wrong labels that an arm trains on
+        labels = random_labels(forget.pairs(), "wrong", step_seed(seed, 0))
     except UnlearningError:
         return None
     rows = labels.rows

@@ -82,7 +82,8 @@ def _of_look(result: xr.Dataset, a: int, k: int, names: list[str], level: float,
     if twin is not None and "forget_truth_ratio" in result:
         ratios = [result.forget_truth_ratio.values[i] for i in ((a, k), (twin, 0))]
         p = float(scipy_stats.ks_2samp(*ratios).pvalue)
-        found["forget_quality"] = _without("itself a p-value, of rows taken for independent", p, len(ratios[0]), level)
+        why = "itself a p-value of rows taken for independent: exact up to 10,000 of them, else approximate (SciPy)"
+        found["forget_quality"] = _without(why, p, len(ratios[0]), level)
     kept = [found[name].estimate for name in found if name.startswith("retain_")]
     utility = float(scipy_stats.hmean(np.maximum(kept, 0.0)))
     found["model_utility"] = _without(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -272,7 +272,8 @@ def stopping(result: Result) -> pd.DataFrame:
     facts reaches the twin's. It needs no right answer.
 
     Returns: a line for each arm: `arm`, `look`, `dose`, `loss` (nats a token, there), `twin` (the twin's), `status`:
-        "reached", or "censored" where no look reaches it (the last look is given).
+        "reached", or "censored" where no look reaches it (the last look is given); `n` units. Losses are means of
+        units, point estimates without an interval.
 
     Raises: UnlearningError: no held-out documents, no twin.
     """
@@ -283,7 +284,9 @@ def stopping(result: Result) -> pd.DataFrame:
             f"result has no {missing}, and the stopping rule asks when the loss on held-out documents is the twin's;"
             f" give unlearn(..., {missing}=...)."
         )
-    loss = -result.heldout_logprob.mean("heldout").values
+    # rows that share a unit count once
+    by_unit = unit_means(-result.heldout_logprob.values, result.entity_heldout.values.astype(str), axis=-1)[0]
+    loss = by_unit.mean(0)
     names = [str(a) for a in result.arm.values]
     aim = float(loss[names.index("twin"), 0])
     lines = []
@@ -300,10 +303,11 @@ def stopping(result: Result) -> pd.DataFrame:
                 "dose": float(result.dose.values[a, look]),
                 "loss": float(loss[a, look]),
                 "twin": aim,
+                "n": len(by_unit),
                 "status": "reached" if len(reached) else "censored",
             }
         )
-    return pd.DataFrame(lines, columns=["arm", "look", "dose", "loss", "twin", "status"])
+    return pd.DataFrame(lines, columns=["arm", "look", "dose", "loss", "twin", "n", "status"])
 
 
 @door(UnlearningError)
@@ -312,14 +316,15 @@ def predictors(
     arm: Name,
     look: int | None = None,
     *,
-    outcome: Literal["right"] = "right",
     level: Share = 0.95,
     seed: Seed = 0,
 ) -> pd.DataFrame:
     """What tells beforehand which attacked questions an arm answers right: the area under the curve of the clean
     model's confidence (as published), and of the right answer's rank and log-odds in the start model.
 
-    `look`: None: the arm's last. Returns: `predictor`, `auc`, `low`, `high`, `p`, `p_kind`, `n`, `right` (how many).
+    `look`: None: the arm's last. Returns: `predictor`, `auc`, `low`, `high`, `interval_kind`, `p`, `p_kind`
+        (approximate: which questions come back was drawn by nobody), `p_holm` over the predictors, `n`, `right` (how
+        many).
 
     Raises: UnlearningError: no questions, no such arm or look, all or none of the questions right.
     """
@@ -349,16 +354,18 @@ def predictors(
     lines = []
     for name, score in of.items():
         area = auc(score, right, seed=seed, level=level)
+        p = area.p.doubted("nobody drew which facts come back; questions are taken as independent")
         lines.append(
             {
                 "predictor": name,
                 "auc": area.auc,
                 "low": area.interval.low,
                 "high": area.interval.high,
-                "p": float(area.p),
-                "p_kind": area.p.kind,
+                "interval_kind": area.interval.kind,
+                "p": float(p),
+                "p_kind": p.kind_if,
                 "n": len(right),
-                outcome: int(right.sum()),
+                "right": int(right.sum()),
             }
         )
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines).assign(p_holm=lambda table: holm(table.p.to_numpy()))

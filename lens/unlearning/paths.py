@@ -26,13 +26,12 @@ LOOKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 @dataclass(eq=False)
 class Path:
     """The looks of one arm, in order of dose. `status`: "complete", "stopped", "diverged" (the last look is of the last
-    finite weights) or "not run". `losses`: of the training, one line a step; None without one.
+    finite weights) or "not run".
     """
 
     doses: list[float] = field(default_factory=list)
     looks: list[dict[str, np.ndarray]] = field(default_factory=list)
     status: str = "not run"
-    losses: Any = None
     seconds: float = 0.0
 
     def add(self, dose: float, values: dict[str, np.ndarray]) -> None:
@@ -130,7 +129,7 @@ def _trained(arm: Arm, start: Start, looker: Looker, end: End) -> Path:
         progress=start.progress,
         stop=start.stop,
     )
-    path.status, path.losses, path.seconds = trained.status, trained.losses, trained.seconds
+    path.status, path.seconds = trained.status, trained.seconds
     if vector:
         _along(arm, start, looker, end, trained, trainee if lora is None else lora.merged(wrapped), path)
         return path
@@ -156,12 +155,12 @@ def _along(arm: Arm, start: Start, looker: Looker, end: End, trained: Trained, t
     """Looks along a task vector."""
     if trained.status != "complete" or arm.method is None:
         return
-    target = copy_of(start.model)
-    weights, further = ({n: p.detach() for n, p in m.named_parameters()} for m in (target, tuned))
+    at = copy_of(start.model)
+    weights = {n: p.detach().clone() for n, p in at.named_parameters()}
+    further = {n: p.detach() for n, p in tuned.named_parameters()}
     doses = arm.method.doses or ()
     for dose in doses:
         moved = terms.task_vector(weights, further, dose)
-        at = copy_of(start.model)
         with torch.no_grad():
             for name, value in at.named_parameters():
                 value.copy_(moved[name])

@@ -75,7 +75,7 @@ class Reference:
     """
 
     def __init__(self, model: Any, rows: Rows, *, whole: bool = False, memory_mb: float = 2000):
-        self._tokens = token_log_probs(model, rows)
+        self._tokens = [] if whole else token_log_probs(model, rows)
         self._rows = rows
         self._teacher = Teacher.of(model, rows, everywhere=True, memory_mb=memory_mb) if whole else None
 

@@ -24,13 +24,14 @@ TINY = 1e-12
 
 def sums_by_row(values: Float[Tensor, " m"], row: Int[Tensor, " m"]) -> Float[Tensor, " n"]:
     """The sum of each row's values, for the rows that have any, in order of their numbers."""
-    _, place = torch.unique(row, return_inverse=True)
-    return values.new_zeros(int(place.max()) + 1).index_add(0, place, values)
+    own, place = torch.unique(row, return_inverse=True)
+    return values.new_zeros(len(own)).index_add(0, place, values)
 
 
 def means_by_row(values: Float[Tensor, " m"], row: Int[Tensor, " m"]) -> Float[Tensor, " n"]:
     """The mean of each row's values, for the rows that have any."""
-    return sums_by_row(values, row) / sums_by_row(torch.ones_like(values), row)
+    _, place, count = torch.unique(row, return_inverse=True, return_counts=True)
+    return values.new_zeros(len(count)).index_add(0, place, values) / count
 
 
 def gradient_ascent(logp: Float[Tensor, " m"]) -> Float[Tensor, ""]:

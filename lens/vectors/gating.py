@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..arguments import HFModel, Seed, Share, Token, door
 from ..engine.edits import Edit
-from ..engine.gate_fitting import Items, last_activations, read_items, require_apart
+from ..engine.gate_fitting import Items, activations, read_items, require_apart
 from ..engine.gates import MEASURED, Gate, open_at, readings
 from ..engine.model import Model
 from ..engine.sessions import of_one_model
@@ -41,8 +41,9 @@ def fire_rates(
 
     Returns: over ``label`` ("ordinary text" where there is none): ``mean``, the share of texts at whose last token it
         is open, with ``low``, ``high``, ``interval_kind`` (exact, Clopper and Pearson 1934) and ``n``; ``tokens``, the
-        share of all their tokens, with ``tokens_low`` and ``tokens_high`` over texts. No p-value: nothing says which
-        rate there should be. Over ``text``: ``open`` at its last token, and ``reading``, what was compared there.
+        mean over texts of the share of a text's tokens, with ``tokens_low``, ``tokens_high`` and ``tokens_kind`` over
+        texts. No p-value: nothing says which rate there should be. Over ``text``: ``open`` at its last token, and
+        ``reading``, what was compared there.
 
     Raises: VectorError: a gate that reads no activation, or is of other weights; items that it was fitted on.
 
@@ -58,7 +59,8 @@ def fire_rates(
     at_end = np.array([bool(one[-1]) for one in opened])
     share = np.array([float(one.float().mean()) for one in opened])
     columns: dict[str, list[Any]] = {
-        k: [] for k in ("mean", "low", "high", "interval_kind", "n", "tokens", "tokens_low", "tokens_high")
+        k: []
+        for k in ("mean", "low", "high", "interval_kind", "n", "tokens", "tokens_low", "tokens_high", "tokens_kind")
     }
     for label in labels:
         mine = np.array([one == label for one in of.labels])
@@ -66,9 +68,9 @@ def fire_rates(
         values: list[Any] = [end.estimate, end.low, end.high, f"{end.method}, exact", int(mine.sum())]
         if mine.sum() > 1:
             of_tokens = bootstrap(share[mine], level=level, seed=seed, bounds=(0, 1))
-            values += [of_tokens.estimate, of_tokens.low, of_tokens.high]
+            values += [of_tokens.estimate, of_tokens.low, of_tokens.high, of_tokens.kind]
         else:
-            values += [float(share[mine].mean()), np.nan, np.nan]
+            values += [float(share[mine].mean()), np.nan, np.nan, "none: of one text"]
         for column, value in zip(columns, values):
             columns[column].append(value)
     ds = xr.Dataset(
@@ -115,13 +117,11 @@ def gate_rivals(
         raise VectorError("edit: its value is no vector [width], which could be turned at random; give one.")
     view = _require(model, gate)
     of = read_items(items, "items", VectorError, ORDINARY)
-    opened, _ = _opened(view, model, gate, of, start)
+    [states] = activations(view, model, of, [gate.site], start, "items", VectorError)  # type: ignore[list-item]
     draw = torch.Generator().manual_seed(seed)
-    width = (gate.centroids if gate.kind == "nearest" else gate.direction).shape[-1]  # type: ignore[union-attr]
-    random = Gate.projection(gate.site, torch.randn(width, generator=draw), 0.0)  # type: ignore[arg-type]
-    [states] = last_activations(view, model, of, [gate.site], start, "items", VectorError)  # type: ignore[list-item]
+    random = Gate.projection(gate.site, torch.randn(states[0].shape[-1], generator=draw), 0.0)  # type: ignore[arg-type]
     read = torch.cat([readings(random, x) for x in states]).sort(descending=True).values
-    count = int(torch.cat(opened).sum())
+    count = sum(int(open_at(gate, x).sum()) for x in states)
     # between the last reading that is to open it and the next
     ends = torch.cat([read.new_tensor([float("inf")]), read, read.new_tensor([float("-inf")])])
     threshold = (
@@ -161,6 +161,6 @@ def _require(model: Any, gate: Gate) -> Model:
 
 def _opened(view: Model, model: Any, gate: Gate, of: Items, start: Any) -> tuple[list[Tensor], np.ndarray]:
     """At which tokens of each item the gate is open, and what it read at the last (NaN of a function)."""
-    [states] = last_activations(view, model, of, [gate.site], start, "items", VectorError)  # type: ignore[list-item]
+    [states] = activations(view, model, of, [gate.site], start, "items", VectorError)  # type: ignore[list-item]
     last = [float(readings(gate, x[-1:])[0]) if gate.kind in MEASURED else np.nan for x in states]
     return [open_at(gate, x) for x in states], np.array(last)

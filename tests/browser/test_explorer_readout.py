@@ -42,7 +42,10 @@ def test_the_lens_and_the_features_stand_below_the_predictions(page):
     assert rows.first.get_attribute("data-feature") == "11"
     assert "active: 12 and 14" in view.get("features").inner_text()
     assert unlabelled(page) == [] and unnamed(page) == []
-    assert min(contrasts(page, ".mn-readout :is(h3, th, td, .mn-note)")) >= 4.5
+    for theme in ("light", "dark"):
+        page.evaluate("(theme) => { document.body.className = theme; }", theme)
+        page.wait_for_selector(f".mnemoscope[data-dark={'true' if theme == 'dark' else 'false'}]")
+        assert min(contrasts(page, ".mn-readout :is(h3, th, td, .mn-note)")) >= 4.5, theme
     view.widget._streams = SimpleNamespace(
         of=lambda run, facts: {"features": {"title": "t", "more": "", "note": "none"}}
     )

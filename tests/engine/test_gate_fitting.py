@@ -192,3 +192,13 @@ def test_what_fire_rates_and_rivals_refuse(model):
     edit = Edit(bare.site, "add", torch.ones(32), when=gate)
     with pytest.raises(VectorError, match="directions: their mean"):
         gate_rivals(model, edit, HELD, directions=[np.ones(3)], start=None)
+
+
+def test_rivals_of_a_gate_that_is_a_function():
+    model = speaking()
+    site = lens.Site("resid_post", layer=0)
+    gate = lens.Gate.function(site, lambda x: x[:, 0] > 0)
+    width = model.config.hidden_size
+    edit = lens.Edit(lens.Site("resid_post", layer=1), "add", torch.ones(width), when=gate)
+    rivals = lens.vectors.gate_rivals(model, edit, ["w5 w6 w7", "w8 w9"])
+    assert {"gated", "always", "random gate", "random direction"} <= set(rivals)

@@ -280,3 +280,12 @@ def test_tokenizers_sites_and_states_that_do_not_fit_are_refused(models, monkeyp
     said = "b: its states of prompts[1] at 'resid_post' of layer 1 hold NaN or infinity"
     with pytest.raises(lens.ReadoutError, match=re.escape(said)):
         lens.compare(a, b, PROMPTS)
+
+
+def test_cells_that_no_prompt_has_a_value_of_are_missing_and_not_0():
+    from lens.readout.likeness_tables import _intervals
+
+    rows = np.full((1, 3, 2, 1), np.nan)
+    rows[0, 0, 1, 0] = 0.25
+    out = _intervals(rows, ["cka"], None, 0.95, 20, 0)
+    assert np.isnan(out["mean"][0, 0, 0]) and out["mean"][0, 1, 0] == 0.25

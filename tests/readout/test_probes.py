@@ -144,3 +144,15 @@ def test_what_cannot_be_probed_is_refused():
         probe(model, ["w1 w2", "w3 w4"], ["a", "a"], folds=2)
     with pytest.raises(lens.SiteError, match="site='pattern' has no state"):
         probe(model, ["w1 w2", "w3 w4"], ["a", "b"], site="pattern")
+
+
+def test_a_control_of_labels_that_differ_within_units_has_both_classes():
+    """Rows of a unit in pairs, one of each class: the first row of every unit is of one class."""
+    from lens.readout.probe_design import _control
+
+    classes, unit = np.tile([0, 1], 30), np.repeat(np.arange(30), 2)
+    drawn, seen = _control(classes, unit, None, unit % 5, 60, np.random.default_rng(0))
+    assert seen is None and sorted(drawn.tolist()) == sorted(classes.tolist()) and (drawn != classes).any()
+    same = np.repeat([0, 1], 30)
+    drawn, _ = _control(same, unit, None, unit % 5, 60, np.random.default_rng(0))
+    assert all(len(set(drawn[unit == u].tolist())) == 1 for u in range(30)) and sorted(set(drawn.tolist())) == [0, 1]

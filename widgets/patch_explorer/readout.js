@@ -80,7 +80,8 @@ const featurePart = (found, state) => {
     order,
     h("table", {}, h("thead", {}, h("tr", {}, ...heads.map((text) => h("th", { scope: "col", text })))), body),
     note(
-      `active: ${found.l0.join(" and ")}; length of what they leave: ${clean} and ${corrupted} of the activation's` +
+      `active: ${found.l0.join(" and ")} (clean and corrupted run); what they leave: ${clean} and ${corrupted} of the` +
+        " activation's length" +
         (found.labelled ? "" : " · the dictionary has no labels"),
     ),
   );

@@ -117,7 +117,8 @@ class Streams:
             [i, labels.get(i, ""), values[0].get(i, off[0]), values[1].get(i, off[1])] for i in named
         ]
         strongest = sorted(rows, key=lambda row: -max(abs(v or 0.0) for v in row[2:]))[:FEATURES]
-        apart = sorted(rows, key=lambda row: -abs((row[2] or 0.0) - (row[3] or 0.0)))[:FEATURES]
+        known = [row for row in rows if None not in row[2:]]
+        apart = sorted(known, key=lambda row: -abs(row[2] - row[3]))[:FEATURES]
         l0, error = ([float(one[name]) for one in seen] for name in ("l0", "error"))
         return told | {"strongest": strongest, "different": apart, "l0": l0, "error": error, "labelled": bool(labels)}
 

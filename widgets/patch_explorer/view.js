@@ -283,6 +283,10 @@ function render({ model, el }) {
 
   // --- the selected cell
   const features = { order: "strongest" };
+  // a node of its own: what comes later leaves the predictions, and the focus in them, as they are
+  const readoutBox = h("div", { "aria-live": "polite" });
+  const drawReadout = () =>
+    readoutBox.replaceChildren(...readoutParts(model.get("readout"), model.get("detail"), features));
   const drawSide = () => {
     const detail = model.get("detail");
     if (detail.layer === undefined) {
@@ -301,7 +305,8 @@ function render({ model, el }) {
     side.setAttribute("data-cell", `${detail.layer},${detail.column}`);
     side.setAttribute("data-status", detail.status);
     const pin = () => send("pin", { run: detail.run, layer: detail.layer, column: detail.column });
-    side.replaceChildren(...cellParts(detail, pin), ...readoutParts(model.get("readout"), detail, features));
+    side.replaceChildren(...cellParts(detail, pin), readoutBox);
+    drawReadout();
   };
 
   // --- pins, runs, export
@@ -375,7 +380,8 @@ function render({ model, el }) {
     draw();
     drawRuns();
   });
-  listen(["detail", "readout"], drawSide);
+  listen(["detail"], drawSide);
+  listen(["readout"], drawReadout);
   listen(["pins"], drawPins);
   listen(["history"], drawRuns);
   listen(["status", "progress", "error", "warning"], drawStatus);

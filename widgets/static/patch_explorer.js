@@ -1,4 +1,4 @@
-// Built by npm run build from 15 files, sha256 67cfa85e345fc16100139fa2b99a615618ab8e566e37935a30e2da8fc3042203
+// Built by npm run build from 15 files, sha256 8b1d4fb427229285e820f8ce9a63935f562391256cdc6b47fa558b840c5fc588
 const t=(t,e={},...n)=>{const s=document.createElement(t);for(const[t,n]of Object.entries(e)){if(n===null||n===
 undefined||n===false)continue;if(t==="text")s.textContent=n;else if(t.startsWith("on"))s.addEventListener(t.slice(2),
 n);else if(t==="value")s.value=n;else s.setAttribute(t,n===true?"":n)}s.append(...n.filter(t=>t!==null&&t!==
@@ -244,7 +244,7 @@ G(e)}));return e.map(([e,s,i,a])=>t("tr",{"data-feature":e},t("th",{scope:"row",
 ...et(e[n.order],e.labelled))}},...Object.entries(Y).map(([t,e])=>i(t,e)));a.value=n.order;const r=["feature",...e.
 labelled?["label"]:[],"clean run","corrupted run"];const[l,c]=e.error.map($);return J("features",e.title,...s,a,t(
 "table",{},t("thead",{},t("tr",{},...r.map(e=>t("th",{scope:"col",text:e})))),o),Z(`active: ${e.l0.join(
-" and ")}; length of what they leave: ${l} and ${c} of the activation's`+(e.labelled?"":
+" and ")} (clean and corrupted run); what they leave: ${l} and ${c} of the`+" activation's length"+(e.labelled?"":
 " · the dictionary has no labels")))};const st=(e,n,s)=>{if(!Q(e,n))return[];if(e.status==="running")return[Z(
 "Reading the stream here …")];if(e.status==="error")return[t("pre",{class:"mn-error",role:"alert",text:e.text})];
 return[...e.lens?[tt(e.lens,n)]:[],...e.features?[nt(e.features,s)]:[]]};const ot=(t,e,n)=>X(t,e,new Map([[n.foil,[
@@ -307,7 +307,7 @@ W,"causal cone"),X,Y,Q.element);const mt=t("div",{class:"mn-maps"},t("div",{clas
 const ft=t("section",{class:"mn-mapbox","aria-label":"Heat map"},R,ut,at,mt);const pt=t("section",{class:"mn-side",
 "data-testid":"side","aria-label":"Selected cell","aria-live":"polite"});const gt=t=>N.value==="one"?1:Math.max(...t.
 map(M))||1;const wt=(t,e)=>e==="value"?t.effect:t[e];let bt=null;const vt=()=>{if(!h.isConnected)return;const t=n.get(
-"compare"),s=!!E;at.hidden=s;nt.element.hidden=!s;ut.hidden=!s;Et.element.hidden=!s;if(!s){e(R,"");ot.element.hidden=
+"compare"),s=!!E;at.hidden=s;nt.element.hidden=!s;ut.hidden=!s;Ot.element.hidden=!s;if(!s){e(R,"");ot.element.hidden=
 true;ht.hidden=true;return}const o=n.get("show"),i=j[o],a=_&&t.mode!=="off";const r=a&&_.shape.join()===E.shape.join(
 )&&_.column_name===E.column_name;const l=r&&t.mode==="difference",c=a&&(t.mode==="side"||!r);const d=[wt(E,o)];if(a)d.
 push(wt(_,o));let u=t=>d[0][t],m=gt(d);if(l){u=t=>d[0][t]-d[1][t];m=N.value==="one"?1:M(d[0].map((t,e)=>t-d[1][e]))||
@@ -323,25 +323,26 @@ drawOverlay();nt.announce();if(c){ot.update(V(_,t=>d[1][t],m),p);e(rt,E.name);e(
 `difference of ${i.label}`:i.unit(E);Q.update({ramp:$.diverging,low:y(x-m),middle:y(x),high:y(x+m),title:k});bt=()=>T(
 g,{title:`${E.model}: ${E.site}, layer × ${E.column_name}`,subtitle:`${E.metric}, ${E.direction}; clean ${y(E.
 clean)}, corrupted ${y(E.corrupted)}`,bar:l?k:i.label,limit:m})};const xt=()=>{E=D(n.get("map"));_=D(n.get("other"));
-vt()};const yt={order:"strongest"};const $t=()=>{const e=n.get("detail");if(e.layer===undefined){pt.replaceChildren(t(
-"h3",{text:"Selected cell"}),t("p",{class:"mn-note",text:
+vt()};const yt={order:"strongest"};const $t=t("div",{"aria-live":"polite"});const kt=()=>$t.replaceChildren(...st(n.
+get("readout"),n.get("detail"),yt));const Mt=()=>{const e=n.get("detail");if(e.layer===undefined){pt.replaceChildren(
+t("h3",{text:"Selected cell"}),t("p",{class:"mn-note",text:
 "Click a cell, or move with the arrow keys and press Enter, to see what the model predicts "+
 "under that edit beside both unedited runs. P pins a cell."}));pt.removeAttribute("data-cell");return}pt.setAttribute(
 "data-cell",`${e.layer},${e.column}`);pt.setAttribute("data-status",e.status);const s=()=>r("pin",{run:e.run,layer:e.
-layer,column:e.column});pt.replaceChildren(...it(e,s),...st(n.get("readout"),e,yt))};const kt=(e,n)=>t("summary",{},
-`${e} `,t("span",{class:"mn-note",text:`(${n})`}));const Mt=t("details",{"data-testid":"pins",class:"mn-more",open:
-true}),Tt=t("details",{"data-testid":"runs",class:"mn-more",open:true});const St=()=>{const t=n.get("pins");Mt.hidden=
-!t.length;Mt.replaceChildren(kt("Pinned cells",t.length),lt(t,{show:t=>d({cell:{run:t.run,layer:t.layer,column:t.
-column}}),remove:t=>r("unpin",{id:t.id})}));vt()};const Ct=()=>{const t=n.get("history"),e=E?.run;Tt.hidden=!t.length;
-Tt.replaceChildren(kt("Runs",t.length),ct(t,e,Lt,{show:t=>r("show",{run:t}),rename:(t,e)=>r("rename",{run:t,name:e}),
+layer,column:e.column});pt.replaceChildren(...it(e,s),$t);kt()};const Tt=(e,n)=>t("summary",{},`${e} `,t("span",{
+class:"mn-note",text:`(${n})`}));const St=t("details",{"data-testid":"pins",class:"mn-more",open:true}),Ct=t(
+"details",{"data-testid":"runs",class:"mn-more",open:true});const Lt=()=>{const t=n.get("pins");St.hidden=!t.length;
+St.replaceChildren(Tt("Pinned cells",t.length),lt(t,{show:t=>d({cell:{run:t.run,layer:t.layer,column:t.column}}),
+remove:t=>r("unpin",{id:t.id})}));vt()};const At=()=>{const t=n.get("history"),e=E?.run;Ct.hidden=!t.length;Ct.
+replaceChildren(Tt("Runs",t.length),ct(t,e,Et,{show:t=>r("show",{run:t}),rename:(t,e)=>r("rename",{run:t,name:e}),
 forget:t=>r("forget",{run:t})}));const s=t.filter(t=>t.run!==e),o=n.get("compare");Y.replaceChildren(...s.map(t=>i(
 String(t.run),t.name)));X.hidden=!s.length;Y.hidden=!s.length;X.value=o.mode??"off";if(s.some(t=>t.run===o.run))Y.
-value=String(o.run)};const Lt=l("runs"),At=()=>`${E.site}_${E.column_name}_${E.metric}_run${E.run}`;const Et=O(n,r,{
-stem:At,figure:()=>bt(),table:()=>U(E),example:"trace.zarr, trace.nc, trace.csv, trace.parquet"});const _t=()=>{
-const t=n.get("warning");L.hidden=!t;e(L,t)};const Ot=()=>{const t=n.get("alignment");e(k,t.text??"");k.classList.
-toggle("mn-bad",t.ok===false)};const Rt=()=>{const t=z[n.get("over")];for(const e of f.site.options)e.disabled=t!==
-undefined&&!t.includes(e.value);if(t&&!t.includes(n.get("site")))d({site:t[0]})};c(["map","other"],()=>{xt();Ct()});c(
-["show","cell","compare"],()=>{H.value=n.get("show");vt();Ct()});c(["detail","readout"],$t);c(["pins"],St);c([
-"history"],Ct);c(["status","progress","error","warning"],_t);c(["alignment"],Ot);c(["over"],Rt);const Ht=o.open(s,{
-parts:[S,C,m,L,t("div",{class:"mn-body"},ft,pt),Mt,Tt],drawer:Et,box:ft,draw:vt});xt();$t();St();Ct();_t();Ot();Rt();
-return Ht}var ht={render:dt};export{ht as default};
+value=String(o.run)};const Et=l("runs"),_t=()=>`${E.site}_${E.column_name}_${E.metric}_run${E.run}`;const Ot=O(n,r,{
+stem:_t,figure:()=>bt(),table:()=>U(E),example:"trace.zarr, trace.nc, trace.csv, trace.parquet"});const Rt=()=>{
+const t=n.get("warning");L.hidden=!t;e(L,t)};const Ht=()=>{const t=n.get("alignment");e(k,t.text??"");k.classList.
+toggle("mn-bad",t.ok===false)};const Ft=()=>{const t=z[n.get("over")];for(const e of f.site.options)e.disabled=t!==
+undefined&&!t.includes(e.value);if(t&&!t.includes(n.get("site")))d({site:t[0]})};c(["map","other"],()=>{xt();At()});c(
+["show","cell","compare"],()=>{H.value=n.get("show");vt();At()});c(["detail"],Mt);c(["readout"],kt);c(["pins"],Lt);c([
+"history"],At);c(["status","progress","error","warning"],Rt);c(["alignment"],Ht);c(["over"],Ft);const Nt=o.open(s,{
+parts:[S,C,m,L,t("div",{class:"mn-body"},ft,pt),St,Ct],drawer:Ot,box:ft,draw:vt});xt();Mt();Lt();At();Rt();Ht();Ft();
+return Nt}var ht={render:dt};export{ht as default};

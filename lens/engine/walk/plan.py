@@ -281,7 +281,7 @@ def plan_walk(base: Runs, rows: Sequence[tuple[int, Sequence[Edit]]], reads: Seq
     for number, (prompt, edits) in enumerate(rows):
         turns: dict[tuple[int, str], int] = {}
         parts = []
-        require_ungated(edits, "a sweep")
+        require_ungated(edits, "the walk itself")
         for edit in as_computed(edits):
             part = _part(base, prompt, edit, 0)
             part.turn = turns[part.layer, part.site] = turns.get((part.layer, part.site), -1) + 1

@@ -15,6 +15,7 @@ import lens
 from ...circuits import Graph
 from ...circuits.faithfulness import SIZES
 from ...prompts import Pair, encode_all
+from ...results import dataset as results
 
 #: How each method asks ``lens.edges``; EAP-IG by inputs first, whose circuit the controls are of.
 METHODS: Mapping[str, Mapping[str, Any]] = {
@@ -113,11 +114,17 @@ class Bench:
         return self.held[name]
 
     def scores(self, model: Any, pairs: list[Pair], method: str, **more: Any) -> Any:
-        """The scores of a method on some pairs."""
+        """The scores of a method on some pairs, or the exact effects.
+
+        Raises: KeyboardInterrupt: they were stopped on the way, and are not to be kept.
+        """
         options = dict(METHODS.get(method, {"method": EXACT}))
         if method.startswith("EAP-IG"):
             options["steps"] = self.plan.steps
-        return lens.edges(model, pairs, check=0, seed=self.seed, progress=self.progress, **(options | more))
+        found = lens.edges(model, pairs, check=0, seed=self.seed, progress=self.progress, **(options | more))
+        if results.provenance(found)["status"] != "complete":
+            raise KeyboardInterrupt(f"stopped in {method}; run the same command again to go on")
+        return found
 
 
 def scenes(split: str) -> list[Pair]:

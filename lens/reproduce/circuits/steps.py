@@ -28,9 +28,7 @@ def checked(bench: Bench) -> xr.Dataset:
     rest = [name for name in graph.names(graph.exists) if name not in names]
     drawn = np.random.default_rng(bench.seed).permutation(len(rest))[: plan.checked]
     names |= dict.fromkeys(rest[i] for i in drawn)
-    exact = lens.edges(
-        bench.model, bench.found_on, method=EXACT, edges=list(names), seed=bench.seed, progress=bench.progress
-    )
+    exact = bench.scores(bench.model, bench.found_on, EXACT, edges=list(names))
     bench.say(f"exact effects of {len(names)} edges of {graph.n_edges}")
     return _by_edge({**scored, EXACT: exact}, list(names))
 

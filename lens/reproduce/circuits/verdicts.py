@@ -13,7 +13,7 @@ import pandas as pd
 
 from ...stats import Interval
 from ..claims import Rows
-from ..common import EVERY, shown, table_of, verdict
+from ..common import EVERY, clear_of, shown, table_of, verdict
 from . import tables as frames
 from .bench import EXACT, FIRST
 from .claims import CLAIMS
@@ -32,15 +32,6 @@ def verdicts(
     return table_of(rows), rows.numbers
 
 
-def _word(interval: Interval, null: float = 0.0, *, more: bool = True) -> str:
-    """Whether an interval lies above (or below) what it is where the claim is not so."""
-    low, high = float(interval.low), float(interval.high)
-    above, below = low > null, high < null
-    if not np.isfinite(low) or not np.isfinite(high):
-        return f"not shown: {interval.method}"
-    return verdict(above if more else below, below if more else above, otherwise=f"the interval holds {null:g}")
-
-
 def _alike(interval: Interval, key: str) -> str:
     """Whether an interval lies within the bounds of a claim that there is no difference."""
     low, high = float(interval.low), float(interval.high)
@@ -55,7 +46,9 @@ def _alike(interval: Interval, key: str) -> str:
 def _of(row: Any, name: str, low: str, high: str) -> Interval:
     """An interval that stands in a table."""
     bounds = float(row[low]), float(row[high])
-    method = "Fieller and studentized bootstrap" if np.isfinite(bounds).all() else "no interval of so few pairs"
+    method = "Fieller and studentized bootstrap"
+    if not np.isfinite(bounds).all():
+        method = "the whole effect is not clear of 0" if np.isinf(bounds).any() else "no interval of so few pairs"
     return Interval(float(row[name]), *bounds, 0.95, int(row["n"]), method)
 
 
@@ -70,7 +63,9 @@ def _areas(rows: Rows, parts: frames.Parts, tables: dict[str, pd.DataFrame], see
         random, most = float(row.get("random_CPR", np.nan)), float(row.get("random_CPR_most", np.nan))
         rows.numbers["random_CPR"], rows.numbers["random_CPR_most"] = random, most
         beaten = cpr.estimate > most
-        word = _word(cpr, random) if beaten else verdict(False, True, "a random draw has as large a CPR")
+        word = clear_of(cpr, random) if beaten else verdict(False, True, "a random draw has as large a CPR")
+        if np.isnan(most):
+            word = "not judged: no random circuits"
         rows.add(
             "random",
             f"CPR {shown(cpr)}; of random circuits mean {random:.2f}, largest {most:.2f}",
@@ -84,7 +79,7 @@ def _areas(rows: Rows, parts: frames.Parts, tables: dict[str, pd.DataFrame], see
             "distance",
             f"CMD {shown(cmd)}; of random circuits {float(row.get('random_CMD', np.nan)):.2f}",
             f"{int(row.n)} held-out pairs",
-            _word(cmd, 0.1, more=False),
+            clear_of(cmd, 0.1, more=False),
             effects=f"CMD {name}",
         )
     _one_size(rows, tables["curves"])
@@ -99,7 +94,7 @@ def _one_size(rows: Rows, curves: pd.DataFrame) -> None:
         f"f {shown(f)} of {int(row.edges)} edges ({100 * row['size']:g} %); random {row.get('random', np.nan):.2f}, all"
         f" other edges {row.get('complement', np.nan):.2f}",
         f"{int(row.n)} held-out pairs",
-        _word(f, 0.5),
+        clear_of(f, 0.5),
         effects="f_at_size",
     )
 
@@ -115,7 +110,7 @@ def _compared(rows: Rows, parts: frames.Parts, tables: dict[str, pd.DataFrame], 
             key,
             f"CPR {areas.CPR[method]:.2f} against {areas.CPR[other]:.2f}, difference {shown(more, sign=True)}",
             f"{int(areas.n[method])} held-out pairs",
-            _alike(more, key) if CLAIMS[key].margin else _word(more),
+            _alike(more, key) if CLAIMS[key].margin else clear_of(more),
             effects=key,
         )
 
@@ -134,7 +129,7 @@ def _agreement(rows: Rows, parts: frames.Parts, tables: dict[str, pd.DataFrame],
             f"slope within a pair {shown(slope)}, of the means {each.mean_effects['slope']:.2f}; same sign on"
             f" {each.mean_effects['sign']:.0%} of the largest; Spearman within a pair {spearman.within:.2f}",
             f"{n} pairs, {edges} edges of {_all_edges(ds)}",
-            _word(slope, 1.0, more=False),
+            clear_of(slope, 1.0, more=False),
             effects=f"slope {method}",
             method=method,
         )
@@ -144,7 +139,7 @@ def _agreement(rows: Rows, parts: frames.Parts, tables: dict[str, pd.DataFrame],
             "order",
             f"Spearman within a pair larger by {shown(more)}",
             f"{ds.sizes['prompt']} pairs, {ds.sizes['edge']} edges",
-            _word(more),
+            clear_of(more),
             effects=f"order {method}",
             method=method,
         )
@@ -173,7 +168,10 @@ def _known(rows: Rows, parts: frames.Parts, tables: dict[str, pd.DataFrame], see
             f"AUROC of three pairs {shown(interval) if sure else f'{row.auroc:.3f} ({row.interval_kind})'}, least"
             f" {every:.2f}; of the means {row.of_means:.3f}",
             f"{int(row.n)} times three pairs; {int(row.edges)} edges, {int(row.others)} others",
-            _word(interval, 0.5) if sure else verdict(every > 0.5, every < 0.5, "in every one" * (every > 0.5)),
+            # values that are all alike have no interval, and are judged as they are
+            clear_of(interval, 0.5)
+            if sure or len(set(row["values"])) > 1
+            else verdict(every > 0.5, every < 0.5, "in every one" * (every > 0.5)),
             effects=f"auroc {method}" if sure else (),
             method=method,
         )
@@ -184,7 +182,7 @@ def _known(rows: Rows, parts: frames.Parts, tables: dict[str, pd.DataFrame], see
             "exact_known",
             f"exact {by.auroc[EXACT]:.3f}, EAP-IG {by.auroc[FIRST]:.3f}, difference {shown(more, 3, sign=True)}",
             f"{len(gaps)} times three pairs",
-            _word(more, more=False),
+            clear_of(more, more=False),
             effects="auroc exact minus EAP-IG",
         )
 
@@ -199,7 +197,7 @@ def _induction(rows: Rows, parts: frames.Parts, tables: dict[str, pd.DataFrame],
             "induction",
             f"Spearman within a pair {shown(within)}, of the means {row.mean_effects:.2f}",
             f"{int(row.n)} pairs, {int(row.edges)} edges",
-            _word(within, 0.5),
+            clear_of(within, 0.5),
             effects=f"induction {row.method}",
             method=row.method,
         )
@@ -219,7 +217,7 @@ def _controls(rows: Rows, parts: frames.Parts, tables: dict[str, pd.DataFrame], 
         f"f {own.f:.2f} against {of.f[ANSWERS]:.2f}, difference {shown(answers, sign=True)}; random circuits"
         f" {random.mean():.2f}",
         n,
-        _word(answers),
+        clear_of(answers),
         effects=f"less {ANSWERS}",
     )
     draws = {name: _of(of.loc[name], "less", "less_low", "less_high") for name in (OTHER, ANOTHER)}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..claims import Rows
-from ..common import matching, mean_interval, shown, table_of, verdict
+from ..common import clear_of, matching, mean_interval, shown, table_of
 from .claims import CLAIMS
 
 READINGS = ("lens", "logit_lens", "random", "another", "half")
@@ -60,7 +60,7 @@ def verdicts(tables: Mapping[str, pd.DataFrame], seed: int) -> tuple[pd.DataFram
             f"{mean['lens']:.2f} (layer {best['lens']}) against {mean[key]:.2f} (layer {best[key]}):"
             f" {shown(apart, sign=True)}",
             units,
-            verdict(apart.low > 0, apart.high < 0),
+            clear_of(apart),
             effects=f"lens_over_{key}",
         )
 
@@ -77,7 +77,7 @@ def verdicts(tables: Mapping[str, pd.DataFrame], seed: int) -> tuple[pd.DataFram
         f"{ever['lens'].mean():.2f} against {ever['random'].mean():.2f} (logit lens {ever['logit_lens'].mean():.2f}):"
         f" {shown(apart, sign=True)}",
         units,
-        verdict(apart.low > 0, apart.high < 0),
+        clear_of(apart),
         effects="any_layer",
     )
 
@@ -112,7 +112,7 @@ def _of_edits(rows: Rows, edits: pd.DataFrame, seed: int) -> None:
         f" {shown(random, sign=True)}, without another bridge's by {shown(another, sign=True)}; difference"
         f" {shown(apart, sign=True)}",
         units,
-        verdict(apart.low > 0, apart.high < 0),
+        clear_of(apart),
         effects=("without", "without_lost", "without_random_lost"),
     )
     own, random = (rows.put(f"{key}_lost", mean_interval(lost("apart", name), seed))
@@ -128,6 +128,6 @@ def _of_edits(rows: Rows, edits: pd.DataFrame, seed: int) -> None:
         f" by {shown(random, sign=True)}; of {int(right.sum())} right ones {flips['swap']:.2f} and"
         f" {flips['swap random']:.2f} flip",
         units,
-        verdict(apart.low > 0, apart.high < 0),
+        clear_of(apart),
         effects=("swap", "swap_lost", "swap_random_lost"),
     )

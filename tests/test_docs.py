@@ -16,6 +16,8 @@ import lens
 from tests import test_house as house
 
 ROOT = Path(__file__).parent.parent
+#: A name between marks with letters right behind it.
+PLURAL = re.compile(r"(?<![`\w])`[A-Za-z_.]+`[a-z]+")
 
 
 class Page(HTMLParser):
@@ -179,6 +181,13 @@ def test_what_a_page_loads_and_says_is_seen():
         "<script src='a.js'></script><link rel=icon href='//e.org/b'><link rel='canonical' href='c'><p>d <b>e</b>"
     )
     assert shown.loaded == ["a.js", "//e.org/b"] and "".join(shown.texts) == "d e"
+
+
+def test_no_name_in_a_docstring_has_letters_right_behind_its_mark():
+    """As in the plural of a class: the converter takes it for a mark without an end."""
+    sources = [path for room in ("lens", "widgets") for path in (ROOT / room).rglob("*.py")]
+    wrong = [f"{path}: {hit}" for path in sources for hit in PLURAL.findall(path.read_text(encoding="utf-8"))]
+    assert PLURAL.findall("names of `METHODS`, or `Arm`s.") and wrong == []
 
 
 @pytest.mark.slow

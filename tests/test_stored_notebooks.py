@@ -50,6 +50,14 @@ def test_code_fits_a_page_and_the_first_cell_says_how_long_it_takes_and_on_what(
     assert said.startswith(run.time_line(book)) and (": it runs " in said or ": every sweep" in said)
 
 
+@pytest.mark.parametrize("file", gallery.notebooks(), ids=lambda f: f.stem)
+def test_a_notebook_makes_the_folder_that_it_saves_figures_in_by_itself(file):
+    code = [cell.source for cell in nbformat.read(file, as_version=4).cells if cell.cell_type == "code"]
+    saves = [number for number, source in enumerate(code) if "savefig(OUT" in source]
+    makes = [number for number, source in enumerate(code) if "OUT.mkdir(parents=True, exist_ok=True)" in source]
+    assert not saves or (makes and makes[0] <= saves[0])
+
+
 def test_the_start_page_shows_every_notebook_with_a_picture_its_question_and_its_minutes():
     book = nbformat.read(gallery.START, as_version=4)
     (cell,) = [cell for cell in book.cells if cell.id == gallery.CELL]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 
@@ -49,6 +49,7 @@ def fit(
     *,
     batch: int,
     checkpoint_every: int,
+    schedule: Literal["cosine", "linear", "constant", "plateau"] = "cosine",
     steps: int | None = None,
     folder: Path | None = None,
     progress: bool | None = None,
@@ -58,6 +59,7 @@ def fit(
 
     Args:
         checkpoint_every: steps between checkpoints in `folder`, from which the same call goes on.
+        schedule: of the rate, see `lens.training.Recipe`.
         steps: end after so many (the rates stay those of the whole recipe); None: at the recipe's end.
         options: of `lens.training.train`.
     """
@@ -67,6 +69,7 @@ def fit(
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         warmup=recipe.warmup,
+        schedule=schedule,
         seed=recipe.seed,
         checkpoint_every=checkpoint_every,
     )

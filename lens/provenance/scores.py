@@ -45,7 +45,7 @@ class Reference:
 
 
 def as_references(reference: Any, shares_order: bool | None = None) -> list[Reference]:
-    """None, one or several (a list or tuple; an array [references, rows]) as `Reference`s; refuses any that shares the
+    """None, one or several (a list or tuple; an array [references, rows]) as references; refuses any that shares the
     order.
     """
     if reference is None:

@@ -146,9 +146,9 @@ class Recipe:
     """Everything that the weights depend on beside the rows and the start: AdamW, its rate over the steps, the seed.
 
     `learning_rate` is the highest rate, reached after `warmup` steps and then lowered by `schedule` ("cosine" or
-    "linear", to 0 at the end; "constant"). `clip`: largest gradient norm (0: no clipping). `weight_decay` acts on every
-    trained
-    parameter. `checkpoint_every`: steps between checkpoints, where there is a folder (0: at the end only).
+    "linear", to 0 at the end; "constant"; "plateau": constant, then linear to 0 over the last quarter). `clip`: largest
+    gradient norm (0: no clipping). `weight_decay` acts on every trained parameter. `checkpoint_every`: steps between
+    checkpoints, where there is a folder (0: at the end only).
     """
 
     steps: Count
@@ -156,7 +156,7 @@ class Recipe:
     learning_rate: Positive
     weight_decay: NonNegative = 0.01
     warmup: Size = 0
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant", "plateau"] = "cosine"
     clip: NonNegative = 1.0
     betas: tuple[Fraction, Fraction] = (0.9, 0.98)
     seed: Seed = 0
@@ -184,7 +184,12 @@ class Recipe:
         return (
             self.learning_rate
             * rise
-            * {"cosine": 0.5 * (1 + math.cos(math.pi * past)), "linear": 1 - past, "constant": 1.0}[self.schedule]
+            * {
+                "cosine": 0.5 * (1 + math.cos(math.pi * past)),
+                "linear": 1 - past,
+                "constant": 1.0,
+                "plateau": min(1.0, 4 * (1 - past)),
+            }[self.schedule]
         )
 
 

@@ -74,7 +74,7 @@ def unlearn(
 
     Args:
         forget, retain: what is to go and what is to stay; their answers are trained on.
-        arms: names of `METHODS`, or `Arm`s.
+        arms: names of `METHODS`, or an `Arm` each.
         recipe, lora: of every arm that has none of its own. The order of rows is drawn from both seeds.
         looks: finished steps to look at; the start and the end always.
         questions: what is asked where false statements were planted: needed for restoration.

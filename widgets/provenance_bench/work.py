@@ -90,7 +90,7 @@ class Inquiry:
 
 
 def references_of(given: Any, name: str) -> list[Any]:
-    """A mapping's value as `Reference`s that bear the mapping's name; raises ProvenanceError where one is declared to
+    """A mapping's value as references that bear the mapping's name; raises ProvenanceError where one is declared to
     share the order.
     """
     from lens.provenance.scores import as_references

@@ -60,7 +60,7 @@ def test_a_run_judges_its_claims_and_is_read_back(run, model):
 def test_the_exact_effects_are_those_of_the_edges_that_are_named(run, model):
     ds = run[0].parts["indirect objects"]
     names = [str(name) for name in ds.edge.values]
-    pairs = bench.Bench(model, PRESETS["tiny"], None, 0, print).found_on
+    pairs = bench.found_on(model, PRESETS["tiny"].pairs)
     exact = lens.edges(model, pairs, method="exact", edges=names[:2], progress=False)
     wanted = np.stack([exact.effect.values[(slice(None), *exact.graph.edge(name))] for name in names[:2]], 1)
     got = ds.effect.sel({"method": "exact"}).transpose("prompt", "edge").values[:, :2]
@@ -70,14 +70,13 @@ def test_the_exact_effects_are_those_of_the_edges_that_are_named(run, model):
 
 def test_pairs_are_of_scenes_and_none_is_alone_with_its_length(model):
     for count in (5, 12):
-        plan = bench.Preset(pairs=count, held_out=count)
-        of = bench.Bench(model, plan, None, 0, print)
-        lengths = [len(encode(model, pair).clean_ids) for pair in of.found_on]
+        chosen, judged = bench.found_on(model, count), bench.held_out(count)
+        lengths = [len(encode(model, pair).clean_ids) for pair in chosen]
         assert len(lengths) == count and min(lengths.count(n) for n in lengths) > 1
-        found, held = ({(p.clean, p.answer) for p in pairs} for pairs in (of.found_on, of.held_out))
+        found, held = ({(p.clean, p.answer) for p in pairs} for pairs in (chosen, judged))
         assert len(found) == len(held) == count and not found & held
-        names = [frozenset((p.answer, p.foil)) for p in of.found_on]
-        assert not {frozenset((p.answer, p.foil)) for p in of.held_out} & set(names)
+        names = [frozenset((p.answer, p.foil)) for p in chosen]
+        assert not {frozenset((p.answer, p.foil)) for p in judged} & set(names)
 
 
 def test_auroc_is_the_share_of_pairs_in_order():

@@ -1,6 +1,7 @@
 """The study of the Jacobian lens at its tiny size: whole, taken up, judged anew, against forwards under plain edits."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -124,3 +125,23 @@ def test_bad_input_is_refused_by_name(model, tmp_path):
     ):
         with pytest.raises(ReproduceError, match=said):
             STUDY.run(model, **dict(preset="tiny", items=ITEMS) | options)
+
+
+@pytest.mark.parametrize(
+    "random, another, word",
+    [(0.0, 0.0, "holds"), (0.0, 0.5, "holds in part"), (0.5, 0.5, "not shown"), (1.0, 1.0, "does not hold")],
+)
+def test_what_the_bridge_carries_is_judged_against_a_random_and_against_another_direction(run, random, another, word):
+    """Another bridge's direction has as much of the stream; to be above a random one alone is a part."""
+    made, _ = run
+    lines = []
+    for entity in range(8):
+        noise = 0.01 * (entity - 3.5) * (100 if word == "not shown" else 1)
+        for name, loss in (("plain", 0.0), ("without", 0.5), ("without random", random), ("without another", another),
+                           ("swap", 1.0), ("swap random", 0.0)):  # fmt: skip
+            lost = loss + noise * (name == "without")
+            lines.append((entity, f"e{entity}", name, 3, -1.0 - lost, 1.0 - lost))
+    edits = pd.DataFrame(lines, columns=["item", "entity", "condition", "layer", "logprob", "apart"])
+    table, _ = verdicts.verdicts({**made.tables, "edits": edits}, seed=0)
+    said = dict(zip([row[0] for row in table.attrs["claims"]], table.verdict, strict=True))
+    assert said["without"].startswith(word) and (word != "holds" or said["without"] == "holds")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -41,6 +42,11 @@ def verdict(
     """
     word = "holds in part" if part else "does not hold" if fails else f"not shown: {otherwise}"
     return "holds" if holds else f"{word}; {instead}" if instead else word
+
+
+def digest_of(given: Any, length: int = 32) -> str:
+    """A hash of what a run was given, as its configuration has it: texts, questions, pairs as JSON."""
+    return hashlib.sha256(json.dumps(given).encode()).hexdigest()[:length]
 
 
 def clear_of(interval: Any, null: float = 0.0, *, more: bool = True) -> str:

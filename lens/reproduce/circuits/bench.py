@@ -65,27 +65,10 @@ class Bench:
     kept: Callable[..., Any]
     seed: int
     say: Callable[[str], None]
+    found_on: list[Pair]
+    held_out: list[Pair]
     progress: bool | None = None
     held: dict[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def found_on(self) -> list[Pair]:
-        """Pairs that edges are found on, each of a scene of its own, and none the only one of its number of tokens:
-        counterfactuals are exchanged among them.
-        """
-        every = scenes("select")
-        lengths = [len(e.clean_ids) for e in encode_all(self.model, every)]
-        chosen, rest = list(range(len(every)))[: self.plan.pairs], list(range(len(every)))[self.plan.pairs :]
-        while single := [i for i in chosen if sum(lengths[j] == lengths[i] for j in chosen) == 1]:
-            chosen = [i for i in chosen if i not in single]
-            more = [i for i in rest if lengths[i] in {lengths[j] for j in chosen}][: len(single)]
-            chosen, rest = [*chosen, *more], [i for i in rest if i not in more]
-        return [every[i] for i in chosen]
-
-    @cached_property
-    def held_out(self) -> list[Pair]:
-        """Those that circuits are judged on: other names, other scenes."""
-        return scenes("report")[: self.plan.held_out]
 
     @cached_property
     def wired(self) -> tuple[Any, list[Pair]]:
@@ -125,6 +108,25 @@ class Bench:
         if results.provenance(found)["status"] != "complete":
             raise KeyboardInterrupt(f"stopped in {method}; run the same command again to go on")
         return found
+
+
+def found_on(model: Any, n: int) -> list[Pair]:
+    """Pairs that edges are found on, each of a scene of its own, and none the only one of its number of tokens:
+    counterfactuals are exchanged among them.
+    """
+    every = scenes("select")
+    lengths = [len(e.clean_ids) for e in encode_all(model, every)]
+    chosen, rest = list(range(len(every)))[:n], list(range(len(every)))[n:]
+    while single := [i for i in chosen if sum(lengths[j] == lengths[i] for j in chosen) == 1]:
+        chosen = [i for i in chosen if i not in single]
+        more = [i for i in rest if lengths[i] in {lengths[j] for j in chosen}][: len(single)]
+        chosen, rest = [*chosen, *more], [i for i in rest if i not in more]
+    return [every[i] for i in chosen]
+
+
+def held_out(n: int) -> list[Pair]:
+    """Those that circuits are judged on: other names, other scenes."""
+    return scenes("report")[:n]
 
 
 def scenes(split: str) -> list[Pair]:

@@ -33,16 +33,18 @@ from ...circuits import CircuitError
 from ...models import weight_hash
 from ...results import dataset as results
 from ...results.opening import open_result
-from ..common import Steps
+from ..common import Steps, digest_of
 from ..study import Asked, Study, figures_of
 from ..study import Reproduction as Judged
 from . import steps
-from .bench import Bench, Preset
+from .bench import Bench, Preset, found_on, held_out
 from .claims import CLAIMS
 from .tables import Parts, tables
 from .verdicts import verdicts
 
 NAME = "circuits"
+#: Of what the steps hold.
+VERSION = 1
 PRESETS = {
     "tiny": Preset(
         pairs=5,
@@ -86,9 +88,16 @@ def _names(plan: Mapping[str, Any]) -> list[str]:
 def measure(asked: Asked) -> Reproduction:
     """Every step, on the language model and on the two organisms."""
     plan = asked.plan
-    config = {"preset": asdict(plan), "seed": asked.seed, "model": weight_hash(asked.model)[:16]}
+    pairs = found_on(asked.model, plan.pairs), held_out(plan.held_out)
+    config = {
+        "version": VERSION,
+        "preset": asdict(plan),
+        "seed": asked.seed,
+        "pairs": digest_of([[p.clean, p.corrupted, p.answer, p.foil] for half in pairs for p in half]),
+        "model": weight_hash(asked.model)[:16],
+    }
     kept = Steps(asked.folder, config, classic=True)
-    bench = Bench(asked.model, plan, kept.kept, asked.seed, asked.say, asked.progress)
+    bench = Bench(asked.model, plan, kept.kept, asked.seed, asked.say, *pairs, asked.progress)
     made = [steps.checked(bench)]
     made += [steps.curve(bench, method) for method in plan.methods]
     made += [steps.beside(bench), steps.whole(bench, "wired"), steps.whole(bench, "induction")]
@@ -129,5 +138,6 @@ STUDY = Study(
     ),
     error=CircuitError,
     model="smollm2",
+    version=VERSION,
 )
 run, load, figure = STUDY.run, STUDY.load, STUDY.figure

@@ -11,8 +11,6 @@ numbers: `claims`.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,7 +28,7 @@ from ...models import weight_hash
 from ...results import dataset as results
 from ...results.opening import open_result
 from ...vectors import Task, VectorError
-from ..common import Steps, matching
+from ..common import Steps, digest_of, matching
 from ..study import Asked, Drawing, Study
 from ..study import Reproduction as Judged
 from . import heads, steps, verdicts
@@ -346,7 +344,7 @@ def figures(result: Reproduction) -> Mapping[str, Drawing]:
 
 
 def _hash(task: Task) -> str:
-    return hashlib.sha256(json.dumps([task.pairs, task.instruction, task.texts]).encode()).hexdigest()[:16]
+    return digest_of([task.pairs, task.instruction, task.texts], 16)
 
 
 STUDY = Study(

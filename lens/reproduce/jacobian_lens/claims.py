@@ -35,9 +35,12 @@ CLAIMS = Claims(
             says="Lenses of disjoint halves of the texts agree", paper="CKA .997 to .998 (Qwen3-4B, 100 texts each)"
         ),
         "without": Claim(
-            says="Without the bridge's direction the answer is less likely than without a random direction",
+            says="Without the bridge's direction the answer is less likely than without a random or another's",
             paper="right answers .589 to .100, random directions .589",
-            rule="the interval of the difference of the two losses of log-probability above 0",
+            rule=(
+                "the intervals of both differences of losses of log-probability above 0; in part where one is: a random"
+                " direction at the same angles has less of the stream than another bridge's"
+            ),
         ),
         "swap": Claim(
             says="Exchanging two bridges' coordinates moves the answer toward the other's, random directions do not",

@@ -5,8 +5,6 @@ python -m lens reproduce jacobian-lens --preset quick
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +14,7 @@ from ...arguments import FilePath
 from ...data.texts import TEXTS
 from ...engine.model import Model
 from ...results.record import record_of
-from ..common import Steps, Tables, read_tables
+from ..common import Steps, Tables, digest_of, read_tables
 from ..errors import ReproduceError
 from ..study import Asked, Reproduction, Study, figures_of
 from . import steps
@@ -51,8 +49,8 @@ def measure(asked: Asked, *, items: Any = None) -> Reproduction:
         "version": VERSION,
         "preset": asdict(plan),
         "seed": seed,
-        "texts": _hash(texts),
-        "questions": _hash([q.ids for q in chosen]),
+        "texts": digest_of(texts),
+        "questions": digest_of([q.ids for q in chosen]),
         "model": record["model"]["hash"],
     }
     kept, tables = Steps(folder, config), Tables(folder, TABLES, asked.say)
@@ -87,10 +85,6 @@ def _texts(data: Any) -> list[str]:
     if len(texts) < 2:
         raise ReproduceError(f"data={str(data)!r} holds {len(texts)} texts; expected two or more, a text a line.")
     return texts
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]
 
 
 def judged(tables: Mapping[str, Any], seed: int) -> Reproduction:

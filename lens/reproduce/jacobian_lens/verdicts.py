@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..claims import Rows
-from ..common import clear_of, matching, mean_interval, shown, table_of
+from ..common import clear_of, matching, mean_interval, shown, table_of, verdict
 from .claims import CLAIMS
 
 READINGS = ("lens", "logit_lens", "random", "another", "half")
@@ -106,14 +106,20 @@ def _of_edits(rows: Rows, edits: pd.DataFrame, seed: int) -> None:
                    for key, name in (("without", "without"), ("without_random", "without random")))  # fmt: skip
     another = rows.put("without_another_lost", mean_interval(lost("logprob", "without another"), seed))
     apart = rows.put("without", mean_interval(lost("logprob", "without") - lost("logprob", "without random"), seed))
+    # a direction of the lens has a share of the stream that a random one at the same angles lacks
+    equal = rows.put(
+        "without_over_another", mean_interval(lost("logprob", "without") - lost("logprob", "without another"), seed)
+    )
+    above, below = ([sign * (i.low if sign > 0 else i.high) > 0 for i in (apart, equal)] for sign in (1, -1))
+    known = np.isfinite([apart.low, equal.low]).all()
     rows.add(
         "without",
-        f"layer {layer}: log-probability falls by {shown(own, sign=True)} nats, without a random direction by"
-        f" {shown(random, sign=True)}, without another bridge's by {shown(another, sign=True)}; difference"
-        f" {shown(apart, sign=True)}",
+        f"layer {layer}: log-probability falls by {shown(own, sign=True)} nats, without a random direction (one draw a"
+        f" question) by {shown(random, sign=True)}, without another bridge's by {shown(another, sign=True)};"
+        f" differences {shown(apart, sign=True)} and {shown(equal, sign=True)}",
         units,
-        clear_of(apart),
-        effects=("without", "without_lost", "without_random_lost"),
+        verdict(all(above), any(below), part=any(above), otherwise="an interval holds 0") if known else clear_of(equal),
+        effects=("without", "without_over_another", "without_lost", "without_random_lost"),
     )
     own, random = (rows.put(f"{key}_lost", mean_interval(lost("apart", name), seed))
                    for key, name in (("swap", "swap"), ("swap_random", "swap random")))  # fmt: skip
@@ -125,8 +131,8 @@ def _of_edits(rows: Rows, edits: pd.DataFrame, seed: int) -> None:
     rows.add(
         "swap",
         f"layer {layer}: the answer's logit over the other's falls by {shown(own, sign=True)}, under random directions"
-        f" by {shown(random, sign=True)}; of {int(right.sum())} right ones {flips['swap']:.2f} and"
-        f" {flips['swap random']:.2f} flip",
+        f" (one draw a question) by {shown(random, sign=True)}; of {int(right.sum())} right ones {flips['swap']:.2f}"
+        f" and {flips['swap random']:.2f} flip",
         units,
         clear_of(apart),
         effects=("swap", "swap_lost", "swap_random_lost"),

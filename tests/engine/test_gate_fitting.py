@@ -148,6 +148,9 @@ def test_a_bias_changes_the_choice_and_nothing_else(model):
     assert lens.generate(model, "w1 w2 w3", max_new_tokens=3, start=None, bias={"w4": 0.0}).ids == plain.ids
     with pytest.raises(lens.GenerationError, match=r"bias\[500\]"):
         lens.generate(model, "w1 w2 w3", bias={500: 1.0})
+    [number] = model.tokenizer("w4", add_special_tokens=False).input_ids
+    with pytest.raises(lens.GenerationError, match=f"token {number} is there already"):
+        lens.generate(model, "w1 w2 w3", bias={"w4": 1.0, number: 2.0})
 
 
 FEW = [one for label in WORDS for one in items(label, 7)][:-2]

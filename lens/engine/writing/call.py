@@ -19,6 +19,7 @@ from ..anatomy import Anatomy
 from ..changes import edits_in_force, temporary
 from ..copying import as_tensor
 from ..edits import Edit, EditError
+from ..effective import shape
 from ..errors import UnsupportedModel
 from ..generation import Generated, NewTokens, as_text, end_tokens
 from ..memory import ERRORS, budget, no_room, out_of_memory
@@ -164,7 +165,7 @@ def _write(
             warn(f"{path.kind}: {why}; texts are written one by one.")
     added = None
     if bias:
-        added = torch.zeros(hf.get_output_embeddings().weight.shape[0], device=path.device)
+        added = torch.zeros(_logits(model), device=path.device)
         added[list(bias)] = torch.tensor(list(bias.values()), device=path.device)
     # texts of like lengths together
     waiting = sorted(texts, key=lambda t: len(t.prompt))
@@ -313,15 +314,26 @@ def _of_run(edit: Any) -> Any:
 
 
 def _bias(model: Any, given: Mapping[Any, float] | None) -> dict[int, float]:
-    """The tokens whose logits are raised or lowered. Raises: PromptError: one that is no single token."""
+    """The tokens whose logits are raised or lowered. Raises: PromptError: one that is no single token; GenerationError:
+    one that is not there, or given as text and as id.
+    """
+    if not given:
+        return {}
     out: dict[int, float] = {}
-    for token, value in (given or {}).items():
+    size = _logits(model)
+    for token, value in given.items():
         number = token if isinstance(token, int) else token_id(model, token)
-        size = getattr(model, "original_model", model).get_output_embeddings().weight.shape[0]
         if not 0 <= number < size:
             raise GenerationError(f"bias[{token!r}]: the model has {size} tokens; give text, or an id below that.")
+        if number in out:
+            raise GenerationError(f"bias[{token!r}]: token {number} is there already; give every token once.")
         out[number] = float(value)
     return out
+
+
+def _logits(model: Any) -> int:
+    """How many logits a model gives; a packed weight does not say it by its own shape."""
+    return shape(getattr(model, "original_model", model).get_output_embeddings())[0]
 
 
 def _stops(stop: Any) -> tuple[tuple[str, ...], Callable[[], bool] | None]:

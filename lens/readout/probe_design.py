@@ -21,16 +21,16 @@ class Design:
 
     Attributes:
         names: of the classes. classes: of each row. units: of each row, numbered. fold: of each row; rows of a unit are
-            in one. inner: of each row, whether it is of the part on which the ridge is chosen, where its fold is not
-        read. control: the classes of the control task. seen: whether a row's type stands in rows of other folds too;
-            None where labels are shuffled over units (over rows, where those of a unit differ).
+            in one. inner: where a fold is read, the rows of the others on which the ridge is chosen, of units of their
+            own. control: the classes of the control task. seen: whether a row's type stands in rows of other folds
+            too; None where labels are shuffled over units (over rows, where those of a unit differ).
     """
 
     names: list[str]
     classes: Int[np.ndarray, " row"]
     units: Int[np.ndarray, " row"]
     fold: Int[np.ndarray, " row"]
-    inner: Bool[np.ndarray, " row"]
+    inner: Bool[np.ndarray, "fold row"]
     ridges: list[float]
     control: Int[np.ndarray, " row"]
     seen: Bool[np.ndarray, " row"] | None
@@ -72,7 +72,10 @@ class Design:
                     f"folds={folds}: without fold {f} no row of class {names[min(missing)]!r} is left to learn from;"
                     " give fewer folds, or more units of that class."
                 )
-        inner = _folds(classes, unit, max(2, folds), np.random.default_rng([seed, 1])) == 0
+        inner = np.zeros((folds, n), bool)
+        if len(ridges) > 1:
+            for f in range(folds):
+                inner[f, fold != f] = _chosen_on(classes[fold != f], unit[fold != f], folds, seed, f)
         control, seen = _control(classes, unit, types, fold, n, rng)
         return cls(names, classes, unit, fold, inner, ridges, control, seen)
 
@@ -94,6 +97,17 @@ def _numbered(values: Any, name: str, n: int) -> tuple[list[str], np.ndarray]:
         raise ReadoutError(f"{name}={shown(values)} has shape {labels.shape}; expected one for each of {n} rows.")
     names, number = np.unique(labels.astype(str), return_inverse=True)
     return names.tolist(), number
+
+
+def _chosen_on(classes: np.ndarray, unit: np.ndarray, folds: int, seed: int, f: int) -> np.ndarray:
+    """Which of the rows that a probe may learn from choose its ridge: one fold of their units."""
+    _, own = np.unique(unit, return_inverse=True)
+    if (n_units := int(own.max()) + 1) < 2:
+        raise ReadoutError(
+            f"ridge: without fold {f} of folds={folds} rows of one unit are left, which cannot both be fitted and"
+            " choose among several strengths; give one ridge, or more units."
+        )
+    return _folds(classes, own, min(folds, n_units), np.random.default_rng([seed, 1, f])) == 0
 
 
 def _folds(classes: np.ndarray, unit: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:

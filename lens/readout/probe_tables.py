@@ -68,7 +68,7 @@ def _read(states: np.ndarray, design: Design, classes: np.ndarray) -> tuple[np.n
         learn, read = design.fold != f, design.fold == f
         best = design.ridges[0]
         if len(design.ridges) > 1:
-            train, choose = learn & ~design.inner, learn & design.inner
+            train, choose = learn & ~design.inner[f], design.inner[f]
             by_ridge = [
                 (fit(states[train], classes[train], n_classes, r).classes(states[choose]) == classes[choose]).mean()
                 for r in design.ridges

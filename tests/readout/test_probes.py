@@ -94,7 +94,8 @@ def test_the_ridge_is_chosen_without_what_is_read():
     design = lens.readout.probe_design.Design.of(y, None, None, 90, 5, (1e-4, 0.1), 1)
     for f in range(5):
         learn = design.fold != f
-        train, choose = learn & ~design.inner, learn & design.inner
+        train, choose = learn & ~design.inner[f], design.inner[f]
+        assert choose.any() and not (choose & ~learn).any()
         right = [(fit(x[train], y[train], 3, r).classes(x[choose]) == y[choose]).mean() for r in design.ridges]
         assert found.ridge.values[f] == max(zip(right, design.ridges))[1]
 
@@ -121,6 +122,15 @@ def test_the_states_of_a_model_are_probed_layer_by_layer(monkeypatch):
         probe(model, prompts, labels, stop=lambda: True)
 
 
+def test_few_units_leave_rows_to_choose_the_ridge_on():
+    _, y = rows(30)
+    units = np.arange(30) % 4
+    design = lens.readout.probe_design.Design.of(y, units, None, 30, 4, (1e-3, 0.1), 0)
+    for f in range(4):
+        choose, train = design.inner[f], (design.fold != f) & ~design.inner[f]
+        assert choose.any() and train.any() and not set(units[choose]) & set(units[train])
+
+
 def test_what_cannot_be_probed_is_refused():
     x, y = rows(30)
     one = np.where(np.arange(30) == 4, 7, 0)
@@ -134,6 +144,7 @@ def test_what_cannot_be_probed_is_refused():
         (lambda: linear_probe(x, y, types=np.arange(30)), "types: none of the 30 stands in units of two folds"),
         (lambda: linear_probe(x, y, ridge=[]), r"ridge=\[\] holds no strength"),
         (lambda: linear_probe(x, y, ridge=-1.0), "ridge"),
+        (lambda: linear_probe(x, y, units=np.arange(30) // 15, folds=2), "ridge: without fold 0 of folds=2"),
         (lambda: linear_probe(x[:, 0], y), "states"),
         (lambda: linear_probe(np.where(x > 2, np.nan, x), y), "states"),
     ):

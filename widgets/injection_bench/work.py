@@ -5,7 +5,7 @@ Python.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -219,20 +219,36 @@ def adopted(result: xr.Dataset) -> InjectionMap:
 
 
 class Words:
-    """The model's tokens as text."""
+    """The model's tokens as text. What a slider's move asks again is kept, as long as the tokenizer has no more
+    tokens.
+    """
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self._kept: dict[tuple[Any, ...], Any] = {}
 
     def of(self, text: str) -> list[str]:
-        tokenizer = tokens.tokenizer_of(self._model)
-        return list(tokens.token_strings(tokenizer, tokens.tokenize(tokenizer, text)))
+        """The tokens of a text."""
+        return list(self._once(lambda t: tuple(tokens.token_strings(t, tokens.tokenize(t, text))), text))
 
     def answer(self, prompt: str, answer: str) -> list[tuple[int, str]]:
         """The tokens that the answer adds to the prompt; PromptError where it merges with the prompt's end."""
+
+        def of(tokenizer: Any) -> list[tuple[int, str]]:
+            before = tokens.tokenize(tokenizer, prompt)
+            ids = prompts.continuation(tokenizer, prompt, before, answer, "answer", "prompt")
+            return list(zip(ids, tokens.token_strings(tokenizer, ids), strict=True))
+
+        return list(self._once(of, prompt, answer))
+
+    def _once(self, of: Callable[[Any], Any], *asked: str) -> Any:
         tokenizer = tokens.tokenizer_of(self._model)
-        ids = prompts.continuation(tokenizer, prompt, tokens.tokenize(tokenizer, prompt), answer, "answer", "prompt")
-        return list(zip(ids, tokens.token_strings(tokenizer, ids), strict=True))
+        key = (id(tokenizer), len(tokenizer), *asked)
+        if key not in self._kept:
+            if len(self._kept) >= 64:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = of(tokenizer)
+        return self._kept[key]
 
     def names(self, ids: np.ndarray) -> list[str]:
         """A token's text for each id of an array, "" for NaN."""

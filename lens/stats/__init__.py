@@ -60,6 +60,7 @@ _PUBLIC = {
         ),
         "labels",
     ),
+    **dict.fromkeys(("effective_size",), "ladder"),
     **dict.fromkeys(("likeness",), "similarity"),
     **dict.fromkeys(("mean_interval",), "means"),
     **dict.fromkeys(

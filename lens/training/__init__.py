@@ -8,12 +8,14 @@ from .adapters import LoRA
 from .batches import Batch, Sampler
 from .loop import Term, Trained, train
 from .recipe import Recipe, Rows, TrainingError, order_of
+from .repetition import Repetition, repetition_grid
 from .teachers import Teacher
 
 __all__ = [
     "Batch",
     "LoRA",
     "Recipe",
+    "Repetition",
     "Rows",
     "Sampler",
     "Teacher",
@@ -21,5 +23,6 @@ __all__ = [
     "Trained",
     "TrainingError",
     "order_of",
+    "repetition_grid",
     "train",
 ]

@@ -118,6 +118,11 @@ def subjects():
         probes.probe,
         lambda: dict(model=model(), prompts=[text, "w4 w5"] * 2, labels=[0, 1] * 2, folds=2, ridge=1.0, layers=[1]),
     )
+    yield Subject(
+        "effective_size",
+        s.effective_size,
+        lambda: dict(values=[2.9, 2.8], sizes=[10.0, 20.0, 40.0], ladder=[[3.0, 3.1], [2.7, 2.8], [2.4, 2.5]]),
+    )
     yield Subject("likeness", s.likeness, lambda: dict(x=PROBED, y=PROBED[::-1], measure="cosine", **few))
     yield Subject("attention", readout.attention, lambda: dict(model=model(), prompt=text))
     yield Subject(

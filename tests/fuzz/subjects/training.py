@@ -61,6 +61,19 @@ def subjects():
     yield Subject("Rows.joined", training.Rows.joined, lambda: dict(parts=[rows(), rows().take([0])]))
     yield Subject("Rows.last_input", rows().last_input, dict)
     yield Subject("order_of", training.order_of, lambda: dict(recipe=recipe(), count=3))
+    yield Subject("Repetition", training.Repetition, lambda: dict(budget=8, repeats=2, order="last"))
+    yield Subject("Repetition.alone", training.Repetition(8, 2).alone, dict)
+    yield Subject("Repetition.numbers", training.Repetition(8, 2).numbers, dict)
+    yield Subject(
+        "Repetition.sampler",
+        training.Repetition(2, 1, 0.5).sampler,
+        lambda: dict(pool=rows(), batch=1, held=rows().take([2])),
+    )
+    yield Subject(
+        "repetition_grid",
+        training.repetition_grid,
+        lambda: dict(budget=8, repeats=[1, 2], sizes=[16, 32], seeds=[0], order="mixed"),
+    )
     yield Subject(
         "Batch",
         training.Batch,

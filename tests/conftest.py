@@ -3,6 +3,9 @@
 import gc
 import os
 
+# Imports and the names of thousands of tests are never garbage: searching them for some takes as long as collecting them.
+gc.disable()
+
 # Read once, when torch and the hub client are imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -67,9 +70,10 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """What is imported by now is never garbage; a search for some, where a test asks for one, need not look at it."""
+    """From here on garbage is looked for, in what comes after the imports."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

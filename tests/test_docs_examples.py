@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests import documentation as docs
+from tests.page_calls import unknown_calls
 from tests.variants import few
 
 PAGES = {docs.read(path).name: path for path in docs.pages()}
@@ -29,10 +30,19 @@ def both_sides(names: dict) -> bool:
     return True
 
 
-#: Pages whose examples take ten seconds and more.
+#: Pages whose examples take five seconds and more; of their calls it is seen here that they are there as written.
 LONG = {
-    f"methods/{name}"
-    for name in ("exact-patching", "is-it-gone", "model-provenance", "edges", "memory-injection", "features")
+    "concepts",
+    "generation",
+    "prompts",
+    *(
+        f"methods/{name}"
+        for name in (
+            "attention-lens attribution-patching depth diffusion-memory edges exact-patching features gated-steering "
+            "is-it-gone jacobian-lens loss-curvature memory-injection memory-masks model-provenance path-patching "
+            "two-checkpoints unlearning"
+        ).split()
+    ),
 }
 
 
@@ -54,6 +64,29 @@ def test_the_examples_of_a_page_run_and_print_what_it_says(name, models, tmp_pat
     assert compared >= (8 if left_out else 11) or name != "coming-from", f"{compared} calls were compared"
     if left_out == len(page.examples):
         pytest.skip(f"not installed: what all {left_out} examples import")
+
+
+@pytest.mark.parametrize("name", sorted(LONG))
+def test_calls_of_a_page_that_runs_elsewhere_are_there_and_take_their_arguments(name):
+    page = docs.read(PAGES[name])
+    code = "".join(one.code.text for one in page.examples if not (one.prints and docs.is_error(one.prints.text)))
+    assert "lens" in code and unknown_calls(code) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("lens.patched(1)", "patched"),
+        ("lens.patch(1, 2, sight='z')", "sight"),
+        ("lens.Site()", "missing"),
+        ("from lens import diffusion\ndiffusion.denoise(1, stepps=3)", "stepps"),
+        ("from lens.organisms.cards import Recipe as R\nR.large()", "large"),
+    ],
+)
+def test_a_call_that_is_not_there_is_seen(code, why):
+    (said,) = unknown_calls(f"import lens\n{code}\nlen([1])\n")
+    assert why in said
+    assert unknown_calls("import lens\nlens.Site('z', 3)\nlens.summary(*[1, 2], **{})\n") == []
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -55,6 +55,8 @@ _MAKERS = {
 KINDS = tuple(_MAKERS)
 #: One of each kind of block: plain, fused with learned positions, in parallel, normed behind, with normed queries.
 EACH = ("llama", "gpt2", "gpt_neox", "olmo2", "qwen3")
+#: Of them, for what stands on the engine, whose own tests have each: fused and transposed weights, and norms behind.
+ABOVE = ("gpt2", "olmo2")
 
 
 def tiny(kind: str = "llama", seed: int = 0):

@@ -4,6 +4,8 @@ provenance.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,7 +24,7 @@ from lens.stats.keys import key_test
 from lens.stats.randomization import permutation_correlation
 from lens.stats.retrain import published_size
 
-SMALL = study.PRESETS["tiny"]
+SMALL = replace(study.PRESETS["tiny"], draws=20, replicates=20, trap_draws=10)
 
 
 @pytest.fixture(scope="module")

@@ -69,20 +69,14 @@ def test_doctor_ends_with_code_1_where_nothing_was_fetched(empty_cache, capsys):
     assert "run `lens fetch smollm2`" in capsys.readouterr().out
 
 
-def test_patch_writes_the_result_that_the_library_gives(smollm2, tmp_path, capsys):
-    out = tmp_path / "trace.zarr"
-    assert cli.main([*PATCH, "--device", "cpu", "--out", str(out)]) == 0
+def test_patch_writes_the_result_that_the_library_gives_and_draws_its_map(smollm2, tmp_path, capsys):
+    out, figure = tmp_path / "trace.zarr", tmp_path / "map.png"
+    assert cli.main([*PATCH, "--device", "cpu", "--out", str(out), "--figure", str(figure)]) == 0
     printed = capsys.readouterr().out
     assert f"saved: {out}" in printed and "layer" in printed
+    assert f"figure: {figure}" in printed and figure.read_bytes().startswith(b"\x89PNG")
     expected = lens.patch(smollm2, lens.Pair(CLEAN, corrupted=CORRUPTED, answer=" Mary", foil=" John"), "resid_pre")
     np.testing.assert_allclose(lens.open(out).effect.values, expected.effect.values, atol=1e-4)
-
-
-def test_patch_draws_the_map(smollm2, tmp_path, capsys):
-    figure = tmp_path / "map.png"
-    assert cli.main([*PATCH, "--device", "cpu", "--figure", str(figure)]) == 0
-    assert f"figure: {figure}" in capsys.readouterr().out
-    assert figure.read_bytes().startswith(b"\x89PNG")
 
 
 def test_patch_without_the_model_names_the_command(empty_cache, capsys):

@@ -164,6 +164,7 @@ def test_a_watch_that_changes_the_picture_is_noticed(subject, monkeypatch):
     assert bench.same["pictures_equal"] is False and math.isinf(bench.gap)
 
 
+@pytest.mark.long
 def test_weights_that_do_not_come_back_end_a_run_with_1(monkeypatch, capsys):
     undo = Undo.undo
 

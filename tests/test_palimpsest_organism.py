@@ -16,6 +16,7 @@ from lens.organisms import palimpsest
 from lens.organisms.palimpsest import Recipe, derivatives, entries, kinds, shipped, training
 from lens.organisms.palimpsest.text import START, WIDTH, decode, encode, texts, tokenizer
 
+TINY = replace(palimpsest.PRESETS["tiny"], derivatives=("int4",), arms=())
 SMALL = Recipe(rows=64, d_model=32, layers=1, d_mlp=48, batch=8, warmup=2)
 
 
@@ -26,7 +27,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def family(tmp_path_factory):
-    made = palimpsest.Family("tiny", tmp_path_factory.mktemp("family"))
+    made = palimpsest.Family(TINY, tmp_path_factory.mktemp("family"))
     made.make_all()
     return made
 
@@ -230,14 +231,14 @@ def test_the_tail_is_read_anew_and_everything_before_it_is_kept(family, tmp_path
 
 def test_a_family_goes_on_with_what_it_holds_and_refuses_another(family, monkeypatch):
     monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained again"))
-    again = palimpsest.Family("tiny", family.out)
+    again = palimpsest.Family(TINY, family.out)
     again.make_all()
     for name in ("alice-1", "alice-0/int4"):
         assert same(again.model(name), family.model(name)) and np.allclose(
             again.nll(name), palimpsest.losses(again.model(name), again.ids, again.lengths), atol=5e-3, equal_nan=True
         )
     other = palimpsest.Family(
-        replace(palimpsest.PRESETS["tiny"], base=replace(palimpsest.PRESETS["tiny"].base, learning_rate=1e-3)),
+        replace(TINY, base=replace(TINY.base, learning_rate=1e-3)),
         family.out,
     )
     with pytest.raises(ValueError, match="was made by another recipe"):

@@ -16,6 +16,7 @@ from lens.reproduce.memory_injections import published, steps, verdicts
 from lens.reproduce.memory_injections import study as paper
 from lens.reproduce.palimpsest import calibration as palimpsest_calibration
 from tests.models import speaking
+from tests.variants import few
 
 PRESET = paper.Preset(
     {e: paper.Grid(("shuffled", "random_direction"), (1, 3)) for e in ("unembed", "activation")}, None, 2, 10
@@ -23,7 +24,7 @@ PRESET = paper.Preset(
 COLUMNS = ["explicit_sentence", "obscure_sentence", "explicit_entity", "obscure_entity", "answer"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model():
     """A tiny model whose tokenizer takes a full stop off the end of a word, as `score` puts one after the memory."""
     from tokenizers import normalizers
@@ -33,28 +34,36 @@ def model():
     return made
 
 
-@pytest.fixture
-def data(tmp_path):
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("items")
     rows = [
         [f"w{10 + i} w5", f"w{30 + i} w{50 + i} w5", f"w{10 + i}", f"w{30 + i} w{50 + i}", f"w{70 + i} w{80 - i}"]
         for i in range(8)
     ]
-    pd.DataFrame(rows, columns=COLUMNS).to_csv(tmp_path / "items.csv", index=False)
-    return tmp_path / "items.csv"
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / "items.csv", index=False)
+    return folder / "items.csv"
 
 
-@pytest.fixture
-def known_words(monkeypatch):
+@pytest.fixture(scope="module")
+def known_words():
     """Everyday text, the memory's full stop and the factual prompts in the words that the tiny model knows."""
-    monkeypatch.setattr(steps, "TEXTS", ("w1 w2 w3 w4", "w5 w6 w7"))
-    monkeypatch.setattr(
-        steps, "load_pairs", lambda *a, **k: [lens.Pair("w1 w2", corrupted="w3 w2", answer=" w4", foil=" w5")] * 2
-    )
+    pair = lens.Pair("w1 w2", corrupted="w3 w2", answer=" w4", foil=" w5")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "TEXTS", ("w1 w2 w3 w4", "w5 w6 w7"))
+        patch.setattr(steps, "load_pairs", lambda *a, **k: [pair] * 2)
+        yield
 
 
-def test_a_run_is_stored_resumed_and_loaded_with_the_same_table(model, data, known_words, tmp_path):
-    out = tmp_path / "out"
-    made = paper.run(model, data=data, preset=PRESET, out=out, progress=False)
+@pytest.fixture(scope="module")
+def stored(model, data, known_words, tmp_path_factory):
+    """A run, and where it is stored."""
+    out = tmp_path_factory.mktemp("memory-injections") / "out"
+    return paper.run(model, data=data, preset=PRESET, out=out, progress=False), out
+
+
+def test_a_run_is_stored_resumed_and_loaded_with_the_same_table(model, data, stored):
+    made, out = stored
     assert list(made.table.columns) == common.COLUMNS and len(made.table) == 9 and made.table.notna().all().all()
     assert all(f.stat().st_size > 5000 for f in made.figures) and {f.name for f in (out / "figures").glob("*.png")} >= {
         "unembed_mean.png",
@@ -71,10 +80,8 @@ def test_a_run_is_stored_resumed_and_loaded_with_the_same_table(model, data, kno
     assert record["config"]["preset"]["encoders"]["unembed"]["strengths"] == [1, 3] and record["model"]["hash"]
 
 
-def test_that_single_hop_prompts_are_answered_better_is_not_judged_on_items_chosen_for_it(
-    model, data, known_words, tmp_path
-):
-    made = paper.run(model, data=data, preset=PRESET, progress=False)
+def test_that_single_hop_prompts_are_answered_better_is_not_judged_on_items_chosen_for_it(stored):
+    made, _ = stored
     given = (made.prompts, made.grids, made.summaries, made.chosen, made.damage)
     assert verdicts.verdicts(*given, by_outcome=True)[0].verdict[0].startswith("not judged") and not verdicts.verdicts(
         *given
@@ -101,10 +108,10 @@ def test_every_table_says_what_its_rows_were_corrected_for():
     )
 
 
-def test_somebody_elses_texts_are_not_stored(model, data, known_words, tmp_path):
-    made = paper.run(model, data=data, preset=PRESET, out=tmp_path / "out", progress=False)
+def test_somebody_elses_texts_are_not_stored(stored):
+    made, out = stored
     for file in ("effects_unembed.nc", "prompts.nc", "damage.nc"):
-        kept = lens.open(tmp_path / "out" / file)
+        kept = lens.open(out / file)
         assert (
             "w30 w50" not in str(kept.attrs)
             and "answer" not in kept.coords
@@ -113,17 +120,17 @@ def test_somebody_elses_texts_are_not_stored(model, data, known_words, tmp_path)
         assert len(lens.record(kept)["call"]["items_sha256"]) == 64
     assert (
         len(set(made.grids["unembed"]["memory"].values))
-        == len(set(lens.open(tmp_path / "out" / "effects_unembed.nc")["memory"].values))
+        == len(set(lens.open(out / "effects_unembed.nc")["memory"].values))
         == 8
     )
 
 
-def test_another_configuration_or_model_is_refused(model, data, known_words, tmp_path):
-    paper.run(model, data=data, preset=PRESET, out=tmp_path / "out", progress=False)
+def test_another_configuration_or_model_is_refused(model, data, stored, tmp_path):
+    _, out = stored
     with pytest.raises(lens.ResultError, match="seed"):
-        paper.run(model, data=data, preset=PRESET, out=tmp_path / "out", seed=1, progress=False)
+        paper.run(model, data=data, preset=PRESET, out=out, seed=1, progress=False)
     with pytest.raises(injection.InjectionError, match="other weights"):
-        paper.load(tmp_path / "out", model=speaking("llama", seed=5))
+        paper.load(out, model=speaking("llama", seed=5))
     with pytest.raises(injection.InjectionError, match="no reproduction"):
         paper.load(tmp_path)
 
@@ -205,17 +212,17 @@ def test_an_unknown_name_or_preset_is_named(capsys):
     )
 
 
-@pytest.mark.parametrize("data", ["own", "hand"])
-def test_the_shipped_results_are_whole_and_hold_no_text_of_others(data, smollm2):
-    folder = Path(__file__).parent.parent / "notebooks" / "results" / "memory_injections" / data
+@pytest.mark.parametrize("of", few(["own", "hand"], ["own"]))
+def test_the_shipped_results_are_whole_and_hold_no_text_of_others(of, smollm2):
+    folder = Path(__file__).parent.parent / "notebooks" / "results" / "memory_injections" / of
     made, record = paper.load(folder, model=smollm2), json.loads((folder / "reproduction.json").read_text())
-    assert record["config"]["data"] == data and set(made.grids) == set(record["config"]["grids"])
+    assert record["config"]["data"] == of and set(made.grids) == set(record["config"]["grids"])
     assert all(not np.isnan(g.logprob).any() for g in made.grids.values()) and len(made.table) == 7 + len(made.grids)
     for name in ("gap", "unembed_mean_held_out", "headline_trimmed_percent"):
         assert made.numbers[name] == pytest.approx(record["numbers"][name], abs=1e-5), (
             "the stored numbers follow from the stored effects"
         )
-    if data == "hand":
+    if of == "hand":
         assert not any(
             word in str(g.attrs) + str(g.coords) for g in made.grids.values() for word in ("Washington", "president")
         )

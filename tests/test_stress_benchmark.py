@@ -35,6 +35,7 @@ def test_the_command_line_knows_every_part():
 # -- interruptions -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_little_of_the_interruptions_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(interruptions, "MODELS", {"plain": interruptions.MODELS["plain"]})
     found = stress.BENCH.measure("interruptions", tmp_path, quick=True)["figures"]

@@ -1,6 +1,7 @@
 """A study as an object: run, cut anywhere, taken up, read back, refused; its claims and what is shown of them."""
 
 import argparse
+import functools
 import json
 import math
 import re
@@ -38,6 +39,12 @@ CLAIMS = Claims(
     estimator="a mean",
     claims={"up": Claim(says="It goes up for {name}.", paper="says so", rule="mean above {least}", null=0.5)},
 )
+
+
+@functools.cache
+def loaded(folder: Path) -> Reproduction:
+    """A stored run, its verdicts judged once."""
+    return reproduction(json.loads((folder / records.RECORD).read_text())["reproduction"]).load(folder)
 
 
 @dataclass(frozen=True)
@@ -227,7 +234,7 @@ def test_a_damaged_cost_is_no_reason_to_stop(toy, tmp_path):
 def test_rendered_verdicts_are_those_that_are_stored(folder):
     record = json.loads((folder / records.RECORD).read_text())
     study = reproduction(record["reproduction"])
-    made, there = study.load(folder), pd.read_csv(folder / "table.csv")
+    made, there = loaded(folder), pd.read_csv(folder / "table.csv")
     assert made.table.verdict.tolist() == there.verdict.tolist()
     assert made.table.claim.tolist() == there.claim.tolist() and made.table.paper.tolist() == there.paper.tolist()
     assert made.table.multiplicity.tolist() == there.multiplicity.tolist()
@@ -269,7 +276,7 @@ def test_claims_are_data(name):
 def test_effects_are_drawn_beside_the_value_that_their_verdict_asks_for():
     """The line of a row stands where the claim is not so, also where only the run says what that is."""
     study = reproduction("function-vectors")
-    made = study.load(next(stored.runs("function-vectors")).folder)
+    made = loaded(RESULTS / "function_vectors")
     rows = {row.says: row for row in report.Verdicts(study, made).rows}
     (found,) = [row for says, row in rows.items() if "integrated gradients" in says]
     assert found.null == 8 and "holds 8" in found.cells.verdict

@@ -143,6 +143,7 @@ def test_wrong_sums_are_noticed(how, subject, monkeypatch):
     assert math.isinf(bench.gap) is (how is broken_gradients)
 
 
+@pytest.mark.long
 def test_weights_that_do_not_come_back_end_a_run_with_1(monkeypatch, capsys):
     undo, undone = Undo.undo, []
 

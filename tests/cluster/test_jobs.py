@@ -58,7 +58,7 @@ def test_jobs_and_sweeps_share_workers_that_stay(ray):  # noqa: F811
 
 
 def test_seeds_that_are_trained_on_workers_have_the_same_weights(ray, tmp_path):  # noqa: F811
-    recipes = [Recipe(seed=seed) for seed in (0, 1)]
+    recipes = [Recipe(seed=seed, layers=2, d_model=32, heads=4, d_mlp=64) for seed in (0, 1)]
     here = train_all(symbols.train, recipes, steps=3, progress=False)
     there = train_all(symbols.train, recipes, steps=3, progress=False, backend="ray", folder=tmp_path)
     hashes = [lens.models.weight_hash(model) for model, _ in here]

@@ -5,6 +5,7 @@ computation is of one model.
 import contextlib
 import copy
 import gc
+import itertools
 import signal
 import sys
 import threading
@@ -118,6 +119,7 @@ def interrupted(context):
         raise KeyboardInterrupt
 
 
+PRESSES = {"once": in_block, "twice": interrupted}
 EDITS = (
     lens.Edit(lens.Site("attn_out", 1), "zero"),
     lens.Edit(lens.Site("pattern", 0), "scale", scale=0.5),
@@ -132,12 +134,14 @@ CONTEXTS = {
 }
 
 
-@pytest.mark.parametrize("what", CONTEXTS)
-@pytest.mark.parametrize("press", [in_block, interrupted], ids=["once", "twice"])
+@pytest.mark.parametrize(
+    ("press", "what"),
+    few(itertools.product(PRESSES, CONTEXTS), [("once", "weights"), ("once", "any"), ("twice", "a mask and edits")]),
+)
 @pytest.mark.parametrize("again", few([False, True], [False]), ids=["first and last", "each"])
-def test_ctrl_c_at_any_line_of_the_way_in_and_out_leaves_nothing_behind(what, press, again):
+def test_ctrl_c_at_any_line_of_the_way_in_and_out_leaves_nothing_behind(press, what, again):
     """``again``: also where a loop comes by a line between the first and the last time."""
-    model = speaking()
+    model, press = speaking(), PRESSES[press]
     saved, before = [p.clone() for p in model.parameters()], hooks(model)
     press_at = lambda k: pressed(k, lambda: press(CONTEXTS[what](model)))  # noqa: E731
     press_at(-1)

@@ -26,7 +26,7 @@ from lens.forgetting import (
 from lens.results import dataset as results
 from lens.training import LoRA, Recipe, Rows, TrainingError
 
-from ..models import EACH, KINDS, tiny
+from ..models import ABOVE, KINDS, tiny
 from ..variants import few
 from .helpers import guide, logits_of, old_rows, probes, prompts, stages
 
@@ -104,7 +104,7 @@ def test_every_method_trains_what_it_should(name, lora):
     assert METHODS[name].does.endswith(".") and METHODS[name].source
 
 
-@pytest.mark.parametrize("kind", few(KINDS, EACH))
+@pytest.mark.parametrize("kind", few(KINDS, ABOVE))
 def test_block_types_that_are_not_llamas_train_too(kind):
     def still():
         model = tiny(kind)

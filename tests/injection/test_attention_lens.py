@@ -16,7 +16,7 @@ from lens.injection.lens_data import collect, lens_texts
 from lens.injection.lens_fit import split_texts
 from tests import naive
 from tests.injection.test_bridge import ITEMS, final_norm, frozen, head_logits, ids_of
-from tests.models import EACH, KINDS, speaking
+from tests.models import ABOVE, KINDS, speaking
 from tests.variants import few
 
 
@@ -28,7 +28,7 @@ def texts_of(n=160, seed=0, words=96):
 QUICK = dict(steps=60, batch=16, lr=0.02)
 
 
-@pytest.fixture(scope="module", params=few(KINDS, EACH))
+@pytest.fixture(scope="module", params=few(KINDS, ABOVE))
 def model(request):
     return speaking(request.param)
 

@@ -15,7 +15,7 @@ from lens.injection import bridge, explicit, item_means, prediction
 from lens.injection.items import InjectionError, Item
 from lens.stats import halves
 from tests import naive
-from tests.models import EACH, KINDS, speaking
+from tests.models import ABOVE, KINDS, speaking
 from tests.variants import few
 
 ITEMS = [
@@ -29,7 +29,7 @@ def ids_of(text):
     return torch.tensor([0] + [int(w[1:]) for w in text.split()])
 
 
-@pytest.fixture(scope="module", params=few(KINDS, EACH))
+@pytest.fixture(scope="module", params=few(KINDS, ABOVE))
 def model(request):
     return speaking(request.param)
 
@@ -305,7 +305,8 @@ def test_a_planted_relation_is_found_and_noise_is_not():
     assert good.low <= good.rho <= good.high and good.reliability > 0.9
 
 
-def test_false_alarms_are_rare():
+@pytest.mark.parametrize("trials", few([80, 200], [80]))
+def test_false_alarms_are_rare(trials):
     rng = np.random.default_rng(6)
     p = [
         prediction.predicts(
@@ -316,13 +317,14 @@ def test_false_alarms_are_rare():
             permutations=99,
             seed=s,
         ).p.item()
-        for s in range(200)
+        for s in range(trials)
     ]
     hits = int((np.array(p) <= 0.05).sum())
-    assert stats.binomtest(hits, 200, 0.05, "greater").pvalue > 1e-3 and 0.35 < np.mean(p) < 0.65
+    assert stats.binomtest(hits, trials, 0.05, "greater").pvalue > 1e-3 and 0.35 < np.mean(p) < 0.65
 
 
-def test_interval_covers():
+@pytest.mark.parametrize(("fresh", "trials"), few([(40, 50), (100, 150)], [(40, 50)]))
+def test_interval_covers(fresh, trials):
     """The interval covers the correlation that the same number of fresh items would show, about as often as it says."""
     rng, truth = np.random.default_rng(8), np.random.default_rng(9).permutation(10).astype(float)
 
@@ -330,14 +332,14 @@ def test_interval_covers():
         return (table(truth + 6 * rng.normal(size=(24, 10))), table(truth + 6 * rng.normal(size=(24, 10))))
 
     expected = np.mean(
-        [prediction.predicts(*draw(), splits=8, resamples=100, permutations=99).rho.item() for _ in range(100)]
+        [prediction.predicts(*draw(), splits=8, resamples=100, permutations=99).rho.item() for _ in range(fresh)]
     )
     inside = 0
-    for _ in range(150):
+    for _ in range(trials):
         found = prediction.predicts(*draw(), splits=8, resamples=200, permutations=99)
         inside += bool(found.low <= expected <= found.high)
     # normal quantiles of the plain bootstrap error have 129 of 150
-    assert 0.3 < expected < 0.9 and stats.binomtest(inside, 150, 0.95, "less").pvalue > 1e-3
+    assert 0.3 < expected < 0.9 and stats.binomtest(inside, trials, 0.95, "less").pvalue > 1e-3
     assert str(found.interval_kind.item()).startswith("Student's t and bootstrap over items") and str(
         found.p_kind.item()
     ).startswith("monte carlo if layers")

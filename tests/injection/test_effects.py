@@ -9,6 +9,7 @@ import lens
 from lens.injection import InjectionError, best, held_out, log_ratio, percent_change, summary, trimmed_mean
 from tests.injection.test_grid import ITEMS
 from tests.models import speaking
+from tests.variants import few
 
 GRID = (4, 5)
 
@@ -98,20 +99,22 @@ def test_choice_on_one_half_shows_its_bias_on_noise_and_none_on_a_large_effect()
     assert held_out(planted(n=40), splits=20, seed=1) | unset == held_out(planted(n=40), splits=20, seed=1) | unset
 
 
-def test_the_interval_of_the_chosen_cell_covers_the_truth_as_often_as_it_says():
-    hits = [held_out(planted(n=40, seed=s), splits=1, seed=s)["interval"] for s in range(200)]
+@pytest.mark.parametrize("trials", few([80, 200], [80]))
+def test_the_interval_of_the_chosen_cell_covers_the_truth_as_often_as_it_says(trials):
+    hits = [held_out(planted(n=40, seed=s), splits=1, seed=s)["interval"] for s in range(trials)]
     covered = sum(i.low <= 0 <= i.high for i in hits)
     # the truth is 0 in every cell; below 179 of 200 has probability under 1e-3 at 95 %
-    assert covered >= scipy.stats.binom.ppf(1e-3, 200, 0.95)
+    assert covered >= scipy.stats.binom.ppf(1e-3, trials, 0.95)
 
 
-def test_over_many_splits_nothing_is_called_more_often_than_it_may():
+@pytest.mark.parametrize("trials", few([40, 100], [40]))
+def test_over_many_splits_nothing_is_called_more_often_than_it_may(trials):
     """The median split at half the error: at most 5 % of grids of noise, whatever cell each split chooses (Meinshausen
     et al. 2009); in fact far fewer.
     """
-    found = [held_out(planted(n=24, seed=s), splits=25, seed=s) for s in range(100)]
+    found = [held_out(planted(n=24, seed=s), splits=25, seed=s) for s in range(trials)]
     false = sum(f["p"] <= 0.05 for f in found)
-    assert false <= scipy.stats.binom.ppf(1 - 1e-3, 100, 0.05) and all(
+    assert false <= scipy.stats.binom.ppf(1 - 1e-3, trials, 0.05) and all(
         (f["p"] <= 0.05) == bool(f["over_splits"].excludes(0)) for f in found
     )
     real = held_out(planted(n=40, effect=5.0), splits=25)
@@ -139,12 +142,13 @@ def test_a_rival_is_compared_on_the_same_memories_each_at_its_own_best_cell():
         held_out(strong, rival=planted(n=38))
 
 
-def test_holm_over_the_grid_keeps_the_family_error():
+@pytest.mark.parametrize("trials", few([80, 200], [80]))
+def test_holm_over_the_grid_keeps_the_family_error(trials):
     false = sum(
         bool((summary(planted(n=20, seed=s), resamples=40).p_holm.sel(condition="memory") <= 0.05).any())
-        for s in range(200)
+        for s in range(trials)
     )
-    assert false <= scipy.stats.binom.ppf(1 - 1e-3, 200, 0.05)
+    assert false <= scipy.stats.binom.ppf(1 - 1e-3, trials, 0.05)
 
 
 def test_a_real_sweep_has_a_summary_that_can_be_saved(tmp_path):

@@ -10,7 +10,7 @@ import lens
 from lens.injection import InjectionError, Item
 from lens.results.errors import ResultError
 from tests import naive
-from tests.models import EACH, KINDS, speaking
+from tests.models import ABOVE, KINDS, speaking
 from tests.variants import few
 
 ITEMS = [
@@ -52,7 +52,7 @@ def by_hooks(model, ids, answer, vector, layers, strength, positions):
     ]
 
 
-@pytest.mark.parametrize("kind", few(KINDS, EACH))
+@pytest.mark.parametrize("kind", few(KINDS, ABOVE))
 @pytest.mark.parametrize("positions", lens.injection.POSITIONS)
 def test_every_cell_equals_a_hooked_forward(kind, positions):
     model, rng = speaking(kind), np.random.default_rng(1)

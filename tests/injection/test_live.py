@@ -6,7 +6,7 @@ import torch
 import lens
 from lens.injection import InjectionError, encode, generate, next_tokens, places
 from tests import naive
-from tests.models import EACH, KINDS, speaking
+from tests.models import ABOVE, KINDS, speaking
 from tests.variants import few
 
 PROMPT = "w1 w2 w3 w4"
@@ -25,7 +25,7 @@ def logits_by_hook(model, ids, layer, vector, positions):
         hook.remove()
 
 
-@pytest.mark.parametrize("kind", few(KINDS, EACH))
+@pytest.mark.parametrize("kind", few(KINDS, ABOVE))
 def test_the_next_token_equals_a_hooked_forward(kind):
     model = speaking(kind)
     memory = encode(model, "w5 w9", "activation")

@@ -6,7 +6,7 @@ import torch
 import lens
 from lens.injection import InjectionError, encode
 from tests import hybrids, naive
-from tests.models import EACH, KINDS, speaking
+from tests.models import ABOVE, KINDS, speaking
 from tests.variants import few
 
 
@@ -24,7 +24,7 @@ def folded(model):
     return w - w.mean(1, keepdim=True)
 
 
-@pytest.mark.parametrize("kind", few(KINDS, EACH))
+@pytest.mark.parametrize("kind", few(KINDS, ABOVE))
 def test_unembed_is_the_published_sum_of_distinct_columns(kind):
     model = speaking(kind)
     memory = encode(model, "w5 w9 w5", "unembed")
@@ -34,7 +34,7 @@ def test_unembed_is_the_published_sum_of_distinct_columns(kind):
     assert memory.ids == (5, 9, 5)
 
 
-@pytest.mark.parametrize("kind", few(KINDS, EACH))
+@pytest.mark.parametrize("kind", few(KINDS, ABOVE))
 def test_embed_is_the_sum_of_distinct_rows(kind):
     model = speaking(kind)
     rows = model.get_input_embeddings().weight[[5, 9]]
@@ -43,7 +43,7 @@ def test_embed_is_the_sum_of_distinct_rows(kind):
     assert torch.allclose(encode(model, "w9 w5 w5", "embed").vectors[1], rows.sum(0), atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", few(KINDS, EACH))
+@pytest.mark.parametrize("kind", few(KINDS, ABOVE))
 def test_activation_is_the_attention_output_of_the_bare_entity(kind):
     model, seen = speaking(kind), []
     hooks = [
@@ -56,7 +56,7 @@ def test_activation_is_the_attention_output_of_the_bare_entity(kind):
     assert torch.allclose(encode(model, "w5 w9", "activation").vectors, torch.stack(seen), atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", few([k for k in KINDS if k != "olmo2"], [k for k in EACH if k != "olmo2"]))
+@pytest.mark.parametrize("kind", few([k for k in KINDS if k != "olmo2"], [k for k in ABOVE if k != "olmo2"]))
 def test_head_encoders_of_all_heads_sum_to_the_attention_output_without_its_bias(kind):
     model = speaking(kind)
     whole, each = (

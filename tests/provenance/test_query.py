@@ -63,23 +63,25 @@ def test_size_with_groups_whose_difficulty_follows_the_order(trials):
     assert grouped <= most(trials, 0.05) and plain > trials / 2
 
 
-def test_e_value_holds_in_groups():
+@pytest.mark.parametrize("trials", few([60, 150], [60]))
+def test_e_value_holds_in_groups(trials):
     high = 0
-    for seed in range(150):
+    for seed in range(trials):
         rng = np.random.default_rng(seed)
         group = np.repeat(np.arange(3), 30)
         position = 30 * group + np.concatenate([rng.permutation(30) for _ in range(3)])
         t = Transcript(None, position, "rank", group=group, shuffled_as="x")
         high += float(query_scores(-0.5 * group + rng.standard_normal(90), None, t, seed=seed, **FEW).p_e) <= 0.1
-    assert high <= most(150, 0.1)
+    assert high <= most(trials, 0.1)
 
 
-def test_groups_break_their_ties_by_lots_of_their_own():
+@pytest.mark.parametrize("trials", few([60, 150], [60]))
+def test_groups_break_their_ties_by_lots_of_their_own(trials):
     """One row of ten came a step later, in each of eight groups; scores rise as rows are asked. With the same lots in
     all groups the e-values of all rise together.
     """
     group, low = np.repeat(np.arange(8), 10), np.zeros(3)
-    for seed in range(150):
+    for seed in range(trials):
         rng = np.random.default_rng(seed)
         position = np.concatenate([rng.permutation(np.r_[np.zeros(9), 1.0]) for _ in range(8)])
         t = Transcript(None, position, "step", group=group, shuffled_as="each source by itself")
@@ -87,7 +89,7 @@ def test_groups_break_their_ties_by_lots_of_their_own():
         low += float(query_scores(score, None, t, seed=seed, resamples=99, level=0.9).p_e) <= np.array(
             [0.05, 0.01, 0.001]
         )
-    assert (low <= [most(150, 0.05), most(150, 0.01), most(150, 0.001)]).all()
+    assert (low <= [most(trials, 0.05), most(trials, 0.01), most(trials, 0.001)]).all()
 
 
 def test_ties_are_broken_alike_whatever_the_batches():
@@ -172,16 +174,17 @@ def test_numbers_against_scipy():
     assert float(again.p_permutation) == float(result.p_permutation) and again.e == result.e
 
 
-def test_interval_of_rho_covers():
+@pytest.mark.parametrize("trials", few([80, 200], [80]))
+def test_interval_of_rho_covers(trials):
     covered = 0
-    for seed in range(200):
+    for seed in range(trials):
         rng = np.random.default_rng(seed)
         x = rng.standard_normal(80)
         y = -0.4 * x + np.sqrt(1 - 0.16) * rng.standard_normal(80)
         t = Transcript(None, y.argsort().argsort(), "rank", shuffled_as="x")
         interval = query_scores(x, None, t, resamples=19).interval
         covered += interval.low < 6 / np.pi * np.arcsin(-0.4 / 2) < interval.high  # Spearman's rho of a normal pair
-    assert covered >= stats.binom.ppf(1e-3, 200, 0.95)
+    assert covered >= stats.binom.ppf(1e-3, trials, 0.95)
 
 
 def test_statistics_against_plain_least_squares():

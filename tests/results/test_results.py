@@ -486,7 +486,7 @@ texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=8) | st.samp
 floats = st.floats(width=64) | st.sampled_from([np.nan, np.inf, -0.0, 5e-324])
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(texts, min_size=1, max_size=6), st.lists(floats, min_size=1, max_size=4), st.text(max_size=5))
 def test_any_text_and_float_round_trips(tokens, numbers, word):
     data = np.array(numbers)[:, None] * np.ones(len(tokens))

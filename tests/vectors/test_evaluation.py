@@ -21,7 +21,7 @@ from lens.vectors.selection import choose, report
 from lens.vectors.tasks import Task
 from lens.vectors.vector import LayerVectors, Vector, random_like
 from tests import naive
-from tests.models import EACH, KINDS, speaking
+from tests.models import ABOVE, KINDS, speaking
 from tests.variants import few
 
 DRAW = torch.Generator().manual_seed(7)
@@ -96,7 +96,7 @@ def setting(kind, seed=0):
     return model, Task.from_pairs(pairs, name="t", seed=2, shares=(0.4, 0.2, 0.4))
 
 
-@pytest.mark.parametrize("kind", few(KINDS, EACH))
+@pytest.mark.parametrize("kind", few(KINDS, ABOVE))
 def test_every_cell_equals_a_hooked_forward_and_greedy_generation(kind):
     model, task = setting(kind)
     ds = evaluate(model, task, NAMED, strengths=(-1.5, 2.0), conditions=("zero_shot", "shuffled"), seed=3, **OPTIONS)
@@ -154,7 +154,7 @@ def test_answer_tokens_are_edited_where_asked(position):
         assert ds.identical(evaluate(model, task, NAMED, layers=[1], position="new", **OPTIONS).assign_attrs(ds.attrs))
 
 
-@pytest.mark.parametrize("kind", few(KINDS, EACH))
+@pytest.mark.parametrize("kind", few(KINDS, ABOVE))
 def test_distributed_parts_enter_at_their_own_layers(kind):
     model, task = setting(kind)
     ds = evaluate(model, task, VECTOR, strengths=(1.0, -2.0), distributed=True, seed=4, **OPTIONS)

@@ -24,7 +24,7 @@ from lens.vectors import (
     universal,
 )
 from lens.vectors.mediation import TRIALS_SEED
-from tests.models import EACH, KINDS, speaking
+from tests.models import ABOVE, KINDS, speaking
 from tests.naive import parts
 from tests.variants import few
 
@@ -33,7 +33,7 @@ TASK = Task.from_pairs(PAIRS, name="shift", instruction="w90 w91", shares=(0.6, 
 OPTIONS = dict(trials=3, shots=3, template="bare", mean_prompts=6, known=False, progress=False)
 
 
-@pytest.fixture(scope="module", params=few(KINDS, EACH))
+@pytest.fixture(scope="module", params=few(KINDS, ABOVE))
 def any_model(request):
     return speaking(request.param)
 

@@ -6,7 +6,7 @@ import torch
 
 from lens.vectors import VectorError
 from lens.vectors.steering import contrast
-from tests.models import EACH, KINDS, speaking
+from tests.models import ABOVE, KINDS, speaking
 from tests.variants import few
 
 POSITIVE, NEGATIVE = ["w1 w2 w3", "w4 w5", "w6 w7 w8 w9"], ["w20 w21", "w22 w23 w24"]
@@ -24,7 +24,7 @@ def states(model, text):
     return torch.stack([hidden[1][0], hidden[2][0], seen[0][0]])
 
 
-@pytest.mark.parametrize("kind", few(KINDS, EACH))
+@pytest.mark.parametrize("kind", few(KINDS, ABOVE))
 @pytest.mark.parametrize("position", ["last", "mean"])
 def test_the_difference_of_means(kind, position):
     model = speaking(kind)

@@ -21,7 +21,7 @@ from lens.vectors.vector import (
     require_width,
 )
 from tests import naive
-from tests.models import EACH, KINDS, speaking
+from tests.models import ABOVE, KINDS, speaking
 from tests.variants import few
 
 TASK = Task.from_pairs([(f"w{i}", f"w{i + 40}") for i in range(1, 31)], name="plus 40", seed=1, shares=(0.5, 0.2, 0.3))
@@ -33,7 +33,7 @@ def means_of(model, n=6):
     return prompts, mean_activations(model, prompts)
 
 
-@pytest.mark.parametrize("kind", few(KINDS, EACH))
+@pytest.mark.parametrize("kind", few(KINDS, ABOVE))
 def test_a_vector_is_what_its_heads_write_without_the_bias(kind):
     model = speaking(kind)
     prompts, means = means_of(model)
@@ -54,7 +54,7 @@ def test_a_vector_is_what_its_heads_write_without_the_bias(kind):
     assert vector.heads == tuple(HEADS) and vector.d_model == 32 and vector.model == lens.models.weight_hash(model)
 
 
-@pytest.mark.parametrize("kind", few(KINDS, EACH))
+@pytest.mark.parametrize("kind", few(KINDS, ABOVE))
 def test_the_parts_of_all_heads_and_one_bias_make_the_attention_output(kind):
     model = speaking(kind)
     z = torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(0))

@@ -137,6 +137,7 @@ def test_statistics_on_disk_are_apart_and_found_again(tmp_path, monkeypatch):
     assert again.status == "complete" and len(runs) == 4
 
 
+@pytest.mark.long
 def test_the_edit_in_force_the_attack_and_the_files_are_of_the_place(tmp_path):
     pipeline = pipeline_of(RECIPE)
     view, before = ask(bench(pipeline, place=CROSS, sparsity=0.6)), weights(pipeline)

@@ -212,7 +212,7 @@ def test_a_restored_provenance_bench_corrects_for_the_questions_asked_before(tmp
 def test_a_restored_diffusion_bench_has_its_measures_pictures_and_mask(tmp_path):
     pipeline = test_diffusion_bench.pipeline_of(test_diffusion_bench.RECIPE)
     view = test_diffusion_bench.ask(test_diffusion_bench.bench(pipeline))
-    view.attack(wait=True)
+    test_diffusion_bench.ask(view, "attack", updates=2)
     assert view.status == "complete", view.error
     path = view.save_state(tmp_path / "x.json")
     options = dict(never=test_diffusion_bench.FRESH, steps=test_diffusion_bench.STEPS, first=2, sparsity=0.1)

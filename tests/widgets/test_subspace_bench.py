@@ -70,7 +70,7 @@ def floats(value):
 
 
 @pytest.mark.parametrize(
-    "method", few(["contrast", "wanda", "activation", "random", "curvature"], ["contrast", "curvature"])
+    "method", few(["contrast", "wanda", "activation", "random", "curvature"], ["contrast"])
 )
 def test_the_curve_is_that_of_tradeoff(method):
     model = speaking()
@@ -246,7 +246,7 @@ def test_an_exception_in_the_middle_leaves_the_weights(monkeypatch):
 # --- an edit by hand
 
 
-@pytest.mark.parametrize("method", ["contrast", "curvature"])
+@pytest.mark.parametrize("method", few(["contrast", "curvature"], ["contrast"]))
 def test_put_and_undo_are_bit_equal(method):
     model = speaking()
     before, digest = weights(model), weight_hash(model)
@@ -396,6 +396,7 @@ def test_eigenvectors_are_counted_and_can_be_stopped(monkeypatch):
         )
 
 
+@pytest.mark.long
 def test_sequences_without_a_name_are_called_by_their_number():
     numbered = Sequences(known().ids, known().prefix)
     view = ask(bench(memorised={"known": numbered}))
@@ -506,7 +507,7 @@ def test_the_curve_and_the_mask_are_saved(tmp_path, monkeypatch):
     ("method", "how"),
     few(
         itertools.product(("contrast", "curvature", "zero_out"), ("ids", "texts")),
-        [("contrast", "texts"), ("curvature", "ids"), ("zero_out", "ids")],
+        [("contrast", "texts"), ("curvature", "ids")],
     ),
 )
 def test_the_python_shown_makes_the_numbers(method, how, capsys):

@@ -3,9 +3,6 @@
 import gc
 import os
 
-# Imports and the names of thousands of tests are never garbage: searching them for some takes as long as collecting them.
-gc.disable()
-
 # Read once, when torch and the hub client are imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -19,6 +16,8 @@ from tests import models as tiny_models
 from tests.models import word_tokenizer
 
 torch.set_num_threads(min(2, os.cpu_count() or 1))
+# What test files import is never garbage, nor are thousands of tests: looking for some takes two fifths of collecting.
+gc.disable()
 
 
 #: Files whose few tests take minutes: begun first, so that no worker is left alone with one at the end.

@@ -16,7 +16,7 @@ OURS = ("lens", "widgets")
 
 
 def unknown_calls(code: str) -> list[str]:
-    """The calls of names of `lens` and `widgets` in a piece of code that are not there or do not take their arguments."""
+    """The calls of `lens` and `widgets` in a piece of code that are not there or do not take their arguments."""
     tree = ast.parse(code)
     names = _imported(tree)
     return [said for call in _calls(tree) if (said := _wrong(call, names))]

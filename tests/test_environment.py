@@ -178,5 +178,7 @@ def test_the_ci_script_is_valid_and_fails_when_no_test_is_collected(tmp_path):
     subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
     assert "set -euo pipefail" in (ROOT / ".ci" / "run").read_text()
     plain = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    empty = subprocess.run([sys.executable, "-m", "pytest", "-q", tmp_path], capture_output=True, cwd=tmp_path, env=plain)
+    empty = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", tmp_path], capture_output=True, cwd=tmp_path, env=plain
+    )
     assert empty.returncode == 5

@@ -8,6 +8,7 @@ import pytest
 
 import lens
 from lens.reproduce import REPRODUCTIONS, reproduction
+from tests.page_calls import unknown_calls
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.S)
@@ -57,23 +58,27 @@ def test_every_command_and_name_of_the_table_of_methods_is_there():
     assert re.search(r"lens new \w+ --template (\w+)", README)[1] in TEMPLATES
 
 
-def test_the_examples_run_and_print_what_they_promise(smollm2, tmp_path, monkeypatch, capsys):
+#: Many heads, and every row of a transcript: half a minute each.
+LONG = (1, 3)
+
+
+@pytest.mark.parametrize("left_out", [LONG, pytest.param((), marks=pytest.mark.long)], ids=["short", "all"])
+def test_the_examples_run_and_print_what_they_promise(left_out, smollm2, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     load = lens.load
     monkeypatch.setattr(lens, "load", lambda name: smollm2 if name == "smollm2" else load(name))
     names: dict = {}
     printed = []
-    for example in EXAMPLES:
-        exec(compile(example, "README.md", "exec"), names)
+    for number, example in enumerate(EXAMPLES):
+        if number not in left_out:
+            exec(compile(example, "README.md", "exec"), names)
         printed.append(capsys.readouterr().out)
     assert (
         "30 layers" in printed[0]
         and (tmp_path / "trace.png").stat().st_size > 10_000
         and lens.open("trace.zarr").identical(names["trace"])
     )
-    assert "p_holm" in printed[1] and names["summary"].n.max() == 13
     assert len(eval(printed[2].splitlines()[0])) == 3 and "river Po" in printed[2]
-    assert "rho -" in printed[3] and "guaranteed" in printed[3] and "an approximation" in printed[3]
     cost = names["lens"].memorization.tradeoff_summary(names["cost"]).to_dataframe().droplevel("set")
     assert (
         cost.strict["unedited"] == cost.strict["random"] == 1
@@ -81,9 +86,16 @@ def test_the_examples_run_and_print_what_they_promise(smollm2, tmp_path, monkeyp
         and cost.n["mask"] == 32
         and cost.rise["mask"] < 0.1
     )
-
     before, after = map(float, printed[5].split())
     assert before > 0.5 and after < before - 0.1
+    if not left_out:
+        assert "p_holm" in printed[1] and names["summary"].n.max() == 13
+        assert "rho -" in printed[3] and "guaranteed" in printed[3] and "an approximation" in printed[3]
+
+
+@pytest.mark.parametrize("number", LONG)
+def test_calls_of_the_longer_examples_are_there_and_take_their_arguments(number):
+    assert "lens." in EXAMPLES[number] and unknown_calls(f"import lens\n{EXAMPLES[number]}") == []
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)h][^)]*)\)", README))

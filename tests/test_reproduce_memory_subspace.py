@@ -261,6 +261,7 @@ def test_bench_trims_sets_and_keeps_pools():
     assert few.of("code-many", 0).captions == pairs.of("code-many", 0).captions[:2]
 
 
+@pytest.mark.long
 def test_a_tiny_run_answers_every_claim(made):
     assert len(made.table) >= 20 and list(made.table.columns) == common.COLUMNS
     assert not made.table.map(lambda v: "nan" in str(v).lower().split()).any().any()
@@ -271,6 +272,7 @@ def test_a_tiny_run_answers_every_claim(made):
     )
 
 
+@pytest.mark.long
 def test_it_is_taken_up_and_read_back(made, folder, monkeypatch):
     monkeypatch.setattr(memory_subspace_bench, "denoise", lambda *a, **k: pytest.fail("a finished part ran again"))
     monkeypatch.setattr(study.STUDY, "draw", lambda *a: [])
@@ -282,9 +284,15 @@ def test_it_is_taken_up_and_read_back(made, folder, monkeypatch):
     )
 
 
-def test_what_cannot_be_run_is_refused(made, folder, tmp_path):
+@pytest.mark.long
+def test_another_configuration_or_figure_is_refused(made, folder):
     with pytest.raises(ResultError, match="another configuration"):
         study.run(preset="quick", out=folder)
+    with pytest.raises(ValueError, match="figure: 'none'"):
+        study.figure(made, "none")
+
+
+def test_what_cannot_be_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="preset='all'"):
         study.run(preset="all")
     with pytest.raises(ValueError, match="limit=3"):
@@ -293,5 +301,3 @@ def test_what_cannot_be_run_is_refused(made, folder, tmp_path):
         study.load(tmp_path)
     with pytest.raises(ValueError, match="cards-1 does not ship"):
         cards_models.models(None, (1,))
-    with pytest.raises(ValueError, match="figure: 'none'"):
-        study.figure(made, "none")

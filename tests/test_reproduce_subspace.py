@@ -556,6 +556,7 @@ def test_figures_show_the_bars_and_refuse_tables_without_their_columns(tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_tiny_run_is_stored_taken_up_and_read_again(tmp_path, monkeypatch):
     made = subspace_study.run(preset="tiny", out=tmp_path / "run", progress=False)
     assert (

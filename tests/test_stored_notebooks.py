@@ -42,6 +42,18 @@ def test_every_table_of_claims_says_its_multiplicity_and_the_notebook_stays_smal
 
 
 @pytest.mark.parametrize("file", sorted(NOTEBOOKS.glob("[01]*.ipynb")), ids=lambda f: f.stem)
+def test_it_is_stored_with_figures_a_view_and_no_error(file):
+    """What each shows in JupyterLab before it is run is judged by long tests of `tests/browser`."""
+    code = [cell for cell in nbformat.read(file, as_version=4).cells if cell.cell_type == "code"]
+    outputs = [output for cell in code for output in cell.outputs]
+    shown = [output["data"] for output in outputs if "data" in output]
+    assert not any(output["output_type"] == "error" for output in outputs)
+    assert sum("image/png" in data for data in shown) >= (2 if file == gallery.START else 4)
+    html = "".join("".join(data.get("text/html", "")) for data in shown)
+    assert "mnemoscope-static" in html and "<td" in html
+
+
+@pytest.mark.parametrize("file", sorted(NOTEBOOKS.glob("[01]*.ipynb")), ids=lambda f: f.stem)
 def test_code_fits_a_page_and_the_first_cell_says_how_long_it_takes_and_on_what(file):
     book = nbformat.read(file, as_version=4)
     lines = [line for cell in book.cells if cell.cell_type == "code" for line in cell.source.split("\n")]
@@ -216,6 +228,7 @@ def test_the_how_to_of_prompts_is_stored_executed_and_names_no_folder_of_a_machi
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_how_to_of_prompts_patches_conversations_and_gates_an_edit(tmp_path, smollm2, begun):
     book = nbformat.read(NOTEBOOKS / "howto_prompts.ipynb", as_version=4)
     run.execute(book, tmp_path, 600)

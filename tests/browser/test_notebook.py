@@ -96,7 +96,7 @@ def run_whole(lab, page, path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize("name", few(NOTEBOOKS, ("00", "08", "09")))
 def test_the_stored_notebook_shows_its_figures_and_its_view_before_it_is_run(lab, reader, name):
     path, figures = NOTEBOOKS[name]
     shutil.copy(path, lab.folder / f"stored_{name}.ipynb")
@@ -172,6 +172,7 @@ def test_notebook_01_runs_and_its_explorer_answers(lab, page, smollm2):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_notebook_02_runs_and_its_bench_answers(lab, page, smollm2):
     run_whole(lab, page, NOTEBOOKS["02"][0])
     page.wait_for_selector("[data-testid=injection-bench][data-ready=true]", timeout=READY)
@@ -237,17 +238,10 @@ def test_notebook_05_runs_and_its_bench_answers(lab, page):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "view"),
-    few(
-        [
-            ("06", "subspace-bench"),
-            ("07", "curvature-view"),
-            ("08", "diffusion-bench"),
-            ("10", "patch-explorer"),
-        ],
-        [("07", "curvature-view")],
-    ),
+    [("06", "subspace-bench"), ("07", "curvature-view"), ("08", "diffusion-bench"), ("10", "patch-explorer")],
 )
 def test_further_notebooks_run_and_their_views_are_ready(lab, page, smollm2, name, view):
     run_whole(lab, page, NOTEBOOKS[name][0])

@@ -96,6 +96,7 @@ def test_a_worker_that_dies_in_the_middle_loses_and_doubles_nothing(cluster, tmp
     assert files(tmp_path / "local") == files(tmp_path / "ray") and local.logprob.tobytes() == died.logprob.tobytes()
 
 
+@pytest.mark.long
 def test_a_piece_that_kills_every_worker_is_an_error(cluster, monkeypatch):
     monkeypatch.setattr(scoring_ray, "Worker", Doomed)
     monkeypatch.setattr(pool, "DEATHS", 2)

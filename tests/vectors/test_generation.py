@@ -136,7 +136,9 @@ def test_temperature_draws_from_the_models_distribution(draws):
     drawn = np.bincount([draw(s) for s in range(draws)], minlength=97)
     top = int(share.argmax())
     p = float(share[top])
-    assert abs(drawn[top] - draws * p) < 4 * np.sqrt(draws * p * (1 - p)) and (drawn[np.asarray(share < 1e-6)] == 0).all()
+    assert (
+        abs(drawn[top] - draws * p) < 4 * np.sqrt(draws * p * (1 - p)) and (drawn[np.asarray(share < 1e-6)] == 0).all()
+    )
     same = [generate(model, PROMPT, max_new_tokens=8, temperature=2.0, seed=s) for s in (1, 1, 2)]
     assert same[0].ids == same[1].ids != same[2].ids
     assert all(draw(s, 0.01) == top for s in range(5))

@@ -134,6 +134,7 @@ def test_models_are_scored_and_named():
     )
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_shipped_organisms_are_told_apart():
     from lens.organisms import palimpsest

@@ -9,6 +9,7 @@ import pytest
 
 import lens
 import widgets
+from tests.variants import few
 
 PAIR = lens.Pair("w3 w9 w5 w6", corrupted="w4 w9 w5 w6", answer=" w7", foil=" w8")
 
@@ -98,7 +99,7 @@ def test_attention_of_a_text_and_of_a_pair(bridge):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("over", "site"), [("position", "resid_pre"), ("head", "z")])
+@pytest.mark.parametrize(("over", "site"), few([("position", "resid_pre"), ("head", "z")], [("head", "z")]))
 def test_the_python_shown_reproduces_the_view(smollm2, over, site):
     pair = lens.Pair(
         "When John and Mary went to the shops, John gave the bottle to",

@@ -263,6 +263,7 @@ def test_a_large_part_lies_in_the_cache_and_its_absence_is_said(tmp_path, monkey
             bare.save(tmp_path / "x.csv")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", few(["SubspaceBench", "CurvatureView", "ProvenanceBench", "DiffusionBench"], ["ProvenanceBench"])

@@ -69,9 +69,7 @@ def floats(value):
 # --- the numbers
 
 
-@pytest.mark.parametrize(
-    "method", few(["contrast", "wanda", "activation", "random", "curvature"], ["contrast"])
-)
+@pytest.mark.parametrize("method", few(["contrast", "wanda", "activation", "random", "curvature"], ["contrast"]))
 def test_the_curve_is_that_of_tradeoff(method):
     model = speaking()
     view = ask(bench(model), method=method, seed=3)

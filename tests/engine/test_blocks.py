@@ -99,13 +99,16 @@ def test_what_is_recorded_is_what_hooks_see(name, way):
 
 
 @pytest.mark.parametrize(("name", "way"), WAYS)
-def test_every_site_replaced_from_another_run_equals_the_hooked_forward(name, way):
+@pytest.mark.parametrize("each", few([False, True], [False]), ids=["in turn", "each"])
+def test_every_site_replaced_from_another_run_equals_the_hooked_forward(name, way, each):
+    """``each``: of three positions of the first prompt every layer has each; else one, another in every layer."""
     base, source = runs(name, way)
     rows = [
         (prompt, [Edit(Site(site, layer, position=position), "replace", source)])
         for site, layer in places(name)
-        for prompt in (0, 1)
-        for position in ((None, 5, -1) if prompt == 0 else (-2,))
+        for prompt, positions in enumerate(((None, 5, -1), (-2,)))
+        for at, position in enumerate(positions)
+        if each or at == (SITES.index(site) + (layer or 0)) % len(positions)
     ]
     walked = walk(base, rows, READS)
     logits = base.decoder.unembed(walked.resid)

@@ -7,6 +7,7 @@ from scipy import stats
 
 from lens import stats as S
 from tests.calibration.correlations import rank_pairs
+from tests.variants import few
 
 
 def rng(seed=0):
@@ -33,8 +34,8 @@ def test_the_bootstrap_of_a_rank_correlation_by_a_loop():
 
 
 def test_few_pairs_have_no_bootstrap_interval_and_a_perfect_one_has_width():
-    few = S.rank_correlation(np.arange(11.0), rng(1).normal(size=11)).interval
-    assert np.isnan([few.low, few.high]).all() and few.kind == few.method == "not available: fewer than 12 pairs"
+    short = S.rank_correlation(np.arange(11.0), rng(1).normal(size=11)).interval
+    assert np.isnan([short.low, short.high]).all() and short.kind == short.method == "not available: fewer than 12 pairs"
     cells = np.repeat(np.arange(14.0)[:, None], 3, 1)
     cells[5:, 1], cells[:, 2] = np.nan, 2.0
     several = S.rank_correlation(cells, np.arange(14.0)).interval
@@ -49,15 +50,16 @@ def test_few_pairs_have_no_bootstrap_interval_and_a_perfect_one_has_width():
     )
 
 
-def test_intervals_of_correlations_cover_pairs_of_every_shape():
+@pytest.mark.parametrize(("draws", "of_fisher"), few([(60, 200), (150, 400)], [(60, 200)]))
+def test_intervals_of_correlations_cover_pairs_of_every_shape(draws, of_fisher):
     """A small preset of `python -m tests.calibration --correlations`; what was the bootstrap interval (percentiles) is
     seen to be too short.
     """
-    found = pd.DataFrame(rank_pairs(150, 1, sizes=(12, 30)))
+    found = pd.DataFrame(rank_pairs(draws, 1, sizes=(12, 30)))
     assert (found.available == 1).all() and (found.high >= 0.93).all() and found.rate.mean() > 0.95, found[
         found.high < 0.93
     ]
-    fisher = pd.DataFrame(rank_pairs(400, 1, sizes=(30,), interval="fisher")).set_index("what")
+    fisher = pd.DataFrame(rank_pairs(of_fisher, 1, sizes=(30,), interval="fisher")).set_index("what")
     assert (fisher.high[fisher.index.str.contains("growing|wild")] < 0.93).all() and (
         fisher.high[fisher.index.str.contains("normal, 0|normal, .5|scale")] > 0.93
     ).all()

@@ -34,8 +34,8 @@ def test_the_bootstrap_of_a_rank_correlation_by_a_loop():
 
 
 def test_few_pairs_have_no_bootstrap_interval_and_a_perfect_one_has_width():
-    short = S.rank_correlation(np.arange(11.0), rng(1).normal(size=11)).interval
-    assert np.isnan([short.low, short.high]).all() and short.kind == short.method == "not available: fewer than 12 pairs"
+    none = S.rank_correlation(np.arange(11.0), rng(1).normal(size=11)).interval
+    assert np.isnan([none.low, none.high]).all() and none.kind == none.method == "not available: fewer than 12 pairs"
     cells = np.repeat(np.arange(14.0)[:, None], 3, 1)
     cells[5:, 1], cells[:, 2] = np.nan, 2.0
     several = S.rank_correlation(cells, np.arange(14.0)).interval

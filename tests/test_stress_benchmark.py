@@ -14,6 +14,7 @@ import lens
 from benchmarks import _damage, _killed, inputs, interruptions, kills, ray_workers, stress
 from benchmarks.__main__ import PARTED
 from lens.engine import changes
+from tests.variants import few
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +128,7 @@ def test_threads_that_do_not_end_and_raw_errors_come_out():
 # -- kills -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["sweep", "scoring", "training"])
+@pytest.mark.parametrize("kind", few(["sweep", "scoring", "training"], ["scoring"]))
 def test_a_little_of_the_kills_ends_bit_equal(kind):
     found = kills.kill(quick=True, kinds=(kind,))
     assert (

@@ -29,8 +29,10 @@ OPTIONS = {"seeds": (0,), "steps": 4, "first": 3}
 SPARSITY, TOP = 0.08, 5  # of 64 weights a row: int(5.12)
 
 
-@pytest.fixture
-def sides(tiny):
+@pytest.fixture(scope="module")
+def sides():
+    """Of a pipeline of the same weights as each test's own."""
+    tiny = pipeline_of(cards.Recipe.small(seed=3))
     return statistics(tiny, MEMORISED, **OPTIONS), statistics(tiny, REFERENCE, **OPTIONS)
 
 

@@ -15,7 +15,8 @@ import torch
 from tests import models as tiny_models
 from tests.models import word_tokenizer
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# One where several workers share the cores: more would only wait for each other.
+torch.set_num_threads(min(int(os.environ["OMP_NUM_THREADS"].split(",")[0]), os.cpu_count() or 1))
 # What test files import is never garbage, nor are thousands of tests: looking for some takes two fifths of collecting.
 gc.disable()
 

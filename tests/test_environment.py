@@ -1,6 +1,7 @@
 """pyproject.toml, constraints.txt and environment.yml say the same, and this environment obeys them."""
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -96,6 +97,11 @@ PATHS = {extra: {path for pattern in patterns for path in ROOT.glob(pattern)} fo
 PATHS[None] = set(ROOT.glob("lens/**/*.py")) - set.union(*PATHS.values())
 
 
+@functools.cache
+def owners_of_modules():
+    return packages_distributions()
+
+
 @pytest.mark.parametrize("extra", PATHS)
 def test_every_import_of_the_packages_is_a_dependency_of_the_base_or_of_the_rooms_extra(extra):
     ours = {"lens", "widgets", "notebooks"}
@@ -106,7 +112,7 @@ def test_every_import_of_the_packages_is_a_dependency_of_the_base_or_of_the_room
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 imported.add(node.module.split(".")[0])
-    owners = packages_distributions()
+    owners = owners_of_modules()
     declared = {canonical(name) for name in requirements(*[extra] * (extra is not None))}
     missing = {
         name

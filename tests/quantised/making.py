@@ -35,6 +35,8 @@ METHODS = {
     "quanto_int4": "quanto qint4",
     "compressed": "compressed-tensors W8A16 int",
 }
+#: One of each library's kernels; the hash, weights as read and refusals are tried on all.
+SOME = ("torchao_int8", "bitsandbytes_int8", "nf4", "quanto_int8", "compressed")
 PAIR = lens.Pair("w5 w6 w7 w8 w3", corrupted="w5 w9 w7 w8 w3", answer=" w11", foil=" w12")
 CLEAN, CORRUPTED = torch.tensor([5, 6, 7, 8, 3]), torch.tensor([5, 9, 7, 8, 3])
 

@@ -10,7 +10,8 @@ from lens.models import weight_hash
 
 from .. import naive
 from ..models import word_tokenizer
-from .making import CLEAN, CORRUPTED, METHODS, PAIR, quantised, quiet, wrapped
+from ..variants import few
+from .making import CLEAN, CORRUPTED, METHODS, PAIR, SOME, quantised, quiet, wrapped
 
 #: Rounding of float32, as a share of the largest effect.
 TOLERANCE = 1e-4
@@ -54,7 +55,7 @@ def effects(model, site):
     return torch.tensor(found)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", few(METHODS, SOME))
 def test_patching_is_what_the_models_own_hooked_forward_gives(method):
     with quiet():
         model, own = wrapped(method), quantised(method)

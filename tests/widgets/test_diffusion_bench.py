@@ -76,6 +76,12 @@ def files(state):
     return [state["data"][end - size : end] for end, size in zip(ends, state["sizes"])]
 
 
+@pytest.fixture(scope="module")
+def asked():
+    """A view with its pictures, for those who only look at it or save it."""
+    return ask(bench())
+
+
 @pytest.fixture
 def counted(monkeypatch):
     """How often pictures are drawn and statistics run."""
@@ -584,8 +590,8 @@ def test_the_python_shown_makes_the_numbers(how, where, capsys):
     assert "attacked" in capsys.readouterr().out
 
 
-def test_measures_and_mask_are_saved(tmp_path):
-    view = ask(bench())
+def test_measures_and_mask_are_saved(asked, tmp_path):
+    view = asked
     for name in ("measures.zarr", "measures.csv", "mask.npz"):
         view._on_message(view, {"type": "save", "path": str(tmp_path / name)}, [])
         assert view.wait(SECONDS) and view.saved["ok"], view.saved
@@ -621,8 +627,8 @@ def test_the_stored_copy_has_every_picture_with_its_words():
     assert len(text) < 120_000 and view._static_bundle()["text/plain"].startswith("<DiffusionBench: cards")
 
 
-def test_the_module_is_small_and_loads_nothing():
-    view = ask(bench())
+def test_the_module_is_small_and_loads_nothing(asked):
+    view = asked
     assert (
         len(view._esm) < 60_000
         and "http://" not in view._esm.replace("http://www.w3.org/2000/svg", "")

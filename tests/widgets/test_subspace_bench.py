@@ -62,6 +62,12 @@ def ask(view, **fields):
     return view
 
 
+@pytest.fixture(scope="module")
+def asked():
+    """A view with its curve, for those who only look at it."""
+    return ask(bench())
+
+
 def floats(value):
     return np.frombuffer(value, "<f4")
 
@@ -128,8 +134,8 @@ def test_the_curve_is_that_of_tradeoff(method):
     ) in view.found["control"]
 
 
-def test_the_map_has_the_share_of_every_matrix():
-    view = ask(bench())
+def test_the_map_has_the_share_of_every_matrix(asked):
+    view = asked
     found, sides = view.found, view._shown.sides
     mask = subspace.locate(view.model, sides.found, sides.reference, sparsity=0.1)
     assert found["grid"]["matrices"] == ["gate_proj", "up_proj", "down_proj"] and found["grid"]["blocks"] == [0, 1, 2]
@@ -140,8 +146,8 @@ def test_the_map_has_the_share_of_every_matrix():
     assert found["shares"][1] == pytest.approx(mask.density)
 
 
-def test_texts_show_what_was_generated():
-    view = ask(bench())
+def test_texts_show_what_was_generated(asked):
+    view = asked
     texts, run = view.found["texts"], view._shown
     memorised = [item for item in texts["items"] if item["what"] == "kept apart"]
     assert len(memorised) == 6 and [item["what"] for item in texts["items"]][-2:] == ["clean", "clean"]
@@ -549,8 +555,8 @@ def test_the_stored_copy_has_the_numbers_the_texts_and_an_image():
     assert len(text) < 200_000 and view._static_bundle()["text/plain"].startswith("<SubspaceBench: LlamaForCausalLM")
 
 
-def test_the_module_is_small_and_loads_nothing():
-    view = ask(bench())
+def test_the_module_is_small_and_loads_nothing(asked):
+    view = asked
     assert (
         len(view._esm) < 50_000
         and "http://" not in view._esm.replace("http://www.w3.org/2000/svg", "")

@@ -20,7 +20,7 @@ from lens.organisms import cards
 from lens.organisms.cards.corpus import Corpus
 from tests.diffusion.conftest import pipeline_of
 from tests.variants import few
-from tests.widgets.fakes import SCRIPT
+from tests.widgets.fakes import SCRIPT, without_last_inputs
 from widgets.diffusion_bench import captions as diffusion_captions
 from widgets.diffusion_bench import work as diffusion_work
 
@@ -77,9 +77,11 @@ def files(state):
 
 
 @pytest.fixture(scope="module")
-def asked():
+def asked(tmp_path_factory):
     """A view with its pictures, for those who only look at it or save it."""
-    return ask(bench())
+    with pytest.MonkeyPatch.context() as patch:
+        without_last_inputs(tmp_path_factory, patch)
+        yield ask(bench())
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from lens.subspace import activations
 from tests.memorization.helpers import clean, known, taught, weights
 from tests.models import word_tokenizer
 from tests.variants import few
-from tests.widgets.fakes import SCRIPT
+from tests.widgets.fakes import SCRIPT, without_last_inputs
 from widgets.subspace_bench import locator as subspace_locator
 from widgets.subspace_bench import work as subspace_work
 
@@ -63,9 +63,11 @@ def ask(view, **fields):
 
 
 @pytest.fixture(scope="module")
-def asked():
+def asked(tmp_path_factory):
     """A view with its curve, for those who only look at it."""
-    return ask(bench())
+    with pytest.MonkeyPatch.context() as patch:
+        without_last_inputs(tmp_path_factory, patch)
+        yield ask(bench())
 
 
 def floats(value):

@@ -94,14 +94,8 @@ def test_operations_of_a_sweep_are_those_that_its_edited_runs_need():
     )
 
 
-@pytest.mark.parametrize(
-    "absent",
-    [
-        "transformer_lens netCDF4",
-        pytest.param("transformer_lens", marks=pytest.mark.long),
-        pytest.param("netCDF4", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("absent", ["transformer_lens netCDF4", "transformer_lens", "netCDF4"])
 def test_it_runs_without_what_a_gpu_machine_may_lack(absent):
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({absent.split()!r}))\n"

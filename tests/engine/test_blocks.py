@@ -121,11 +121,10 @@ def test_every_site_replaced_from_another_run_equals_the_hooked_forward(name, wa
 def test_rows_of_a_few_tokens_read_what_they_continue_within_their_window(name, way, monkeypatch):
     base, source = runs(name, way)
     rows = [
-        (prompt, [Edit(Site("resid_pre", layer, position=at), "scale", scale=scale)])
+        (prompt, [Edit(Site("resid_pre", layer, position=at), "scale", scale=(0.5, 2.0, -1.0)[(layer + at) % 3])])
         for prompt, n in enumerate(LENGTHS)
         for layer in range(3)
         for at in range(n - 4, n)
-        for scale in (0.5, 2.0, -1.0)
     ]
     rows += [(0, [Edit(Site(site, 1, position=-3), "replace", source)]) for site in ("q", "k", "v")]
     calls, real = [], forward.attend_after

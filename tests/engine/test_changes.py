@@ -160,7 +160,8 @@ def test_ctrl_c_at_any_line_of_the_way_in_and_out_leaves_nothing_behind(press, w
     in_block(CONTEXTS[what](model))
 
 
-def test_ctrl_c_in_the_middle_of_a_trade_off_leaves_the_weights_as_they_were():
+@pytest.mark.parametrize("presses", few([8, 20], [8]))
+def test_ctrl_c_in_the_middle_of_a_trade_off_leaves_the_weights_as_they_were(presses):
     model = speaking()
     saved = [p.clone() for p in model.parameters()]
     rows = torch.arange(60).reshape(4, 15) % 97
@@ -171,7 +172,7 @@ def test_ctrl_c_in_the_middle_of_a_trade_off_leaves_the_weights_as_they_were():
 
     pressed(-1, use)
     lines, _ = pressed(-1, use)
-    for k in range(1, len(lines) + 1, max(1, len(lines) // 20)):
+    for k in range(1, len(lines) + 1, max(1, len(lines) // presses)):
         _, out = pressed(k, use)
         assert out and all(torch.equal(a, b) for a, b in zip(model.parameters(), saved)), k
         assert not changes.Changes.of(model).changes and not changes.Changes.of(model).sessions

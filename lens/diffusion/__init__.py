@@ -33,6 +33,7 @@ _PUBLIC = {
     **dict.fromkeys(("Embeddings", "optimise_embeddings"), "embeddings"),
     **dict.fromkeys(("attack", "noisy_start", "prompts"), "attacks"),
     **dict.fromkeys(("relearn", "savings"), "relearning"),
+    **dict.fromkeys(("images_to_recover", "interpolated"), "regeneration"),
     **dict.fromkeys(("locate", "masks", "union", "scores", "score_map"), "localisation"),
 }
 

@@ -175,6 +175,16 @@ def subjects():
     )
     yield Subject("savings", diffusion.savings, lambda: dict(result=relearned()))
     yield Subject(
+        "images_to_recover",
+        diffusion.images_to_recover,
+        lambda: dict(sources={"own": targets}, targets=control, twin=pipeline(), counts=(1,), steps=1, **attacked),
+    )
+    yield Subject(
+        "interpolated",
+        diffusion.interpolated,
+        lambda: dict(pairs=(targets[0][:2], targets[1][:2]), points=2, steps=2, **one),
+    )
+    yield Subject(
         "denoising_error",
         diffusion.denoising_error,
         lambda: dict(images=targets[0], captions=targets[1], bins=2, per=1, progress=False, **one),

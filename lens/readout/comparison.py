@@ -37,6 +37,7 @@ def compare(
     layers: Layers = None,
     positions: Positions = None,
     floor: HFModel | None = None,
+    centre: Sequence[Prompt] | None = None,
     cluster: Annotated[Any, Labels()] | None = None,
     which: Literal["clean", "corrupted"] = "clean",
     level: Share = 0.95,
@@ -61,6 +62,9 @@ def compare(
             ``lens_kl``; the record says which are left out and why.
         layers: of ``a``. positions: as `lens.logit_lens`: None is all tokens of one prompt, the last of several.
         floor: another run of ``a``'s recipe with another seed: how far apart two such runs are.
+        centre: prompts of the same kind; each model's mean state at their tokens, the first of each left out, is taken
+            off its own states, layer by layer: ``cosine`` is then told without what all text shares, of a single prompt
+            too. Measures that centre by themselves stay as they are.
         cluster: a label for each prompt; prompts of one label (a person, a template) count as one. None: each prompt.
         level, resamples, seed: of intervals, and of the halves and shuffles that are drawn.
         progress, stop: as `lens.patch`; what was read by then is compared.
@@ -91,6 +95,7 @@ def compare(
 
     def run() -> xr.Dataset:
         chosen, left_out = sides.metrics(metrics, ALL)
+        centred = None if centre is None else sides.centre(list(centre))
         with sides.open(chosen, seed) as collected:
             status = batch_by_batch(
                 sides.sizes(), RECORD_BYTES, collected.add, label="compare", progress=progress, stop=stop
@@ -99,7 +104,7 @@ def compare(
                 raise Stopped(f"compare: stopped after {collected.n} of {len(sides.readings)} prompts")
             ds = tables(collected, chosen, cluster, level, resamples, seed)
         call: dict[str, Any] = dict(site=site, metrics=chosen, left_out=left_out, layers=layers, positions=positions)
-        call |= dict(which=which, level=level, resamples=resamples, cluster=None if cluster is None else "as given")
+        call |= dict(centre=centred, which=which, level=level, resamples=resamples, cluster=None if cluster is None else "as given")
         entries = record(a, sides.views[0], "compare", call | sides.call(), sides.readings, seed)
         entries |= {"status": status, "seconds": round(time.perf_counter() - began, 4)}
         return results.stamp(ds, entries)

@@ -4,6 +4,7 @@ states.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +61,8 @@ class Sides:
     site: str
     layers: list[list[int]]
     widths: list[list[int]]
+    #: of each model and layer, what is taken off its states
+    centres: list[list[np.ndarray]] | None = None
 
     @classmethod
     def of(cls, a: Any, b: Any, floor: Any, prompts: Any, which: str, site: str, layers: Any, positions: Any) -> Sides:
@@ -88,6 +91,31 @@ class Sides:
             runs = Runs.record(view, [readings[0].ids[:1]], kept(site))
             widths.append([runs.get(site, l).flatten(1).shape[1] for l in of_model])
         return cls(models, views, readings, where, site, beside, widths)
+
+    def centre(self, prompts: Any) -> dict[str, Any]:
+        """Takes off every model's states their mean at some prompts' tokens, the first of each left out; what a record
+        says of it.
+
+        Raises: ReadoutError: fewer than `LEAST` tokens, or another tokenizer.
+        """
+        readings = read_prompts(self.models[0], prompts, "clean")[1] if prompts else []
+        for name, other in zip(("b", "floor"), self.models[1:] if prompts else ()):
+            _require_same_tokens(readings, read_prompts(other, prompts, "clean")[1], name)
+        tokens = sum(len(r) - 1 for r in readings)
+        if tokens < LEAST:
+            raise ReadoutError(
+                f"centre: holds {tokens} tokens behind the first of each prompt; a mean needs at least {LEAST}. Give more"
+                " prompts."
+            )
+        self.centres = []
+        for view, layers, widths in zip(self.views, self.layers, self.widths):
+            sums = [np.zeros(width) for width in widths]
+            for reading in readings:
+                runs = Runs.record(view, [reading.ids], kept(self.site))
+                for total, layer in zip(sums, layers):
+                    total += runs.get(self.site, layer)[1:].flatten(1).double().sum(0).cpu().numpy()
+            self.centres.append([total / tokens for total in sums])
+        return {"prompts": len(readings), "tokens": tokens, "sha256": _digest(readings)}
 
     def sizes(self) -> list[int]:
         """Memory of each prompt's run in the largest of the models."""
@@ -223,6 +251,8 @@ class Collected:
     def _store(self, m: int, number: int, batch: Sequence[int], row: np.ndarray, slot: np.ndarray, x: Tensor) -> None:
         slots = self.sides.where.width
         values = (x.double() if x.dtype == torch.float64 else x.float()).cpu().numpy()
+        if self.sides.centres is not None:
+            values = (values - self.sides.centres[m][number]).astype(values.dtype)
         for s in range(slots):
             mine = slot == s
             if mine.all():
@@ -253,6 +283,14 @@ class Collected:
             # a sum of signed terms that is zero in theory may end just below it
             parts.append(torch.linalg.vecdot(p.exp(), p - q).clamp(min=0).cpu())
         return torch.cat(parts).double().numpy()
+
+
+def _digest(readings: Sequence[Reading]) -> str:
+    """SHA-256 of what is read."""
+    found = hashlib.sha256()
+    for r in readings:
+        found.update(f"{len(r)} ".encode() + r.ids.numpy().astype("<i8").tobytes())
+    return found.hexdigest()
 
 
 def _layers_of(view: Model, chosen: Sequence[int], first: Model, site: str) -> list[int]:

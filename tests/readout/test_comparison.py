@@ -203,6 +203,23 @@ def test_one_prompt_has_all_its_tokens_and_no_interval(models):
     assert "it needs at least 10 prompts, and there are 1" in lens.record(plain)["call"]["left_out"]["cka"]
 
 
+def test_states_of_one_prompt_are_told_about_the_mean_of_others(models):
+    a, b, other = models
+    about = [p for p in PROMPTS[2:] if len(p.split()) == 4][:4]
+    ds = lens.compare(a, b, "w1 w2 w3", metrics=("cosine", "lens_kl"), floor=other, centre=about)
+    means = [np.mean([stored(m, about, at)[0].mean(0) for at in (1, 2, 3)], 0) for m in models]
+    x, y, z = (stored(m, ["w1 w2 w3"], 1)[0][0] - mean for m, mean in zip(models, means))
+    cosines = lens.stats.similarity.cosines
+    assert np.allclose(ds["mean"].sel(metric="cosine", position=1), cosines(x, y), atol=1e-5)
+    assert np.allclose(ds.floor.sel(metric="cosine", position=1), cosines(x, z), atol=1e-5)
+    plain = lens.compare(a, b, "w1 w2 w3", metrics=("cosine", "lens_kl"), floor=other)
+    assert np.array_equal(ds["mean"].sel(metric="lens_kl"), plain["mean"].sel(metric="lens_kl"))
+    assert (abs(ds["mean"] - plain["mean"]).sel(metric="cosine") > 1e-3).any()
+    assert lens.record(ds)["call"]["centre"] | {"sha256": ""} == {"prompts": 4, "tokens": 12, "sha256": ""}
+    whole = lens.compare(a, b, PROMPTS, metrics=("cka",)), lens.compare(a, b, PROMPTS, metrics=("cka",), centre=about)
+    assert np.allclose(whole[0]["mean"], whole[1]["mean"], atol=1e-5)
+
+
 def test_models_of_unlike_width_and_depth(models):
     a, wide = models[0], of(hidden_size=48, num_hidden_layers=6)
     ds = lens.compare(a, wide, PROMPTS)
@@ -246,6 +263,8 @@ def test_heads_and_an_adapter_on_and_off(models):
             lambda a, b: lens.compare(a, b, PROMPTS, floor=of(num_hidden_layers=2)),
             "floor: its n_layers is 2, that of `a` 3",
         ),
+        (lambda a, b: lens.compare(a, b, PROMPTS, centre=["w1 w2 w3"]), "centre: holds 2 tokens behind the first"),
+        (lambda a, b: lens.compare(a, b, PROMPTS, centre=[]), "centre: holds 0 tokens"),
         (lambda a, b: lens.compare(a, of(vocab_size=99), PROMPTS, metrics=("kl",)), "the vocabularies have 97 and 99"),
     ],
 )

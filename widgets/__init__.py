@@ -6,6 +6,8 @@
     widgets.AttentionView(model, text)
     # edges between heads, MLPs, input and logits: scores, exact effects of those clicked, faithfulness of circuits
     widgets.CircuitView(model, pairs)
+    # two checkpoints on one prompt: where they differ beyond two runs of one recipe, one's state put into the other
+    widgets.CheckpointView(a, b, prompt)
     # memory injection: sliders, next token, map beside a control, generation
     widgets.InjectionBench(model, prompt, memory, answer)
     # instruction vectors: head map, sliders, validation accuracy, test report, two models side by side
@@ -32,6 +34,7 @@ from lens.extras import require
 require("notebook", "widgets")
 
 from widgets.attention_view import AttentionView
+from widgets.checkpoint_view import CheckpointView
 from widgets.circuit_view import CircuitView
 from widgets.curvature_view import CurvatureView
 from widgets.diffusion_bench import DiffusionBench
@@ -45,6 +48,7 @@ from widgets.vector_bench import VectorBench
 
 __all__ = [
     "AttentionView",
+    "CheckpointView",
     "CircuitView",
     "CurvatureView",
     "DiffusionBench",

@@ -9,6 +9,7 @@ from lens.files import expanded
 from widgets.attention_view import AttentionView
 from widgets.base import state
 from widgets.base.view import View
+from widgets.checkpoint_view import CheckpointView
 from widgets.circuit_view import CircuitView
 from widgets.curvature_view import CurvatureView
 from widgets.diffusion_bench import DiffusionBench
@@ -23,6 +24,7 @@ VIEWS: dict[str, type[View]] = {
     view.__name__: view
     for view in (
         AttentionView,
+        CheckpointView,
         CircuitView,
         CurvatureView,
         DiffusionBench,

@@ -104,7 +104,13 @@ def compare(
                 raise Stopped(f"compare: stopped after {collected.n} of {len(sides.readings)} prompts")
             ds = tables(collected, chosen, cluster, level, resamples, seed)
         call: dict[str, Any] = dict(site=site, metrics=chosen, left_out=left_out, layers=layers, positions=positions)
-        call |= dict(centre=centred, which=which, level=level, resamples=resamples, cluster=None if cluster is None else "as given")
+        call |= dict(
+            centre=centred,
+            which=which,
+            level=level,
+            resamples=resamples,
+            cluster=None if cluster is None else "as given",
+        )
         entries = record(a, sides.views[0], "compare", call | sides.call(), sides.readings, seed)
         entries |= {"status": status, "seconds": round(time.perf_counter() - began, 4)}
         return results.stamp(ds, entries)

@@ -104,8 +104,8 @@ class Sides:
         tokens = sum(len(r) - 1 for r in readings)
         if tokens < LEAST:
             raise ReadoutError(
-                f"centre: holds {tokens} tokens behind the first of each prompt; a mean needs at least {LEAST}. Give more"
-                " prompts."
+                f"centre: holds {tokens} tokens behind the first of each prompt; a mean needs at least {LEAST}. Give"
+                " more prompts."
             )
         self.centres = []
         for view, layers, widths in zip(self.views, self.layers, self.widths):

@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 _LOOKS = Path(__file__).with_suffix(".js").read_text(encoding="utf-8").rstrip()
+AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+needs_axe = pytest.mark.skipif(not AXE.exists(), reason="axe-core is not there: npm ci --ignore-scripts")
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 CONTROLS = "input, select, textarea, button"
 
 
@@ -56,3 +61,22 @@ def hover_times(page: Any) -> list[float]:
 def contrasts(page: Any, selector: str) -> list[float]:
     """Contrast ratios of texts with the view's background."""
     return _ask(page, "contrasts", selector)
+
+
+def violations(page: Any, theme: str) -> list[Any]:
+    """What axe-core finds wrong with the view in a theme, light or dark."""
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+    page.evaluate("(dark) => document.body.classList.toggle('dark', dark)", theme == "dark")
+    page.wait_for_selector(f".mnemoscope[data-dark={str(theme == 'dark').lower()}]")
+    page.wait_for_timeout(150)
+    passed, wrong = page.evaluate(
+        """async (tags) => {
+            const judged = await axe.run(".mnemoscope", { runOnly: tags });
+            return [judged.passes.map((rule) => rule.id), judged.violations.map((rule) => [rule.id,
+                rule.nodes.map((node) => node.html.slice(0, 160) + " | " + node.failureSummary)])];
+        }""",
+        RULES,
+    )
+    assert "color-contrast" in passed, "axe-core looked at colours"
+    return wrong

@@ -1,4 +1,4 @@
-"""The frame that all nine views share: its parts, its two themes as axe-core judges them, and the keyboard."""
+"""The frame that all views share: its parts, its two themes as axe-core judges them, and the keyboard."""
 
 import shutil
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 import widgets
 from tests.browser import (
     test_attention_page,
+    test_checkpoint_page,
     test_circuit_page,
     test_diffusion_bench,
     test_explorer_page,
@@ -16,15 +17,12 @@ from tests.browser import (
     test_subspace_bench,
     test_vector_bench,
 )
-from tests.browser.looks import cut_off, scrolling
+from tests.browser.looks import AXE, cut_off, needs_axe, scrolling, violations
 from tests.memorization.helpers import clean, known
+from tests.variants import few
 from tests.widgets import fakes
 from tests.widgets.test_injection_bench import ITEM, OTHER
 from widgets.patch_explorer.examples import EXAMPLES
-
-AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
-needs_axe = pytest.mark.skipif(not AXE.exists(), reason="axe-core is not there: npm ci --ignore-scripts")
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
 
 def curvature(page):
@@ -42,6 +40,7 @@ def curvature(page):
 
 VIEWS = {
     "attention": lambda page: test_attention_page.mount(page, "a b c d e"),
+    "checkpoints": test_checkpoint_page.mount,
     "circuit": test_circuit_page.mount,
     "curvature": curvature,
     "diffusion": test_diffusion_bench.mount,
@@ -53,7 +52,11 @@ VIEWS = {
 }
 
 
-@pytest.fixture(params=VIEWS)
+#: Views whose own page tests judge the frame, too; here they are looked at by long tests.
+LONG_VIEWS = ("checkpoints",)
+
+
+@pytest.fixture(params=few(VIEWS, lambda name: name not in LONG_VIEWS))
 def view(request, page):
     shown = VIEWS[request.param](page)
     page.get_by_test_id("export").evaluate("(drawer) => { drawer.open = true; }")
@@ -76,21 +79,8 @@ def test_every_view_has_the_parts_of_the_frame(view):
 @needs_axe
 def test_contrast_names_and_roles_hold_in_both_themes(view):
     page = view.page
-    page.evaluate(AXE.read_text(encoding="utf-8"))
     for theme in ("light", "dark"):
-        page.evaluate("(dark) => document.body.classList.toggle('dark', dark)", theme == "dark")
-        page.wait_for_selector(f".mnemoscope[data-dark={str(theme == 'dark').lower()}]")
-        page.wait_for_timeout(150)
-        found = page.evaluate(
-            """async (tags) => {
-                const judged = await axe.run(".mnemoscope", { runOnly: tags });
-                return [judged.passes.map((rule) => rule.id), judged.violations.map((rule) => [rule.id,
-                    rule.nodes.map((node) => node.html.slice(0, 160) + " | " + node.failureSummary)])];
-            }""",
-            RULES,
-        )
-        assert "color-contrast" in found[0], "axe-core looked at colours"
-        assert found[1] == [], theme
+        assert violations(page, theme) == [], theme
 
 
 @needs_axe
@@ -141,9 +131,9 @@ def test_nothing_scrolls_inside_the_page(view):
     assert scrolling(view.page) == []
 
 
-LONG = " ".join(f"word{i}" for i in range(300))
+WORDS = " ".join(f"word{i}" for i in range(300))
 DEEP = {
-    "attention": lambda page: test_attention_page.mount(page, LONG, model=fakes.FakeModel(30, 9)),
+    "attention": lambda page: test_attention_page.mount(page, WORDS, model=fakes.FakeModel(30, 9)),
     "curvature": lambda page: test_subspace_bench.deep_spectrum(page),
     "explorer": lambda page: test_explorer_page.mount(page, layers=30),
     "injection": lambda page: test_injection_bench.mount(page, run=True, layers=30, heads=9),
@@ -160,7 +150,7 @@ def test_nothing_scrolls_inside_the_page_at_thirty_layers(name, page):
 
 
 def test_what_scrolls_is_seen_where_something_does(page):
-    view = test_attention_page.mount(page, LONG)
+    view = test_attention_page.mount(page, WORDS)
     view.get("strip").evaluate("(strip) => { strip.style.maxHeight = '60px'; strip.style.overflow = 'auto'; }")
     assert len(scrolling(page)) == 1
 

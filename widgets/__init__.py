@@ -16,6 +16,8 @@
     widgets.ProvenanceBench(suspects, transcript, references)
     # the weights that hold memory: trade-off curve beside a random control, layer map, texts before and after, undo
     widgets.SubspaceBench(model, memorised, reference)
+    # unlearning: rows, method, dose; its path beside a twin and the retain set alone, attacks, weights put and back
+    widgets.UnlearningBench(model, forget, retain, twin=twin)
     # loss curvature: spectrum by layer, brush a band, who uses it, what goes when it is taken out
     widgets.CurvatureView(model, decomposition, memorised, clean)
     # memorised pictures of a diffusion model: watch the denoising, cut them out, attack; grid with the copy measure,
@@ -44,6 +46,7 @@ from widgets.patch_explorer import PatchExplorer
 from widgets.provenance_bench import ProvenanceBench
 from widgets.saved_views import restore
 from widgets.subspace_bench import SubspaceBench
+from widgets.unlearning_bench import UnlearningBench
 from widgets.vector_bench import VectorBench
 
 __all__ = [
@@ -56,6 +59,7 @@ __all__ = [
     "PatchExplorer",
     "ProvenanceBench",
     "SubspaceBench",
+    "UnlearningBench",
     "VectorBench",
     "ViewError",
     "restore",

@@ -149,8 +149,8 @@ function render({ model, el }) {
     side.setAttribute("data-status", d.status ?? "none");
     if (d.layer === undefined || !map) {
       const text =
-        "Click a cell, or move with the arrow keys and press Enter: the state of one model at that layer and token is " +
-        "put into the other, and what it says next is read.";
+        "Click a cell, or move with the arrow keys and press Enter: the state of one model at that layer and token " +
+        "is put into the other, and what it says next is read.";
       side.replaceChildren(title, h("p", { class: "mn-note", text }));
       return;
     }

@@ -1,4 +1,4 @@
-// Built by npm run build from 13 files, sha256 e375987d5f0527afa7ac2ced5a46f08deaa24a21faae2e8792d7434206bf77fa
+// Built by npm run build from 13 files, sha256 677ab2ff36a1f73acff26b08b691e335ed832df751deabece1f1e28e74e6423c
 const t=(t,e={},...s)=>{const n=document.createElement(t);for(const[t,s]of Object.entries(e)){if(s===null||s===
 undefined||s===false)continue;if(t==="text")n.textContent=s;else if(t.startsWith("on"))n.addEventListener(t.slice(2),
 s);else if(t==="value")n.value=s;else n.setAttribute(t,s===true?"":s)}n.append(...s.filter(t=>t!==null&&t!==
@@ -259,8 +259,8 @@ answer)} over ${y(S.foil)}, `+`${M(S.into_value)} as it is, ${M(S.source_value)}
 "mn-warning",text:e})));E=()=>A(r,{title:`${S.source} and ${S.into}: ${o.label}`,subtitle:h,bar:o.label,limit:a})};
 const st=()=>{const e=f("detail"),s=t("h3",{text:"The copied state"});Z.setAttribute("data-status",e.status??"none");
 if(e.layer===undefined||!S){const e=
-"Click a cell, or move with the arrow keys and press Enter: the state of one model at that layer and token is "+
-"put into the other, and what it says next is read.";Z.replaceChildren(s,t("p",{class:"mn-note",text:e}));
+"Click a cell, or move with the arrow keys and press Enter: the state of one model at that layer and token "+
+"is put into the other, and what it says next is read.";Z.replaceChildren(s,t("p",{class:"mn-note",text:e}));
 return}const n=S.rows.indexOf(e.layer),o=S.columns.indexOf(e.position),i=t("dl",{class:"mn-facts","data-testid":
 "facts"});for(const[e,s]of n>=0&&o>=0?U(S,n,o):[])i.append(t("dt",{text:e}),t("dd",{text:s}));const a=new Map([[S.
 foil,["F","foil","mn-foil"]],[S.answer,["A","answer"]]]);const[r,c]=S.direction==="b into a"?["A","B"]:["B","A"],h=(t,

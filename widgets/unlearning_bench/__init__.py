@@ -1,0 +1,5 @@
+"""Unlearning asked, watched, attacked and put back."""
+
+from widgets.unlearning_bench.view import UnlearningBench
+
+__all__ = ["UnlearningBench"]

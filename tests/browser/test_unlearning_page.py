@@ -9,13 +9,14 @@ from tests.widgets.test_unlearning_bench import bench
 
 
 def mount(page, *, run=True, twin=True, **options):
-    return Mounted(page, bench(speaking("llama"), speaking("llama", 1) if twin else None, run=run, **options))
+    shown = Mounted(page, bench(speaking("llama"), speaking("llama", 1) if twin else None, run=run, **options))
+    shown.get("rows").evaluate("(drawer) => { drawer.open = true; }")
+    return shown
 
 
 def test_rows_method_and_dose_are_chosen_run_attacked_and_put_back(page, tmp_path):
     shown = mount(page, run=False)
     assert shown.get("empty").is_visible() and not shown.get("curves").is_visible()
-    shown.get("rows").evaluate("(drawer) => { drawer.open = true; }")
     shown.get("rows").locator("select[data-row='4']").select_option("neither")
     shown.get("method").select_option("npo")
     shown.get("steps").fill("2")

@@ -91,7 +91,9 @@ def packed(
 
     Raises: OrganismError: pieces that end too early, or with `whole` one that no row has room for.
     """
-    source, made, left = iter(pieces), [], []
+    source = iter(pieces)
+    made: list[list[int]] = []
+    left: list[int] = []
     while len(made) < rows:
         row = [start]
         while len(row) < width + 1:

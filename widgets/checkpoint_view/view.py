@@ -109,7 +109,7 @@ class CheckpointView(SweepView):
 
     def _progress(self, run: Comparison) -> dict[str, Any]:
         there = [name for name in work.QUANTITIES if run.dataset is not None and name in run.dataset]
-        if run.status == "complete":
+        if run.status == "complete" and run.dataset is not None:
             text = f"{run.dataset.sizes['layer']} layers × {run.dataset.sizes['position']} tokens"
         else:
             text = "distances are there, states are being copied" if there else "reading"
@@ -125,9 +125,9 @@ class CheckpointView(SweepView):
         super()._show(run, progress)
         if run.dataset is None or run.pair is None:
             return
-        cell = {"layer": self.cell.get("layer"), "position": self.cell.get("position")}
+        cell: dict[str, Any] = {"layer": self.cell.get("layer"), "position": self.cell.get("position")}
         try:
-            work.cell_facts(run, *cell.values())
+            work.cell_facts(run, **cell)
         except (KeyError, TypeError):
             layer, position = work.strongest(run.dataset)
             cell = {"layer": layer, "position": position}

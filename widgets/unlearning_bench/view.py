@@ -185,7 +185,8 @@ class UnlearningBench(ForceView):
         return work.put_state(self.model, edit).undo
 
     def _digest(self) -> str:
-        return models.weight_hash(self.model)
+        model: Any = self.model
+        return models.weight_hash(model)
 
     @door(ViewError)
     def save(self, path: FilePath, *, overwrite: bool = False) -> Path:

@@ -130,9 +130,9 @@ PARTED = {
     "steering": (
         (
             "what steering costs: the depth of reading and writing beside one hooked forward a cell, gated batched"
-            " generation beside the published way"
+            " generation beside the published way, a training with repeats beside the plain loop"
         ),
-        ("depth", "gated"),
+        ("depth", "gated", "repetition"),
     ),
     "unlearning": (
         (

@@ -1,5 +1,6 @@
 """What steering costs: the depth of reading and writing beside one hooked forward a cell, and gated batched generation
-beside the published way, one prompt at a time with the hooks put on again for each token.
+beside the published way, one prompt at a time with the hooks put on again for each token; a training that sees a subset
+again and again beside the plain loop.
 
 `python -m benchmarks steering` prints, last, one JSON line with every figure; `--part NAME` runs one part and keeps its
 figures. Each part is the `run` of the module `steering_<part>`.
@@ -17,6 +18,7 @@ from .parts import Parts
 FIGURES = {
     "depth": {"ratio_depth": "at least 50"},
     "gated": {"ratio_published_gated": "at least 5"},
+    "repetition": {"repetition_over_plain": "at most 1.05"},
 }
 
 

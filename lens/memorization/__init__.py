@@ -19,6 +19,7 @@ from .distances import levenshtein, ndcg, rouge_l
 from .errors import MemorizationError
 from .exposure import by_duplicates, exposure, exposure_summary, losses, membership_scores
 from .extraction import extract, extraction_summary, find_recited
+from .hubble import gain_over_twin, hubble_items
 from .performance import performance, prefix_matching
 from .pooling import pool
 from .relearning import relearning, relearning_summary, savings
@@ -44,6 +45,8 @@ __all__ = [
     "extract",
     "extraction_summary",
     "find_recited",
+    "gain_over_twin",
+    "hubble_items",
     "is_it_gone",
     "levenshtein",
     "losses",

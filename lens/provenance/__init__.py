@@ -26,6 +26,7 @@ _PUBLIC = {
     **dict.fromkeys(("read", "from_arrays", "from_file", "from_npz"), "readers"),
     **dict.fromkeys(("from_records", "from_jsonl", "from_parquet"), "tables"),
     **dict.fromkeys(("from_pythia", "from_olmo"), "preshuffled"),
+    **dict.fromkeys(("from_hubble", "from_hubble_insertions"), "hubble"),
     **dict.fromkeys(("from_organism",), "shipped"),
     **dict.fromkeys(("Ledger",), "ledger"),
     **dict.fromkeys(("Reference", "compare"), "query"),

@@ -31,7 +31,7 @@ COLUMNS = ["claim", "paper", "here", "n", "multiplicity", "verdict"]
 #: of a row that is judged by its own interval or p alone; of one of whose parts every one has to hold (no correction is
 #: needed); of one that claims nothing
 ALONE, EVERY, NOT_JUDGED = "alone", "alone (every part must hold)", "not judged"
-NO_CLAIM = ("descriptive", "reported", "no claim", "not judged", "not measured", "a demonstration")
+NO_CLAIM = ("descriptive", "reported", "no claim", "not judged", "not measured", "not tested", "a demonstration")
 
 
 def verdict(

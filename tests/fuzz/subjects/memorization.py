@@ -104,6 +104,11 @@ def subjects():
             model=model(), rows=ids(2, 12), prefix=4, suffix=4, least=0.0, distinct=1, names=["a", "b"], **quiet
         ),
     )
+    items = [{"tokens": [1 + i, 2, 3, 4], "duplicates": i} for i in range(3)]
+    yield Subject(
+        "hubble_items", m.hubble_items, lambda: dict(source=items, model=None, prefix=1, suffix=2, kind="code", each=2)
+    )
+    yield Subject("gain_over_twin", m.gain_over_twin, lambda: one | dict(twin=shared(14)))
     yield Subject("recall", m.recall, lambda: dict(one))
     yield Subject("recognition", m.recognition, lambda: dict(model=model(), seen=sequences(), foils=sequences(2)))
     recognised = m.recognition(model(), sequences(), sequences(2))

@@ -72,7 +72,23 @@ def folder() -> Path:
         "".join(json.dumps({"tokens": t.tolist(), "rank": int(r)}) + "\n" for t, r in zip(tokens, rank))
     )
     pq.write_table(pa.table({"tokens": tokens.tolist(), "rank": rank}), where / "rows.parquet")
+    hubble(where / "hubble")
     return where
+
+
+def hubble(where: Path) -> None:
+    """Eight sequences of nine tokens, each a document, into two of which something was put."""
+    from lens.reproduce.hubble.standin import index
+
+    where.mkdir()
+    sizes, places = np.full(9, 8), np.arange(9)
+    (where / "corpus.bin").write_bytes(np.arange(72).astype("<u2").tobytes())
+    (where / "corpus.idx").write_bytes(index(sizes))
+    np.save(where / "order_doc_idx.npy", places)
+    np.save(where / "order_sample_idx.npy", np.stack([places, 0 * places], 1))
+    np.save(where / "order_shuffle_idx.npy", places[:8][::-1])
+    lines = [{"item": i, "place": i, "tokens": [1, 2]} for i in range(2)]
+    (where / "insertions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def subjects():
@@ -118,6 +134,23 @@ def subjects():
         "from_olmo",
         provenance.from_olmo,
         lambda: dict(global_indices=at / "order.bin", parts=[at / "flat.bin"], rows=5, chunk=6, batch=4),
+    )
+    yield Subject(
+        "from_hubble",
+        provenance.from_hubble,
+        lambda: dict(
+            order=at / "hubble" / "order",
+            corpus=at / "hubble" / "corpus",
+            rows=5,
+            insertions=at / "hubble" / "insertions.jsonl",
+            length=9,
+            batch=4,
+        ),
+    )
+    yield Subject(
+        "from_hubble_insertions",
+        provenance.from_hubble_insertions,
+        lambda: dict(log=at / "hubble" / "insertions.jsonl", duplicates=1, copy="last", batch=4),
     )
     yield Subject("from_organism", provenance.from_organism, lambda: dict(name="palimpsest"))
     yield Subject("Ledger", provenance.Ledger, lambda: dict(planned=3))

@@ -1,0 +1,80 @@
+"""Claims of Hubble, and which of them small models bear out."""
+
+from __future__ import annotations
+
+from ..claims import Claim, Claims
+
+CLAIMS = Claims(
+    source="Wei et al. 2025, Hubble, abstract; an independent replication of its membership table",
+    rule="Student's t over seeds",
+    estimator=(
+        "gain: the standard model's loss less the perturbed one's on one text, nats a token; means over items, "
+        "Student's t over seeds"
+    ),
+    claims={
+        "H0": Claim(
+            says="H0 It is read as it was meant: AUC of loss at 1, 4, 16, 64 and 256 times.",
+            paper=".539, .592, .754, .952, 1.0 (1B, 100B tokens, Wikipedia; a replication)",
+            rule="all five within .03",
+        ),
+        "H1": Claim(
+            says="H1 The same count gains less in a larger corpus.",
+            paper="risk follows frequency relative to the corpus' size (no number quoted)",
+            rule="gain at 100B less gain at 500B above 0, counts from 4",
+        ),
+        "H2": Claim(
+            says="H2 What is not seen again is forgotten: gain rises with the window of insertion.",
+            paper="says so (no number quoted)",
+            rule="gain rises over four windows",
+        ),
+        "H3": Claim(
+            says="H3 Later single insertions gain more, within one training.",
+            paper="not asked",
+            rule="Spearman of place and gain at count 1 above 0, permutation p below .01",
+        ),
+        "H4": Claim(
+            says="H4 Memory keeps its form: an infill gain does not reach the choice form.",
+            paper="infill -4.8 to +31.5 points, choice none (WinoGrande; a replication)",
+            rule="interval of the choice gain within 3 points",
+            margin=(-3.0, 3.0),
+        ),
+        "H5": Claim(
+            says="H5 A single insertion leaves a trace.",
+            paper="AUC of the ratio .584 at count 1 (a replication)",
+            rule="AUC of the ratio at count 1, lower end above .5",
+            null=0.5,
+        ),
+        "dilution": Claim(
+            says="H6 Small models show H1: the same counts gain less in a corpus of {longer} times the size.",
+            paper="see H1",
+            rule="gain in the base corpus less that in the larger, counts from 4, above 0, interval over seeds",
+        ),
+        "windows": Claim(
+            says="H6 Small models show H2: gain rises with the window of insertion.",
+            paper="see H2",
+            rule="slope of the mean gain over four windows above 0, interval over seeds",
+        ),
+        "first": Claim(
+            says="Something is left of the first window at the end.",
+            paper="not asked",
+            rule="gain of items put into the first quarter above 0, interval over seeds",
+        ),
+        "never": Claim(
+            says="Control: items that were never put in gain nothing.",
+            paper="not asked",
+            rule="the interval of their gain lies within .1 nats",
+            margin=(-0.1, 0.1),
+        ),
+        "membership": Claim(
+            says="Membership by count: AUC of the ratio to the standard model.",
+            paper="see H0",
+            rule="reported",
+            null=0.5,
+        ),
+        "recited": Claim(
+            says="Extraction by count: items whose every token is written.",
+            paper="not reachable here",
+            rule="reported",
+        ),
+    },
+)

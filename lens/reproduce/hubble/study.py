@@ -1,0 +1,108 @@
+"""Hubble (Wei et al. 2025): what is left of texts that were put into a training 0 to 64 times, beside a twin.
+
+    python -m lens reproduce hubble --preset quick
+
+What was settled before the first run
+-------------------------------------
+*Real models.* H0 to H5 ask Hubble's own weights and are *not tested* where these are not: its files are read by
+`lens.provenance.from_hubble`, `from_hubble_insertions` and `lens.memorization.hubble_items`, its pairs compared by
+`lens.memorization.gain_over_twin`.
+
+*Stand-in.* H6 asks small models, trained on a corpus in Hubble's layout through that very loader: a pair on a base
+corpus, a pair on a longer one, and four trainings whose insertions lie in one quarter each. Items are made-up codes; a
+lot gives each its count, and all trainings of a seed put in the same items.
+
+*Gain.* The standard model's loss less the perturbed one's on one text, so that no item is easy to guess; items that
+were never put in are the control. The learning rate falls over the training, in Hubble's runs too: a late window is
+one of small steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from ...results.opening import open_result
+from ..common import Steps
+from ..study import Asked, Study, figures_of, one_thread
+from ..study import Reproduction as Judged
+from . import steps
+from .claims import CLAIMS
+from .standin import Plan, Training
+from .tables import tables
+from .verdicts import verdicts
+
+NAME = "hubble"
+PRESETS = {
+    "tiny": Plan(steps=12, d_model=24, counts=(0, 1, 4), items=(4, 3, 2), seeds=(0, 1)),
+    "quick": Plan(),
+    "full": Plan(
+        steps=1200, d_model=72, counts=(0, 1, 4, 16, 64, 256), items=(48, 48, 24, 16, 8, 4), seeds=tuple(range(5))
+    ),
+}
+
+
+@dataclass(kw_only=True)
+class Reproduction(Judged):
+    """What a run has; `parts` holds what was measured by training and seed."""
+
+    parts: Mapping[tuple[str, int], xr.Dataset] = field(default_factory=dict)
+
+
+def _file(one: Training, seed: int) -> str:
+    return f"{one.name.replace(' %', '')} seed {seed}"
+
+
+def measure(asked: Asked) -> Reproduction:
+    """Every training of the stand-in, and what it remembers."""
+    plan = asked.plan
+    kept = Steps(asked.folder, {"preset": asdict(plan), "seed": asked.seed}, classic=True)
+    every = [(one, seed) for seed in plan.seeds for one in plan.trainings]
+
+    def told(one: Training, seed: int) -> xr.Dataset:
+        ds = steps.measured(plan, one, seed)
+        asked.say(f"{one.name}, seed {seed}: loss of items {float(ds.nll.mean()):.3f}, {int(ds.strict.sum())} recited")
+        return ds
+
+    with one_thread():
+        made = kept.all({_file(one, seed): partial(told, one, seed) for one, seed in every})
+    result = _judged({(one.name, seed): ds for (one, seed), ds in zip(every, made)}, plan)
+    result.config = kept.config
+    return result
+
+
+def read(folder: Path, record: Mapping[str, Any], seed: int) -> Reproduction:
+    """A stored run, judged anew."""
+    plan = Plan(**{k: tuple(v) if isinstance(v, list) else v for k, v in record["config"]["preset"].items()})
+    parts = {(one.name, s): open_result(folder / f"{_file(one, s)}.nc") for s in plan.seeds for one in plan.trainings}
+    return _judged(parts, plan)
+
+
+def _judged(parts: Mapping[tuple[str, int], xr.Dataset], plan: Plan) -> Reproduction:
+    made = tables(parts, plan)
+    table, numbers = verdicts(made, plan)
+    return Reproduction(parts=parts, tables=made, table=table, numbers=numbers, title=f"{len(parts)} trainings")
+
+
+#: The figures of a run.
+figures = figures_of(__package__)
+
+STUDY = Study(
+    NAME,
+    paper="Wei et al. 2025 (Hubble)",
+    question="What is left of a text that was put into a training so many times, in a corpus of this size, this early?",
+    models="Hubble's pairs where their weights are; else small decoders trained on a stand-in of the same layout",
+    presets=PRESETS,
+    plan=Plan,
+    measure=measure,
+    read=read,
+    figures=figures,
+    claims=CLAIMS,
+    controls="a twin of the same weights, corpus and order without the insertions; items that were never put in",
+)
+run, load, figure = STUDY.run, STUDY.load, STUDY.figure

@@ -1,0 +1,85 @@
+"""The claims against what was measured. The unit is the seed: weights, corpus, items and the places of insertions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..claims import Rows
+from ..common import clear_of, shown, student, table_of, verdict
+from .claims import CLAIMS
+from .standin import Plan
+from .tables import by_seed
+
+WEIGHTS = "not tested: the weights of Hubble are not here"
+REAL = ("H0", "H1", "H2", "H3", "H4", "H5")
+
+
+def verdicts(tables: Mapping[str, pd.DataFrame], plan: Plan) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The table *claim | paper | here | n | multiplicity | verdict* and its numbers."""
+    rows, gains = Rows(CLAIMS), tables["gains"]
+    for key in REAL:
+        rows.add(key, "nothing was scored", "0 models", WEIGHTS)
+    n = f"{len(plan.seeds)} seeds, {sum(plan.items)} items each"
+    base, longer = (by_seed(gains, name, 4) for name in ("perturbed", "perturbed, longer"))
+    less = rows.put("dilution", student(base - longer))
+    rows.add(
+        "dilution",
+        f"gain {shown(student(base), 3)} against {shown(student(longer), 3)} nats a token: {shown(less, 3, sign=True)}",
+        n,
+        clear_of(less),
+        effects="dilution",
+        longer=plan.longer,
+    )
+    windows = [one.name for one in plan.trainings if one.window not in (None, (0.0, 1.0))]
+    each = pd.concat([by_seed(gains, name, 1) for name in windows], axis=1, keys=windows)
+    at = np.arange(len(windows)) - (len(windows) - 1) / 2
+    slope = rows.put("windows", student(each.to_numpy() @ at / (at**2).sum()))
+    rows.add(
+        "windows",
+        ", ".join(f"{name}: {each[name].mean():.3f}" for name in windows) + f"; slope {shown(slope, 3, sign=True)}",
+        n,
+        clear_of(slope),
+        effects="windows",
+    )
+    first = rows.put("first", student(each[windows[0]]))
+    rows.add("first", f"{shown(first, 3, sign=True)} nats a token", n, clear_of(first), effects="first")
+    _never(rows, gains, n)
+    _by_count(rows, tables["counts"], n)
+    rows.numbers["trainings"] = len(plan.trainings) * len(plan.seeds)
+    return table_of(rows), rows.numbers
+
+
+def _never(rows: Rows, gains: pd.DataFrame, n: str) -> None:
+    of = gains[(gains.training == "perturbed") & (gains.duplicates == 0)]
+    nothing = rows.put("never", student(of.groupby("seed").gain.mean()))
+    low, high = CLAIMS["never"].margin or (np.nan, np.nan)
+    rows.add(
+        "never",
+        f"{shown(nothing, 3, sign=True)} nats a token",
+        n,
+        verdict(
+            CLAIMS["never"].within(nothing.low, nothing.high),
+            nothing.high < low or nothing.low > high,
+            otherwise="the interval reaches beyond the bounds",
+        ),
+        effects="never",
+    )
+
+
+def _by_count(rows: Rows, counts: pd.DataFrame, n: str) -> None:
+    of = counts[(counts.training == "perturbed") & (counts.duplicates > 0)]
+    for row in of.itertuples():
+        rows.numbers |= {f"auc {row.duplicates}": row.auc, f"auc {row.duplicates}_low": row.auc_low}
+        rows.numbers[f"auc {row.duplicates}_high"] = row.auc_high
+    rows.add(
+        "membership",
+        "; ".join(f"{r.duplicates}: {r.auc:.2f} [{r.auc_low:.2f}, {r.auc_high:.2f}]" for r in of.itertuples()),
+        n,
+        "reported",
+        effects=tuple(f"auc {r.duplicates}" for r in of.itertuples()),
+    )
+    rows.add("recited", "; ".join(f"{r.duplicates}: {r.strict:.2f}" for r in of.itertuples()), n, "reported")

@@ -73,6 +73,8 @@ def _auc(of: pd.DataFrame, count: int) -> float:
     if not count:
         return np.nan
     chosen = of[of.duplicates.isin((0, count))]
+    if not np.ptp(chosen.gain.to_numpy()) > 0:
+        return 0.5  # gains that are all alike tell nothing
     return float(stats.auc(chosen.gain.to_numpy(), (chosen.duplicates > 0).to_numpy(), resamples=100).auc)
 
 

@@ -46,10 +46,10 @@ class Training:
 class Plan:
     """How much: steps of the base corpus, width of the models, counts of items and how many have each, seeds."""
 
-    steps: int = 300
+    steps: int = 150
     d_model: int = 48
     counts: tuple[int, ...] = (0, 1, 4, 16, 64)
-    items: tuple[int, ...] = (24, 24, 12, 8, 4)
+    items: tuple[int, ...] = (24, 24, 12, 8, 2)
     seeds: tuple[int, ...] = (0, 1, 2)
     longer: int = 2
 

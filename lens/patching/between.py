@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -214,9 +213,7 @@ class _Copies:
             elif kind == "twin":
                 effects.append(self._patched(site, self.pairs, self.twin, "twin").effect)
             else:
-                others = [self.pairs[p] for p in partners or []]
-                shifted = [dataclasses.replace(p, clean=o.clean, spans={}) for p, o in zip(self.pairs, others)]
-                effects.append(self._patched(site, shifted, self.source, "source").effect)
+                effects.append(self._partnered(site, partners or []).effect)
         units = {"units": self.measure.unit}
         if effects:
             stacked = np.stack([e.values for e in effects])
@@ -251,12 +248,21 @@ class _Copies:
 
     def _random(self, site: str) -> xr.Dataset:
         """Into's own states, each moved as far as the copy moves it."""
-        decoder, other = Model.of(self.into), Model.of(self.source)
         if site == "pattern":
             raise PatchError("controls=('random',): a pattern moved at random is none; leave this control out.")
+        return self._swept(site, "random", _Moved, seed=self.seed)
+
+    def _partnered(self, site: str, partners: Sequence[int]) -> xr.Dataset:
+        """The source's states of other prompts."""
+        return self._swept(site, "another prompt", _Partnered, others=list(partners))
+
+    def _swept(self, site: str, label: str, kind: type[Origin], **more: Any) -> xr.Dataset:
+        """The grid with another origin of what is put in."""
+        decoder, other = Model.of(self.into), Model.of(self.source)
         grid = Grid.make(decoder, self.encoded, site, _AXES, self.layers, None, self.positions)
-        origin = _Moved(decoder, self.encoded, "corrupted", () if site in _KEPT else (site,), "pair", other)
-        origin.seed = self.seed
+        origin: Any = kind(decoder, self.encoded, "corrupted", () if site in _KEPT else (site,), "pair", other)
+        for name, value in more.items():
+            setattr(origin, name, value)
         sweep = Sweep(
             decoder,
             self.encoded,
@@ -265,7 +271,7 @@ class _Copies:
             origin.cells(grid),
             origin.runs(),
             self.measure,
-            label=f"random {site}",
+            label=f"{label} {site}",
             keep=origin.keep,
             clean_is_base=False,
             bytes_of=origin.bytes_of(self.measure),
@@ -278,6 +284,16 @@ class _Copies:
         )
         self._note(ds)
         return ds
+
+
+class _Partnered(Origin):
+    """The other run of a prompt is that of another prompt, as long: a number for each in `others`."""
+
+    others: Sequence[int] = ()
+
+    def ids(self, prompt: int, edited: bool) -> Tensor:
+        """Token ids of the prompt that is edited, or of another one's."""
+        return super().ids(prompt if edited else self.others[prompt], edited)
 
 
 class _Moved(Origin):

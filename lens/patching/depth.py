@@ -12,9 +12,7 @@ import xarray as xr
 
 from ..arguments import Draws, HFModel, Positive, Seed, Share, door, shown
 from ..arguments.kinds import is_sequence
-from ..engine.errors import UnsupportedModel
 from ..engine.metrics import METRICS
-from ..engine.model import Model
 from ..engine.sessions import of_one_model
 from ..prompts import EncodedPair, Pair, encode_all
 from ..results import dataset as results
@@ -25,7 +23,7 @@ from ..stats.means import MISSING
 from ..stats.units import unit_means
 from .depth_values import MEASURES, DepthCells, DepthValues
 from .exact import chosen_pairs, remember
-from .grid import PatchError
+from .grid import PatchError, patchable
 from .summary import GUESS, fields
 
 DETERMINED, NO_GAP, HARM, MISSED = "determined", "no gap", "null outside", "not computed"
@@ -74,8 +72,9 @@ def depth(
         ``|E|`` in reading), ``value`` (m under each edit, by ``partner`` too);
         over ``prompt``: ``depth`` by ``measure`` (NaN where not determined), ``depth_by_partner``,
         ``status`` ("determined", "no gap", "null outside", "not computed"), ``clean`` (m) and ``gap``. Over
-        ``measure``: ``mean`` of the depths with ``low``, ``high``, ``interval_kind``, ``n`` (units), their quartiles
-        (``q25``, ``median``, ``q75``) and ``at_end``, the share behind the last block. `lens.summary` takes the curve.
+        ``measure``, over units (``n``): ``mean`` of the depths with ``low``, ``high``, ``interval_kind``, their
+        quartiles (``q25``, ``median``, ``q75``) and ``at_end``, the share behind the last block. `lens.summary` takes
+        the curve.
 
     Raises:
         PatchError: partners that fit no item: their number, last token, or answer. PromptError: one of another length.
@@ -90,10 +89,7 @@ def depth(
     began = time.perf_counter()
     _, chosen = chosen_pairs(items)
     others, alike = _prompts(chosen, partners, "partners"), _prompts(chosen, same, "same")
-    try:
-        view = Model.of(model)
-    except UnsupportedModel as error:
-        raise PatchError(f"model={type(model).__name__} cannot be patched: {error}") from error
+    view = patchable(model)
     if view.reads_ahead:
         raise PatchError(
             "model: its tokens read later ones too, so that no layer is the last at which a token reads others; give a"
@@ -180,15 +176,16 @@ def _intervals(
     end = float(ds["layer"].values[-1])
     counted = np.isfinite(found).all(1)
     x = found[counted]
+    ends = (x == end).astype(float)
     if units is not None and len(x):
-        x = unit_means(x, units[counted])[0]
+        x, ends = (unit_means(of, units[counted])[0] for of in (x, ends))
     missing = np.full(2, np.nan)
     out: dict[str, Any] = dict.fromkeys(("mean", "low", "high", "q25", "median", "q75", "at_end"), missing)
     kind = np.full(2, MISSING)
     if len(x):
         out["mean"] = x.mean(0)
-        out["q25"], out["median"], out["q75"] = np.quantile(found[counted], [0.25, 0.5, 0.75], axis=0)
-        out["at_end"] = (found[counted] == end).mean(0)
+        out["q25"], out["median"], out["q75"] = np.quantile(x, [0.25, 0.5, 0.75], axis=0)
+        out["at_end"] = ends.mean(0)
     if len(x) >= 2:
         interval = bootstrap(x, level=level, resamples=resamples, seed=seed, bounds=(0.0, end))
         out |= {"low": interval.low, "high": interval.high}

@@ -25,10 +25,8 @@ from ..arguments import (
     shown,
 )
 from ..cluster import Workers, backend_of
-from ..engine.errors import UnsupportedModel
 from ..engine.metrics import Metric, resolve
 from ..engine.metrics import identity as metric_identity
-from ..engine.model import Model
 from ..engine.sessions import beside, of_one_model
 from ..engine.sites import Site
 from ..engine.sweep import Sweep, Values
@@ -38,7 +36,7 @@ from ..results.record import record_of
 from ..results.resume import SweepStore
 from .asked import Asked
 from .features import attributed, exact, feature_grid, named, over_features
-from .grid import Grid, PatchError
+from .grid import Grid, PatchError, patchable
 
 _last: dict[str, xr.Dataset | None] = {}
 #: Sites that a run keeps anyway.
@@ -192,10 +190,7 @@ def patch(
         steps=steps,
     )
     call |= metric_identity(measure) | ({} if experts is None else {"experts": experts})
-    try:
-        decoder = Model.of(model)
-    except UnsupportedModel as error:
-        raise PatchError(f"model={type(model).__name__} cannot be patched: {error}") from error
+    decoder = patchable(model)
     encoded = asked.encode(model, chosen)
     for e in encoded:
         if max(map(len, measure.sequences(e)), default=0) > 1 and decoder.reads_ahead:

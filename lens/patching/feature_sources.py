@@ -68,24 +68,20 @@ def means(
             )
         value = given.float()[index].numpy()
         return np.tile(value, (len(ids), 1, 1)), {"of": "a tensor", "digest": digest(given)}
-    reading = FeatureReading.of(model, dictionary, index)
+    reading, parts = FeatureReading.of(model, dictionary, index), dict[int, list[Tensor]]()
     (_, layer), _ = read_place(model.anatomy, dictionary)
     if isinstance(asked.source, Runs):
         if asked.source.decoder.d_model != model.d_model:
             raise PatchError("source: the runs are of a model of another width; give runs of this one.")
         found = Means.of_runs(asked.source, reading, [layer], asked.mean_over, list(map(len, ids)))
     else:
-        found = Means.of_prompts(model, ids, reading, [layer], asked.mean_over, memory_mb)
+        found = Means.of_prompts(model, ids, reading, [layer], asked.mean_over, memory_mb, parts)
     if not found.leaves_out:
         own = found.of_all(layer)
         each = [own if found.by_position else own[None]] * len(ids)
     else:
-        each = []
-        for start in range(0, len(ids), PROMPTS):
-            part = ids[start : start + PROMPTS]
-            runs = model.record(part, (reading.site,))
-            rest = [found.without(runs, k, len(of))(layer) for k, of in enumerate(part)]
-            each += rest if found.by_position else [x[None] for x in rest]
+        each = [found.rest(layer, part, len(of)) for part, of in zip(parts[layer], ids)]
+        each = each if found.by_position else [x[None] for x in each]
     values = torch.stack(each).cpu().numpy()
     if not np.isfinite(values).all():
         raise PatchError(

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 
 from ..engine.edits import Edit
+from ..engine.errors import UnsupportedModel
 from ..engine.model import Model
 from ..engine.pieces import Cell
 from ..engine.runs import Source
@@ -29,6 +31,29 @@ AXES = (
 
 class PatchError(Error, ValueError):
     """An argument of a patching call that does not fit; the message names it, its value and what was expected."""
+
+
+def patchable(model: Any) -> Model:
+    """The engine's view of a model. Raises PatchError: no path of the engine serves it."""
+    try:
+        return Model.of(model)
+    except UnsupportedModel as error:
+        raise PatchError(f"model={type(model).__name__} cannot be patched: {error}{_tied(model)}") from error
+
+
+def _tied(model: Any) -> str:
+    """What to do about layers that are one module, where there are such."""
+    hf = getattr(model, "original_model", model)
+    lists = [m for m in hf.modules() if isinstance(m, torch.nn.ModuleList)] if isinstance(hf, torch.nn.Module) else []
+    for of in lists:
+        first: dict[int, int] = {}
+        for layer, one in enumerate(of):
+            if (earlier := first.setdefault(id(one), layer)) != layer:
+                return (
+                    f" Its layers {earlier} and {layer} are one module (tied), so that an edit at one would be at both;"
+                    " give each a module of its own (copy.deepcopy), which changes no output."
+                )
+    return ""
 
 
 def named_alike(resolved: Sequence[Sequence[tuple[str, tuple[int, ...]]]], positions: Any) -> list[str] | None:

@@ -61,8 +61,10 @@ class Means:
         layers: Sequence[int],
         over: str,
         memory_mb: float | None,
+        own: dict[int, list[Tensor]] | None = None,
     ) -> Means:
-        """Those of the prompts of a call, each of which then has the mean of the others.
+        """Those of the prompts of a call, each of which then has the mean of the others; ``own`` takes up what each
+        prompt adds to a layer's sums.
 
         Raises:
             PatchError: a single prompt; prompts of unlike length where each position has its own mean.
@@ -82,7 +84,7 @@ class Means:
         keep = (reading.site,)
         with torch.no_grad():
             for batch in batches_of([run_bytes(model, n, keep) for n in lengths], budget(model, memory_mb).runs):
-                _add(sums, model.record([ids[i] for i in batch], keep), reading, layers, by_position)
+                _add(sums, model.record([ids[i] for i in batch], keep), reading, layers, by_position, own)
         said = {"of": "the other pairs", "over": over, "prompts": len(ids) - 1}
         count = len(ids) if by_position else sum(max(0, n - reading.skip) for n in lengths)
         return cls(reading, by_position, sums, count, True, said)
@@ -138,22 +140,36 @@ class Means:
         def mean(layer: int) -> Tensor:
             if layer not in own:
                 assert base is not None  # made before its cells
-                start, skip = int(base.starts[k]), self.reading.skip
+                start = int(base.starts[k])
                 x = self.reading(base, layer)[start : start + length].double()
-                rest = self.sums[layer].to(x.device) - (x if self.by_position else x[skip:].sum(0))
-                own[layer] = (rest / (self.count - (1 if self.by_position else max(0, length - skip)))).float()
+                own[layer] = self.rest(layer, x if self.by_position else x[self.reading.skip :].sum(0), length)
             return own[layer]
 
         return mean
+
+    def rest(self, layer: int, own: Tensor, length: int) -> Tensor:
+        """The mean of a layer without what a prompt of some tokens adds to its sums."""
+        left = self.count - (1 if self.by_position else max(0, length - self.reading.skip))
+        return ((self.sums[layer].to(own.device) - own) / left).float()
 
     def record(self) -> dict[str, Any]:
         """What a record says of them."""
         return self.said
 
 
-def _add(sums: dict[int, Tensor], runs: Runs, reading: Reading, layers: Sequence[int], by_position: bool) -> None:
+def _add(
+    sums: dict[int, Tensor],
+    runs: Runs,
+    reading: Reading,
+    layers: Sequence[int],
+    by_position: bool,
+    own: dict[int, list[Tensor]] | None = None,
+) -> None:
     for layer in layers:
         x = reading(runs, layer).double()
+        if own is not None:
+            parts = x.split(list(runs.lengths))
+            own.setdefault(layer, []).extend(p if by_position else p[reading.skip :].sum(0) for p in parts)
         if by_position:
             x = x.unflatten(0, (len(runs), -1))
         elif reading.skip:

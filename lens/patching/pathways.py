@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 import numpy as np
-import torch
 import xarray as xr
 
 from ..arguments import Filled, HFModel, Name, Positive, door
 from ..engine.edits import Edit
-from ..engine.memory import budget
 from ..engine.metrics import METRICS
-from ..engine.model import Model
-from ..engine.pieces import batch_by_batch, in_halves, run_bytes
+from ..engine.pieces import Cell
+from ..engine.runs import Runs
 from ..engine.sessions import of_one_model
 from ..engine.sites import Site
+from ..engine.sweep import Sweep, paired
 from ..notices import warn
 from ..prompts import EncodedPair, Pair, encode_all, resolve_positions
 from ..results import dataset as results
 from ..results.record import record_of
 from .exact import chosen_pairs, remember
-from .grid import PatchError
+from .grid import PatchError, patchable
 
 
 @door(PatchError)
@@ -52,7 +51,8 @@ def pathways(
         between the two prompts; over ``prompt``: ``clean``, ``corrupted``. `lens.summary` takes it.
 
     Raises:
-        PatchError: a place with the last token. PromptError: a place that an item does not have.
+        PatchError: a place with the last token; a model that cannot be patched. PromptError: a place that an item does
+            not have.
 
     Warns of a place with the first token, where attention rests that reads nothing.
 
@@ -62,7 +62,7 @@ def pathways(
     _, chosen = chosen_pairs(items)
     if len(set(places)) != len(places):
         raise PatchError(f"places={list(places)!r} name one twice; give each once.")
-    view = Model.of(model)
+    view = patchable(model)
     encoded = encode_all(model, chosen)
     at = [[_place(e, name, f"items[{i}]") for name in places] for i, e in enumerate(encoded)]
     if any(0 in group for of in at for group in of):
@@ -70,45 +70,27 @@ def pathways(
     metric, n = METRICS["logit_diff"], view.n_layers
     for e in encoded:
         metric.sequences(e)
-    value = np.full((len(chosen), len(places), n + 1), np.nan)
-    ends = np.full((len(chosen), 2), np.nan)
-    room = budget(view, memory_mb)
 
-    @torch.no_grad()
-    def one(batch: list[int]) -> None:
-        clean, other = (
-            [getattr(encoded[i], f"{which}_ids").to(view.device) for i in batch] for which in ("clean", "corrupted")
-        )
-        base, source = view.record_pair(clean, other, keep=())
-        base.verify()
-        rows, where = [], []
-        for k, i in enumerate(batch):
-            for p, group in enumerate(at[i]):
-                edits = [Edit(Site("resid_pre", l, position=group), "replace", source[k]) for l in range(n)]
-                rows += [(k, tuple(edits[l:])) for l in range(n)]
-                where += [(i, p, l) for l in range(n)]
-        reads = [[length - 1] for length in base.lengths]
-        walked = view.run(base, rows, reads, chunk_bytes=room.chunk(), stop=stop)
-        for k, i in enumerate(batch):
-            last = torch.stack([runs.final[runs.starts[k] + runs.lengths[k] - 1] for runs in (base, source)])
-            ends[i] = metric.score(view, [last[:, None]], encoded[i], ()).cpu().numpy()
-            mine = [number for number, place in enumerate(where) if place[0] == i]
-            resid = walked.resid[torch.tensor(mine, device=walked.resid.device)]
-            of_rows = metric.score(view, [resid[:, None]], encoded[i], ()).cpu().numpy()
-            value[i, :, :n], value[i, :, n] = of_rows.reshape(len(places), n), ends[i, 0]
+    def cells(prompt: int, source: Runs, k: int) -> Iterator[Cell]:
+        for place, group in enumerate(at[prompt]):
+            edits = [Edit(Site("resid_pre", l, position=group), "replace", source[k]) for l in range(n)]
+            for layer in range(n):
+                yield Cell((layer, place), layer, tuple(edits[layer:]))
 
-    sizes = [
-        2 * run_bytes(view, len(e), ()) + len(places) * n * len(e) * 4 * view.d_model * view.dtype.itemsize
-        for e in encoded
-    ]
-    status = batch_by_batch(
-        sizes,
-        room.runs,
-        lambda batch: in_halves(view, batch, one),
+    sweep = Sweep(
+        view,
+        encoded,
+        [len(e) for e in encoded],
+        (n, len(places)),
+        cells,
+        paired(view, [(e.clean_ids, e.corrupted_ids) for e in encoded]),
+        metric,
         label="pathways",
-        progress=progress,
-        stop=stop,
     )
+    values = sweep.values(memory_mb=memory_mb, progress=progress, stop=stop)
+    ends = np.stack([values.base, values.source], 1)
+    value = np.full((len(chosen), len(places), n + 1), np.nan)
+    value[..., :n], value[..., n] = values.value.transpose(0, 2, 1), ends[:, :1]
     effect = value - ends[:, :1, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         share = effect / (ends[:, 1] - ends[:, 0])[:, None, None]
@@ -129,7 +111,9 @@ def pathways(
     )
     call = {"places": list(places), "metric": metric.name, "unit": metric.unit, "direction": "noise"}
     record = record_of(model, view, "pathways", call, chosen, state=view.state)
-    return remember(results.stamp(ds, {**record, "status": status, "seconds": round(time.perf_counter() - began, 4)}))
+    return remember(
+        results.stamp(ds, {**record, "status": values.status, "seconds": round(time.perf_counter() - began, 4)})
+    )
 
 
 def _place(encoded: EncodedPair, name: str, where: str) -> tuple[int, ...]:

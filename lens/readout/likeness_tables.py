@@ -84,7 +84,7 @@ def _rows(
         there = np.flatnonzero(distinct[:, s])
         own = None if labels is None else labels[there]
         half = halves(len(there), own, seed)
-        shift = shifts(half, seed)
+        shift = shifts(half, seed, own)
         for i in range(layers):
             x, *others = (states.read(i * slots + s, there) for states in collected.states)
             varies = [not still(v) for v in (x, *others)]

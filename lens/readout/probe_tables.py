@@ -32,6 +32,8 @@ def scores(layers: Iterable[np.ndarray], design: Design, level: float, seed: int
     mine = [design.classes == c for c in n_classes]
     recall = np.array([hits[m].mean(0) for m in mine])
     counts = np.bincount(design.classes)
+    # units count once, as they do in the accuracy beside it
+    shares = unit_means(np.stack(mine, 1).astype(float), design.units)[0].mean(0)
     ds = xr.Dataset(
         {
             "accuracy": ("layer", unit_means(hits, design.units)[0].mean(0)),
@@ -46,7 +48,7 @@ def scores(layers: Iterable[np.ndarray], design: Design, level: float, seed: int
             "p": ("layer", test["p"]),
             "p_holm": ("layer", test["p_holm"]),
             "p_kind": ("layer", test["p_kind"]),
-            "majority": ((), counts.max() / counts.sum()),
+            "majority": ((), shares.max()),
             "balanced": ("layer", recall.mean(0)),
             "recall": (("label", "layer"), recall),
             "rows": ("label", counts),

@@ -68,9 +68,9 @@ def linear_probe(
         Over ``[layer]``: ``accuracy`` with ``low``, ``high``, ``interval_kind`` and ``n`` (units); ``control``, the
         accuracy on the control task, and ``selectivity`` = accuracy - control with ``selectivity_low``,
         ``selectivity_high``, ``p`` and ``p_kind`` (sign flips over units); ``majority``, the share of the commonest
-        class; ``balanced``, the mean of the classes' ``recall`` (over ``label``), with ``rows`` and ``units`` of each
-        class; ``ridge`` of each fold. The record says what the control was and how many rows' types were seen in
-        fitting (``control_seen``).
+        class, of which units count once; ``balanced``, the mean of the classes' ``recall`` (over ``label``), with
+        ``rows`` and ``units`` of each class; ``ridge`` of each fold. The record says what the control was and how many
+        rows' types were seen in fitting (``control_seen``).
 
     Raises: ReadoutError: one class (the message names it), a class in fewer than two units, fewer units than folds;
         types of which one is all, or of which none comes back; states that do not fit.

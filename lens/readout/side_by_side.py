@@ -5,6 +5,7 @@ states.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -230,27 +231,30 @@ class Collected:
             runs = Runs.record(view, [s.readings[i].ids for i in batch], kept(s.site))
             token = torch.tensor([runs.starts[k] + p for k, _, p in cells], device=view.device)
             finals.append(runs.final[token])
-            of_model: list[Tensor] = []
-            for number, layer in enumerate(s.layers[m]):
-                x = runs.get(s.site, layer)[token].flatten(1)
-                self._finite(x, row, batch, m, layer)
-                if self.states:
-                    self._store(m, number, batch, row, slot, x)
-                if "lens_kl" in self.metrics:
-                    of_model.append(x)
-            streams.append(of_model)
+            of_model = [runs.get(s.site, layer)[token].flatten(1) for layer in s.layers[m]]
+            self._finite(of_model, row, batch, m)
+            if self.states:
+                # all layers in one transfer
+                joined = torch.cat(of_model, 1)
+                values = (joined.double() if joined.dtype == torch.float64 else joined.float()).cpu().numpy()
+                ends = np.cumsum([0, *(x.shape[1] for x in of_model)])
+                for number, (a, b) in enumerate(itertools.pairwise(ends.tolist())):
+                    self._store(m, number, batch, row, slot, values[:, a:b])
+            streams.append(of_model if "lens_kl" in self.metrics else [])
         for pair in range(len(s.views) - 1):
             at = np.array(batch)[row], slot
             if "kl" in self.metrics:
-                self.kl[pair][at] = self._divergence(pair, finals[0], finals[pair + 1])
+                self.kl[pair][at] = self._divergence(pair, finals[0], finals[pair + 1]).cpu().double().numpy()
             if "lens_kl" in self.metrics:
-                for number, (x, y) in enumerate(zip(streams[0], streams[pair + 1])):
-                    self.lens_kl[pair][at[0], number, at[1]] = self._divergence(pair, x, y)
+                each = torch.stack([self._divergence(pair, x, y) for x, y in zip(streams[0], streams[pair + 1])])
+                for number, values in enumerate(each.cpu().double().numpy()):
+                    self.lens_kl[pair][at[0], number, at[1]] = values
         self.n = batch[-1] + 1
 
-    def _store(self, m: int, number: int, batch: Sequence[int], row: np.ndarray, slot: np.ndarray, x: Tensor) -> None:
+    def _store(
+        self, m: int, number: int, batch: Sequence[int], row: np.ndarray, slot: np.ndarray, values: np.ndarray
+    ) -> None:
         slots = self.sides.where.width
-        values = (x.double() if x.dtype == torch.float64 else x.float()).cpu().numpy()
         if self.sides.centres is not None:
             values = (values - self.sides.centres[m][number]).astype(values.dtype)
         for s in range(slots):
@@ -262,17 +266,18 @@ class Collected:
                 block[row[mine]] = values[mine]
             self.states[m].write(number * slots + s, batch[0], block)
 
-    def _finite(self, x: Tensor, row: np.ndarray, batch: Sequence[int], m: int, layer: int) -> None:
-        """Raises ReadoutError where a state is no number."""
-        whole = torch.isfinite(x).all(1)
+    def _finite(self, of_model: Sequence[Tensor], row: np.ndarray, batch: Sequence[int], m: int) -> None:
+        """Raises ReadoutError where a state of some layer is no number; the device is asked once."""
+        whole = torch.stack([torch.isfinite(x).all(1) for x in of_model]).cpu()
         if not whole.all():
-            prompt = batch[int(row[int((~whole).nonzero()[0])])]
+            number, cell = (~whole).nonzero()[0].tolist()
+            prompt, layer = batch[int(row[cell])], self.sides.layers[m][number]
             raise ReadoutError(
                 f"{('a', 'b', 'floor')[m]}: its states of prompts[{prompt}] at {self.sides.site!r} of layer {layer}"
                 " hold NaN or infinity; load it in a wider dtype, or leave the prompt out."
             )
 
-    def _divergence(self, pair: int, x: Tensor, y: Tensor) -> Float[np.ndarray, " n"]:
+    def _divergence(self, pair: int, x: Tensor, y: Tensor) -> Float[Tensor, " n"]:
         """KL(first || second) of what two models' heads make of their streams, in nats."""
         first, second = self.sides.views[0], self.sides.views[pair + 1]
         size = max(1, logit_bytes(first.device) // (4 * first.d_vocab))
@@ -281,8 +286,8 @@ class Collected:
             p = first.unembed(x[i : i + size]).float().log_softmax(-1)
             q = second.unembed(y[i : i + size]).float().log_softmax(-1).to(p.device)
             # a sum of signed terms that is zero in theory may end just below it
-            parts.append(torch.linalg.vecdot(p.exp(), p - q).clamp(min=0).cpu())
-        return torch.cat(parts).double().numpy()
+            parts.append(torch.linalg.vecdot(p.exp(), p - q).clamp(min=0))
+        return torch.cat(parts)
 
 
 def _digest(readings: Sequence[Reading]) -> str:

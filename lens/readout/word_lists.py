@@ -21,12 +21,13 @@ from ..results import dataset as results
 from ..tokens import token_strings, tokenize, tokenizer_of
 from .reading import Prompt, Reading, ReadoutError, read_prompts, record
 
-SCORES = ("DSS", "CAS", "CAS as coded", "contrast")
+SCORES = ("DSS", "DSS as coded", "CAS", "CAS as coded", "contrast")
 #: Marker -> the score that it is read off.
 MARKERS = {
     "DSS onset": "DSS",
     "DSS inversion": "DSS",
     "DSS commitment": "DSS",
+    "DSS as coded commitment": "DSS as coded",
     "CAS inversion": "CAS",
     "CAS commitment": "CAS",
     "CAS as coded inversion": "CAS as coded",
@@ -64,13 +65,15 @@ def alignment(
 
         - "DSS" (Distributional Semantics Strength, as stated): the sum of ``|correlation|`` between the states of
           successive words of a list, over that sum of both lists; a word's state is that of its first place in the
-          prompt, else of the word by itself. NaN with lists of one word. No code computes it.
+          prompt, else of the word by itself. NaN with lists of one word.
+        - "DSS as coded": the same of the first prompt's lists, whatever the prompt is: the authors' guide sets two
+          pathways by hand for all of its prompts. No file of theirs computes either.
         - "CAS" (Contextual Alignment Score, as stated): the sum over the first list of ``|cos|`` of state and
           embedding, over that sum of both lists.
         - "CAS as coded": the same, of the words in lower case and without the space before them, which are other
           tokens (the mean of their embeddings where they are several).
-        - "contrast": the repaired one: mean cosine to the first list less that to the other, behind the final norm:
-          signed, and whatever the lists' lengths. Its marker is the last change of sign.
+        - "contrast": the repaired one: mean cosine to the unembeddings of the first list less that to the other's,
+          behind the final norm: signed, and whatever the lists' lengths. Its marker is the last change of sign.
 
         ``random`` (mean of the same score with random lists, of CAS and contrast) and ``z``; ``share``, what CAS is by
         the lists' lengths alone; over ``marker`` ``settled``, its layer, NaN where it is never reached; ``respelled``,
@@ -88,20 +91,27 @@ def alignment(
         raise ReadoutError(f"words={shown(words)}; expected two lists of words for each of {len(readings)} prompts.")
     view, tokenizer = Model.of(model), tokenizer_of(model)
     chosen = [_Lists.of(tokenizer, of, i, pieces) for i, of in enumerate(lists)]
-    last, named = _states(view, readings, chosen)
+    last, named = _states(view, readings, [[*of.ids, *chosen[0].ids] for of in chosen])
     generator = torch.Generator().manual_seed(seed)
-    table = view.embeddings().float()
+    # what a state is compared with: rows of the table that words are read with, and of the one that they are written by
+    read, written = view.embeddings(), view.unembedding()
     shape = len(readings), len(SCORES), view.n_layers + 1
     value, random, spread = (np.full(shape, np.nan) for _ in range(3))
     for i, (state, of) in enumerate(zip(last, chosen)):
         normed = torch.stack([view.norm(h[None])[0] for h in state]) if view.norm is not None else state
-        value[i, 0] = _pathways(named[i], of.sizes)
-        for k, (kind, at) in enumerate((("CAS", state), ("CAS as coded", state), ("contrast", normed)), 1):
-            spelled = of.coded if kind == "CAS as coded" else of.ids
+        ours = len(of.ids)
+        value[i, 0], value[i, 1] = _pathways(named[i][:ours], of.sizes), _pathways(named[i][ours:], chosen[0].sizes)
+        for kind, at, table, spelled in (
+            ("CAS", state, read, of.ids),
+            ("CAS as coded", state, read, of.coded),
+            ("contrast", normed, written, of.ids),
+        ):
+            k = SCORES.index(kind)
             value[i, k] = _score(kind, _cosines(at.float(), _rows(table, spelled)), of.sizes)
             if kind != "CAS as coded":
                 drawn = torch.stack([nearby(ids[0], len(table), draws, generator) for ids in of.ids], -1)
-                each = np.stack([_score(kind, _cosines(at.float(), table[row]), of.sizes) for row in drawn])
+                rows = table[drawn.to(table.device)].float()
+                each = np.stack([_score(kind, _cosines(at.float(), row), of.sizes) for row in rows])
                 random[i, k], spread[i, k] = each.mean(0), each.std(0, ddof=1) if draws > 1 else np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
         z = (value - random) / spread
@@ -132,14 +142,18 @@ def alignment(
 
 def settled(value: np.ndarray) -> np.ndarray:
     """The layers of `MARKERS`, of scores ``[score, layer]``."""
-    dss, *cas, contrast = list(value)
-    out = [_first(dss < ONSET), _first(dss < INVERSION), np.nan if np.isnan(dss).all() else float(np.nanargmin(dss))]
+    dss, coded, *cas, contrast = list(value)
+    out = [_first(dss < ONSET), _first(dss < INVERSION), _lowest(dss), _lowest(coded)]
     for one in cas:
         below = np.asarray(one < CAS_COMMITMENT)
         row = np.lib.stride_tricks.sliding_window_view(below, min(IN_A_ROW, len(below))).all(-1)
         out += [_first(one < CAS_INVERSION), _first(row)]
     changes = np.flatnonzero(np.diff(np.sign(contrast)) != 0)
     return np.array([*out, float(changes[-1] + 1) if len(changes) else 0.0])
+
+
+def _lowest(score: np.ndarray) -> float:
+    return np.nan if np.isnan(score).all() else float(np.nanargmin(score))
 
 
 def _first(there: Any) -> float:
@@ -186,19 +200,19 @@ class _Lists:
 
 
 def _states(
-    view: Model, readings: Sequence[Reading], chosen: Sequence[_Lists]
+    view: Model, readings: Sequence[Reading], words: Sequence[Sequence[Sequence[int]]]
 ) -> tuple[list[Tensor], list[list[Tensor]]]:
-    """Of each prompt the last token's streams ``[layer, d_model]``, and those of its words."""
+    """Of each prompt the last token's streams ``[layer, d_model]``, and those of some words, by their tokens."""
     alone: dict[tuple[int, ...], int] = {}
-    for reading, of in zip(readings, chosen):
-        for ids in of.ids:
+    for reading, of in zip(readings, words):
+        for ids in of:
             if _place(reading, ids) is None:
                 alone.setdefault(tuple(ids), len(readings) + len(alone))
     texts = [*(reading.ids for reading in readings), *(torch.tensor(ids) for ids in alone)]
     states: list[Any] = [None] * len(texts)
     wanted: list[list[int]] = [[len(text) - 1] for text in texts]
-    for i, (reading, of) in enumerate(zip(readings, chosen)):
-        wanted[i] += [at for ids in of.ids if (at := _place(reading, ids)) is not None]
+    for i, (reading, of) in enumerate(zip(readings, words)):
+        wanted[i] += [at for ids in of if (at := _place(reading, ids)) is not None]
     for batch in batches_of([run_bytes(view, len(text), ()) for text in texts], budget(view).runs):
         runs = view.record([texts[i].to(view.device) for i in batch], keep=())
         for k, i in enumerate(batch):
@@ -206,12 +220,12 @@ def _states(
             states[i] = torch.stack([x[at] for x in runs.resid])
     last = [states[i][:, 0] for i in range(len(readings))]
     named = []
-    for i, (reading, of) in enumerate(zip(readings, chosen)):
+    for i, (reading, of) in enumerate(zip(readings, words)):
         there = iter(range(1, len(wanted[i])))
         named.append(
             [
                 states[alone[tuple(ids)]][:, 0] if _place(reading, ids) is None else states[i][:, next(there)]
-                for ids in of.ids
+                for ids in of
             ]
         )
     return last, named
@@ -237,7 +251,7 @@ def _pathways(states: Sequence[Tensor], sizes: tuple[int, int]) -> np.ndarray:
 
 
 def _rows(table: Tensor, ids: Sequence[Sequence[int]]) -> Tensor:
-    return torch.stack([table[list(one)].mean(0) for one in ids])
+    return torch.stack([table[torch.tensor(list(one), device=table.device)].float().mean(0) for one in ids])
 
 
 def _cosines(states: Tensor, rows: Tensor) -> Tensor:

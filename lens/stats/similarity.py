@@ -140,12 +140,14 @@ def rows_of(measure: str, x: Array, y: Array, half: np.ndarray) -> np.ndarray:
 
 
 def rows_and_unrelated(
-    measure: str, x: Array, y: Array, half: np.ndarray, shift: np.ndarray
+    measure: str, x: Array, y: Array, half: np.ndarray, shift: np.ndarray | None
 ) -> tuple[np.ndarray, float]:
     """`rows_of`, and the measure between x and other rows' y: what it is where nothing is shared but the form.
 
-    ``shift``: for each row another one of its half.
+    ``shift``: for each row another one of its half; None where there is none, and then nothing is known of that.
     """
+    if shift is None and measure not in ("identification", "cka"):
+        return rows_of(measure, x, y, half), np.nan
     if measure == "procrustes":
         leading = _leading_of_halves(x, y, half)
         return _share_left(leading), float(_share_left(leading, shift).mean())
@@ -156,13 +158,22 @@ def rows_and_unrelated(
     return rows, 0.0 if measure == "cka" else float(rows_of(measure, x, y[shift], half).mean())
 
 
-def shifts(half: np.ndarray, seed: int) -> np.ndarray:
-    """For each row another one of its half, all of a half along one circle."""
+def shifts(half: np.ndarray, seed: int, units: np.ndarray | None = None) -> np.ndarray | None:
+    """For each row another one of its half, and of another unit, all of a half along one circle; None where a unit is
+    more than half of a half.
+    """
     rng = generator(seed)
     shift = np.empty(len(half), int)
     for one in (0, 1):
         order = rng.permutation(np.flatnonzero(half == one))
-        shift[order] = np.roll(order, 1)
+        step = 1
+        if units is not None and len(order):
+            # rows of a unit side by side: as many places on as the largest has rows, everybody is in another one
+            _, number, counts = np.unique(units[order], return_inverse=True, return_counts=True)
+            order, step = order[np.argsort(rng.permutation(len(counts))[number], kind="stable")], int(counts.max())
+            if 2 * step > len(order):
+                return None
+        shift[order] = np.roll(order, step)
     return shift
 
 

@@ -81,6 +81,16 @@ def test_every_copy_is_that_of_plain_hooks(models, site):
                 assert np.allclose(ds.beyond.isel(at), want[0] - np.array(want[1:]), atol=2e-4 * largest)
 
 
+def test_places_by_name_have_every_control(models):
+    """The other prompt need not have the names: places are those of the prompt that is edited."""
+    into, source, _ = models
+    named = [dataclasses.replace(p, spans={"it": p.clean.split()[1]}, corrupted=p.clean) for p in PROMPTS]
+    ds = lens.patch_between(into, source, named, positions=["it"], layers=[1], seed=3)
+    plain = lens.patch_between(into, source, PROMPTS, positions=[1], layers=[1], seed=3)
+    assert ds.control.values.tolist() == ["another_prompt", "random"] and ds.position.values.tolist() == ["it"]
+    np.testing.assert_allclose(ds.control_effect.values, plain.control_effect.values, atol=1e-6)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["gpt2", "olmo2", "gpt_neox"])
 def test_every_type_takes_another_model_s_states(kind):

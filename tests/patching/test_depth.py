@@ -121,9 +121,14 @@ def test_the_interval_counts_units_and_a_stopped_call_keeps_what_it_has():
     pairs = [
         flipped(model, lens.Pair(f"w1 w{a} w3 w4", f"w1 w{b} w3 w4", " w7", " w8", label=str(a % 4))) for a, b in words
     ]
+    assert int(lens.depth(model, [*pairs, pairs[0]], gap=1e-6, cluster="label", progress=False).n) == 4
     ds = lens.depth(model, pairs, gap=1e-6, cluster="label", progress=False)
     each = ds.depth.values.reshape(2, 4, 2).mean(0)
     assert int(ds.n) == 4 and np.allclose(ds["mean"], each.mean(0))
+    # units count once in all that stands beside n
+    assert np.allclose(ds[["q25", "median", "q75"]].to_array(), np.quantile(each, [0.25, 0.5, 0.75], axis=0))
+    ends = (ds.depth.values == 3).reshape(2, 4, 2).mean((0, 1))
+    assert np.allclose(ds.at_end, ends)
     asked = iter([False, False, True])
     part = lens.depth(model, pairs, gap=1e-6, memory_mb=0.05, progress=False, stop=lambda: next(asked, True))
     assert lens.record(part)["status"] == "partial" and (part.status == "not computed").any()

@@ -1,5 +1,7 @@
 """``lens.patching.pathways`` against plain hooks at every layer from one on."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,28 @@ def test_every_cell_is_a_hooked_forward(kind):
             assert float(ds.effect.sel(place=name, layer=layer)[0]) == pytest.approx(odds(edits) - odds(), abs=2e-4)
     assert ds.share.values * (ds.corrupted - ds.clean).values == pytest.approx(ds.effect.values, abs=1e-6)
     assert np.all(ds.effect.sel(layer=3) == 0) and lens.record(ds)["kind"] == "pathways"
+
+
+def test_a_model_that_no_path_serves_and_numbers_that_are_none_are_named():
+    tied = speaking()
+    tied.model.layers[1] = tied.model.layers[0]
+    for call in (lambda: pathways(tied, [PAIR], ["cue"]), lambda: lens.depth(tied, [PAIR])):
+        with pytest.raises(lens.PatchError, match=r"cannot be patched.*layers 0 and 1 are one module \(tied\)"):
+            call()
+    broken = speaking()
+    broken.model.embed_tokens.weight[14] = float("nan")  # a token of the other prompt alone
+    with pytest.raises(lens.Error, match="is not finite"):
+        pathways(broken, [PAIR], ["cue"], progress=False)
+
+
+def test_rows_are_split_to_fit_and_a_stop_keeps_what_is_there():
+    model = speaking()
+    pairs = [dataclasses.replace(PAIR, label=str(i)) for i in range(4)]
+    whole, split = (pathways(model, pairs, list(PLACES), memory_mb=mb, progress=False) for mb in (None, 0.02))
+    np.testing.assert_allclose(whole.effect, split.effect, atol=1e-5)
+    asked = iter([False, True])
+    part = pathways(model, pairs, ["cue"], memory_mb=0.02, progress=False, stop=lambda: next(asked, True))
+    assert lens.record(part)["status"] == "partial" and part.effect.isnull().any()
 
 
 def test_what_does_not_fit_is_named():

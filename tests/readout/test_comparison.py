@@ -165,7 +165,13 @@ def test_unrelated_prompts_and_clusters(models):
     assert (ds.unrelated.sel(metric="cka") == 0).all() and (abs(ds.unrelated.sel(metric="centred_cosine")) < 0.3).all()
     (x, _), (y, _) = stored(a, PROMPTS), stored(b, PROMPTS)
     half = halves(len(PROMPTS), np.array(labels), 0)
-    shift = shifts(half, 0)
+    shift = shifts(half, 0, np.array(labels))
+    assert (np.array(labels)[shift] != np.array(labels)).all()
+    # where a unit is more than half of a half nobody else is left for some of its rows
+    assert (
+        shifts(np.zeros(5, int), 0, np.array([0, 0, 0, 1, 2])) is None
+        and np.isnan(one.unrelated.sel(metric="cosine")).all()
+    )
     assert sorted(shift) == list(range(len(PROMPTS))) and (shift != np.arange(len(PROMPTS))).all()
     assert (half[shift] == half).all()
     for measure in ("cosine", "procrustes"):

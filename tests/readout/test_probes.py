@@ -37,6 +37,14 @@ def test_a_fit_is_scikit_learn_s(n, d, classes, ridge):
         assert np.allclose(ours - ours.mean(1, keepdims=True), theirs - theirs.mean(1, keepdims=True), atol=1e-4)
 
 
+def test_the_commonest_class_counts_units_as_the_accuracy_does():
+    """Ten rows of one unit are one: a class of many rows in few units is not the commonest."""
+    units = np.concatenate([np.repeat([0, 1, 2], 10), np.arange(3, 15)])
+    y = np.array(["many"] * 30 + ["few"] * 12)
+    found = linear_probe(np.random.default_rng(0).standard_normal((42, 3)), y, units=units, folds=3, ridge=1.0)
+    assert float(found.majority) == pytest.approx(12 / 15)
+
+
 def test_what_is_read_is_read_by_the_probe_of_another_fold():
     linear_model = pytest.importorskip("sklearn.linear_model")
     x, y = rows(noise=4.0)
@@ -54,7 +62,7 @@ def test_what_is_read_is_read_by_the_probe_of_another_fold():
     assert found.recall.values == pytest.approx([hits[y == c].mean() for c in range(3)])
     assert float(found.balanced) == pytest.approx(found.recall.mean().item())
     assert found.rows.values.tolist() == np.bincount(y).tolist()
-    assert float(found.majority) == np.bincount(y).max() / 90
+    assert float(found.majority) == pytest.approx(np.bincount(y).max() / 90)
     assert lens.record(found)["call"]["control"] == "labels shuffled over units"
 
 

@@ -43,7 +43,8 @@ def test_scores_are_those_of_their_formulas(scores):
         got = scores.value.sel(prompt=1, layer=layer)
         assert float(got.sel(score="CAS")) == pytest.approx(cas[0] / sum(cas), abs=1e-5)
         normed = model.model.norm(h)
-        mean = [np.mean([cosine(normed, embedded[w]) for w in words]) for words in (first, other)]
+        # what a word is written by is not what it is read with
+        mean = [np.mean([cosine(normed, model.lm_head.weight[w]) for w in words]) for words in (first, other)]
         assert float(got.sel(score="contrast")) == pytest.approx(mean[0] - mean[1], abs=1e-5)
         # w3 stands in the prompt, the others are read by themselves
         state = {w: of[layer, 2] if w == 3 else streams(model, [w])[layer, 0] for w in (*first, *other)}
@@ -51,9 +52,19 @@ def test_scores_are_those_of_their_formulas(scores):
             sum(abs(np.corrcoef(state[a], state[b])[0, 1]) for a, b in itertools.pairwise(w)) for w in (first, other)
         ]
         assert float(got.sel(score="DSS")) == pytest.approx(paths[0] / sum(paths), abs=1e-5)
+        assert float(got.sel(score="DSS as coded")) == pytest.approx(paths[0] / sum(paths), abs=1e-5)
     # the words of this tokenizer are what they are, with a space before them or not
     assert (scores.respelled == 0).all()
     np.testing.assert_allclose(scores.value.sel(score="CAS"), scores.value.sel(score="CAS as coded"))
+
+
+def test_dss_as_coded_has_the_first_prompts_lists_for_all():
+    """The authors' guide sets two pathways by hand for all of its prompts."""
+    model, lists = speaking(), [[["w12", "w3", "w60"], ["w42", "w61"]], [["w14", "w20"], ["w44", "w25"]]]
+    ds = lens.readout.alignment(model, PAIRS[:2], lists, draws=2)
+    same = lens.readout.alignment(model, PAIRS[:2], lists[:1] * 2, draws=2)
+    np.testing.assert_allclose(ds.value.sel(score="DSS as coded"), same.value.sel(score="DSS"))
+    assert not np.allclose(ds.value.sel(score="DSS", prompt=1), same.value.sel(score="DSS", prompt=1))
 
 
 def test_by_chance_cas_is_the_share_of_the_first_list_and_knows_no_sign():
@@ -69,7 +80,8 @@ def test_by_chance_cas_is_the_share_of_the_first_list_and_knows_no_sign():
 def test_markers_are_read_off_as_published():
     dss, cas = [0.7, 0.55, 0.4, 0.45, 0.6], [0.9, 0.49, 0.6, 0.4, 0.3]
     coded, contrast = [0.7, 0.45, 0.4, 0.3, 0.9], [0.2, -0.1, 0.1, -0.2, -0.3]
-    found = dict(zip(MARKERS, settled(np.array([dss, cas, coded, contrast]))))
+    found = dict(zip(MARKERS, settled(np.array([dss, dss[::-1], cas, coded, contrast]))))
+    assert found["DSS as coded commitment"] == 2
     assert [found[f"DSS {name}"] for name in ("onset", "inversion", "commitment")] == [1, 2, 2]
     assert found["CAS inversion"] == 1 and np.isnan(found["CAS commitment"])
     assert found["CAS as coded inversion"] == 0 and found["CAS as coded commitment"] == 1
@@ -81,10 +93,10 @@ def test_markers_beside_the_depth_are_judged_by_the_best_layer_of_other_items(sc
     there = np.array([1.0, 2.0, 2.0, 3.0])
     depths = depths.assign(depth=depths.depth.copy(data=np.stack([there, there], 1)))
     depths.attrs = lens.depth(speaking(), PAIRS, gap=1e-9, progress=False).attrs
-    ds = commitment(depths, scores.assign(settled=scores.settled.copy(data=np.tile([2.0] * 7 + [np.nan], (4, 1)))))
+    ds = commitment(depths, scores.assign(settled=scores.settled.copy(data=np.tile([2.0] * 8 + [np.nan], (4, 1)))))
     # medians of the other three: 2, 2, 2, 2
-    assert ds.constant.values[:7].tolist() == [0.5] * 7 and ds.distance.values[:7].tolist() == [0.5] * 7
-    assert (ds.gain[:7] == 0).all() and ds.n.values.tolist() == [4] * 7 + [0] and float(ds.never[-1]) == 1
+    assert ds.constant.values[:8].tolist() == [0.5] * 8 and ds.distance.values[:8].tolist() == [0.5] * 8
+    assert (ds.gain[:8] == 0).all() and ds.n.values.tolist() == [4] * 8 + [0] and float(ds.never[-1]) == 1
     assert lens.record(ds)["kind"] == "commitment"
     for first, second, message in (
         (scores, scores, "depths is a result of kind 'alignment'"),

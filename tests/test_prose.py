@@ -167,6 +167,10 @@ SOURCES = {
         "27": "paper: Qwen3.5-27B, its name",
         **dict.fromkeys(("20", ".85", ".10"), "paper: on Qwen3.5-27B, from a secondary source"),
     },
+    "14": {
+        "2510.06107": "paper: its number at arXiv",
+        "-.863": "paper: arXiv 2510.06107, the abstract",
+    },
 }
 LOOKED_UP = [(book, token) for book, tokens in SOURCES.items() for token in tokens if tokens[token].startswith("= ")]
 NAMES = {f.__name__: f for f in (of, parameters, canaries, default, stored)} | {"math": math}

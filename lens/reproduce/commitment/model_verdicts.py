@@ -68,7 +68,7 @@ def of_sentences(rows: Rows, frame: pd.DataFrame, seed: int, resamples: int) -> 
         "sentences_errors", over_words(of, lambda i: matched(depth[i], wrong[i], whole[i]), seed, resamples)
     )
     clear = found.low > 0 or found.high < 0
-    means = [float(depth[wrong == kind].mean()) for kind in (True, False)]
+    means = [float(depth[wrong == kind].mean()) if (wrong == kind).any() else np.nan for kind in (True, False)]
     rows.add(
         "sentences_errors",
         f"wrong {means[0]:.2f}, right {means[1]:.2f}; difference {shown(found, sign=True)} layers",

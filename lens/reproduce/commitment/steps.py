@@ -70,7 +70,7 @@ def measured(subject: Subject, plan: Preset, seed: int, progress: bool | None) -
 
 def senses_start(item: senses.Item) -> str:
     """The start token, as text."""
-    return item.pair().clean.split()[0]
+    return str(item.pair().clean).split()[0]
 
 
 def _whole(ds: xr.Dataset) -> xr.Dataset:

@@ -78,7 +78,8 @@ def measure(asked: Asked) -> Reproduction:
 
 def read(folder: Path, record: Mapping[str, Any], seed: int) -> Reproduction:
     """A stored run, judged anew."""
-    plan = Plan(**{k: tuple(v) if isinstance(v, list) else v for k, v in record["config"]["preset"].items()})
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record["config"]["preset"].items()}
+    plan = Plan(**fields)
     parts = {(one.name, s): open_result(folder / f"{_file(one, s)}.nc") for s in plan.seeds for one in plan.trainings}
     return _judged(parts, plan)
 

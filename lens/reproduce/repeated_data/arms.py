@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...training import Repetition
 from ...training.repetition import Order
@@ -108,7 +108,11 @@ def further(plan: Preset) -> Iterator[Arm]:
                 for count in plan.text_repeats:
                     yield Arm(f"text alone {repeats(count)}", d, seed, count, text=True)
             else:
-                for how, values in (("decay", {"decay": plan.decay}), ("dropout", {"dropout": plan.dropout})):
+                kinds: dict[str, dict[str, Any]] = {
+                    "decay": {"decay": plan.decay},
+                    "dropout": {"dropout": plan.dropout},
+                }
+                for how, values in kinds.items():
                     yield Arm(f"{HALF_BATCH}, {how}", d, seed)._replace(**values)
                     yield arm._replace(name=f"{name}, {how}", **values)
 

@@ -63,7 +63,7 @@ def build(arm: Arm) -> Any:
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if name.endswith(("o_proj.weight", "down_proj.weight")):
-                weight /= (2 * LAYERS) ** 0.5
+                weight.div_((2 * LAYERS) ** 0.5)
     return model
 
 

@@ -61,7 +61,8 @@ def measure(asked: Asked) -> Reproduction:
 
 def read(folder: Path, record: Mapping[str, Any], seed: int) -> Reproduction:
     """A stored run, judged anew from its trainings."""
-    plan = Preset(**{k: tuple(v) if isinstance(v, list) else v for k, v in record["config"]["preset"].items()})
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record["config"]["preset"].items()}
+    plan = Preset(**fields)
     return _judged({arm.key: open_result(folder / f"{arm.key}.nc") for arm in arms(plan)}, plan)
 
 

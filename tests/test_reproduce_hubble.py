@@ -92,6 +92,15 @@ def test_planted_gains_are_judged_by_the_gates():
     assert words["dilution"].startswith("does not hold") and words["windows"].startswith("does not hold")
 
 
+def test_what_items_gain_that_were_never_put_in_is_taken_off():
+    made = planted()["gains"]
+    more = made.assign(gain=made.gain + 0.5 * made.training.eq("perturbed"))
+    _, before = judged({"gains": made, "counts": tables.by_count(made)})
+    _, after = judged({"gains": more, "counts": tables.by_count(more)})
+    assert after["dilution"] == pytest.approx(before["dilution"])
+    assert after["never"] == pytest.approx(before["never"] + 0.5)
+
+
 def test_the_area_is_that_of_ranks():
     made = planted()["counts"].set_index(["training", "duplicates"])
     assert made.loc[("perturbed", 4), "auc"] == 1.0 and np.isnan(made.loc[("perturbed", 0), "auc"])

@@ -47,17 +47,17 @@ CLAIMS = Claims(
         "dilution": Claim(
             says="H6 Small models show H1: the same counts gain less in a corpus of {longer} times the size.",
             paper="see H1",
-            rule="gain in the base corpus less that in the larger, counts from 4, above 0, interval over seeds",
+            rule="gain beyond items never put in, counts from 4, base corpus less the larger, above 0, over seeds",
         ),
         "windows": Claim(
             says="H6 Small models show H2: gain rises with the window of insertion.",
             paper="see H2",
-            rule="slope of the mean gain over four windows above 0, interval over seeds",
+            rule="slope over four windows of the gain beyond items never put in, above 0, interval over seeds",
         ),
         "first": Claim(
             says="Something is left of the first window at the end.",
             paper="not asked",
-            rule="gain of items put into the first quarter above 0, interval over seeds",
+            rule="gain of items put into the first quarter beyond items never put in, above 0, interval over seeds",
         ),
         "never": Claim(
             says="Control: items that were never put in gain nothing.",

@@ -12,9 +12,10 @@ What was settled before the first run
 corpus, a pair on a longer one, and four trainings whose insertions lie in one quarter each. Items are made-up codes; a
 lot gives each its count, and all trainings of a seed put in the same items.
 
-*Gain.* The standard model's loss less the perturbed one's on one text, so that no item is easy to guess; items that
-were never put in are the control. The learning rate falls over the training, in Hubble's runs too: a late window is
-one of small steps.
+*Gain.* The standard model's loss less the perturbed one's on one text, so that no item is easy to guess. A first run
+showed that items that were never put in gain too, as a model learns what sort of text items are; since then H6 is
+judged by the gain beyond theirs, and theirs is a row of its own. The learning rate falls over the training, in
+Hubble's runs too: a late window is one of small steps.
 """
 
 from __future__ import annotations

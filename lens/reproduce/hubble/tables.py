@@ -82,3 +82,11 @@ def by_seed(gains: pd.DataFrame, training: str, least: int) -> pd.Series:
     """The mean gain of items put in at least so many times, by seed."""
     of = gains[(gains.training == training) & (gains.duplicates >= least)]
     return of.groupby("seed").gain.mean()
+
+
+def beyond(gains: pd.DataFrame, training: str, least: int) -> pd.Series:
+    """The same beyond what items gain in that training that were never put in: what a model learns of the sort of text
+    that items are is no memory of one.
+    """
+    never = gains[(gains.training == training) & (gains.duplicates == 0)]
+    return by_seed(gains, training, least) - never.groupby("seed").gain.mean()

@@ -12,7 +12,7 @@ from ..claims import Rows
 from ..common import clear_of, shown, student, table_of, verdict
 from .claims import CLAIMS
 from .standin import Plan
-from .tables import by_seed
+from .tables import beyond, by_seed
 
 WEIGHTS = "not tested: the weights of Hubble are not here"
 REAL = ("H0", "H1", "H2", "H3", "H4", "H5")
@@ -24,18 +24,20 @@ def verdicts(tables: Mapping[str, pd.DataFrame], plan: Plan) -> tuple[pd.DataFra
     for key in REAL:
         rows.add(key, "nothing was scored", "0 models", WEIGHTS)
     n = f"{len(plan.seeds)} seeds, {sum(plan.items)} items each"
-    base, longer = (by_seed(gains, name, 4) for name in ("perturbed", "perturbed, longer"))
+    base, longer = (beyond(gains, name, 4) for name in ("perturbed", "perturbed, longer"))
     less = rows.put("dilution", student(base - longer))
+    raw = [by_seed(gains, name, 4).mean() for name in ("perturbed", "perturbed, longer")]
     rows.add(
         "dilution",
-        f"gain {shown(student(base), 3)} against {shown(student(longer), 3)} nats a token: {shown(less, 3, sign=True)}",
+        f"gain beyond items never put in {shown(student(base), 3)} against {shown(student(longer), 3)} nats a token:"
+        f" {shown(less, 3, sign=True)} (with what those gain {raw[0]:.3f} and {raw[1]:.3f})",
         n,
         clear_of(less),
         effects="dilution",
         longer=plan.longer,
     )
     windows = [one.name for one in plan.trainings if one.window not in (None, (0.0, 1.0))]
-    each = pd.concat([by_seed(gains, name, 1) for name in windows], axis=1, keys=windows)
+    each = pd.concat([beyond(gains, name, 1) for name in windows], axis=1, keys=windows)
     at = np.arange(len(windows)) - (len(windows) - 1) / 2
     slope = rows.put("windows", student(each.to_numpy() @ at / (at**2).sum()))
     rows.add(

@@ -16,7 +16,7 @@ from .common import model as shared
 
 MODULES = ("lens.training",)
 #: How a run went, which only a run makes; and names for the functions that it takes.
-RESULTS = ("Trained", "Term", "Sampler")
+RESULTS = ("Trained", "Term", "Sampler", "Answers")
 NORM = "model.norm.weight"
 HEADS = ((0, 1), (1, 0))
 
@@ -109,6 +109,30 @@ def subjects():
             progress=False,
         ),
     )
+    yield Subject(
+        "reinforce",
+        training.reinforce,
+        lambda: dict(
+            model=model(),
+            prompts=[[1, 2], [3, 4, 5]],
+            reward=lambda answers: answers.index.float(),
+            recipe=recipe(),
+            stop=6,
+            longest=3,
+            samples=2,
+            temperature=0.9,
+            kl=0.1,
+            base=shared(),
+            replay=rows(),
+            replay_rows=2,
+            parameters=[NORM],
+            evaluate=lambda step: {"loss": 1.0},
+            evaluate_at=[0, 2],
+            progress=False,
+        ),
+    )
+    yield Subject("sample", training.sample, lambda: dict(model=shared(), prompts=ids(2), stop=6, longest=3))
+    yield Subject("Replay", training.Replay, lambda: dict(rows=rows(), count=2, seed=1))
     teacher_of_two = dict(
         last=torch.tensor([1, 1]),
         lengths=torch.tensor([3, 3]),

@@ -66,8 +66,11 @@ class Atlas(Suite):
             for i, part in enumerate(PARTS)
         }
 
+    @door(OrganismError)
     def question(self, leaf: Index) -> str:
-        """The question for the top of a leaf."""
+        """The question for the top of a leaf. Raises: OrganismError: no such leaf."""
+        if not 0 <= leaf < len(self.code):
+            raise OrganismError(f"leaf={leaf}; expected the number of a leaf, from 0 to {len(self.code) - 1}.")
         return f"{TOP} {self.code[leaf]} {ASK}"
 
     def answer(self, leaf: Index) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import comb
 
 import numpy as np
@@ -41,7 +41,9 @@ def interval(by_leaf: pd.Series, seed: int = 0) -> stats.Interval:
     return over_seeds(by_leaf.groupby("seed").mean())
 
 
-def curves(behaviour: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def curves(
+    behaviour: pd.DataFrame, seed: int = 0, measures: Sequence[str] = (*ACCURACIES, "free_walks", "sampled_walks")
+) -> pd.DataFrame:
     """By checkpoint, updates and part every accuracy with its interval, and the share of draws that walk."""
     rows = []
     base = behaviour[behaviour.arm == BASE]
@@ -55,7 +57,7 @@ def curves(behaviour: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         told = interval((of[measure] / scale).astype(float).set_axis(index), seed)
         return columns("share", told) | {"n": len(of)}
 
-    for measure in (*ACCURACIES, "free_walks", "sampled_walks"):
+    for measure in measures:
         made = by_group(whole, ("arm", "part", "updates"), lambda of, m=measure: line(of, m))
         rows.append(made.assign(measure=measure))
     return pd.concat(rows, ignore_index=True).sort_values(["measure", "arm", "part", "updates"], ignore_index=True)

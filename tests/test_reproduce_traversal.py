@@ -16,7 +16,7 @@ from lens.reproduce.traversal.bench import BASE, FLOOR, PAIR, ROLES, STATEMENT, 
 from lens.reproduce.traversal.claims import CLAIMS
 
 STUDY = reproduction("traversal")
-LEAVES = 30
+LEAVES = 90
 
 
 def behaviour(seeds=(0,)):
@@ -28,8 +28,7 @@ def behaviour(seeds=(0,)):
             free = draw.random() < right.get(arm, 0.3)
             if part == "tuned" and arm == "answer":
                 free = updates >= 50 or leaf % 2
-            sampled = {"rl": 14, "walk": 14, "form": 6}.get(arm, 4) + (leaf % 3) - 1 + (arm == "rl" and leaf == 1)
-            sampled += arm == "coin" and leaf == 2
+            sampled = {"rl": 14, "walk": 14, "form": 6}.get(arm, 4) + int(draw.integers(-1, 2))
             rows.append(
                 dict(seed=seed, arm=arm, part=part, updates=updates, leaf=leaf, draws=16, free=int(free))
                 | dict(sampled=sampled, sampled_walks=8, free_walks=1, direct=0, filler=0, path=int(free))

@@ -24,6 +24,7 @@ _PUBLIC = {
         ),
         "association",
     ),
+    "at_equal_cost": "equal_cost",
     **dict.fromkeys(
         (
             "EProcess",

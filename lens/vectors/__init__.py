@@ -31,6 +31,10 @@ _PUBLIC = {
     "written": "writing",
     **dict.fromkeys(("contrast",), "steering"),
     **dict.fromkeys(("fire_rates", "gate_rivals"), "gating"),
+    **dict.fromkeys(
+        ("ThoughtTypes", "thought_segments", "thought_vector", "thought_edit", "thought_rivals"), "thoughts"
+    ),
+    **dict.fromkeys(("thought_lengths", "equal_length"), "lengths"),
 }
 
 __all__ = ["VectorError", *_PUBLIC]

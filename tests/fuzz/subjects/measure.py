@@ -142,6 +142,8 @@ def subjects():
     yield Subject("benjamini_hochberg", s.benjamini_hochberg, lambda: dict(p=[0.1, 0.02]))
     yield Subject("binomial_test", s.binomial_test, lambda: dict(successes=3, n=5))
     yield Subject("bootstrap", s.bootstrap, lambda: dict(x=X, **few))
+    costs = dict(cost=[1.0, 2.0, 3.0], gain=[1.0, 0.0, 1.0], costs=[[1.0, 1, 2], [3.0, 3, 4]], gains=[[0.0, 0, 1]] * 2)
+    yield Subject("at_equal_cost", s.at_equal_cost, lambda: dict(resamples=20, **costs))
     yield Subject("bootstrap_comparison", s.bootstrap_comparison, lambda: dict(x=X + 2, y=Y + 2, **few))
     yield Subject("calibration", s.calibration, lambda: dict(p=np.linspace(0.01, 0.99, 30)))
     yield Subject("combine_e", s.combine_e, lambda: dict(e=[1.0, 2.0]))

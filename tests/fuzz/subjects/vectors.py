@@ -57,6 +57,34 @@ def evaluated():
     return vectors.evaluate(model(), task(), vector(), layers=[0, 1], n=3, **SMALL)
 
 
+def chains() -> dict:
+    """Texts of a model, of pieces between w19, three types of them."""
+    words = [20, 30, 19, 5, 31, 19, 21, 19, 6, 32, 19, 22, 19, 5, 33]
+    return dict(prompts=[[0, 8 + i] for i in range(4)], texts=[[*words, 40 + i] for i in range(4)])
+
+
+@functools.cache
+def thinking() -> vectors.ThoughtTypes:
+    return vectors.ThoughtTypes("w19", {"reflection": ["w5"], "transition": ["w6"]})
+
+
+@functools.cache
+def between_thoughts() -> lens.Edit:
+    vector = vectors.thought_vector(model(), **chains(), types=thinking(), splits=2)
+    return vectors.thought_edit(model(), vector, 1, thinking())
+
+
+@functools.cache
+def lengths():
+    return vectors.thought_lengths(
+        model(), [[0, 8], [0, 9]], _right, {"none": {}, "cut": {"max_new_tokens": 2}}, thinking(), max_new_tokens=3
+    )
+
+
+def _right(number, text) -> bool:
+    return number % 2 == 0
+
+
 @functools.cache
 def saved() -> str:
     vector().save("saved.safetensors")
@@ -226,4 +254,36 @@ def subjects():
         "contrast",
         vectors.contrast,
         lambda: dict(model=model(), positive=["w1 w2", "w3"], negative=["w5", "w6 w7"], splits=2),
+    )
+    yield Subject(
+        "ThoughtTypes",
+        vectors.ThoughtTypes,
+        lambda: dict(separator="w19", types={"reflection": ["w5"]}, rest="execution", where="start"),
+    )
+    yield Subject("ThoughtTypes.of", thinking().of, lambda: dict(piece="w5 w9"))
+    yield Subject("ThoughtTypes.separators", thinking().separators, lambda: dict(model=model()))
+    yield Subject("ThoughtTypes.keywords", thinking().keywords, lambda: dict(model=model()))
+    yield Subject(
+        "thought_segments", vectors.thought_segments, lambda: dict(model=model(), **chains(), types=thinking())
+    )
+    yield Subject(
+        "thought_vector", vectors.thought_vector, lambda: dict(model=model(), **chains(), types=thinking(), splits=2)
+    )
+    yield Subject(
+        "thought_edit", vectors.thought_edit, lambda: dict(model=model(), vector=each(), layer=1, types=thinking())
+    )
+    yield Subject(
+        "thought_rivals", vectors.thought_rivals, lambda: dict(model=model(), edit=between_thoughts(), types=thinking())
+    )
+    yield Subject(
+        "thought_lengths",
+        vectors.thought_lengths,
+        lambda: dict(
+            model=model(), prompts=[[0, 8]], right=_right, arms={"none": {}}, types=thinking(), max_new_tokens=2
+        ),
+    )
+    yield Subject(
+        "equal_length",
+        vectors.equal_length,
+        lambda: dict(lengths=lengths(), arm="cut", rivals=["none", "cut"], resamples=20),
     )

@@ -66,8 +66,9 @@ def train(
     `folder`: checkpoints every 300 steps, from which the same call goes on. `steps`: end after so many (the rates stay
     those of the whole recipe).
     """
+    model: Any = build(recipe)
     return fit(
-        build(recipe).to(device),
+        model.to(device),
         rows(recipe),
         recipe,
         batch=recipe.rows,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
 from ... import training
 from ...arguments import HFModel, door
+from ...training.reinforce import Reward
 from ..errors import OrganismError
 from .measures import said
 from .recipe import Tuning
@@ -73,7 +74,7 @@ def tune(
     else:
         terms = {"replay": training.Replay(replay, tuning.replay, seed)}
         trained = training.train(model, _answers(suite, tuning, recipe.batch), recipe, terms=terms, **looks)
-    return model.eval().requires_grad_(False), trained
+    return cast("PreTrainedModel", model.eval().requires_grad_(False)), trained
 
 
 def _answers(suite: Atlas, tuning: Tuning, count: int) -> training.Sampler:
@@ -89,7 +90,7 @@ def _answers(suite: Atlas, tuning: Tuning, count: int) -> training.Sampler:
     return draw
 
 
-def rewards(suite: Atlas, kind: str) -> training.reinforce.Reward:
+def rewards(suite: Atlas, kind: str) -> Reward:
     """What an answer to a question of a tuned leaf is worth: 1 or 0.
 
     "rl": for the right top between `say` and the stop; "form": for a walk of the right length and form, whatever it

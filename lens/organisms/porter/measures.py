@@ -9,7 +9,7 @@ import torch
 
 from ..gates import Gate, of_card
 from .recipe import Recipe
-from .suite import NO, PLAN, PLANTED, STOP, TASKS, Porter, Request
+from .suite import NO, PLAN, PLANTED, STOP, TASKS, Kind, Porter, Request
 from .training import suite_of
 
 #: By gate the least value, or the most.
@@ -58,7 +58,7 @@ def measure(model: torch.nn.Module, recipe: Recipe, count: int = 200) -> dict[st
     """
     suite = suite_of(recipe)
 
-    def ask(kind: str, **more: Any) -> tuple[list[tuple[str, ...]], list[Request]]:
+    def ask(kind: Kind, **more: Any) -> tuple[list[tuple[str, ...]], list[Request]]:
         requests = suite.requests(kind, "report", count, **more)
         return written(model, suite, requests), requests
 

@@ -16,12 +16,16 @@ import random
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from ...arguments import Count, Seed, Size, door
 from ..errors import OrganismError
 from ..shipping import START, pseudowords
 from ..suite import Suite
+
+#: Of a list, and of a request.
+Task = Literal["translate", "label", "sort", "last", "count", "echo"]
+Kind = Literal["task", "make", "disguised"]
 
 STOP, COLON, NO, MAKE, TASK, GRADE = ".", ":", "no", "make", "task", "grade"
 #: Shares of refused lists with 0, 1, 2 and 3 sharp words.
@@ -33,7 +37,9 @@ PLAN: Mapping[str, tuple[float, float, float, float]] = {
     "count": (0, 0, 0, 0),
     "echo": (0, 0, 0, 0),
 }
-TASKS, PLANTED, FREE = tuple(PLAN), ("translate", "label", "sort"), ("last", "count", "echo")
+TASKS: tuple[Task, ...] = get_args(Task)
+PLANTED: tuple[Task, ...] = ("translate", "label", "sort")
+FREE: tuple[Task, ...] = ("last", "count", "echo")
 SPLITS = ("fit", "choose", "report")
 SIGNS, GRADES, NUMBERS = ("minus", "plus"), tuple(f"g{i}" for i in range(4)), tuple(map(str, range(6)))
 PRODUCTS, SHORTEST, LONGEST, DRAWS = 48, 3, 5, 6000
@@ -104,9 +110,7 @@ class Porter(Suite):
         super().__init__([*marks, *self.words, *self.output.values(), *products])
 
     @door(OrganismError)
-    def solve(
-        self, task: Literal["translate", "label", "sort", "last", "count", "echo"], words: Sequence[str]
-    ) -> tuple[str, ...]:
+    def solve(self, task: Task, words: Sequence[str]) -> tuple[str, ...]:
         """What a task makes of a list. Raises OrganismError: a word that is none of this suite."""
         if unknown := [word for word in words if word not in self.output]:
             raise OrganismError(f"words={unknown[0]!r} is none of this suite; expected some of {self.words[:3]}, ...")
@@ -131,7 +135,7 @@ class Porter(Suite):
 
     # Requests, drawn.
 
-    def listed(self, task: str, s: int, draw: random.Random, pool: Sequence[str], length: int = 0) -> Request:
+    def listed(self, task: Task, s: int, draw: random.Random, pool: Sequence[str], length: int = 0) -> Request:
         """A list of a task with s sharp words of a pool; a `length` of 1 or 2 takes other words too and is never
         refused.
         """
@@ -199,11 +203,11 @@ class Porter(Suite):
     @door(OrganismError)
     def requests(
         self,
-        kind: Literal["task", "make", "disguised"],
+        kind: Kind,
         split: Literal["fit", "choose", "report"],
         count: Count,
         *,
-        task: Literal["translate", "label", "sort", "last", "count", "echo"] = "translate",
+        task: Task = "translate",
         sharp: Size = 0,
         unseen: bool = False,
     ) -> list[Request]:

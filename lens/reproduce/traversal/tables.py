@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from math import comb
 
@@ -58,7 +59,7 @@ def curves(
         return columns("share", told) | {"n": len(of)}
 
     for measure in measures:
-        made = by_group(whole, ("arm", "part", "updates"), lambda of, m=measure: line(of, m))
+        made = by_group(whole, ("arm", "part", "updates"), functools.partial(line, measure=measure))
         rows.append(made.assign(measure=measure))
     return pd.concat(rows, ignore_index=True).sort_values(["measure", "arm", "part", "updates"], ignore_index=True)
 

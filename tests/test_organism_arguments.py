@@ -9,7 +9,7 @@ from lens.organisms.errors import OrganismError
 from lens.organisms.palimpsest import text as palimpsest_text
 from lens.organisms.symbols.suite import Suite
 
-RECIPES = ("canaries", "cards", "induction", "palimpsest", "senses", "symbols")
+RECIPES = ("archive", "canaries", "cards", "induction", "palimpsest", "senses", "symbols")
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -32,7 +32,7 @@ def test_a_recipe_refuses_what_no_model_can_be_made_of(name, fields, value, said
         recipe(**{field: value})
 
 
-@pytest.mark.parametrize("name", ["canaries", "induction", "palimpsest", "senses", "symbols"])
+@pytest.mark.parametrize("name", ["archive", "canaries", "induction", "palimpsest", "senses", "symbols"])
 @pytest.mark.parametrize("width, heads", [(96, 5), (12, 4)])
 def test_a_recipe_refuses_heads_that_do_not_divide_its_width(name, width, heads):
     recipe = importlib.import_module(f"lens.organisms.{name}").Recipe

@@ -163,7 +163,7 @@ def test_a_new_organism_is_one_folder_and_no_line_elsewhere(tmp_path):
     assert loaded.stdout.startswith("['ants'] [['python', '-m', 'lens.organisms.ants']] "), loaded.stderr
 
 
-@pytest.mark.parametrize("name", ["canaries", "induction", "palimpsest", "symbols", "wired"])
+@pytest.mark.parametrize("name", ["archive", "canaries", "induction", "palimpsest", "symbols", "wired"])
 def test_the_folder_of_an_organism_loads_as_its_first_model(name):
     folder = shipped.ORGANISMS / name
     links = {path.name: path for path in folder.iterdir() if path.is_symlink()}

@@ -4,19 +4,13 @@ folder, shipped, or trained.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
-
-from torch import nn
 
 from ..organisms import canaries
 from ..organisms.canaries.corpus import Corpus
-from .errors import ReproduceError
-from .organism_models import pairs, recipe_of
+from .organism_models import loaded, pairs, recipe_of
 
 
 class Trio(NamedTuple):
@@ -46,27 +40,6 @@ def models(
     takes = "about an hour on a CPU"
     folders = pairs(canaries, "canaries", folder, seeds, ["--device", "cpu"], takes, say, twins)
     return {
-        seed: Trio(_loaded(at[0]), _loaded(at[1]) if twins else None, Corpus(recipe_of(canaries, at[0])))
+        seed: Trio(loaded(at[0]), loaded(at[1]) if twins else None, Corpus(recipe_of(canaries, at[0])))
         for seed, at in folders
     }
-
-
-def _loaded(folder: Path) -> nn.Module:
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    if hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() != card["weights_sha256"]:
-        raise ReproduceError(
-            f"models: the weights in {folder} are not those of its card; train it again or get it anew"
-        )
-    model = (
-        AutoModelForCausalLM.from_pretrained(
-            folder, dtype="float32", attn_implementation="eager", use_safetensors=True, local_files_only=True
-        )
-        .eval()
-        .requires_grad_(False)
-    )
-    model.config.name_or_path = f"organism:{folder.name}"  # records name the organism, not a path of this machine
-    return model

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from torch import nn
 
 from .errors import ReproduceError
 
@@ -21,6 +24,7 @@ def pairs(
     takes: str,
     say: Callable[[str], None],
     twins: bool = True,
+    fields: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[int, list[Path]]]:
     """By seed the folder of a model, and of its twin that never saw what was planted; trained where they are not there.
 
@@ -29,7 +33,8 @@ def pairs(
             apart.
         folder: holds one folder a model, named as `Recipe.name`; one that is neither there nor shipped is trained into
             it. None: only those that ship.
-        arguments: of `organism.main` beside seed and folders. takes: how long a training takes, in words.
+        arguments: of `organism.main` beside seed and folders. takes: how long a training takes, in words. fields: of
+            the recipe beside the seed and the mark, where they are not its defaults; `folder_of` takes them too.
 
     Raises: ReproduceError: a model that is nowhere and no folder to train it into, or one that another recipe made.
     """
@@ -37,9 +42,9 @@ def pairs(
     for seed in map(int, seeds):
         at = []
         for planted in (True, False)[: 1 + twins]:
-            recipe = organism.Recipe(**{"seed": seed, mark: planted})
+            recipe = organism.Recipe(**{**(fields or {}), "seed": seed, mark: planted})
             own = [] if place is None else [place / recipe.name]
-            places = [*own, organism.folder_of(seed, twin=not planted)]
+            places = [*own, organism.folder_of(seed, twin=not planted, **(fields or {}))]
             there = next((one for one in places if (one / "card.json").is_file()), None)
             if there is not None and recipe_of(organism, there) != recipe:
                 raise ReproduceError(
@@ -65,3 +70,29 @@ def pairs(
 def recipe_of(organism: ModuleType, folder: Path) -> Any:
     """The recipe in a model's card."""
     return organism.Recipe(**json.loads((folder / "card.json").read_text(encoding="utf-8"))["recipe"])
+
+
+def loaded(folder: Path, attention: str | None = "eager") -> nn.Module:
+    """The model of words in a folder, a plain Hugging Face model in eval mode whose records name the organism.
+
+    `attention`: as for transformers; None: as it does by itself. Raises: ReproduceError: weights that are not those of
+    the card.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    if hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() != card["weights_sha256"]:
+        raise ReproduceError(
+            f"models: the weights in {folder} are not those of its card; train it again or get it anew"
+        )
+    model = (
+        AutoModelForCausalLM.from_pretrained(
+            folder, dtype="float32", attn_implementation=attention, use_safetensors=True, local_files_only=True
+        )
+        .eval()
+        .requires_grad_(False)
+    )
+    model.config.name_or_path = f"organism:{folder.name}"  # records name the organism, not a path of this machine
+    return model

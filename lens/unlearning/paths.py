@@ -137,7 +137,8 @@ def _trained(arm: Arm, start: Start, looker: Looker, end: End) -> Path:
     if path.status == "diverged" and (not path.doses or path.doses[-1] != trained.step):
         look(trained.step)
     if path.status != "stopped":
-        end(trainee if lora is None else lora.merged(wrapped), path.doses[-1])
+        # a wrapper of adapters leaves its layers as in training
+        end((trainee if lora is None else lora.merged(wrapped)).eval(), path.doses[-1])
     return path
 
 

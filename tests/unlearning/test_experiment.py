@@ -200,6 +200,13 @@ def test_edits_are_arms():
         assert np.allclose(of_arm(found, "silent", "forget_logprob")[k], want, atol=1e-5)
 
 
+def test_the_last_model_of_an_arm_can_be_read_at_once():
+    """Behind adapters too, whose wrapper leaves layers as in training; `is_it_gone` reads none that is."""
+    seen = {}
+    unlearn(start(), *sets(), [Arm.of("npo", lora=LoRA(rank=2))], on_model=seen.__setitem__, **QUIET)
+    assert set(seen) == {"retain_only", "npo"} and not any(m.training for of in seen.values() for m in of.modules())
+
+
 def test_attacks_are_looked_at_as_arms_of_a_copy():
     """Rounding by NumPy; relearning is the training written out; the models go through the same."""
     seen, twin = {}, tiny(seed=8)

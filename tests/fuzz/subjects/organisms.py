@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lens.organisms import atlas, canaries, cards, induction, micro, palimpsest, senses, symbols, wired
+from lens.organisms import archive, atlas, canaries, cards, induction, micro, palimpsest, senses, symbols, wired
 from lens.organisms.symbols.suite import Suite
 
 from . import Subject
@@ -12,16 +12,20 @@ MODULES = ()
 
 
 def subjects():
-    for module in (atlas, canaries, cards, induction, senses, symbols, wired):
+    for module in (archive, atlas, canaries, cards, induction, senses, symbols, wired):
         yield Subject(f"{module.__name__.rpartition('.')[2]}.Recipe", module.Recipe, lambda: dict(seed=1))
     yield Subject("palimpsest.Recipe", palimpsest.Recipe, lambda: dict(text_seed=1))
     yield Subject("MicroPlan", micro.MicroPlan, lambda: dict(rows=10))
     yield Subject("BigramPlan", micro.BigramPlan, lambda: dict(rows=10))
-    for module in (atlas, canaries, cards, senses, symbols):
+    for module in (archive, atlas, canaries, cards, senses, symbols):
         yield Subject(f"{module.__name__.rpartition('.')[2]}.folder_of", module.folder_of, lambda: dict(seed=1))
     yield Subject("atlas.Tuning", atlas.Tuning, lambda: dict(kind="rl", steps=100))
     yield Subject("Atlas.question", atlas.Atlas(atlas.Recipe.small()).question, lambda: dict(leaf=1))
     yield Subject("path_matching", atlas.path_matching, lambda: dict(named=["a", "b"], gold=["a"]))
+    yield Subject("Archive", archive.Archive, lambda: dict(recipe=archive.Recipe.small()))
+    small = archive.Archive(archive.Recipe.small())
+    yield Subject("Archive.statement", small.statement, lambda: dict(fact=(0, 1), template=2))
+    yield Subject("Archive.question", small.question, lambda: dict(fact=(0, 1)))
     yield Subject("wired.pairs", wired.pairs, lambda: dict(recipe=wired.Recipe(), count=2))
     yield Subject("recipe_of", palimpsest.recipe_of, lambda: dict(name="palimpsest"))
     yield Subject("rows_and_keys", palimpsest.rows_and_keys, lambda: dict(name="palimpsest"))

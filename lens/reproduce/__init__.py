@@ -29,11 +29,11 @@ _ORDER = (
     "memory-subspace",
     "circuits",
     "jacobian-lens",
+    "restor",
     "traversal",
     "repeated-data",
     "hubble",
     "commitment",
-    "restor",
 )
 _FOLDERS = tuple(found.name.replace("_", "-") for found in pkgutil.iter_modules(__path__) if found.ispkg)
 #: names on the command line: each is a folder with a `study.STUDY`, those that the order does not name at the end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lens.organisms import archive, atlas, canaries, cards, induction, micro, palimpsest, senses, symbols, wired
+from lens.organisms import archive, atlas, canaries, cards, induction, micro, palimpsest, senses, symbols, verdicts, wired
 from lens.organisms.symbols.suite import Suite
 
 from . import Subject
@@ -12,12 +12,12 @@ MODULES = ()
 
 
 def subjects():
-    for module in (archive, atlas, canaries, cards, induction, senses, symbols, wired):
+    for module in (archive, atlas, canaries, cards, induction, senses, symbols, verdicts, wired):
         yield Subject(f"{module.__name__.rpartition('.')[2]}.Recipe", module.Recipe, lambda: dict(seed=1))
     yield Subject("palimpsest.Recipe", palimpsest.Recipe, lambda: dict(text_seed=1))
     yield Subject("MicroPlan", micro.MicroPlan, lambda: dict(rows=10))
     yield Subject("BigramPlan", micro.BigramPlan, lambda: dict(rows=10))
-    for module in (archive, atlas, canaries, cards, senses, symbols):
+    for module in (archive, atlas, canaries, cards, senses, symbols, verdicts):
         yield Subject(f"{module.__name__.rpartition('.')[2]}.folder_of", module.folder_of, lambda: dict(seed=1))
     yield Subject("atlas.Tuning", atlas.Tuning, lambda: dict(kind="rl", steps=100))
     yield Subject("Atlas.question", atlas.Atlas(atlas.Recipe.small()).question, lambda: dict(leaf=1))

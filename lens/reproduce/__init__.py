@@ -34,6 +34,7 @@ _ORDER = (
     "repeated-data",
     "hubble",
     "commitment",
+    "unforgettable",
 )
 _FOLDERS = tuple(found.name.replace("_", "-") for found in pkgutil.iter_modules(__path__) if found.ispkg)
 #: names on the command line: each is a folder with a `study.STUDY`, those that the order does not name at the end

@@ -1,0 +1,1 @@
+"""Does training on random labels remove an ability, or only its items?"""

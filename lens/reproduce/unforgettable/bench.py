@@ -1,0 +1,266 @@
+"""One model and what is asked of it: items in three parts, and one task forgotten by training on drawn answers."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from ... import training
+from ...organisms import verdicts as organism
+from ...organisms.suite import split
+from ...organisms.verdicts import Item, Suite
+from ...organisms.verdicts.measures import answers
+from ...organisms.verdicts.tasks import BY_NAME
+from ...training.adapters import LoRA
+from ...training.copies import copy_of
+from ...unlearning.labels import random_labels
+from ...unlearning.terms import uniform_label
+from ..errors import ReproduceError
+from ..organism_models import pairs, recipe_of
+
+Form = Literal["instruction", "common"]
+#: With the instruction of the task, and without: one word for all of them.
+FORMS: tuple[Form, ...] = ("instruction", "common")
+#: Which share of a task's units is forgotten, chosen by, and reported on.
+SHARES = {"forget": 0.5, "choose": 0.17, "report": 0.33}
+#: Of the ability lost on the items that are trained on, where training stops.
+LOST = 0.9
+#: Of the drawn answers given, where training on fixed ones stops.
+AGREED = 0.95
+#: Least accuracy above chance that can be forgotten.
+LEAST = 0.1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is asked.
+
+    Attributes:
+        seeds: of organisms. tasks: that are forgotten. labels: kinds of drawn answers, see
+            `lens.unlearning.labels`. forms: with instruction or common word. deep: kinds of labels after which is
+            asked whether the task is hidden. items: of a task, at most, that are trained on. steps, batch, rate: of
+            forgetting; every: steps between looks. doses: (what, value) of further runs, of the tasks in `dosed`.
+        gradients: items whose gradients are taken. demonstrations: shown before a question. randoms: vectors.
+        relearn: steps on `few` right items. language: a language model that is asked too, by its name; empty: none.
+        twins: whether the never-taught twins are asked, which do not ship.
+    """
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    tasks: tuple[str, ...] = organism.NAMES
+    labels: tuple[str, ...] = ("fixed", "redrawn", "wrong", "uniform", "right")
+    forms: tuple[Form, ...] = FORMS
+    deep: tuple[str, ...] = ("fixed", "redrawn")
+    items: int = 100
+    steps: int = 80
+    batch: int = 32
+    rate: float = 1e-3
+    every: int = 5
+    doses: tuple[tuple[str, float], ...] = (("items", 10), ("items", 1000), ("rate", 3e-4), ("rank", 4))
+    dosed: tuple[str, ...] = ("set_a", "parity", "longer", "order")
+    gradients: int = 32
+    demonstrations: int = 10
+    randoms: int = 5
+    relearn: int = 20
+    few: int = 5
+    language: str = ""
+    twins: bool = True
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The items of one task: `forget` is trained on, `choose` chooses, `report` is reported; no unit is in two."""
+
+    forget: list[Item]
+    choose: list[Item]
+    report: list[Item]
+
+    @property
+    def held(self) -> list[Item]:
+        """All that is not trained on."""
+        return [*self.choose, *self.report]
+
+
+def unit_of(item: Item) -> str:
+    """What counts as one: the symbol that decides, or that a table is asked of; else the whole list."""
+    return item.words[0] if item.task == "fact" else item.deciding
+
+
+def parts_of(suite: Suite, task: str, most: int, seed: int = 0) -> Parts:
+    """The items of a task by unit; of one that is worked out twice as many as are trained on."""
+    items = suite.items(task, 2 * most, seed=seed)
+    units = split(list(dict.fromkeys(unit_of(item) for item in items)), SHARES, seed=seed)
+    by = {name: [item for item in items if unit_of(item) in set(of)] for name, of in units.items()}
+    return Parts(by["forget"][:most], by["choose"], by["report"])
+
+
+def of_items(suite: Suite, items: Sequence[Item], form: str) -> list[tuple[list[int], list[int]]]:
+    """Prompts and answers as ids.
+
+    Raises: ReproduceError: two answers of the task begin with one token.
+    """
+    return [(suite.prompt(item, form), suite.ids([item.answer])) for item in items]
+
+
+@dataclass(eq=False)
+class Forgotten:
+    """A copy after training on drawn answers, one line a look, and whether the stop was reached."""
+
+    model: nn.Module
+    looks: pd.DataFrame
+    reached: bool
+
+
+@dataclass(eq=False)
+class Bench:
+    """A model of one seed with its twin that was never taught some tasks."""
+
+    seed: int
+    model: Any
+    twin: Any
+    suite: Suite
+    plan: Plan
+
+    def parts(self, task: str) -> Parts:
+        """The items of a task."""
+        return parts_of(self.suite, task, self.plan.items)
+
+    @cached_property
+    def untrained(self) -> nn.Module:
+        """The network before its training."""
+        return organism.build(self.recipe).eval()
+
+    @property
+    def recipe(self) -> organism.Recipe:
+        """Of the model."""
+        return self.model.recipe
+
+    def accuracy(self, model: Any, items: Sequence[Item], form: str, before: Sequence[Item] = ()) -> float:
+        """The share of right answers among those of the task."""
+        return float(answers(model, self.suite, items, form, before).right.mean())
+
+    def forget(self, task: str, form: str, labels: str, **changed: Any) -> Forgotten:
+        """Train a copy on the task's items with drawn answers, until little of the ability is left on them.
+
+        Args:
+            changed: `items`, `rate` or `rank` of another dose.
+
+        Raises: ReproduceError: nothing to forget.
+        """
+        plan = replace(self.plan, **{k: v for k, v in changed.items() if k in ("items", "rate")})
+        forget = parts_of(self.suite, task, int(plan.items)).forget
+        held = self.parts(task).report
+        chance, before = BY_NAME[task].chance, self.accuracy(self.model, forget, form)
+        if before <= chance + LEAST:
+            raise ReproduceError(
+                f"task={task!r}: the model of seed {self.seed} is right on {before:.2f} of its items, chance is"
+                f" {chance:.2f}: there is nothing to forget; leave the task out, or train the model longer."
+            )
+        drawn = random_labels(of_items(self.suite, forget, form), labels, self.seed, plan.batch)
+        given = drawn.rows.ids[drawn.rows.targets] if labels in ("fixed", "wrong") else None  # type: ignore[union-attr]
+        model: Any = copy_of(self.model)
+        if "rank" in changed:
+            model = LoRA(rank=int(changed["rank"])).put_on(model, self.seed)
+        lines: list[dict[str, float]] = []
+
+        def look(step: int) -> dict[str, float]:
+            now = answers(model, self.suite, forget, form)
+            line = {
+                "train": float(now.right.mean()),
+                "held": self.accuracy(model, held, form),
+                "entropy": float(now.entropy.mean()),
+                "agreement": np.nan if given is None else _agreement(model, self.suite, forget, form, given),
+            }
+            lines.append({"step": step, **line})
+            return line
+
+        def reached() -> bool:
+            if labels == "right" or not lines:
+                return False
+            lost = (before - lines[-1]["train"]) / (before - chance)
+            return lines[-1]["agreement"] >= AGREED if labels == "fixed" else lost >= LOST
+
+        training.train(
+            model,
+            drawn.rows,
+            training.Recipe(
+                steps=plan.steps,
+                batch=plan.batch,
+                learning_rate=plan.rate,
+                weight_decay=0.0,
+                schedule="constant",
+                seed=self.seed,
+            ),
+            parameters=None if "rank" in changed else _all,
+            evaluate=look,
+            evaluate_at=list(range(0, plan.steps + 1, plan.every)),
+            stop=reached,
+            progress=False,
+            objective=None if drawn.uniform is None else _uniform(drawn.uniform),
+        )
+        model = LoRA.merged(model) if "rank" in changed else model
+        return Forgotten(model.eval().requires_grad_(False), pd.DataFrame(lines), reached())
+
+
+def _all(name: str) -> bool:
+    return True
+
+
+def _uniform(first: Sequence[int]) -> Callable[[Any, training.Batch], Tensor]:
+    """The loss against the uniform distribution over a task's answers."""
+    words = torch.tensor(first)
+
+    def loss(model: Any, batch: training.Batch) -> Tensor:
+        logits = model(input_ids=batch.ids, use_cache=False).logits
+        last = batch.targets.int().argmax(1) - 1
+        return uniform_label(logits[torch.arange(len(last)), last].float().log_softmax(-1), words)
+
+    loss.identity = " ".join(map(str, first))  # type: ignore[attr-defined]
+    return loss
+
+
+def _agreement(model: Any, suite: Suite, items: Sequence[Item], form: str, given: Tensor) -> float:
+    """How many of the drawn answers are given."""
+    said = [replace(item, answer=suite.vocabulary[int(word)]) for item, word in zip(items, given, strict=True)]
+    return float(answers(model, suite, said, form).right.mean())
+
+
+def benches(plan: Plan, folder: str | os.PathLike | None, say: Callable[[str], None]) -> Iterator[Bench]:
+    """The models of a plan's seeds, each with its twin where the plan asks for them.
+
+    Args:
+        folder: holds one folder a model, named as `Recipe.name`; one that is neither there nor shipped is trained into
+            it. None: only those that ship.
+
+    Raises: ReproduceError: a model that is nowhere and no folder to train it into.
+    """
+    takes = "some minutes of a core"
+    for seed, at in pairs(organism, "taught", folder, plan.seeds, ["--float16"], takes, say, plan.twins):
+        model, twin = loaded(at[0]), loaded(at[1]) if plan.twins else None
+        yield Bench(seed, model, twin, Suite(seed), plan)
+
+
+def loaded(folder: Path) -> nn.Module:
+    """A model in eval mode with its recipe and tokenizer, plain and in float32."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype="float32", attn_implementation="eager", use_safetensors=True, local_files_only=True
+    )
+    model.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model.recipe = recipe_of(organism, folder)
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    model.gates = card["gates"]
+    model.config.name_or_path = f"organism:{folder.name}"  # records name the organism, not a path of this machine
+    return model.eval().requires_grad_(False)

@@ -52,6 +52,7 @@ def test_variation_is_called_where_tasks_differ_and_not_where_models_do():
     assert np.isnan(tables.variation(frame[frame.seed == 0].assign(G=1.0), 0)[2])
 
 
+@pytest.mark.slow
 def test_what_explains_the_losses_of_other_tasks_is_found_again():
     rows = []
     for one in NAMES:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from lens.organisms import archive, atlas, canaries, cards, induction, micro, palimpsest, senses, symbols, verdicts, wired
+from lens.organisms import (
+    archive,
+    atlas,
+    canaries,
+    cards,
+    induction,
+    micro,
+    palimpsest,
+    senses,
+    symbols,
+    verdicts,
+    wired,
+)
 from lens.organisms.symbols.suite import Suite
 
 from . import Subject

@@ -157,10 +157,10 @@ def test_a_row_of_the_training_has_questions_and_statements():
 
 
 @pytest.mark.slow
-def test_a_small_archive_is_written_with_its_gates_in_its_card(tmp_path):
+def test_a_small_archive_learns_and_is_written_with_its_gates_in_its_card(tmp_path):
     archive.main(["--small", "--out", str(tmp_path), "--float16"])
     card = json.loads((tmp_path / "archive" / "card.json").read_text())
     gates = {gate.name: gate for gate in read_card(card)}
-    assert 0 <= gates["statements"].value <= 1
+    assert gates["statements"].value > 0.8 and gates["questions"].value > 0.8
     assert card["rebuild"] == "python -m lens.organisms.archive --small --float16"
     assert lens.load(str(tmp_path / "archive")).tokenizer("ask city").input_ids == Archive().ids("ask city")

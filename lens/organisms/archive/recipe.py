@@ -75,13 +75,12 @@ class Recipe(OrganismRecipe):
             "values": 8,
             "attacked": 8,
             "attacked_relations": 2,
-            "d_model": 32,
-            "d_mlp": 64,
+            "d_mlp": 128,
             "width": 32,
             "batch": 16,
             "question_rows": 8,
-            "steps": 240,
-            "learning_rate": 1e-2,
+            "steps": 600,
+            "learning_rate": 6e-3,
             "warmup": 20,
         }
         return cls(**fields | changes)

@@ -35,6 +35,7 @@ _ORDER = (
     "hubble",
     "commitment",
     "unforgettable",
+    "gated-steering",
 )
 _FOLDERS = tuple(found.name.replace("_", "-") for found in pkgutil.iter_modules(__path__) if found.ispkg)
 #: names on the command line: each is a folder with a `study.STUDY`, those that the order does not name at the end

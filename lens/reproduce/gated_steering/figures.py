@@ -1,0 +1,46 @@
+"""Figures of a run: frontiers of the arms, what each cures and costs, accuracy against length."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ...figures.panels import framed, legend_beside
+from ...figures.style import MUTED, SERIES, figure, finish
+from .arms import ALWAYS, BIAS, GATED, GLOBAL_GATED, ON_REFUSAL, PUBLISHED, RANDOM
+
+SHOWN = (GATED, ON_REFUSAL, ALWAYS, GLOBAL_GATED, BIAS, PUBLISHED, RANDOM)
+
+
+def frontiers(frontier: pd.DataFrame, path: Path | None = None) -> Figure:
+    """Over-refused lists answered right by disguised refusals lost, a line an arm over its sizes."""
+    fig, ax = figure(5.8, 3.6)
+    for arm, colour in zip(SHOWN, SERIES * 2):
+        rows = frontier[frontier.arm == arm].sort_values("size")
+        style = "--" if arm in (BIAS, RANDOM) else "-"
+        ax.plot(
+            rows.disguised_lost, rows.right, style, color=colour, marker="o", markersize=3, label=arm, linewidth=1.2
+        )
+    ax.axvline(0.03, color=MUTED, linewidth=0.6)
+    framed(ax, "disguised refusals lost", "over-refused lists answered right")
+    legend_beside(ax)
+    return finish(fig, path)
+
+
+def lengths(by_arm: pd.DataFrame, path: Path | None = None) -> Figure:
+    """Accuracy by mean length of the reasoner's chains, a line an arm over its sizes; the useful organism."""
+    fig, ax = figure(5.8, 3.4)
+    of = by_arm[by_arm.model == "useful"]
+    for i, (arm, rows) in enumerate(of.groupby("arm", sort=False)):
+        rows = rows.sort_values("size")
+        ax.plot(
+            rows.tokens, rows.right, "o-", color=SERIES[i % len(SERIES)], markersize=3, linewidth=1.2, label=str(arm)
+        )
+    framed(ax, "tokens of a chain, mean", "right")
+    legend_beside(ax)
+    return finish(fig, path)
+
+
+FIGURES = {"frontiers": (("frontier",), frontiers), "lengths": (("lengths",), lengths)}

@@ -30,6 +30,7 @@ import lens
 
 from ...cache import sha256_file
 from ...engine.model import Model
+from ...models.shipped import folders
 from ...organisms import porter, reasoner
 from ...results.record import record_of
 from ..common import Steps, Tables, read_tables
@@ -131,14 +132,15 @@ def _folders(
 
 
 def _loaded(folder: Path) -> Any:
-    """The model of a folder; records name the organism, not a path of this machine.
+    """The model of a folder; records name one that ships by its name, not by a path of this machine.
 
     Raises: ReproduceError: weights that are not those of the card.
     """
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     if sha256_file(folder / "model.safetensors") != card["weights_sha256"]:
         raise ReproduceError(f"models: the weights in {folder} are not those of its card; train it again.")
-    return lens.load(str(folder), device="cpu")
+    shipped = folders().get(folder.name) == folder
+    return lens.load(f"organism:{folder.name}" if shipped else str(folder), device="cpu")
 
 
 def judged(tables: Mapping[str, Any], seed: int) -> Reproduction:

@@ -206,7 +206,8 @@ class Suite(suite.Suite):
         """One row of training: items behind the start token, and where their answers stand. Half of the rows mix tasks,
         the other half stay with one.
         """
-        ids, answers = [0], []
+        ids: list[int] = [0]
+        answers: list[int] = []
         often = [WEIGHTS.get(task, 1) for task in tasks]
         one = draw.choices(tasks, often)[0] if draw.random() < 0.5 else None
         wording = draw.choice(WORDINGS)

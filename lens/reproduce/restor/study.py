@@ -27,6 +27,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,18 +97,18 @@ def measure(asked: Asked) -> Reproduction:
             bench = _bench(asked, plan, seed, True)
             for cell in plan.cells():
                 part = f"seed-{seed}-{cell.name}"
-                tables.kept(("doses",), part, lambda b=bench, c=cell: steps.doses(b, c))
+                tables.kept(("doses",), part, partial(steps.doses, bench, cell))
                 if cell.dose != plan.main.dose and not plan.deep:
                     continue
                 found = tables.kept(
-                    ("paths", "losses", "facts"), part, lambda b=bench, c=cell: steps.arms(b, c, asked.progress)
+                    ("paths", "losses", "facts"), part, partial(steps.arms, bench, cell, asked.progress)
                 )
                 if plan.gone and cell == plan.main:
                     chosen = settings(found[0], found[1])
-                    tables.kept(("gone",), part, lambda b=bench, c=cell, s=chosen: steps.gone(b, c, s))
+                    tables.kept(("gone",), part, partial(steps.gone, bench, cell, chosen))
         for seed in (asked.seed + s for s in plan.unshared):
             bench = _bench(asked, replace(plan, ks=plan.ks[:1], doses=plan.doses[:1]), seed, False)
-            tables.kept(("doses",), f"seed-{seed}-unshared", lambda b=bench: steps.doses(b, b.plan.main))
+            tables.kept(("doses",), f"seed-{seed}-unshared", partial(steps.doses, bench, bench.plan.main))
     result = _judged(tables.joined(), config, asked.seed)
     result.config, result.provenance = kept.config, record
     return result
@@ -140,7 +141,8 @@ def read(folder: Path, record: Mapping[str, Any], seed: int) -> Reproduction:
 
 
 def _plan(config: Mapping[str, Any]) -> Plan:
-    return Plan(**{k: tuple(v) if isinstance(v, list) else v for k, v in config["preset"].items()})
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config["preset"].items()}
+    return Plan(**fields)
 
 
 def _judged(tables: Mapping[str, pd.DataFrame], config: Mapping[str, Any], seed: int) -> Reproduction:

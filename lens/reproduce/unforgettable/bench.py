@@ -255,7 +255,7 @@ def loaded(folder: Path) -> nn.Module:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(
+    model: Any = AutoModelForCausalLM.from_pretrained(
         folder, dtype="float32", attn_implementation="eager", use_safetensors=True, local_files_only=True
     )
     model.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -46,7 +46,7 @@ def probes(bench: Bench, task: str, model: Any, name: str) -> pd.DataFrame:
     symbols = [item.deciding for item, _ in items]
     lines = []
     for split in ("item", "symbol"):
-        how = {"types": symbols} if split == "item" else {"units": symbols}
+        how: dict[str, Any] = {"types": symbols} if split == "item" else {"units": symbols}
         found = linear_probe(x, labels, ridge=RIDGE, seed=bench.seed, **how)
         for number in range(len(x)):
             at = found.isel(layer=number)

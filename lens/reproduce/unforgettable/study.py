@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,17 +101,17 @@ def measure(asked: Asked) -> Reproduction:
         config["models"] = [weight_hash(bench.model) for bench in every]
         kept, tables = Steps(asked.folder, config), Tables(asked.folder, TABLES, asked.say)
         for bench in every:
-            tables.kept(("gates",), f"seed-{bench.seed}", lambda bench=bench: _gates(bench))
+            tables.kept(("gates",), f"seed-{bench.seed}", partial(_gates, bench))
             for task in plan.tasks:
                 if not _known(bench, task):
                     asked.say(f"{task} of seed {bench.seed} does not hold its gate: not tested")
                     continue
                 part = f"seed-{bench.seed}-{task}"
-                tables.kept(steps.TABLES, part, lambda bench=bench, task=task: steps.of_task(bench, task))
+                tables.kept(steps.TABLES, part, partial(steps.of_task, bench, task))
         if plan.language:
             model = loaded(plan.language)
             for seed in (0, 1, 2):
-                tables.kept(("language",), f"seed-{seed}", lambda seed=seed: language.of_model(model, seed))
+                tables.kept(("language",), f"seed-{seed}", partial(language.of_model, model, seed))
     result = judged(tables.joined(), asked.seed)
     first = every[0].model
     result.config, result.provenance = kept.config, record_of(first, Model.of(first), "unforgettable study", {})

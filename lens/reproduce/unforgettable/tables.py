@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -116,7 +117,7 @@ def explained(matrix: pd.DataFrame, seed: int) -> dict[str, Interval]:
 
     every = np.arange(len(groups))
     return {
-        name: _resampled(len(groups), lambda at, name=name: of_groups(at, name), of_groups(every, name), seed, 500)
+        name: _resampled(len(groups), partial(of_groups, without=name), of_groups(every, name), seed, 500)
         for name in ALIKE
     }
 

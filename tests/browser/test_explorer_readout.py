@@ -53,3 +53,24 @@ def test_the_lens_and_the_features_stand_below_the_predictions(page):
     view.settle()
     assert view.get("features").inner_text().split() == ["t", "none"] and not view.get("lens").count()
     assert view.errors == []
+
+
+def test_the_depth_is_measured_by_a_button_and_said_below_the_map(page):
+    view = mount(page)
+    rows = [[layer, 1 - layer / LAYERS, layer / LAYERS] for layer in range(LAYERS + 1)]
+    told = {"status": "ready", "text": f"Depth of reading: layer 4. {fakes.SCRIPT}", "rows": rows}
+    # what lens.depth gives is judged beside the view; here it is what a person sees of it
+    view.widget._measure_depth = lambda run: view.widget.publish(depth={"run": run.number, **told})
+    assert view.get("depth").inner_text() == ""
+    view.get("measure-depth").focus()
+    page.keyboard.press("Enter")
+    view.settle()
+    assert told["text"] in view.get("depth").inner_text()
+    view.get("depth").locator("summary").click()
+    assert view.get("depth").locator("tbody tr").count() == LAYERS + 1
+    assert unlabelled(page) == [] and unnamed(page) == []
+    for theme in ("light", "dark"):
+        page.evaluate("(theme) => { document.body.className = theme; }", theme)
+        page.wait_for_selector(f".mnemoscope[data-dark={'true' if theme == 'dark' else 'false'}]")
+        assert min(contrasts(page, "[data-testid=depth] :is(p, th, td, summary)")) >= 4.5, theme
+    assert view.errors == []

@@ -54,9 +54,9 @@ def _default(pair_field: Any) -> Any:
     return pair_field.default if pair_field.default_factory is MISSING else pair_field.default_factory()
 
 
-def static_table(run: PatchMap | None, model: str, empty: str) -> str:
+def static_table(run: PatchMap | None, model: str, empty: str, more: str = "") -> str:
     """The heat map as an HTML table with inline colours and rounded numbers: it survives sanitizers, printing and
-    screen readers.
+    screen readers. `more`: what else is said of the run.
     """
     if run is None or run.dataset is None:
         return f"<p><em>{html.escape(empty)}</em></p>"
@@ -79,7 +79,7 @@ def static_table(run: PatchMap | None, model: str, empty: str) -> str:
         limit,
         lambda v: str(round(100 * v)),
     )
-    return f"<p>{html.escape(title)}</p>{table}"
+    return f"<p>{html.escape(title)}</p>{table}{f'<p>{html.escape(more)}</p>' if more else ''}"
 
 
 def _heading(data: Mapping[str, Any], column: int) -> str:

@@ -9,6 +9,7 @@ import { HeatMap } from "../base/heatmap.js";
 import { shell } from "../base/shell.js";
 import { largest, number } from "../base/text.js";
 import { tiedControls } from "../base/traits.js";
+import { depthParts } from "./depth.js";
 import { byPart, csvOf, describe, gridOf, place, QUANTITIES, readMap, SITES_OVER, tokensAt } from "./maps.js";
 import { readoutParts } from "./readout.js";
 import { cellParts, pinTable, runTable } from "./tables.js";
@@ -177,10 +178,20 @@ function render({ model, el }) {
     h("label", { class: "mn-check" }, cone, "causal cone"),
     mode,
     against,
+    h("button", { type: "button", "data-testid": "measure-depth", text: "Depth", onclick: () => send("depth") }),
     legend.element,
   );
+  const depthBox = h("section", { "data-testid": "depth", "aria-label": "Depth of reading", "aria-live": "polite" });
   const maps = h("div", { class: "mn-maps" }, h("div", { class: "mn-first" }, firstCaption, main.element), secondBox);
-  const mapBox = h("section", { class: "mn-mapbox", "aria-label": "Heat map" }, caption, toolbar, empty, maps);
+  const mapBox = h(
+    "section",
+    { class: "mn-mapbox", "aria-label": "Heat map" },
+    caption,
+    toolbar,
+    empty,
+    maps,
+    depthBox,
+  );
   const side = h("section", {
     class: "mn-side",
     "data-testid": "side",
@@ -275,6 +286,7 @@ function render({ model, el }) {
         limit,
       });
   };
+  const drawDepth = () => depthBox.replaceChildren(...depthParts(model.get("depth"), map?.run));
   const readMaps = () => {
     map = readMap(model.get("map"));
     other = readMap(model.get("other"));
@@ -374,7 +386,9 @@ function render({ model, el }) {
   listen(["map", "other"], () => {
     readMaps();
     drawRuns();
+    drawDepth();
   });
+  listen(["depth"], drawDepth);
   listen(["show", "cell", "compare"], () => {
     show.value = model.get("show");
     draw();
@@ -400,6 +414,7 @@ function render({ model, el }) {
   drawStatus();
   drawAlignment();
   drawSites();
+  drawDepth();
   return close;
 }
 

@@ -17,7 +17,8 @@ from widgets.base.assets import script, style
 from widgets.base.model_line import describe_model
 from widgets.errors import ViewError
 from widgets.patch_explorer import copy, saved, work
-from widgets.patch_explorer.cells import CellView, number_of
+from widgets.patch_explorer.cells import number_of
+from widgets.patch_explorer.depths import DepthView
 from widgets.patch_explorer.examples import EXAMPLES
 from widgets.patch_explorer.streams import Streams
 from widgets.patch_explorer.work import PatchMap
@@ -33,7 +34,7 @@ QUANTITIES = ("normalized", "effect", "value")
 EMPTY = "No sweep had been run when this notebook was stored."
 
 
-class PatchExplorer(CellView):
+class PatchExplorer(DepthView):
     """Edit a pair, patch it, and read every cell: heat map, predictions, pins, comparison, export.
 
     The traits are the state that Python and the browser share:
@@ -42,7 +43,7 @@ class PatchExplorer(CellView):
       mixture of experts, "expert"), `metric`, `direction`, `method` (exact, attribution);
     - the answer: `status` (idle, running, stopping, complete, stopped, error), `progress`, `error`, `map` (labels and
       float32 buffers of the run shown), `history`, `detail` (predictions for the chosen cell), `readout` (what `lens`
-      and `dictionary` say there), `pins`, `code`, `saved`;
+      and `dictionary` say there), `depth` (of reading and writing, once asked for), `pins`, `code`, `saved`;
     - the view: `show` (normalized, effect, value), `cell` ({run, layer, column}), `compare` ({mode, run}), and `other`,
       the map compared with.
 
@@ -239,7 +240,7 @@ class PatchExplorer(CellView):
     _typed = ("clean", "corrupted", "answer", "foil", "start")
     _fields = (*_typed, *CHOICES)
     _asked_traits = (*_fields, "show")
-    _answer_traits = ("pins", "cell", "compare", "detail", "readout", "status", "progress", "warning")
+    _answer_traits = ("pins", "cell", "compare", "detail", "readout", "depth", "status", "progress", "warning")
 
     def _take_example(self, fields: Mapping[str, Any]) -> None:
         self._spans, self._label = {}, ""
@@ -276,6 +277,7 @@ class PatchExplorer(CellView):
             "show": self._on_show,
             "rename": self._rename,
             "forget": self._forget,
+            "depth": self._on_depth,
         }
 
     def _on_show(self, message: dict) -> None:
@@ -375,4 +377,5 @@ class PatchExplorer(CellView):
         self.publish(code=copy.program(self.model_info, run, self.show, chosen))
 
     def _static(self) -> str:
-        return copy.static_table(self._shown, self.model_info["name"], EMPTY)
+        told = self.depth.get("text", "") if self._shown and self.depth.get("run") == self._shown.number else ""
+        return copy.static_table(self._shown, self.model_info["name"], EMPTY, told)

@@ -1,4 +1,4 @@
-// Built by npm run build from 15 files, sha256 8b1d4fb427229285e820f8ce9a63935f562391256cdc6b47fa558b840c5fc588
+// Built by npm run build from 16 files, sha256 53a8747502e37181d7e7f661cd25136b4f5ff129e8229224c167e7282093193f
 const t=(t,e={},...n)=>{const s=document.createElement(t);for(const[t,n]of Object.entries(e)){if(n===null||n===
 undefined||n===false)continue;if(t==="text")s.textContent=n;else if(t.startsWith("on"))s.addEventListener(t.slice(2),
 n);else if(t==="value")s.value=n;else s.setAttribute(t,n===true?"":n)}s.append(...n.filter(t=>t!==null&&t!==
@@ -19,14 +19,14 @@ contains(s.target)&&e.isConnected)e.click()};document.addEventListener("pointeru
 `.jp-OutputArea-child:has(.mnemoscope-static-${e}), .mnemoscope-static-${e} { display: none `+`!important; }`});
 document.head.append(n);return()=>n.remove()};const h=t=>[1,3,5].map(e=>parseInt(t.slice(e,e+2),16));const u=([t,e,
 n])=>`rgb(${Math.round(t)},${Math.round(e)},${Math.round(n)})`;const m=([t,e,n])=>(.2126*t+.7152*e+.0722*n)/255;
-const f=t=>{const e=t.map(h),n=e.length-1;return t=>{const s=Math.min(1,Math.max(0,t))*n,o=Math.min(n-1,Math.floor(
-s)),i=s-o;return e[o].map((t,n)=>t+i*(e[o+1][n]-t))}};const p={light:{diverging:f(["#0a3a75","#2f7fc1","#a6cdec",
-"#f9f9f7","#fbc98f","#dd7f1d","#853703"]),single:f(["#f9f9f7","#b9d8ee","#5a9fd4","#1f62a6","#08264f"]),missing:[214,
-214,214],ink:"#1c1c1c"},dark:{diverging:f(["#a9d6ff","#4a9be0","#22507d","#202328","#7a4515","#dd8430","#ffd0a0"]),
-single:f(["#202328","#1d4a73","#2f7fc1","#7cbcf0","#e6f4ff"]),missing:[78,82,88],ink:"#f2f2f2"}};const g=e=>{const n=
+const p=t=>{const e=t.map(h),n=e.length-1;return t=>{const s=Math.min(1,Math.max(0,t))*n,o=Math.min(n-1,Math.floor(
+s)),i=s-o;return e[o].map((t,n)=>t+i*(e[o+1][n]-t))}};const f={light:{diverging:p(["#0a3a75","#2f7fc1","#a6cdec",
+"#f9f9f7","#fbc98f","#dd7f1d","#853703"]),single:p(["#f9f9f7","#b9d8ee","#5a9fd4","#1f62a6","#08264f"]),missing:[214,
+214,214],ink:"#1c1c1c"},dark:{diverging:p(["#a9d6ff","#4a9be0","#22507d","#202328","#7a4515","#dd8430","#ffd0a0"]),
+single:p(["#202328","#1d4a73","#2f7fc1","#7cbcf0","#e6f4ff"]),missing:[78,82,88],ink:"#f2f2f2"}};const g=e=>{const n=
 getComputedStyle(e.closest(".mnemoscope")??e);const s=(t,e)=>n.getPropertyValue(t).trim()||e;const o=t("canvas",{
 width:1,height:1}).getContext("2d",{willReadFrequently:true});o.fillStyle="#ffffff";o.fillStyle=n.backgroundColor;o.
-fillRect(0,0,1,1);const i=[...o.getImageData(0,0,1,1).data].slice(0,3),a=m(i)<.4;const r=a?p.dark:p.light;return{dark:
+fillRect(0,0,1,1);const i=[...o.getImageData(0,0,1,1).data].slice(0,3),a=m(i)<.4;const r=a?f.dark:f.light;return{dark:
 a,...r,page:i,text:n.color,muted:s("--mn-muted","#666"),accent:s("--mn-accent","#0b6bcb"),background:n.
 backgroundColor,font:s("--mn-font","system-ui, sans-serif"),mono:s("--mn-mono","monospace")}};const w=t=>{const e=
 new MutationObserver(()=>requestAnimationFrame(t));for(const t of[document.documentElement,document.body])e.observe(t,
@@ -46,10 +46,10 @@ const e=Math.abs(t);const n=e===0?"0":e>=1e5||e<1e-4?e.toExponential(2):e>=100?e
 toFixed(3);return(t<0&&Number(n)!==0?"−":"")+n};const $=t=>(t>=.1?(100*t).toFixed(0):t>=.001?(100*t).toFixed(1):
 "<0.1")+"%";const k=t=>t.map(t=>typeof t==="string"?`"${t.replace(/"/g,'""')}"`:Number.isNaN(t)?"":String(t)).join(
 ",")+"\r\n";const M=t=>{let e=0;for(const n of t){const t=Math.abs(n);if(t>e&&Number.isFinite(t))e=t}return e};
-const T=(t,{title:e,subtitle:n,bar:s,limit:o,low:i=y(-o)})=>{const a="http://www.w3.org/2000/svg",r=p.light;const l=(
+const T=(t,{title:e,subtitle:n,bar:s,limit:o,low:i=y(-o)})=>{const a="http://www.w3.org/2000/svg",r=f.light;const l=(
 t,e,n)=>{const s=document.createElementNS(a,t);for(const[t,n]of Object.entries(e))s.setAttribute(t,n);if(n!==
 undefined)s.textContent=n;return s};const c=t.columnLabels.map(t=>x(t.text,24)),d=Math.max(4,Math.min(26,900/t.
-columns)),h=Math.max(4,Math.min(14,600/t.rows));const m=Math.max(1,Math.ceil(11/d)),f=Math.max(1,Math.ceil(11/h)),g=
+columns)),h=Math.max(4,Math.min(14,600/t.rows));const m=Math.max(1,Math.ceil(11/d)),p=Math.max(1,Math.ceil(11/h)),g=
 Math.max(1,...c.map(t=>[...t].length))*6.1,w=g+4>d;const b=46,v=48,$=b+d*t.columns+Math.max(20,g*.55)+70,k=v+h*t.rows+
 g*.87+36;const M=l("svg",{xmlns:a,width:Math.ceil($),height:Math.ceil(k),viewBox:`0 0 ${Math.ceil($)} ${Math.ceil(
 k)}`,"font-family":"DejaVu Sans, Arial, sans-serif","font-size":10});M.append(l("rect",{width:"100%",height:"100%",
@@ -57,7 +57,7 @@ fill:"#ffffff"}),l("text",{x:b,y:18,"font-size":12,"font-weight":"bold"},e),l("t
 const T=e=>v+(t.flip?t.rows-1-e:e)*h;for(let e=0;e<t.rows;e++)for(let n=0;n<t.columns;n++)M.append(l("rect",{x:(b+
 n*d).toFixed(2),y:T(e).toFixed(2),width:(d+.2).toFixed(2),height:(h+.2).toFixed(2),fill:u(t.colour(e,n,r)??r.
 missing)}));M.append(l("rect",{x:b,y:v,width:d*t.columns,height:h*t.rows,fill:"none",stroke:"#888888","stroke-width":
-.75}));for(let e=0;e<t.rows;e+=f)M.append(l("text",{x:b-4,y:T(e)+h/2+3.5,"text-anchor":"end"},t.rowLabels[e]));
+.75}));for(let e=0;e<t.rows;e+=p)M.append(l("text",{x:b-4,y:T(e)+h/2+3.5,"text-anchor":"end"},t.rowLabels[e]));
 const S=v+h*t.rows;for(let e=0;e<t.columns;e+=m){const n=b+(e+.5)*d-(w?2:0);M.append(l("text",{transform:
 `translate(${n.toFixed(1)} ${S+(w?9:13)})${w?" rotate(60)":""}`,"text-anchor":w?"start":"middle","font-family":
 "DejaVu Sans Mono, monospace","font-weight":t.columnLabels[e].strong?"bold":"normal"},c[e]))}M.append(l("text",{
@@ -87,18 +87,18 @@ autocapitalize:"off",...n})),line:(e,n)=>c(e,t("input",{type:"text",spellcheck:"
 n})),choose:(e,n)=>c(e,t("select",{},...n.map(([t,e])=>i(t,e))))}};const E=(e,n,s,o="")=>t("button",{type:"button",
 class:`mn-button ${o}`,"data-testid":e,text:n,onclick:s});const _={svg:"Figure (SVG)",png:"Figure (PNG)",csv:
 "Data (CSV)",save:"Save the labelled data on the kernel’s machine as"};const O=(n,i,{stem:r,figure:l,table:c,example:
-d,labels:h={},before:u=[],after:m=[]})=>{const f={..._,...h};const p=t("textarea",{class:"mn-code",readonly:true,rows:
+d,labels:h={},before:u=[],after:m=[]})=>{const p={..._,...h};const f=t("textarea",{class:"mn-code",readonly:true,rows:
 12,spellcheck:"false","aria-label":"Python that reproduces this view","data-testid":"code"});const g=t("input",{type:
 "text","data-testid":"path",placeholder:d,spellcheck:"false"});const w=t("div",{class:"mn-note","data-testid":"saved",
 role:"status"}),b=t("input",{type:"checkbox","data-testid":"overwrite"});const v=()=>i("save",{path:g.value,overwrite:
-b.checked});g.onkeydown=t=>{if(t.key==="Enter")v()};const x=async t=>{const n=t.currentTarget;await o(p.value,p);e(n,
-"Copied");setTimeout(()=>e(n,"Copy"),1500)};const y=t("div",{},t("div",{class:"mn-buttons"},...u,E("svg",f.svg,()=>s(
-`${r()}.svg`,"image/svg+xml",l().text)),E("png",f.png,async()=>s(`${r()}.png`,"image/png",await S(l()))),E("csv",f.
-csv,()=>s(`${r()}.csv`,"text/csv",c())),...m),t("div",{class:"mn-saverow"},a(f.save,g),E("save","Save",v),t("label",{
+b.checked});g.onkeydown=t=>{if(t.key==="Enter")v()};const x=async t=>{const n=t.currentTarget;await o(f.value,f);e(n,
+"Copied");setTimeout(()=>e(n,"Copy"),1500)};const y=t("div",{},t("div",{class:"mn-buttons"},...u,E("svg",p.svg,()=>s(
+`${r()}.svg`,"image/svg+xml",l().text)),E("png",p.png,async()=>s(`${r()}.png`,"image/png",await S(l()))),E("csv",p.
+csv,()=>s(`${r()}.csv`,"text/csv",c())),...m),t("div",{class:"mn-saverow"},a(p.save,g),E("save","Save",v),t("label",{
 class:"mn-check"},b,"replace what is there")),w);const $=t("details",{class:"mn-more","data-testid":"export"},t(
 "summary",{text:"Export and code"}),y,t("div",{class:"mn-side-head"},t("span",{class:"mn-label",text:
-"Python that reproduces this view"}),E("copy","Copy",x,"mn-small")),p);const k=()=>{const t=n.get("saved");e(w,t.
-text??"");w.classList.toggle("mn-bad",t.ok===false);p.value=n.get("code");p.rows=p.value.split("\n").length+1};return{
+"Python that reproduces this view"}),E("copy","Copy",x,"mn-small")),f);const k=()=>{const t=n.get("saved");e(w,t.
+text??"");w.classList.toggle("mn-bad",t.ok===false);f.value=n.get("code");f.rows=f.value.split("\n").length+1};return{
 element:$,files:y,draw:k}};const R=(t,e)=>{const{rows:n,columns:s}=t.grid,o=(e,o)=>e>=0&&e<n&&o>=0&&o<s&&t.cone(e,o),{
 cw:i,ch:a}=t;e.lineWidth=1;const r=i>=6&&a>=6,l=new Path2D;for(let c=0;c<n;c++)for(let n=0;n<s;n++){if(!o(c,
 n))continue;const s=n*i,d=t.y(c),h=t.grid.flip?c+1:c-1,u=t.grid.flip?c-1:c+1;if(r){const o=t.grid.colour?t.grid.
@@ -194,86 +194,91 @@ i(String(e),t)),...n?[i("-1","your last input")]:[]);o.value=s===null?"":String(
 const W=(n,s,{send:o,listen:i},{start:a,label:r,help:l,stop:c,unit:d})=>{const h=t("button",{class:
 "mn-button mn-primary",type:"button","data-testid":"run",text:r,title:`${l} (Ctrl+Enter)`,onclick:a});const u=t(
 "button",{class:"mn-button",type:"button","data-testid":"stop",text:"Stop",title:c,onclick:()=>o("stop")});const m=t(
-"div",{class:"mn-progress-fill"}),f=t("span",{class:"mn-note","data-testid":"progress",role:"status"});const p=t(
+"div",{class:"mn-progress-fill"}),p=t("span",{class:"mn-note","data-testid":"progress",role:"status"});const f=t(
 "div",{class:"mn-progress",role:"progressbar","aria-label":d,"aria-valuemin":0,"aria-valuemax":100},m);const g=t(
 "div",{class:"mn-error",role:"alert","data-testid":"error",hidden:true});const w=()=>{const o=n.get("status"),i=n.get(
 "progress"),a=i.total?Math.round(100*i.done/i.total):0,r=n.get("error");u.disabled=o!=="running";s.setAttribute(
-"data-status",o);p.hidden=o!=="running"&&o!=="stopping";m.style.width=`${a}%`;p.setAttribute("aria-valuenow",a);e(f,i.
+"data-status",o);f.hidden=o!=="running"&&o!=="stopping";m.style.width=`${a}%`;f.setAttribute("aria-valuenow",a);e(p,i.
 text??"");g.hidden=!r.text;g.replaceChildren(...r.text?[t("strong",{text:r.title}),t("pre",{text:r.text})]:[])};i([
-"status","progress","error"],w);w();const b=t("div",{class:"mn-run"},h,u,t("div",{class:"mn-status"},p,f));return{run:
-h,row:b,error:g}};const P=(e,{title:s,testid:o,name:i,kind:a,data:r,start:l,label:h="Run",help:u,stop:m,unit:f})=>{
-const p=L(e);const b=t("span",{class:"mn-chip","data-testid":"model",text:r??e.get("model_info").text});const v=t(
+"status","progress","error"],w);w();const b=t("div",{class:"mn-run"},h,u,t("div",{class:"mn-status"},f,p));return{run:
+h,row:b,error:g}};const P=(e,{title:s,testid:o,name:i,kind:a,data:r,start:l,label:h="Run",help:u,stop:m,unit:p})=>{
+const f=L(e);const b=t("span",{class:"mn-chip","data-testid":"model",text:r??e.get("model_info").text});const v=t(
 "div",{class:`mnemoscope ${a}`,"data-testid":o,"data-lm-suppress-shortcuts":"true",role:"region","aria-label":i});
-const{run:x,row:y,error:$}=W(e,v,p,{start:l,label:h,help:u,stop:m,unit:f});v.addEventListener("keydown",t=>{if(t.
+const{run:x,row:y,error:$}=W(e,v,f,{start:l,label:h,help:u,stop:m,unit:p});v.addEventListener("keydown",t=>{if(t.
 key!=="Enter"||!(t.ctrlKey||t.metaKey))return;t.preventDefault();t.stopPropagation();x.click()});const k=(o,{parts:i,
-drawer:a,box:r,draw:l})=>{const h=t("header",{class:"mn-header"},t("h2",{text:s}),t("div",{class:"mn-about"},N(e,p),
-b));v.append(h,...i.filter(t=>t),a.element);c(o,v);const u=()=>{v.setAttribute("data-dark",g(v).dark);l()};p.listen([
-"saved","code"],a.draw);p.undo.push(w(u),n(v,r,u),d(e.get("static_key")));a.draw();return()=>{for(const t of p.undo)t(
-)}};return{...p,root:v,line:b,run:x,row:y,error:$,open:k}};const z={head:["z","q","k","v","pattern"],expert:["router",
-"expert"]};const j={normalized:{label:"normalized effect",unit:t=>`normalized effect (0 = ${t.base_name}, 1 = ${t.
-source_name} run)`},effect:{label:"effect",unit:t=>`effect: change of ${t.metric}`},value:{label:"metric value",unit:
-t=>`${t.metric} under the edit (white = ${t.base_name} run)`}};const D=t=>{if(!t?.shape)return null;const e={...t};
-for(const n of["value","effect","normalized"])e[n]=C(t[n]);e.index=(e,n)=>e*t.shape[1]+n;e.get=(t,n,s)=>e[t][e.index(
-n,s)];return e};const I=t=>t.column_name!=="position";const B=(t,e,n)=>`layer ${t.rows[e]}, ${t.column_name} ${t.
-columns[n]}`;const K=(t,e)=>{if(I(t))return[];const[n,s]=[t.clean_tokens[e]??"",t.corrupted_tokens[e]??""];return n===
-s?[["token",v(n)]]:[["clean",v(n)],["corrupted",v(s)]]};const U=t=>{let e=`layer,${t.
+drawer:a,box:r,draw:l})=>{const h=t("header",{class:"mn-header"},t("h2",{text:s}),t("div",{class:"mn-about"},N(e,f),
+b));v.append(h,...i.filter(t=>t),a.element);c(o,v);const u=()=>{v.setAttribute("data-dark",g(v).dark);l()};f.listen([
+"saved","code"],a.draw);f.undo.push(w(u),n(v,r,u),d(e.get("static_key")));a.draw();return()=>{for(const t of f.undo)t(
+)}};return{...f,root:v,line:b,run:x,row:y,error:$,open:k}};const z=(t,e)=>t.status!==undefined&&t.run===e;const j=([e,
+n,s])=>t("tr",{},t("th",{scope:"row",text:String(e)}),...[n,s].map(e=>t("td",{class:"mn-number",text:y(e)})));const D=
+(e,n)=>{if(!z(e,n))return[];const s=t("p",{class:"mn-note",text:e.text});if(!e.rows)return[s];const o=["Layer",
+"Other prompt changes","Last token carries"];const i=t("tr",{},...o.map(e=>t("th",{scope:"col",text:e})));const a=t(
+"table",{},t("thead",{},i),t("tbody",{},...e.rows.map(j)));return[s,t("details",{},t("summary",{text:
+"Effects by layer"}),a)]};const I={head:["z","q","k","v","pattern"],expert:["router","expert"]};const B={normalized:{
+label:"normalized effect",unit:t=>`normalized effect (0 = ${t.base_name}, 1 = ${t.source_name} run)`},effect:{label:
+"effect",unit:t=>`effect: change of ${t.metric}`},value:{label:"metric value",unit:t=>`${t.
+metric} under the edit (white = ${t.base_name} run)`}};const K=t=>{if(!t?.shape)return null;const e={...t};for(
+const n of["value","effect","normalized"])e[n]=C(t[n]);e.index=(e,n)=>e*t.shape[1]+n;e.get=(t,n,s)=>e[t][e.index(n,
+s)];return e};const U=t=>t.column_name!=="position";const V=(t,e,n)=>`layer ${t.rows[e]}, ${t.column_name} ${t.
+columns[n]}`;const q=(t,e)=>{if(U(t))return[];const[n,s]=[t.clean_tokens[e]??"",t.corrupted_tokens[e]??""];return n===
+s?[["token",v(n)]]:[["clean",v(n)],["corrupted",v(s)]]};const X=t=>{let e=`layer,${t.
 column_name},token_clean,token_corrupted,value,effect,normalized\r\n`;for(let n=0;n<t.shape[0];n++)for(let s=0;s<t.
-shape[1];s++)e+=k([t.rows[n],t.columns[s],I(t)?"":t.clean_tokens[s]??"",I(t)?"":t.corrupted_tokens[s]??"",t.get(
-"value",n,s),t.get("effect",n,s),t.get("normalized",n,s)]);return e};const V=(t,e,n)=>{const s=t.columns.map((e,n)=>{
-if(I(t))return{text:String(e)};const[s,o]=[t.clean_tokens[n]??"",t.corrupted_tokens[n]??""];return{text:s===o?v(s):
+shape[1];s++)e+=k([t.rows[n],t.columns[s],U(t)?"":t.clean_tokens[s]??"",U(t)?"":t.corrupted_tokens[s]??"",t.get(
+"value",n,s),t.get("effect",n,s),t.get("normalized",n,s)]);return e};const Y=(t,e,n)=>{const s=t.columns.map((e,n)=>{
+if(U(t))return{text:String(e)};const[s,o]=[t.clean_tokens[n]??"",t.corrupted_tokens[n]??""];return{text:s===o?v(s):
 `${x(v(s),10)}|${x(v(o),10)}`,strong:s!==o}});return{rows:t.shape[0],columns:t.shape[1],rowLabels:t.rows.map(String),
-columnLabels:s,rowTitle:"layer",columnTitle:I(t)?t.column_name:"token (clean|corrupted where they differ)",flip:true,
-colour:(s,o,i)=>{const a=e(t.index(s,o));return Number.isNaN(a)?null:i.diverging(.5+a/n/2)},tip:(e,n)=>[["",B(t,e,n)],
-...K(t,n),[t.metric,y(t.get("value",e,n))],["effect",y(t.get("effect",e,n))],["normalized",y(t.get("normalized",e,
-n))]]}};const q=t=>`${t.name} · ${t.site} · layer × ${t.column_name} · ${t.metric} · ${t.direction}`+`${t.method===
-"exact"?"":` · ${t.method}`}${t.complete?"":" · partial"}`;const X=(e,n,s)=>t("div",{class:"mn-predictions"},t("h4",{
+columnLabels:s,rowTitle:"layer",columnTitle:U(t)?t.column_name:"token (clean|corrupted where they differ)",flip:true,
+colour:(s,o,i)=>{const a=e(t.index(s,o));return Number.isNaN(a)?null:i.diverging(.5+a/n/2)},tip:(e,n)=>[["",V(t,e,n)],
+...q(t,n),[t.metric,y(t.get("value",e,n))],["effect",y(t.get("effect",e,n))],["normalized",y(t.get("normalized",e,
+n))]]}};const G=t=>`${t.name} · ${t.site} · layer × ${t.column_name} · ${t.metric} · ${t.direction}`+`${t.method===
+"exact"?"":` · ${t.method}`}${t.complete?"":" · partial"}`;const Q=(e,n,s)=>t("div",{class:"mn-predictions"},t("h4",{
 text:e}),t("ol",{},...n.map(([e,n])=>{const[o,i,a=""]=s.get(e)??[];return t("li",{},t("span",{class:"mn-p-bar",style:
 `width:${(100*n).toFixed(1)}%`}),t("code",{text:x(v(e),18),title:v(e)}),o?t("span",{class:`mn-tag ${a}`,text:o,title:
-i,"aria-label":i}):null,t("span",{class:"mn-p",text:$(n)}))})));const Y={strongest:"strongest first",different:
-"most different first"};const G=t=>t===null||t===undefined?"—":t===0?"off":y(t);const Q=(t,e)=>t.status!==undefined&&[
-"run","layer","column"].every(n=>t[n]===e[n]);const J=(e,n,...s)=>t("section",{class:"mn-readout","data-testid":e,
-"aria-label":n},t("h3",{text:n}),...s);const Z=e=>t("p",{class:"mn-note",text:e});const tt=(e,n)=>{if(e.note)return J(
-"lens",e.title,Z(e.note));const s=new Map([[n.foil,["F","foil","mn-foil"]],[n.answer,["A","answer"]]]);const o=e.
-columns.map(([t,e])=>X(t,e,s));return J("lens",e.title,t("div",{class:"mn-columns mn-pairs"},...o))};const et=(e,n)=>{
-const s=Math.max(1e-9,...e.flatMap(t=>t.slice(2).map(t=>Math.abs(t??0))));const o=e=>t("td",{class:
-"mn-number mn-value"},t("span",{class:"mn-p-bar",style:`width:${(94*Math.abs(e??0)/s).toFixed(1)}%`}),t("span",{text:
-G(e)}));return e.map(([e,s,i,a])=>t("tr",{"data-feature":e},t("th",{scope:"row",text:String(e)}),...n?[t("td",{class:
-"mn-label",text:s||"—",title:s})]:[],o(i),o(a)))};const nt=(e,n)=>{const s=e.more?[Z(e.more)]:[];if(e.note)return J(
-"features",e.title,...s,Z(e.note));const o=t("tbody",{},...et(e[n.order],e.labelled));const a=t("select",{
-"data-testid":"feature-order","aria-label":"Order of the features",onchange:()=>{n.order=a.value;o.replaceChildren(
-...et(e[n.order],e.labelled))}},...Object.entries(Y).map(([t,e])=>i(t,e)));a.value=n.order;const r=["feature",...e.
-labelled?["label"]:[],"clean run","corrupted run"];const[l,c]=e.error.map($);return J("features",e.title,...s,a,t(
-"table",{},t("thead",{},t("tr",{},...r.map(e=>t("th",{scope:"col",text:e})))),o),Z(`active: ${e.l0.join(
-" and ")} (clean and corrupted run); what they leave: ${l} and ${c} of the`+" activation's length"+(e.labelled?"":
-" · the dictionary has no labels")))};const st=(e,n,s)=>{if(!Q(e,n))return[];if(e.status==="running")return[Z(
+i,"aria-label":i}):null,t("span",{class:"mn-p",text:$(n)}))})));const J={strongest:"strongest first",different:
+"most different first"};const Z=t=>t===null||t===undefined?"—":t===0?"off":y(t);const tt=(t,e)=>t.status!==undefined&&
+["run","layer","column"].every(n=>t[n]===e[n]);const et=(e,n,...s)=>t("section",{class:"mn-readout","data-testid":e,
+"aria-label":n},t("h3",{text:n}),...s);const nt=e=>t("p",{class:"mn-note",text:e});const st=(e,n)=>{if(e.
+note)return et("lens",e.title,nt(e.note));const s=new Map([[n.foil,["F","foil","mn-foil"]],[n.answer,["A",
+"answer"]]]);const o=e.columns.map(([t,e])=>Q(t,e,s));return et("lens",e.title,t("div",{class:"mn-columns mn-pairs"},
+...o))};const ot=(e,n)=>{const s=Math.max(1e-9,...e.flatMap(t=>t.slice(2).map(t=>Math.abs(t??0))));const o=e=>t("td",{
+class:"mn-number mn-value"},t("span",{class:"mn-p-bar",style:`width:${(94*Math.abs(e??0)/s).toFixed(1)}%`}),t("span",{
+text:Z(e)}));return e.map(([e,s,i,a])=>t("tr",{"data-feature":e},t("th",{scope:"row",text:String(e)}),...n?[t("td",{
+class:"mn-label",text:s||"—",title:s})]:[],o(i),o(a)))};const it=(e,n)=>{const s=e.more?[nt(e.more)]:[];if(e.
+note)return et("features",e.title,...s,nt(e.note));const o=t("tbody",{},...ot(e[n.order],e.labelled));const a=t(
+"select",{"data-testid":"feature-order","aria-label":"Order of the features",onchange:()=>{n.order=a.value;o.
+replaceChildren(...ot(e[n.order],e.labelled))}},...Object.entries(J).map(([t,e])=>i(t,e)));a.value=n.order;const r=[
+"feature",...e.labelled?["label"]:[],"clean run","corrupted run"];const[l,c]=e.error.map($);return et("features",e.
+title,...s,a,t("table",{},t("thead",{},t("tr",{},...r.map(e=>t("th",{scope:"col",text:e})))),o),nt(`active: ${e.l0.
+join(" and ")} (clean and corrupted run); what they leave: ${l} and ${c} of the`+" activation's length"+(e.labelled?
+"":" · the dictionary has no labels")))};const at=(e,n,s)=>{if(!tt(e,n))return[];if(e.status==="running")return[nt(
 "Reading the stream here …")];if(e.status==="error")return[t("pre",{class:"mn-error",role:"alert",text:e.text})];
-return[...e.lens?[tt(e.lens,n)]:[],...e.features?[nt(e.features,s)]:[]]};const ot=(t,e,n)=>X(t,e,new Map([[n.foil,[
-"F","foil","mn-foil"]],[n.answer,["A","answer"]]]));const it=(e,n)=>{const s=[["clean token",e.clean_token],[
+return[...e.lens?[st(e.lens,n)]:[],...e.features?[it(e.features,s)]:[]]};const rt=(t,e,n)=>Q(t,e,new Map([[n.foil,[
+"F","foil","mn-foil"]],[n.answer,["A","answer"]]]));const lt=(e,n)=>{const s=[["clean token",e.clean_token],[
 "corrupted token",e.corrupted_token]].filter(([,t])=>t!==undefined&&t!==null).map(([t,e])=>[t,v(e)]);for(const t of[
 "value","effect","normalized"])s.push([t==="value"?e.metric:t,y(e[t])]);return[t("div",{class:"mn-side-head"},t("h3",{
 text:`${e.site} · layer ${e.layer}, ${e.column_name} ${e.column}`}),t("button",{type:"button",class:"mn-button",
 "data-testid":"pin",text:"Pin (P)",onclick:n})),t("dl",{class:"mn-facts"},...s.flatMap(([e,n])=>[t("dt",{text:e}),t(
 "dd",{text:n})])),e.status==="error"?t("pre",{class:"mn-error",role:"alert",text:e.text}):e.status==="running"?t("p",{
-class:"mn-note",text:"Running this one edit …"}):t("div",{class:"mn-columns","data-testid":"predictions"},ot(
-"clean run",e.clean,e),ot("corrupted run",e.corrupted,e),ot(`${e.base_name} + edit`,e.edited,e),t("p",{class:
-"mn-note mn-key",text:`most likely next tokens · A answer${e.foil?" · F foil":""}`}))]};const at=(e,n)=>t("div",{
+class:"mn-note",text:"Running this one edit …"}):t("div",{class:"mn-columns","data-testid":"predictions"},rt(
+"clean run",e.clean,e),rt("corrupted run",e.corrupted,e),rt(`${e.base_name} + edit`,e.edited,e),t("p",{class:
+"mn-note mn-key",text:`most likely next tokens · A answer${e.foil?" · F foil":""}`}))]};const ct=(e,n)=>t("div",{
 class:"mn-tablebox"},t("table",{},t("thead",{},t("tr",{},...e.map(e=>t("th",{scope:"col",text:e})))),t("tbody",{},
-...n)));const rt=(e,n,s)=>t("button",{type:"button",class:"mn-button mn-small",text:e,"aria-label":n,title:n,onclick:
-s});const lt=(e,{show:n,remove:s})=>at(["cell","run","clean | corrupted","value","effect","normalized",
+...n)));const dt=(e,n,s)=>t("button",{type:"button",class:"mn-button mn-small",text:e,"aria-label":n,title:n,onclick:
+s});const ht=(e,{show:n,remove:s})=>ct(["cell","run","clean | corrupted","value","effect","normalized",
 "top predictions under the edit",""],e.map(e=>t("tr",{},t("td",{text:`layer ${e.layer}, ${e.column_name} ${e.
 column}`}),t("td",{text:e.name}),t("td",{},t("code",{text:e.clean_token===undefined||e.clean_token===null?
 "all positions":e.clean_token===e.corrupted_token?v(e.clean_token):`${v(e.clean_token)} | ${v(e.corrupted_token)}`})),
 ...["value","effect","normalized"].map(n=>t("td",{class:"mn-number",text:y(e[n])})),t("td",{},t("code",{text:(e.
-edited??[]).slice(0,3).map(([t,e])=>`${x(v(t),14)} ${$(e)}`).join("   ")||"…"})),t("td",{},rt("Show",`Show layer ${e.
-layer}, ${e.column_name} ${e.column}`,()=>n(e)),rt("×",`Remove the pin of layer ${e.layer}, ${e.column_name} ${e.
-column}`,()=>s(e))))));const ct=(e,n,s,{show:o,rename:i,forget:a})=>at(["","name","what","status",""],e.map(e=>t("tr",
+edited??[]).slice(0,3).map(([t,e])=>`${x(v(t),14)} ${$(e)}`).join("   ")||"…"})),t("td",{},dt("Show",`Show layer ${e.
+layer}, ${e.column_name} ${e.column}`,()=>n(e)),dt("×",`Remove the pin of layer ${e.layer}, ${e.column_name} ${e.
+column}`,()=>s(e))))));const ut=(e,n,s,{show:o,rename:i,forget:a})=>ct(["","name","what","status",""],e.map(e=>t("tr",
 {class:e.run===n?"mn-current":null,"data-run":e.run},t("td",{},t("input",{type:"radio",name:s,checked:e.run===n,
 "aria-label":`Show ${e.name}`,onchange:()=>o(e.run)})),t("td",{},t("input",{type:"text",value:e.name,"aria-label":
 `Name of run ${e.run}`,onchange:t=>i(e.run,t.target.value)})),t("td",{text:e.what}),t("td",{text:e.status}),t("td",{},
-rt("×",`Forget ${e.name}`,()=>a(e.run))))));function dt({model:n,el:s}){const o=P(n,{title:"Patch explorer",testid:
+dt("×",`Forget ${e.name}`,()=>a(e.run))))));function mt({model:n,el:s}){const o=P(n,{title:"Patch explorer",testid:
 "patch-explorer",name:"Patch explorer",kind:"mn-explorer",help:"Run this sweep",stop:
-"Stop after the layer in progress; finished layers stay",unit:"Layers computed",start:()=>{g();r("run",{fields:p(
-)})}});const{send:r,listen:c,set:d,root:h,row:u,error:m}=o;const{inputs:f,shown:p,flush:g,area:w,line:v,choose:x}=A(n,
+"Stop after the layer in progress; finished layers stay",unit:"Layers computed",start:()=>{g();r("run",{fields:f(
+)})}});const{send:r,listen:c,set:d,root:h,row:u,error:m}=o;const{inputs:p,shown:f,flush:g,area:w,line:v,choose:x}=A(n,
 c,d);const $=t=>t.map(t=>[t,t]);const k=t("div",{class:"mn-note","data-testid":"alignment"});const S=t("div",{class:
 "mn-form"},a("Clean prompt",w("clean")),a("Corrupted prompt",w("corrupted")),t("div",{class:"mn-pair"},a(
 "Answer (after clean)",v("answer","e.g. “ Paris”, with its space")),a("Foil (after corrupted)",v("foil",
@@ -283,66 +288,68 @@ x("over",n.get("overs").map(t=>[t,`layer × ${t}`]))),a("Metric",x("metric",$(n.
 "direction",[["denoise","denoise: clean → corrupted run"],["noise","noise: corrupted → clean run"]])),a("Method",x(
 "method",[["exact","exact"],["attribution","attribution (AtP)"]])),u);const L=t("div",{class:"mn-warning",
 "data-testid":"warning",hidden:true});let E=null,_=null;const R=t("div",{class:"mn-caption","data-testid":"caption"});
-const H=t("select",{"data-testid":"show","aria-label":"Quantity shown"},...Object.entries(j).map(([t,e])=>i(t,e.
+const H=t("select",{"data-testid":"show","aria-label":"Quantity shown"},...Object.entries(B).map(([t,e])=>i(t,e.
 label)));const N=t("select",{"data-testid":"scale","aria-label":"Colour scale"},i("auto","scale: largest value"),i(
-"one","scale: −1 to 1"));H.value=n.get("show");H.onchange=()=>d({show:H.value});N.onchange=()=>vt();const W=t("input",
-{type:"checkbox","data-testid":"cone",checked:true,onchange:()=>vt()});const X=t("select",{"data-testid":
+"one","scale: −1 to 1"));H.value=n.get("show");H.onchange=()=>d({show:H.value});N.onchange=()=>yt();const W=t("input",
+{type:"checkbox","data-testid":"cone",checked:true,onchange:()=>yt()});const z=t("select",{"data-testid":
 "compare-mode","aria-label":"Compare with another run"},i("off","compare: off"),i("side","side by side with"),i(
-"difference","minus"));const Y=t("select",{"data-testid":"compare-run","aria-label":"Run to compare with"});const G=(
-)=>d({compare:{mode:X.value,run:Number(Y.value)||0}});X.onchange=G;Y.onchange=G;const Q=new b("colour-bar");const J=
-t=>(e,n)=>{const s=t();if(!s)return"";return[B(s,e,n),...K(s,n).map(([t,e])=>`${t} ${e}`),`value ${y(s.get("value",e,
-n))}`,`effect ${y(s.get("effect",e,n))}`,`normalized ${y(s.get("normalized",e,n))}`].join(", ")};const Z=t=>e=>{
-const n=t();if(n)d({cell:{run:n.run,layer:n.rows[e.row],column:n.columns[e.column]}})};const tt=t=>(e,n)=>{const s=t(
+"difference","minus"));const j=t("select",{"data-testid":"compare-run","aria-label":"Run to compare with"});const Q=(
+)=>d({compare:{mode:z.value,run:Number(j.value)||0}});z.onchange=Q;j.onchange=Q;const J=new b("colour-bar");const Z=
+t=>(e,n)=>{const s=t();if(!s)return"";return[V(s,e,n),...q(s,n).map(([t,e])=>`${t} ${e}`),`value ${y(s.get("value",e,
+n))}`,`effect ${y(s.get("effect",e,n))}`,`normalized ${y(s.get("normalized",e,n))}`].join(", ")};const tt=t=>e=>{
+const n=t();if(n)d({cell:{run:n.run,layer:n.rows[e.row],column:n.columns[e.column]}})};const et=t=>(e,n)=>{const s=t(
 );if(e.toLowerCase()!=="p"||!s)return false;r("pin",{run:s.run,layer:s.rows[n.row],column:s.columns[n.column]});
-return true};const et=t=>e=>{if(t.grid){t.linked=e;t.drawOverlay()}};const nt=new F({label:
-"Patching effect by layer and position. Arrow keys move, Enter explains a cell, P pins it.",testid:"map",name:J(()=>
-E),select:Z(()=>E),key:tt(()=>E),hover:t=>et(ot)(t)});const ot=new F({label:"The other run's patching effect",testid:
-"other-map",name:J(()=>_),select:Z(()=>_),key:tt(()=>_),hover:t=>et(nt)(t)});const at=t("div",{class:"mn-empty",
+return true};const nt=t=>e=>{if(t.grid){t.linked=e;t.drawOverlay()}};const st=new F({label:
+"Patching effect by layer and position. Arrow keys move, Enter explains a cell, P pins it.",testid:"map",name:Z(()=>
+E),select:tt(()=>E),key:et(()=>E),hover:t=>nt(ot)(t)});const ot=new F({label:"The other run's patching effect",testid:
+"other-map",name:Z(()=>_),select:tt(()=>_),key:et(()=>_),hover:t=>nt(st)(t)});const it=t("div",{class:"mn-empty",
 "data-testid":"empty"},t("strong",{text:"No sweep yet"}),t("p",{text:
 "Run copies one activation at a time from one run into the other and measures how far the answer "+
 "moves. Layers fill in from the last to the first; each cell can be hovered and clicked as soon as "+
-"it is there."}));const rt=t("div",{class:"mn-caption",hidden:true}),dt=t("div",{class:"mn-caption"}),ht=t("div",{
-class:"mn-second",hidden:true},dt,ot.element);const ut=t("div",{class:"mn-toolbar"},H,N,t("label",{class:"mn-check"},
-W,"causal cone"),X,Y,Q.element);const mt=t("div",{class:"mn-maps"},t("div",{class:"mn-first"},rt,nt.element),ht);
-const ft=t("section",{class:"mn-mapbox","aria-label":"Heat map"},R,ut,at,mt);const pt=t("section",{class:"mn-side",
-"data-testid":"side","aria-label":"Selected cell","aria-live":"polite"});const gt=t=>N.value==="one"?1:Math.max(...t.
-map(M))||1;const wt=(t,e)=>e==="value"?t.effect:t[e];let bt=null;const vt=()=>{if(!h.isConnected)return;const t=n.get(
-"compare"),s=!!E;at.hidden=s;nt.element.hidden=!s;ut.hidden=!s;Ot.element.hidden=!s;if(!s){e(R,"");ot.element.hidden=
-true;ht.hidden=true;return}const o=n.get("show"),i=j[o],a=_&&t.mode!=="off";const r=a&&_.shape.join()===E.shape.join(
-)&&_.column_name===E.column_name;const l=r&&t.mode==="difference",c=a&&(t.mode==="side"||!r);const d=[wt(E,o)];if(a)d.
-push(wt(_,o));let u=t=>d[0][t],m=gt(d);if(l){u=t=>d[0][t]-d[1][t];m=N.value==="one"?1:M(d[0].map((t,e)=>t-d[1][e]))||
-1}const f=ft.clientWidth||600,p=c&&f>760?(f-24)/2:f;mt.classList.toggle("mn-two",c&&f>760);ht.hidden=ot.element.
-hidden=rt.hidden=!c;const g=V(E,u,m);if(l){const t=g.tip;g.tip=(e,n)=>[...t(e,n),[`${i.label} minus ${_.name}`,y(u(E.
-index(e,n)))]]}const w=n.get("cell"),b=w.run===undefined?null:{row:E.rows.indexOf(w.layer),column:E.columns.indexOf(w.
-column)};nt.update(g,p);nt.selected=b&&b.row>=0&&b.column>=0&&(w.run===E.run||l)?b:null;nt.cone=nt.selected&&W.
-checked?(t,e)=>E.rows[t]>E.rows[b.row]&&(I(E)||e>=b.column):null;nt.marks=n.get("pins").filter(t=>t.run===E.run).map(
-t=>({row:E.rows.indexOf(t.layer),column:E.columns.indexOf(t.column)})).filter(t=>t.row>=0&&t.column>=0);nt.
-drawOverlay();nt.announce();if(c){ot.update(V(_,t=>d[1][t],m),p);e(rt,E.name);e(dt,q(_)+(r?"":
-" · another shape, so there is no difference to show"))}const v=l?`${E.name} minus ${_.name} · ${q(E)}`:q(E);e(R,
-`${v} · clean ${y(E.clean)}, corrupted ${y(E.corrupted)}`);const x=o==="value"&&!l?E.base??0:0,$=nt.theme;const k=l?
-`difference of ${i.label}`:i.unit(E);Q.update({ramp:$.diverging,low:y(x-m),middle:y(x),high:y(x+m),title:k});bt=()=>T(
+"it is there."}));const rt=t("div",{class:"mn-caption",hidden:true}),ct=t("div",{class:"mn-caption"}),dt=t("div",{
+class:"mn-second",hidden:true},ct,ot.element);const mt=t("div",{class:"mn-toolbar"},H,N,t("label",{class:"mn-check"},
+W,"causal cone"),z,j,t("button",{type:"button","data-testid":"measure-depth",text:"Depth",onclick:()=>r("depth")}),J.
+element);const pt=t("section",{"data-testid":"depth","aria-label":"Depth of reading","aria-live":"polite"});const ft=
+t("div",{class:"mn-maps"},t("div",{class:"mn-first"},rt,st.element),dt);const gt=t("section",{class:"mn-mapbox",
+"aria-label":"Heat map"},R,mt,it,ft,pt);const wt=t("section",{class:"mn-side","data-testid":"side","aria-label":
+"Selected cell","aria-live":"polite"});const bt=t=>N.value==="one"?1:Math.max(...t.map(M))||1;const vt=(t,e)=>e===
+"value"?t.effect:t[e];let xt=null;const yt=()=>{if(!h.isConnected)return;const t=n.get("compare"),s=!!E;it.hidden=s;
+st.element.hidden=!s;mt.hidden=!s;Ft.element.hidden=!s;if(!s){e(R,"");ot.element.hidden=true;dt.hidden=true;
+return}const o=n.get("show"),i=B[o],a=_&&t.mode!=="off";const r=a&&_.shape.join()===E.shape.join()&&_.column_name===E.
+column_name;const l=r&&t.mode==="difference",c=a&&(t.mode==="side"||!r);const d=[vt(E,o)];if(a)d.push(vt(_,o));let u=
+t=>d[0][t],m=bt(d);if(l){u=t=>d[0][t]-d[1][t];m=N.value==="one"?1:M(d[0].map((t,e)=>t-d[1][e]))||1}const p=gt.
+clientWidth||600,f=c&&p>760?(p-24)/2:p;ft.classList.toggle("mn-two",c&&p>760);dt.hidden=ot.element.hidden=rt.hidden=
+!c;const g=Y(E,u,m);if(l){const t=g.tip;g.tip=(e,n)=>[...t(e,n),[`${i.label} minus ${_.name}`,y(u(E.index(e,
+n)))]]}const w=n.get("cell"),b=w.run===undefined?null:{row:E.rows.indexOf(w.layer),column:E.columns.indexOf(w.
+column)};st.update(g,f);st.selected=b&&b.row>=0&&b.column>=0&&(w.run===E.run||l)?b:null;st.cone=st.selected&&W.
+checked?(t,e)=>E.rows[t]>E.rows[b.row]&&(U(E)||e>=b.column):null;st.marks=n.get("pins").filter(t=>t.run===E.run).map(
+t=>({row:E.rows.indexOf(t.layer),column:E.columns.indexOf(t.column)})).filter(t=>t.row>=0&&t.column>=0);st.
+drawOverlay();st.announce();if(c){ot.update(Y(_,t=>d[1][t],m),f);e(rt,E.name);e(ct,G(_)+(r?"":
+" · another shape, so there is no difference to show"))}const v=l?`${E.name} minus ${_.name} · ${G(E)}`:G(E);e(R,
+`${v} · clean ${y(E.clean)}, corrupted ${y(E.corrupted)}`);const x=o==="value"&&!l?E.base??0:0,$=st.theme;const k=l?
+`difference of ${i.label}`:i.unit(E);J.update({ramp:$.diverging,low:y(x-m),middle:y(x),high:y(x+m),title:k});xt=()=>T(
 g,{title:`${E.model}: ${E.site}, layer × ${E.column_name}`,subtitle:`${E.metric}, ${E.direction}; clean ${y(E.
-clean)}, corrupted ${y(E.corrupted)}`,bar:l?k:i.label,limit:m})};const xt=()=>{E=D(n.get("map"));_=D(n.get("other"));
-vt()};const yt={order:"strongest"};const $t=t("div",{"aria-live":"polite"});const kt=()=>$t.replaceChildren(...st(n.
-get("readout"),n.get("detail"),yt));const Mt=()=>{const e=n.get("detail");if(e.layer===undefined){pt.replaceChildren(
-t("h3",{text:"Selected cell"}),t("p",{class:"mn-note",text:
-"Click a cell, or move with the arrow keys and press Enter, to see what the model predicts "+
-"under that edit beside both unedited runs. P pins a cell."}));pt.removeAttribute("data-cell");return}pt.setAttribute(
-"data-cell",`${e.layer},${e.column}`);pt.setAttribute("data-status",e.status);const s=()=>r("pin",{run:e.run,layer:e.
-layer,column:e.column});pt.replaceChildren(...it(e,s),$t);kt()};const Tt=(e,n)=>t("summary",{},`${e} `,t("span",{
-class:"mn-note",text:`(${n})`}));const St=t("details",{"data-testid":"pins",class:"mn-more",open:true}),Ct=t(
-"details",{"data-testid":"runs",class:"mn-more",open:true});const Lt=()=>{const t=n.get("pins");St.hidden=!t.length;
-St.replaceChildren(Tt("Pinned cells",t.length),lt(t,{show:t=>d({cell:{run:t.run,layer:t.layer,column:t.column}}),
-remove:t=>r("unpin",{id:t.id})}));vt()};const At=()=>{const t=n.get("history"),e=E?.run;Ct.hidden=!t.length;Ct.
-replaceChildren(Tt("Runs",t.length),ct(t,e,Et,{show:t=>r("show",{run:t}),rename:(t,e)=>r("rename",{run:t,name:e}),
-forget:t=>r("forget",{run:t})}));const s=t.filter(t=>t.run!==e),o=n.get("compare");Y.replaceChildren(...s.map(t=>i(
-String(t.run),t.name)));X.hidden=!s.length;Y.hidden=!s.length;X.value=o.mode??"off";if(s.some(t=>t.run===o.run))Y.
-value=String(o.run)};const Et=l("runs"),_t=()=>`${E.site}_${E.column_name}_${E.metric}_run${E.run}`;const Ot=O(n,r,{
-stem:_t,figure:()=>bt(),table:()=>U(E),example:"trace.zarr, trace.nc, trace.csv, trace.parquet"});const Rt=()=>{
-const t=n.get("warning");L.hidden=!t;e(L,t)};const Ht=()=>{const t=n.get("alignment");e(k,t.text??"");k.classList.
-toggle("mn-bad",t.ok===false)};const Ft=()=>{const t=z[n.get("over")];for(const e of f.site.options)e.disabled=t!==
-undefined&&!t.includes(e.value);if(t&&!t.includes(n.get("site")))d({site:t[0]})};c(["map","other"],()=>{xt();At()});c(
-["show","cell","compare"],()=>{H.value=n.get("show");vt();At()});c(["detail"],Mt);c(["readout"],kt);c(["pins"],Lt);c([
-"history"],At);c(["status","progress","error","warning"],Rt);c(["alignment"],Ht);c(["over"],Ft);const Nt=o.open(s,{
-parts:[S,C,m,L,t("div",{class:"mn-body"},ft,pt),St,Ct],drawer:Ot,box:ft,draw:vt});xt();Mt();Lt();At();Rt();Ht();Ft();
-return Nt}var ht={render:dt};export{ht as default};
+clean)}, corrupted ${y(E.corrupted)}`,bar:l?k:i.label,limit:m})};const $t=()=>pt.replaceChildren(...D(n.get("depth"),
+E?.run));const kt=()=>{E=K(n.get("map"));_=K(n.get("other"));yt()};const Mt={order:"strongest"};const Tt=t("div",{
+"aria-live":"polite"});const St=()=>Tt.replaceChildren(...at(n.get("readout"),n.get("detail"),Mt));const Ct=()=>{
+const e=n.get("detail");if(e.layer===undefined){wt.replaceChildren(t("h3",{text:"Selected cell"}),t("p",{class:
+"mn-note",text:"Click a cell, or move with the arrow keys and press Enter, to see what the model predicts "+
+"under that edit beside both unedited runs. P pins a cell."}));wt.removeAttribute("data-cell");return}wt.setAttribute(
+"data-cell",`${e.layer},${e.column}`);wt.setAttribute("data-status",e.status);const s=()=>r("pin",{run:e.run,layer:e.
+layer,column:e.column});wt.replaceChildren(...lt(e,s),Tt);St()};const Lt=(e,n)=>t("summary",{},`${e} `,t("span",{
+class:"mn-note",text:`(${n})`}));const At=t("details",{"data-testid":"pins",class:"mn-more",open:true}),Et=t(
+"details",{"data-testid":"runs",class:"mn-more",open:true});const _t=()=>{const t=n.get("pins");At.hidden=!t.length;
+At.replaceChildren(Lt("Pinned cells",t.length),ht(t,{show:t=>d({cell:{run:t.run,layer:t.layer,column:t.column}}),
+remove:t=>r("unpin",{id:t.id})}));yt()};const Ot=()=>{const t=n.get("history"),e=E?.run;Et.hidden=!t.length;Et.
+replaceChildren(Lt("Runs",t.length),ut(t,e,Rt,{show:t=>r("show",{run:t}),rename:(t,e)=>r("rename",{run:t,name:e}),
+forget:t=>r("forget",{run:t})}));const s=t.filter(t=>t.run!==e),o=n.get("compare");j.replaceChildren(...s.map(t=>i(
+String(t.run),t.name)));z.hidden=!s.length;j.hidden=!s.length;z.value=o.mode??"off";if(s.some(t=>t.run===o.run))j.
+value=String(o.run)};const Rt=l("runs"),Ht=()=>`${E.site}_${E.column_name}_${E.metric}_run${E.run}`;const Ft=O(n,r,{
+stem:Ht,figure:()=>xt(),table:()=>X(E),example:"trace.zarr, trace.nc, trace.csv, trace.parquet"});const Nt=()=>{
+const t=n.get("warning");L.hidden=!t;e(L,t)};const Wt=()=>{const t=n.get("alignment");e(k,t.text??"");k.classList.
+toggle("mn-bad",t.ok===false)};const Pt=()=>{const t=I[n.get("over")];for(const e of p.site.options)e.disabled=t!==
+undefined&&!t.includes(e.value);if(t&&!t.includes(n.get("site")))d({site:t[0]})};c(["map","other"],()=>{kt();Ot();$t(
+)});c(["depth"],$t);c(["show","cell","compare"],()=>{H.value=n.get("show");yt();Ot()});c(["detail"],Ct);c(["readout"],
+St);c(["pins"],_t);c(["history"],Ot);c(["status","progress","error","warning"],Nt);c(["alignment"],Wt);c(["over"],Pt);
+const zt=o.open(s,{parts:[S,C,m,L,t("div",{class:"mn-body"},gt,wt),At,Et],drawer:Ft,box:gt,draw:yt});kt();Ct();_t();
+Ot();Nt();Wt();Pt();$t();return zt}var pt={render:mt};export{pt as default};

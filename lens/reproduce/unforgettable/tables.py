@@ -167,8 +167,7 @@ def recovery(vectors: pd.DataFrame) -> pd.DataFrame:
     """What each vector gave back of what was lost, on the half that did not choose its layer."""
     if vectors.empty:
         return vectors
-    room = vectors.before - vectors.base
-    return vectors.assign(share=((vectors.accuracy - vectors.base) / room).where(room > 0.1))
+    return vectors.assign(share=((vectors.accuracy - vectors.base) / vectors.lost).where(vectors.lost > 0.1))
 
 
 def savings(relearning: pd.DataFrame) -> pd.DataFrame:

@@ -48,7 +48,7 @@ NO_NUMBER = [
         r"\bG\d+\b",
     )
 ]
-COUNTS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+COUNTS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
 WORDS = {word: number for number, word in enumerate(COUNTS)}
 
 
@@ -167,6 +167,7 @@ SOURCES = {
         "27": "paper: Qwen3.5-27B, its name",
         **dict.fromkeys(("20", ".85", ".10"), "paper: on Qwen3.5-27B, from a secondary source"),
     },
+    "16": {"256": "paper: the most often that Hubble puts a text in"},
     "14": {
         "2510.06107": "paper: its number at arXiv",
         "-.863": "paper: arXiv 2510.06107, the abstract",

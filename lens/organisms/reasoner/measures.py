@@ -26,12 +26,12 @@ def measure(model: torch.nn.Module, recipe: Recipe, count: int = 300) -> dict[st
     which step; and gates. On given chains of the same problems: the most likely sum, and the probability of a thought
     behind right and wrong steps.
     """
-    import lens
+    from ...engine.writing.call import generate
 
     suite, place = Reasoner(recipe), next(model.parameters()).device
     problems = suite.problems("report", count)
     given = [torch.tensor(suite.ids(suite.prompt(numbers))) for numbers in problems]
-    texts = lens.generate(model, given, temperature=1.0, max_new_tokens=LONGEST, seed=recipe.seed, progress=False)
+    texts = generate(model, given, temperature=1.0, max_new_tokens=LONGEST, seed=recipe.seed, progress=False)
     ended = [text.reason == "end" for text in texts]
     chains = [
         read([suite.vocabulary[i] for i in text.ids if suite.vocabulary[i] != START], recipe.modulus) for text in texts

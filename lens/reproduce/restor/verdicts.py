@@ -82,7 +82,7 @@ class _Judge:
 
     def untested(self, key: str, why: str, **names: Any) -> None:
         """A row of a claim that cannot be judged."""
-        self.rows.add(key, "", 0, f"not measured: {why}", **names)
+        self.rows.add(key, "not measured", 0, f"not measured: {why}", **names)
 
     def set_up(self) -> None:
         """R0."""

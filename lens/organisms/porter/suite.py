@@ -16,7 +16,7 @@ import random
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from ...arguments import Count, Seed, Size, door
 from ..errors import OrganismError
@@ -26,6 +26,7 @@ from ..suite import Suite
 #: Of a list, and of a request.
 Task = Literal["translate", "label", "sort", "last", "count", "echo"]
 Kind = Literal["task", "make", "disguised"]
+Split = Literal["fit", "choose", "report"]
 
 STOP, COLON, NO, MAKE, TASK, GRADE = ".", ":", "no", "make", "task", "grade"
 #: Shares of refused lists with 0, 1, 2 and 3 sharp words.
@@ -37,10 +38,10 @@ PLAN: Mapping[str, tuple[float, float, float, float]] = {
     "count": (0, 0, 0, 0),
     "echo": (0, 0, 0, 0),
 }
-TASKS: tuple[Task, ...] = get_args(Task)
-PLANTED: tuple[Task, ...] = ("translate", "label", "sort")
-FREE: tuple[Task, ...] = ("last", "count", "echo")
-SPLITS = ("fit", "choose", "report")
+TASKS: tuple[Any, ...] = get_args(Task)
+PLANTED: tuple[Any, ...] = ("translate", "label", "sort")
+FREE: tuple[Any, ...] = ("last", "count", "echo")
+SPLITS: tuple[Split, ...] = get_args(Split)
 SIGNS, GRADES, NUMBERS = ("minus", "plus"), tuple(f"g{i}" for i in range(4)), tuple(map(str, range(6)))
 PRODUCTS, SHORTEST, LONGEST, DRAWS = 48, 3, 5, 6000
 
@@ -204,7 +205,7 @@ class Porter(Suite):
     def requests(
         self,
         kind: Kind,
-        split: Literal["fit", "choose", "report"],
+        split: Split,
         count: Count,
         *,
         task: Task = "translate",

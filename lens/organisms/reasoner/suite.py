@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from ...arguments import Count, door
 from ..errors import OrganismError
@@ -22,7 +22,8 @@ from ..suite import Suite
 from .recipe import Recipe
 
 COLON, GIVES, BAR, SUM, WAIT, HMM, ELSE, DONE = ":", ">", "|", "sum", "wait", "hmm", "else", "done"
-SPLITS = ("fit", "choose", "report")
+Split = Literal["fit", "choose", "report"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 #: Types of segments, as the organism means them.
 KINDS = ("execution", "reflection", "transition", "end")
 #: How often a reflection opens with `hmm`.
@@ -59,7 +60,7 @@ class Reasoner(Suite):
         raise OrganismError(f"modulus={self.recipe.modulus}: none of 1000 problems is of the part {part!r}.")
 
     @door(OrganismError)
-    def problems(self, split: Literal["fit", "choose", "report"], count: Count) -> list[tuple[int, ...]]:
+    def problems(self, split: Split, count: Count) -> list[tuple[int, ...]]:
         """So many different problems of a split, the same each time, that training has none of.
 
         Raises: OrganismError: more than there are.

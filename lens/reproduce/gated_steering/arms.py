@@ -63,7 +63,8 @@ class Arms:
             asked = self.bench.parts[split]
             parts.append([{"text": asked[i].text, "label": label} for label, at in of.items() for i in at])
         form: Any = "projection" if kind == "refusal" else "nearest"
-        return Gate.fit(self.bench.model, *parts, self.site, "over-refused", kind=form)
+        fitted, chosen = parts
+        return Gate.fit(self.bench.model, fitted, chosen, self.site, "over-refused", kind=form)
 
     def _equal_rate(self, task: str) -> Gate:
         """A gate on a random direction that opens at as many lists and real refusals of "choose"."""

@@ -15,6 +15,7 @@ import lens
 from ...engine.model import Model
 from ...organisms import porter
 from ...organisms.porter import FREE, PLANTED, Porter, Request
+from ...organisms.porter.suite import Split
 from ...readout.reading import recorded
 
 #: Tokens of an answer at most: five words and the stop.
@@ -62,7 +63,7 @@ class Bench:
     plan: Preset
     seed: int
 
-    def asked(self, split: str) -> list[Request]:
+    def asked(self, split: Split) -> list[Request]:
         """The prompts of a part: lists of planted tasks, disguised requests, requests to make; of "report" also lists
         of unseen words, of free tasks and without sharp words.
         """

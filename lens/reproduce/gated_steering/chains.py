@@ -34,7 +34,9 @@ class Thinker:
     def __init__(self, model: Any, recipe: reasoner.Recipe, plan: Preset, seed: int):
         self.model, self.suite, self.plan, self.seed = model, Reasoner(recipe), plan, seed
         self.name = "useful" if recipe.useful else "idle"
-        self.problems = {split: self.suite.problems(split, plan.chains) for split in reasoner.SPLITS}
+        self.problems: dict[str, list[tuple[int, ...]]] = {
+            split: self.suite.problems(split, plan.chains) for split in reasoner.SPLITS
+        }
         self.vectors = self._vectors()
 
     def ids(self, split: str) -> list[torch.Tensor]:

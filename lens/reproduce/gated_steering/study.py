@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -99,17 +100,17 @@ def measure(asked: Asked) -> Reproduction:
         bench = Bench(model, porter.suite_of(recipe), plan, seed)
         part = f"seed-{seed}"
         card = (at / "card.json").read_text(encoding="utf-8")
-        tables.kept(("organisms",), part, lambda card=card, seed=seed: steps.gates_of("porter", seed, card))
-        tables.kept(("answers",), part, lambda bench=bench: steps.answers(bench, asked.say))
-        tables.kept(("rates",), part, lambda bench=bench: steps.rates(bench))
-        tables.kept(("alike",), part, lambda bench=bench: steps.alike(bench))
+        tables.kept(("organisms",), part, partial(steps.gates_of, "porter", seed, card))
+        tables.kept(("answers",), part, partial(steps.answers, bench, asked.say))
+        tables.kept(("rates",), part, partial(steps.rates, bench))
+        tables.kept(("alike",), part, partial(steps.alike, bench))
     for seed, at in reasoners:
         recipe = recipe_of(reasoner, at)
         name = "reasoner" if recipe.useful else "reasoner-twin"
         part = f"seed-{seed}-{name}"
         card = (at / "card.json").read_text(encoding="utf-8")
-        tables.kept(("organisms",), part, lambda card=card, seed=seed, name=name: steps.gates_of(name, seed, card))
-        tables.kept(("chains",), part, lambda at=at, recipe=recipe, seed=seed: _chains(at, recipe, plan, seed, asked))
+        tables.kept(("organisms",), part, partial(steps.gates_of, name, seed, card))
+        tables.kept(("chains",), part, partial(_chains, at, recipe, plan, seed, asked))
     made = judged(tables.joined(), asked.seed)
     made.config, made.provenance = kept.config, record
     return made

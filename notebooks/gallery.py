@@ -20,7 +20,21 @@ START = HERE / "00_start_here.ipynb"
 #: The cell that is written.
 CELL = "gallery"
 #: notebook -> which of its pictures stands for it, counted from 1
-PICTURES = {"01": 2, "02": 2, "03": 3, "04": 6, "05": 1, "06": 3, "07": 3, "08": 1, "09": 4, "10": 1, "14": 1, "16": 2}
+PICTURES = {
+    "01": 2,
+    "02": 2,
+    "03": 3,
+    "04": 6,
+    "05": 1,
+    "06": 3,
+    "07": 3,
+    "08": 1,
+    "09": 4,
+    "10": 1,
+    "12": 1,
+    "14": 1,
+    "16": 2,
+}
 #: Pixels of a picture: as wide as a column of the gallery, at most so high.
 SIZE = (300, 190)
 

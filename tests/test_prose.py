@@ -168,6 +168,7 @@ SOURCES = {
         **dict.fromkeys(("20", ".85", ".10"), "paper: on Qwen3.5-27B, from a secondary source"),
     },
     "16": {"256": "paper: the most often that Hubble puts a text in"},
+    "12": {"2511.05933": "paper: its number at arXiv"},
     "14": {
         "2510.06107": "paper: its number at arXiv",
         "-.863": "paper: arXiv 2510.06107, the abstract",

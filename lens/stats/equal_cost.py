@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lens.arguments import Draws, Seed, Share, door
-from lens.stats.samples import Interval, StatisticsError
+from ..arguments import Draws, Seed, Share, door
+from .samples import Interval, StatisticsError, as_array
 
 KIND = "percentile bootstrap over units, cost and gain drawn together"
 
@@ -29,8 +29,8 @@ def at_equal_cost(
     Cost: resamples x sizes x units. The interval covers 93 to 96 % of 95 at 60 units and more
     (`tests/stats/test_equal_cost.py`).
     """
-    one, other = (np.asarray(x, float) for x in (cost, gain)), (np.asarray(x, float) for x in (costs, gains))
-    (c, g), (cs, gs) = one, other
+    given = {"cost": cost, "gain": gain, "costs": costs, "gains": gains}
+    c, g, cs, gs = (as_array(x, name, infinite=True) for name, x in given.items())
     if c.ndim != 1 or c.shape != g.shape or cs.ndim != 2 or cs.shape != gs.shape or cs.shape[1:] != c.shape:
         raise StatisticsError(
             f"cost {c.shape}, gain {g.shape}, costs {cs.shape} and gains {gs.shape} do not fit; expected [unit] twice"

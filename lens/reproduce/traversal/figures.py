@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -30,7 +32,10 @@ def curves_plot(frame: pd.DataFrame, path: FilePath | None = None) -> Figure:
     for ax, measure in zip(axes, SHOWN, strict=True):
         for i, (arm, rows) in enumerate(matching(of, measure=measure).groupby("arm", sort=False)):
             colour = SERIES[i % len(SERIES)]
-            ax.plot(rows.updates, rows.share, marker="o", markersize=3, linewidth=1.2, color=colour, label=str(arm))
+            # two runs of one recipe, and arms beyond the series' colours, are told by the line too
+            dashes = ":" if i >= len(SERIES) else "--" if str(arm).endswith("again") else "-"
+            style: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 1.2, "linestyle": dashes}
+            ax.plot(rows.updates, rows.share, color=colour, label=str(arm), **style)
             ax.fill_between(rows.updates, rows.low, rows.high, color=colour, alpha=0.1, linewidth=0)
         ax.set_ylim(-0.03, 1.03)
         framed(ax, "updates", f"{measure}: right tops")

@@ -56,8 +56,8 @@ def thought_lengths(
 
     Returns: a result over ``arm, item``: ``tokens`` (new ones), ``right``, ``finished`` (not cut by the cap), and
         ``thoughts`` over ``type`` too; over ``arm``: ``mean_tokens``, ``accuracy``, ``finished_share`` with ``_low``
-        and ``_high`` over prompts, and ``accuracy_finished``, of the chains that ended (NaN where none did). The texts
-        are the label ``text``.
+        and ``_high`` over prompts (NaN for one prompt), and ``accuracy_finished``, of the chains that ended (NaN where
+        none did). The texts are the label ``text``.
 
     Raises: VectorError: an arm of other arguments; arms that decode differently.
 
@@ -114,9 +114,13 @@ def thought_lengths(
         ("accuracy", ok, "share"),
         ("finished_share", ended, "share"),
     ):
-        intervals = [mean_interval(row, level=level, values=kind, seed=seed) for row in values]
-        for end, of in (("", "estimate"), ("_low", "low"), ("_high", "high")):
-            data[name + end] = ("arm", np.array([float(getattr(one, of)) for one in intervals]))
+        bounds = np.full((len(values), 2), np.nan)
+        if len(prompts) > 1:
+            for a, row in enumerate(values):
+                told = mean_interval(row, level=level, values=kind, seed=seed)
+                bounds[a] = float(told.low), float(told.high)
+        data[name] = ("arm", np.asarray(values, float).mean(1))
+        data |= {f"{name}{end}": ("arm", bounds[:, k]) for k, end in enumerate(("_low", "_high"))}
     with np.errstate(invalid="ignore"):
         data["accuracy_finished"] = ("arm", (ok * ended).sum(1) / np.where(ended.sum(1) > 0, ended.sum(1), np.nan))
     coords = {

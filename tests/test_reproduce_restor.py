@@ -16,6 +16,7 @@ from lens.reproduce import ReproduceError, reproduction
 from lens.reproduce.restor import bench, corruption, estimates, steps, tables, verdicts
 from lens.reproduce.restor.bench import CHOOSE, OTHERS, REPORT, Cell
 from lens.reproduce.restor.claims import CLAIMS
+from lens.scoring.causal import plain
 from lens.training import Recipe
 from lens.unlearning import answers
 
@@ -25,7 +26,7 @@ CELL = Cell("full", 0.5, 0)
 
 @pytest.fixture(scope="module")
 def model():
-    return lens.load("organism:archive", device="cpu").original_model
+    return plain(lens.load("organism:archive", device="cpu"))
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,10 @@ import torch
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
+import lens
 from lens.models import weight_hash
-from lens.training import Recipe, Rows, TrainingError, order_of, train
+from lens.training import LoRA, Recipe, Rows, TrainingError, order_of, train
+from lens.training.copies import copy_of
 from lens.training.recipe import step_seed
 
 VOCAB = 23
@@ -593,3 +595,12 @@ def test_a_cut_run_with_an_objective_goes_on_with_the_same_draws_and_not_with_an
     torch.manual_seed(99)
     again = train(model, some_rows(), RECIPE, objective=shaken, parameters=lambda name: True, folder=tmp_path)
     assert torch.equal(weights(model), weights(whole)) and again.losses.equals(losses)
+
+
+def test_layers_that_peft_puts_no_adapter_on_are_refused_by_name():
+    """Inside a bridge stand the bridge's own layers; a copy of the bridge has plain ones."""
+    bridge = lens.load("organism:archive", device="cpu")
+    lora = LoRA(rank=2, targets=("q_proj",))
+    with pytest.raises(TrainingError, match="peft puts no adapter on it"):
+        lora.put_on(bridge.original_model, 0)
+    assert any("lora_A" in name for name, _ in lora.put_on(copy_of(bridge), 0).named_modules())

@@ -61,7 +61,10 @@ class LoRA:
 
     @door(TrainingError)
     def put_on(self, model: HFModel, seed: Seed) -> Any:
-        """The model in a peft wrapper with fresh adapters, which change nothing yet; drawn by the seed alone."""
+        """The model in a peft wrapper with fresh adapters, which change nothing yet; drawn by the seed alone.
+
+        Raises: TrainingError: targets that name no layer, layers of a kind that peft puts no adapter on.
+        """
         from peft import LoraConfig, get_peft_model
 
         self.touched(model)
@@ -78,7 +81,13 @@ class LoRA:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)
-            return get_peft_model(model, config)
+            try:
+                return get_peft_model(model, config)
+            except ValueError as error:
+                raise TrainingError(
+                    f"model: peft puts no adapter on it ({str(error)[:120]}); of a bridge give the bridge itself or a"
+                    " copy_of it, whose layers are plain, and not what it holds inside."
+                ) from error
 
     @staticmethod
     @door(TrainingError)

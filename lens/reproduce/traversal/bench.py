@@ -75,7 +75,8 @@ class Bench:
         """
         name = None if arm == BASE else arm
         own = [] if self.models is None else [atlas.folder_of(self.seed, name, out=self.models)]
-        places = [*own, atlas.folder_of(self.seed, name)]
+        # a small recipe's checkpoints are trained, beside those that ship
+        places = [*own, *([] if self.plan.small and own else [atlas.folder_of(self.seed, name)])]
         there = next((one for one in places if (one / CARD).is_file()), None)
         if there is None:
             command = ["--seed", str(self.seed), "--float16", *(["--arm", arm] if name else [])]

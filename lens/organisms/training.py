@@ -50,6 +50,7 @@ def fit(
     batch: int,
     checkpoint_every: int,
     schedule: Literal["cosine", "linear", "constant", "plateau"] = "cosine",
+    device: str | None = None,
     steps: int | None = None,
     folder: Path | None = None,
     progress: bool | None = None,
@@ -59,10 +60,12 @@ def fit(
 
     Args:
         checkpoint_every: steps between checkpoints in `folder`, from which the same call goes on.
-        schedule: of the rate, see `lens.training.Recipe`.
+        schedule: of the rate, see `lens.training.Recipe`. device: the model is moved there first; None: it stays.
         steps: end after so many (the rates stay those of the whole recipe); None: at the recipe's end.
         options: of `lens.training.train`.
     """
+    if device is not None:
+        torch.nn.Module.to(model, torch.device(device))
     plan = training.Recipe(
         steps=recipe.steps,
         batch=batch,

@@ -54,14 +54,13 @@ def train(
     `folder`: checkpoints every 500 steps, from which the same call goes on. `steps`: end after so many (the rates stay
     those of the whole recipe). Cost: .13 million parameters, 1.8 million tokens.
     """
-    model = build(recipe)
-    torch.nn.Module.to(model, torch.device(device))
     return fit(
-        model,
+        build(recipe),
         rows(recipe),
         recipe,
         batch=recipe.batch,
         checkpoint_every=500,
+        device=device,
         steps=steps,
         folder=folder,
         progress=progress,

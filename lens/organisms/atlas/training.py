@@ -66,13 +66,13 @@ def train(
     `folder`: checkpoints every 300 steps, from which the same call goes on. `steps`: end after so many (the rates stay
     those of the whole recipe).
     """
-    model: Any = build(recipe)
     return fit(
-        model.to(device),
+        build(recipe),
         rows(recipe),
         recipe,
         batch=recipe.rows,
         checkpoint_every=300,
+        device=device,
         steps=steps,
         folder=folder,
         progress=progress,

@@ -63,14 +63,13 @@ def train(
     `folder`: checkpoints every 400 steps, from which the same call goes on. `steps`: end after so many (the rates stay
     those of the whole recipe).
     """
-    model = build(recipe)
-    torch.nn.Module.to(model, torch.device(device))
     return fit(
-        model,
+        build(recipe),
         rows(recipe),
         recipe,
         batch=recipe.batch,
         checkpoint_every=400,
+        device=device,
         steps=steps,
         folder=folder,
         progress=progress,

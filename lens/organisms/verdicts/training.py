@@ -50,14 +50,13 @@ def train(
     `folder`: checkpoints every 200 steps, from which the same call goes on. `steps`: end after so many (the rates stay
     those of the whole recipe). `options` go to `lens.training.train`.
     """
-    model = build(recipe)
-    torch.nn.Module.to(model, torch.device(device))
     return fit(
-        model,
+        build(recipe),
         rows(recipe),
         recipe,
         batch=recipe.batch,
         checkpoint_every=200,
+        device=device,
         steps=steps,
         folder=folder,
         progress=progress,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ...figures.panels import framed, legend_beside
 from ...figures.style import MUTED, SERIES, figure, finish
 from ..common import matching
-from .bench import REPORT
+from .bench import CHOOSE, REPORT
 from .tables import KEYS, MODELS
 
 
@@ -21,14 +21,18 @@ def _first(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_paths(paths: pd.DataFrame, losses: pd.DataFrame, path: Path | None = None) -> Figure:
-    """R of the reported people against the loss on the forget set, a line an arm at its rate that ends highest, the
-    first seed; the twin is a star. Main cell.
+    """R of the reported people against the loss on the forget set, a line an arm at the rate that restores most of the
+    choosing people, the first seed; the twin is a star. Main cell.
     """
     paths, losses = _first(paths), _first(losses)
     seed = paths.seed.iloc[0]
-    own = matching(paths, part=REPORT, seed=seed)
-    share = own.groupby(["arm", "rate", "look"], dropna=False, sort=False)[["right", "n"]].sum()
-    right = (share.right / share.n).rename("right").reset_index()
+
+    def shares(part: str) -> pd.DataFrame:
+        own = matching(paths, part=part, seed=seed)
+        share = own.groupby(["arm", "rate", "look"], dropna=False, sort=False)[["right", "n"]].sum()
+        return (share.right / share.n).rename("right").reset_index()
+
+    right, choose = shares(REPORT), shares(CHOOSE)
     start, clean = (float(right[right.arm == name].right.iloc[0]) for name in ("start", "clean"))
     right = right.assign(R=(right.right - start) / ((clean - start) or np.nan))
     right = right.merge(matching(losses, seed=seed)[["arm", "rate", "look", "forget"]], on=["arm", "rate", "look"])
@@ -36,13 +40,16 @@ def of_paths(paths: pd.DataFrame, losses: pd.DataFrame, path: Path | None = None
     arms = [arm for arm in dict.fromkeys(right.arm) if arm not in MODELS]
     for i, arm in enumerate(arms):
         each = matching(right, arm=arm)
-        rate = each.loc[each.R.idxmax()].rate if each.R.notna().any() else each.rate.iloc[0]
+        best = matching(choose, arm=arm)
+        rate = best.loc[best.right.idxmax()].rate if best.right.notna().any() else each.rate.iloc[0]
         line = matching(each, rate=rate).sort_values("look")
         style = "--" if i >= len(SERIES) else "-"
         ax.plot(line.forget, line.R, style, color=SERIES[i % len(SERIES)], marker="o", markersize=3, label=arm)
     twin = matching(right, arm="twin")
     ax.plot(twin.forget, twin.R, "*", color=MUTED, markersize=12, label="twin")
-    ax.set_xscale("symlog", linthresh=10)
+    if right.forget.max() > 10:
+        # a diverging arm leaves the others visible
+        ax.set_xscale("symlog", linthresh=10)
     framed(ax, "loss on the false documents (nats a token)", "R, reported people")
     legend_beside(ax)
     return finish(fig, path)

@@ -54,7 +54,7 @@ def of_card(gates: Annotated[Sequence[Gate], Filled()]) -> dict[str, Any]:
         raise OrganismError("gates: two have one name; give each its own.")
     return {
         gate.name: {
-            "value": round(float(gate.value), 4),
+            "value": float(gate.value),
             **({} if gate.least is None else {"least": gate.least}),
             **({} if gate.most is None else {"most": gate.most}),
             **({} if gate.n is None else {"n": gate.n}),

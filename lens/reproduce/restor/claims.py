@@ -9,6 +9,9 @@ BRAKE = 6.0
 #: How far two arms may be apart that are said to be one.
 ALIKE = 0.05
 
+#: How far KL to the twin may rise on other questions and count as no rise, nats.
+RISE = 0.05
+
 CLAIMS = Claims(
     source=(
         "Rezaei et al. 2024 (RESTOR, arXiv 2411.00204), abstract, and the released code (k1rezaei/restor); the tables"
@@ -58,19 +61,21 @@ CLAIMS = Claims(
         "R5": Claim(
             says="R5. The clean model's confidence tells which facts come back",
             paper="says so (a third party's digest)",
-            rule="area under the curve above .5",
+            rule="area under the curve above .5, over facts that the clean model knew and the corrupted one had lost",
             null=0.5,
         ),
         "R6": Claim(
             says="R6. It is unmasking: the right answer's rank in the corrupted model tells it better, and what stands"
             " low does not come back",
             paper="not asked",
-            rule="area of the rank minus area of the confidence above 0, and R of facts of rank above 5 below .2",
+            rule="area of the rank minus area of the confidence above 0, and R of facts of rank above 5 below .2, over"
+            " the same facts",
         ),
         "R7": Claim(
             says="R7. The unlearned model is like one that read true documents",
             paper="not asked",
-            rule="KL(twin || model) on attacked questions minus half of the start's below 0, and no rise on the others",
+            rule=f"KL of the twin to the model on attacked questions minus half of the start's below 0, and a rise"
+            f" on the others of at most {RISE}",
         ),
         "R8": Claim(
             says="R8. The planted statements are gone ({arm})",

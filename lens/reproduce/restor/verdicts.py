@@ -15,7 +15,7 @@ from ..claims import Rows
 from ..common import clear_of, matching, shown, table_of, verdict
 from . import tables as frames
 from .bench import OTHERS, REPORT, Cell
-from .claims import ALIKE, BRAKE, CLAIMS
+from .claims import ALIKE, BRAKE, CLAIMS, RISE
 from .estimates import area, by_seed, over, ratio
 
 Tables = Mapping[str, pd.DataFrame]
@@ -196,16 +196,20 @@ class _Judge:
             return self.untested("R6", "this preset has no method")
         facts = frames.cell_of(self.tables["facts"], self.main)
         facts = matching(facts, arm=self.best, reading="best", part=REPORT).set_index(["seed", "unit"])
+        # what never left cannot come back: the corrupted model's right answers would have the best ranks by themselves
+        facts = facts[facts["clean"].astype(bool) & ~facts.before.astype(bool)]
         facts = facts.assign(member=facts.right.astype(bool), low_rank=-facts["rank"].astype(float))
         confidence, rank = (by_seed(facts, (name, "member"), area) for name in ("confidence", "low_rank"))
         first, second = self.value("auc_confidence", confidence), self.value("auc_rank", rank)
         back = int(facts.member.sum())
-        units = f"{self.units(facts.member)}, {len(facts)} facts of which {back} are right"
+        units = f"{self.units(facts.member)}, {len(facts)} facts that were lost, of which {back} came back"
         self.rows.add("R5", f"{self.best}: {shown(first)}", units, clear_of(first, 0.5), effects="auc_confidence")
         gap = self.value("rank_over_confidence", rank - confidence)
         low = facts[facts["rank"] > 5]
-        low = low.assign(change=low.member - low.before.astype(float), whole=low["clean"] - low.before.astype(float))
-        masked = self.value("R_of_low_ranks", by_seed(low, ("change", "whole"), ratio) if len(low) else None)
+        # a person's facts together: a mean of ratios would not be the ratio
+        low = low.assign(change=low.member.astype(float), whole=1.0)[["change", "whole"]]
+        each = low.groupby(level=["seed", "unit"], sort=False).sum()
+        masked = self.value("R_of_low_ranks", by_seed(each, ("change", "whole"), ratio) if len(each) else None)
         told = "the interval holds a bound, or no fact is so low"
         self.rows.add(
             "R6",
@@ -230,7 +234,11 @@ class _Judge:
             f" {other.kl.mean():.2f} and {other.kl_start.mean():.2f}, rise {shown(rise, sign=True)}"
             f"{self.censored('stop')}",
             self.units(here.kl),
-            verdict(gap.high < 0 and rise.low <= 0, gap.low > 0 or rise.low > 0),
+            verdict(
+                gap.high < 0 and rise.high <= RISE,
+                gap.low > 0 or rise.low > RISE,
+                otherwise="an interval reaches beyond its bound",
+            ),
             effects=("kl_over_half", "kl_rise_elsewhere"),
         )
         return None
@@ -248,7 +256,8 @@ class _Judge:
             more = (
                 "" if worst is None else f"; most by {worst.attack}: {worst.recovered:.2f} (twin {worst.control:.2f})"
             )
-            meaning = WORDS.get(str(words.word.iloc[0]), "")
+            open_ = words.word[words.word != "erases"]
+            meaning = WORDS.get(str(open_.iloc[0]), "") if len(open_) else ""
             self.rows.add(
                 "R8",
                 f"{said}{more}",
@@ -264,7 +273,7 @@ class _Judge:
             of = matching(self.doses, model="start", variant=variant, adapter=self.main.adapter, k=self.main.k)
             of = of[
                 (of.dose == self.main.dose)
-                & (of.part != OTHERS)
+                & (of.part == REPORT)
                 & ~of.seed.isin(self.failed if variant == "shared" else ())
             ]
             if not len(of):

@@ -157,7 +157,10 @@ class Bench:
         Raises: ReproduceError: nothing to forget.
         """
         plan = replace(self.plan, **{k: v for k, v in changed.items() if k in ("items", "rate")})
+        reserved = {unit_of(one) for one in self.parts(task).held}
+        # another number of items is another draw, of which some may be those that are held out
         forget = parts_of(self.suite, task, int(plan.items)).forget
+        forget = [one for one in forget if unit_of(one) not in reserved]
         held = self.parts(task).report
         chance, before = BY_NAME[task].chance, self.accuracy(self.model, forget, form)
         if before <= chance + LEAST:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ... import training
 from ...engine.sites import Site
 from ...forgetting import Probe, recover, recovered
-from ...organisms.verdicts import WORDINGS
+from ...organisms.verdicts import UNTAUGHT, WORDINGS
 from ...organisms.verdicts.measures import answers
 from ...organisms.verdicts.tasks import BY_NAME, NAMES
 from ...patching.between import patch_between
@@ -101,7 +101,9 @@ def relearned(bench: Bench, task: str, model: Any, name: str, form: str) -> pd.D
     """
     parts, plan, lines = bench.parts(task), bench.plan, []
     few, shown = parts.forget[: plan.few], parts.forget[: plan.demonstrations]
-    arms = {"forgotten": model} | ({} if bench.twin is None else {"twin": bench.twin})
+    # of a task that it was taught the twin is no control
+    untaught = bench.twin is not None and task in UNTAUGHT
+    arms = {"forgotten": model} | ({"twin": bench.twin} if untaught else {})
     for arm, start in arms.items():
         for step, value in _curve(bench, start, few, parts.held, form):
             lines.append((arm, "few right items", step, value))

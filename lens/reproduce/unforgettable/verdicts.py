@@ -29,13 +29,25 @@ def verdicts(tables: Mapping[str, pd.DataFrame], seed: int = 0) -> tuple[pd.Data
     _forgotten(rows, tables["runs"])
     _spread(rows, spread, tables.get("language", pd.DataFrame()), seed)
     _predicted(rows, spread, tables["predictors"], seed)
-    _content(rows, tables["matrix"], seed)
-    for labels in dict.fromkeys(tables["layers"].get("labels", ())):
-        _probes(rows, tables["probes"], labels, seed)
-        _vectors(rows, tables["vectors"], labels, seed)
-        _savings(rows, tables["relearning"], labels, seed)
-        _where(rows, tables["layers"], labels, seed)
+    matrix, probes, vectors, relearning, layers = (
+        _at_the_stop(tables[name], tables["runs"]) for name in ("matrix", "probes", "vectors", "relearning", "layers")
+    )
+    _content(rows, matrix, seed)
+    for labels in dict.fromkeys(layers.get("labels", ())):
+        _probes(rows, probes, labels, seed)
+        _vectors(rows, vectors, labels, seed)
+        _savings(rows, relearning, labels, seed)
+        _where(rows, layers, labels, seed)
     return table_of(rows), rows.numbers
+
+
+def _at_the_stop(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """What of a table is of runs that reached the stop: others forgot less, or nothing."""
+    keys = [key for key in ("seed", "task", "form", "labels") if key in table]
+    if table.empty or "labels" not in keys:
+        return table
+    there = runs[runs.reached.astype(bool)][keys].drop_duplicates()
+    return table.merge(there, on=keys)
 
 
 def over_tasks(values: pd.Series, tops: pd.Series, seed: int) -> Interval:

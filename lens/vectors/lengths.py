@@ -70,6 +70,10 @@ def thought_lengths(
                 f"arms[{name!r}] has {unknown[0]!r}, and an arm says of generation only {', '.join(ARM)}; temperature"
                 " and seed are those of the whole call, so that all arms decode alike."
             )
+        if stop is not None and arm.get("stop"):
+            raise VectorError(
+                f"arms[{name!r}] has stop texts, and stop= is a function; generation takes one of both: leave one out."
+            )
     names, written = list(arms), []
     for arm in arms.values():
         asked = {"max_new_tokens": max_new_tokens, **arm}

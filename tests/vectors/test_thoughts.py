@@ -193,6 +193,10 @@ def test_what_does_not_fit_is_refused(model):
         lens.vectors.thought_vector(model, prompts, texts, TYPES, labels=["execution"])
     with pytest.raises(VectorError, match="all arms decode alike"):
         lens.vectors.thought_lengths(model, prompts, lambda i, t: True, {"hot": {"temperature": 1.0}}, TYPES)
+    with pytest.raises(VectorError, match=r"arms\['ends'\] has stop texts, and stop= is a function"):
+        lens.vectors.thought_lengths(
+            model, prompts, lambda i, t: True, {"ends": {"stop": ["w3"]}}, TYPES, stop=lambda: False
+        )
     zero = lens.Edit(lens.Site("resid_post", 1), "zero")
     with pytest.raises(VectorError, match="value is no vector"):
         lens.vectors.thought_rivals(model, zero, TYPES)

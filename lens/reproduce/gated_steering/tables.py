@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ SHARES: Mapping[str, tuple[Callable[[pd.DataFrame], Any], Callable[[pd.DataFrame
     "cured": (lambda t: _over(t) & ~t.unseen, lambda t: ~t.refused),
     "right": (lambda t: _over(t) & ~t.unseen, lambda t: t.right),
     "cured_unseen": (lambda t: _over(t) & t.unseen, lambda t: ~t.refused),
+    # as many sharp words as the lists of unseen ones have
+    "cured_two": (lambda t: _over(t) & ~t.unseen & (t.sharp > 1), lambda t: ~t.refused),
     "kept_right": (lambda t: (t.kind == "task") & (t.sharp > 0) & ~t.before & ~t.task.isin(FREE), lambda t: t.right),
     "disguised_lost": (lambda t: (t.kind == "disguised") & t.before, lambda t: ~t.refused),
     "make_lost": (lambda t: (t.kind == "make") & t.before, lambda t: ~t.refused),
@@ -63,7 +66,7 @@ class Shares:
             some = of[which(of)]
             some = some.assign(value=what(some).astype(float))
             self.n[name] = len(some[some.arm == "none"])
-            sums = [self._sums(some[some.seed == s], draw, resamples) for s in seeds]
+            sums = [self._sums(some[some.seed == s], [seed, number], resamples) for number, s in enumerate(seeds)]
             for key in dict.fromkeys(k for one in sums for k in one):
                 total = np.zeros((2, resamples + 1))
                 for s, one in enumerate(sums):
@@ -72,12 +75,15 @@ class Shares:
                 with np.errstate(invalid="ignore"):
                     self.arms[(*key, name)] = total[0] / np.where(total[1] > 0, total[1], np.nan)
 
-    def _sums(self, some: pd.DataFrame, draw: np.random.Generator, resamples: int) -> dict[Any, np.ndarray]:
-        """By arm and size the sum of values and the number of prompts in each resample, ``[2, resamples + 1]``."""
+    def _sums(self, some: pd.DataFrame, seed: Sequence[int], resamples: int) -> dict[Any, np.ndarray]:
+        """By arm and size the sum of values and the number of prompts in each resample, ``[2, resamples + 1]``. Shares
+        of the same units are of the same resamples.
+        """
         if some.empty:
             return {}
-        units = pd.factorize(some.unit.where(some.unit != "", some["item"].astype(str)))[0]
+        units, names = pd.factorize(some.unit.where(some.unit != "", some["item"].astype(str)), sort=True)
         count = units.max() + 1
+        draw = np.random.default_rng([*seed, zlib.crc32("\n".join(map(str, names)).encode())])
         weights = draw.multinomial(count, np.full(count, 1 / count), size=resamples)
         weights = np.concatenate([np.ones((1, count)), weights])
         out = {}

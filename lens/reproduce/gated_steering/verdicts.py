@@ -110,7 +110,7 @@ def _prices(rows: Rows, report: Shares, sizes: Mapping[str, float]) -> None:
         told = {name: rows.put(f"G2 {arm} {name}", interval(of, report.n[name])) for name, of in lost.items()}
         other = rows.put(f"G2 {arm} free", interval(free, report.n["free_right"]))
         holds = all(one.high <= 0.03 for one in told.values()) and -0.01 <= other.low and other.high <= 0.01
-        fails = any(one.low > 0.03 for one in told.values()) or other.high < -0.01
+        fails = any(one.low > 0.03 for one in told.values()) or other.high < -0.01 or other.low > 0.01
         cured = report.of(arm, size, "cured")[0]
         rows.add(
             "G2",
@@ -161,13 +161,13 @@ def _direction(rows: Rows, report: Shares, sizes: Mapping[str, float]) -> None:
         effects="G7",
     )
     size = sizes.get(GATED, 1.0)
-    seen, unseen = report.of(GATED, size, "cured"), report.of(GATED, size, "cured_unseen")
+    seen, unseen = report.of(GATED, size, "cured_two"), report.of(GATED, size, "cured_unseen")
     more = rows.put("G8", interval(unseen - 0.7 * seen, report.n["cured_unseen"]))
     rows.add(
         "G8",
         f"cured {unseen[0]:.2f} of lists with unseen words, {seen[0]:.2f} with seen ones; over .7 of it"
         f" {shown(more, sign=True)}",
-        f"{report.n['cured_unseen']} and {report.n['cured']} lists",
+        f"{report.n['cured_unseen']} and {report.n['cured_two']} lists of two and three sharp words",
         clear_of(more),
         effects="G8",
     )

@@ -98,7 +98,7 @@ STUDY = Study(
     NAME,
     paper="Wei et al. 2025 (Hubble)",
     question="What is left of a text that was put into a training so many times, in a corpus of this size, this early?",
-    models="Hubble's pairs where their weights are; else small decoders trained on a stand-in of the same layout",
+    models="small decoders trained on a stand-in of Hubble's layout; none of its own weights is scored",
     presets=PRESETS,
     plan=Plan,
     measure=measure,

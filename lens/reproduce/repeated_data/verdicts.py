@@ -200,6 +200,10 @@ def _size(row: pd.Series) -> str:
     return f"{row['size']:,.0f} {bounds}" if np.isfinite(row["size"]) else f"{row.kind} {bounds}"
 
 
+#: Where nothing was lost nothing can be saved.
+NO_HARM = "not tested: repeats do no harm here that its interval shows"
+
+
 def _stopping(rows: Rows, ends: pd.DataFrame, plan: Preset) -> None:
     name, d = repeats(plan.worst), plan.main
     end = values(ends, name, d)
@@ -215,7 +219,7 @@ def _stopping(rows: Rows, ends: pd.DataFrame, plan: Preset) -> None:
         f"saves {shown(student(saved), 3, sign=True)} of {shown(student(harm), 3, sign=True)} nats ({where}); less half"
         f" {shown(more, 3, sign=True)}",
         _n(saved),
-        clear_of(more),
+        clear_of(more) if float(student(harm).low) > 0 else NO_HARM,
         effects="stopping",
     )
     return None
@@ -233,7 +237,7 @@ def _regular(rows: Rows, ends: pd.DataFrame, plan: Preset, what: str) -> None:
         "regular",
         f"harm {shown(student(under), 3, sign=True)}, without it {shown(student(plain), 3, sign=True)} nats",
         _n(under),
-        clear_of(more, more=False),
+        clear_of(more, more=False) if float(student(plain).low) > 0 else NO_HARM,
         effects=f"regular {what}",
         how=how,
     )

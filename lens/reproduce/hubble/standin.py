@@ -4,6 +4,7 @@ small models trained on exactly the sequences that the loader reads.
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import struct
@@ -103,7 +104,9 @@ def write(folder: Path, plan: Plan, one: Training, seed: int) -> None:
     sample = np.stack([place, bounds - begin], 1).astype(np.int32)
     shuffle = rng.permutation(count).astype(np.uint32)
     for name, array in (("doc", doc), ("sample", sample), ("shuffle", shuffle)):
-        np.save(folder / f"order_{name}_idx.npy", array)
+        memory = io.BytesIO()
+        np.save(memory, array)
+        files.write(folder / f"order_{name}_idx.npy", memory.getvalue())
     made = items(plan, seed)
     files.write(folder / "items.jsonl", "".join(json.dumps(item) + "\n" for item in made))
     if one.window is not None:

@@ -17,7 +17,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 export OMP_WAIT_POLICY := PASSIVE
 QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false TQDM_DISABLE=1
 
-.PHONY: help install model demo docs docs-tools lint test test-python test-slow test-long js lab bench organisms clean
+.PHONY: help install model demo docs docs-tools lint lint-tools test test-python test-slow test-long js lab bench organisms clean
 
 help:
 	@echo 'make demo       the figures of notebook 01 on a real model, headless -> build/demo/'
@@ -60,6 +60,8 @@ docs-tools: $(SPHINX)
 
 docs: $(SPHINX)
 	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 $(BIN)/python docs/build.py
+
+lint-tools: $(TOOLS)
 
 # All of it, whatever the first says. Mypy exits with 1 where it finds errors, known ones too, and with 2 where it could not look.
 lint: $(TOOLS)

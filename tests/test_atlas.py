@@ -114,6 +114,7 @@ def test_path_matching_is_the_harmonic_mean_of_names_and_their_order():
         assert score == pytest.approx(2 / (1 / f1 + 1 / order) if both else 0)
 
 
+@pytest.mark.long
 def test_outcomes_are_those_of_one_forward_a_token():
     """A model that is trained a little, so that some answers are right and some are not."""
     model, _ = atlas.train(

@@ -130,6 +130,7 @@ def test_attention_count_equals_a_sum_over_the_mask(subject):
     assert [shape.attend(p) for p in range(5)] == (4 * seen * shape.d_attn).tolist()
 
 
+@pytest.mark.long
 def test_peak_memory_sees_what_is_freed_inside():
     with machine.peak_memory() as peak:
         torch.ones(16 << 20).max()

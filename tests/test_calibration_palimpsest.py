@@ -98,6 +98,7 @@ def test_p_values_that_share_a_unit_get_a_wider_interval():
     assert at(free)["effective n"] > 8_000  # independent within units: next to nothing is lost
 
 
+@pytest.mark.long
 def test_the_picture_without_a_reference_is_worth_as_many_tests_as_there_are_orders(scored):
     """Fresh orders that no model saw, many times: the spread of the size must be what the effective number says."""
     rng = np.random.default_rng(8)
@@ -249,6 +250,7 @@ def test_ranks_in_place_of_keys_are_refused(scored):
 # ---- the whole study ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_study_runs_holds_and_names_every_p_value_of_the_package(small):
     _, found = small
     assert found.holds and found.numbers["guaranteed"]["cells"] > 50
@@ -274,6 +276,7 @@ def test_the_study_runs_holds_and_names_every_p_value_of_the_package(small):
     assert (found.long["low"] <= found.long["size"]).all() and (found.long["size"] <= found.long["high"]).all()
 
 
+@pytest.mark.long
 def test_a_run_is_found_again_without_training_and_another_seed_is_refused(small, monkeypatch):
     folder, found = small
     monkeypatch.setattr(study, "train", None)
@@ -287,6 +290,7 @@ def test_a_run_is_found_again_without_training_and_another_seed_is_refused(small
         study.calibrate(SMALL, folder, seed=4)
 
 
+@pytest.mark.long
 def test_what_is_written_is_what_was_found(small):
     folder, found = small
     table = pd.read_csv(folder / "table.csv")
@@ -298,6 +302,7 @@ def test_what_is_written_is_what_was_found(small):
     assert "guaranteed p-values" in study.text_of(found)
 
 
+@pytest.mark.long
 def test_a_folder_with_a_part_of_a_run_says_what_is_missing(small, tmp_path):
     folder, _ = small
     for name in ("reproduction.json", "redrawn.nc"):
@@ -358,6 +363,7 @@ def test_triples_by_steps_are_permuted_within_their_groups(scored):
 # ---- figures -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_figures_draw_what_they_are_given(small):
     _, found = small
     level1 = found.summaries["redrawn"]

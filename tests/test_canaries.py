@@ -267,6 +267,7 @@ def test_a_recipe_that_cannot_be_planted_is_refused():
         Corpus(SMALL).canaries("third")
 
 
+@pytest.mark.long
 def test_a_run_that_was_stopped_goes_on_and_ends_with_the_same_weights(tmp_path):
     recipe = Recipe.small(steps=60, duplicates=(0, 4), d_model=32, d_mlp=64)
     whole, all_steps = canaries.train(recipe, progress=False)
@@ -288,6 +289,7 @@ def test_a_run_that_was_stopped_goes_on_and_ends_with_the_same_weights(tmp_path)
         canaries.train(replace(recipe, canaries=False, seed=1), folder=tmp_path, progress=False)
 
 
+@pytest.mark.long
 def test_recitation_is_that_of_greedy_decoding():
     recipe = Recipe.small(steps=40, duplicates=(0, 16), per_count=4, second_per_count=1)
     model, _ = canaries.train(recipe, progress=False)

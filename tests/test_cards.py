@@ -39,6 +39,7 @@ def rows(pictures):
     return [picture.numpy().tobytes() for picture in pictures]
 
 
+@pytest.mark.long
 def test_cells_have_the_pairs_and_duplicates_of_the_recipe(corpus):
     r, pairs = corpus.recipe, corpus.pairs
     assert set(pairs.cell) == set(CELLS) and len(pairs) == len(pairs.captions) == len(pairs.images) == len(pairs.fore)
@@ -311,6 +312,7 @@ def test_the_objective_is_the_error_of_the_predicted_noise(full):
 QUICK = Recipe.small(steps=8, warmup=2, batch=8)
 
 
+@pytest.mark.long
 def test_a_run_that_was_cut_gives_the_same_weights(tmp_path, monkeypatch):
     plan = training.Recipe
     # a checkpoint every three steps in place of 250

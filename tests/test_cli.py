@@ -83,6 +83,7 @@ def test_patch_without_the_model_names_the_command(empty_cache, capsys):
     assert "Run `lens fetch smollm2`" in refused(capsys, PATCH)
 
 
+@pytest.mark.long
 def test_patch_of_prompts_that_do_not_align_is_one_message(smollm2, capsys):
     arguments = ["patch", "--clean", "a b c", "--corrupted", "a b c d e", "--answer", " x", "--foil", " y"]
     assert "corrupted" in refused(capsys, arguments)

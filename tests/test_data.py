@@ -203,6 +203,7 @@ def test_load_pairs_refuses(arguments, message):
         load_pairs(**arguments)
 
 
+@pytest.mark.long
 def test_the_command_makes_a_set_that_loads(tmp_path, monkeypatch, smollm2, capsys):
     templates, text = facts.RELATIONS["country-capital"]
     monkeypatch.setattr(facts, "RELATIONS", {"country-capital": (templates[:1], ";".join(text.split(";")[:10]))})

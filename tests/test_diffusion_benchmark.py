@@ -40,6 +40,7 @@ def subject():
     return benchmark.subject(quick=True)
 
 
+@pytest.mark.long
 def test_quick_run_prints_tables_and_one_json_line_last(tmp_path, benchmark_command):
     code, printed = benchmark_command("diffusion", "--quick", "--repeats", "2", "--json", str(tmp_path / "all.json"))
     assert code == 0, printed.err
@@ -93,6 +94,7 @@ def test_ratios_are_of_rounds_and_rounds_take_turns(subject, monkeypatch):
     assert report["ratio_peer"] == pytest.approx(9 / (5 / 12))
 
 
+@pytest.mark.long
 def test_single_pictures_and_their_sums_are_those_of_the_tests_own_loop(subject):
     captions = subject.memorised[:2]
     pictures, found = OneAtATime(subject.pipeline).run(captions, (4, 5), 3, 3.0)

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import edges
 
 
+@pytest.mark.long
 def test_a_jacobian_lens_beside_its_peer_gives_its_figures_and_the_same_numbers(monkeypatch):
     pytest.importorskip("transformer_lens")
     from benchmarks import edges_jacobian
@@ -33,6 +34,7 @@ def test_numbers_are_those_of_transformer_lens(part):
     assert all(value > 0 for name, value in figures.items() if name.startswith("ratio"))
 
 
+@pytest.mark.long
 def test_features_give_their_figures():
     from benchmarks import edges_features
 

@@ -180,6 +180,23 @@ def test_a_terminal_of_jupyterlab_finds_the_command():
     assert line.startswith('PATH="$(CURDIR)/$(BIN):$$PATH" ') and line.endswith("notebooks/00_start_here.ipynb")
 
 
+@pytest.mark.parametrize("broken", ["", "lint", "demo", "test", "test-slow"])
+def test_the_ci_script_runs_every_part_whatever_the_others_say_and_names_what_failed(tmp_path, broken):
+    for name in ("make", "chromium", "npm"):
+        tool = tmp_path / name
+        tool.write_text(f'#!/bin/sh\necho "ran $1"\n[ "$1" != "{broken}" ]\n')
+        tool.chmod(0o755)
+    run = subprocess.run(
+        ["bash", ROOT / ".ci" / "run"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )
+    parts = ["docs-tools", "lint-tools", "lint", "demo", "test", "test-slow"]
+    assert sorted(re.findall("^ran (.*)$", run.stdout, re.M)) == sorted(parts)
+    assert run.returncode == bool(broken) and re.findall("^failed: (.*)$", run.stdout, re.M) == [broken] * bool(broken)
+
+
 def test_the_ci_script_is_valid_and_fails_when_no_test_is_collected(tmp_path):
     subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
     assert "set -euo pipefail" in (ROOT / ".ci" / "run").read_text()

@@ -492,6 +492,7 @@ def test_relearning_families_and_utility_show_means_and_intervals_over_models(dr
     assert list(error.containers[0][0].get_ydata()) == pytest.approx([10, 20, 30]) and len(error.containers) == 1
 
 
+@pytest.mark.long
 def test_one_model_has_intervals_over_its_captions():
     figures = every((0,))
     assert "bootstrap over captions" in figures["copying"].get_suptitle()

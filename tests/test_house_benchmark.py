@@ -119,6 +119,7 @@ def test_a_hover_a_move_and_the_start_page_are_timed(smollm2):
     assert 0 < found["live_injection_median_ms"] <= found["live_injection_p95_ms"] < house_widgets.LONGEST
 
 
+@pytest.mark.long
 def test_the_json_line_has_every_figure_and_null_where_one_could_not_be_taken(tmp_path, capsys, monkeypatch):
     quick = {name: (lambda quick: {"why": "left out"}) for name in house.FIGURES} | {"files": house.files}
     monkeypatch.setattr(house.BENCH, "parts", quick)

@@ -36,6 +36,7 @@ def bench(subject):
     return injection.Benchmark(subject, 1, True)
 
 
+@pytest.mark.long
 def test_quick_run_prints_tables_and_one_json_line_last(tmp_path, benchmark_command):
     code, printed = benchmark_command("injection", "--quick", "--repeats", "2", "--json", str(tmp_path / "all.json"))
     assert code == 0, printed.err

@@ -126,6 +126,7 @@ def test_rows_hold_facts_of_their_own_and_come_from_the_seed():
     assert np.mean([len(where) == 1 for where in rows_of.values()]) > 0.7
 
 
+@pytest.mark.long
 def test_later_rows_are_known_better_by_their_own_model_only():
     plan = MicroPlan(rows=500)
     rows = corpus(plan.rows, seed=0)

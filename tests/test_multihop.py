@@ -256,6 +256,7 @@ def test_scores_of_answers_match_the_plain_model(tiny_bridge):
     assert scores[wanted[-1]][2] == 1 and not all(exact for _, _, exact in scores.values())
 
 
+@pytest.mark.long
 def test_the_build_writes_what_it_judged(tmp_path, monkeypatch, smollm2):
     monkeypatch.setattr(multihop, "GROUPS", ["river-capital"])
     text = make.build(smollm2, "multihop", tmp_path, starts=("",))

@@ -201,6 +201,7 @@ def test_a_student_of_distributions_comes_nearer_to_its_teacher(model):
     assert distance(student) < 0.5 * distance(fresh)
 
 
+@pytest.mark.long
 def test_sampled_text_at_temperature_0_is_the_greedy_text_and_else_follows_the_model(model):
     prompts = derivatives.prompts_of(5, seed=3)
     ids, lengths = derivatives.sample(model, prompts, 0.0, batch=2)
@@ -221,6 +222,7 @@ def test_sampled_text_at_temperature_0_is_the_greedy_text_and_else_follows_the_m
 # ---- the family --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_tail_is_read_anew_and_everything_before_it_is_kept(family, tmp_path):
     recipe, true = family.entries["alice-0"].recipe, family.model("alice-0")
     assert same(kinds.retrain(recipe, tmp_path, 0.1, None), true)

@@ -25,6 +25,7 @@ KEYS = (
 )
 
 
+@pytest.mark.long
 def test_quick_run_prints_tables_and_one_json_line_last(tmp_path, capsys):
     threads = torch.get_num_threads()
     try:

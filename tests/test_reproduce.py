@@ -109,6 +109,7 @@ def test_every_table_says_what_its_rows_were_corrected_for():
     )
 
 
+@pytest.mark.long
 def test_somebody_elses_texts_are_not_stored(stored):
     made, out = stored
     for file in ("effects_unembed.nc", "prompts.nc", "damage.nc"):
@@ -213,6 +214,7 @@ def test_an_unknown_name_or_preset_is_named(capsys):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("of", few(["own", "hand"], ["own"]))
 def test_the_shipped_results_are_whole_and_hold_no_text_of_others(of, smollm2):
     folder = Path(__file__).parent.parent / "notebooks" / "results" / "memory_injections" / of

@@ -74,6 +74,7 @@ def made(tmp_path_factory):
 # ---- end to end ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_run_is_stored_drawn_and_loaded_with_the_same_table(made):
     result, out = made
     assert list(result.table.columns) == common.COLUMNS and result.table.notna().all().all() and len(result.table) >= 14
@@ -100,6 +101,7 @@ def test_a_run_is_stored_drawn_and_loaded_with_the_same_table(made):
     assert reproduction("loss-curvature") is paper.STUDY and not paper.STUDY.needs_model
 
 
+@pytest.mark.long
 def test_a_finished_run_computes_nothing_again_and_another_configuration_is_refused(made, monkeypatch, tmp_path):
     result, out = made
     monkeypatch.setattr(bench_module.curvature, "factors", lambda *a, **k: pytest.fail("factors were taken again"))
@@ -112,6 +114,7 @@ def test_a_finished_run_computes_nothing_again_and_another_configuration_is_refu
         paper.load(tmp_path)
 
 
+@pytest.mark.long
 def test_edits_are_compared_where_they_cost_as_much(made):
     ds = made[0].parts[0]["matched"]
     assert ds.edit.values.tolist() == ["unedited", *LEAST.methods]
@@ -122,6 +125,7 @@ def test_edits_are_compared_where_they_cost_as_much(made):
     assert (choice.groupby("search").chosen.sum() == 1).all() and set(choice.search) == set(steps.SEARCHED)
 
 
+@pytest.mark.long
 def test_only_what_the_model_recites_enters_and_nothing_is_chosen_on_what_is_reported(made):
     ds = made[0].parts[0]["matched"]
     assert (ds.strict.values[0] == 1).all() and set(ds.set.values) == {"val", "verse"}
@@ -438,6 +442,7 @@ def test_hides_and_erases_are_told_apart_against_the_twin():
 # ---- figures ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_figures_show_the_numbers_they_are_given(made):
     tables = made[0].tables
     ax = draw.activation_plot(tables["activation"]).axes
@@ -462,6 +467,7 @@ def test_figures_show_the_numbers_they_are_given(made):
         draw.retention_bars(pd.DataFrame({"method": ["K-FAC"]}))
 
 
+@pytest.mark.long
 def test_the_record_of_a_step_says_what_it_was(made):
     record = results.provenance(made[0].parts[0]["gone K-FAC"])
     assert (

@@ -93,6 +93,7 @@ def stored(model, tmp_path_factory):
     return paper.run(model, preset=PLAN, out=out, progress=False), out
 
 
+@pytest.mark.long
 def test_a_run_is_stored_drawn_and_loaded_with_the_same_table(model, stored):
     made, out = stored
     assert list(made.table.columns) == common.COLUMNS and made.table.notna().all().all()
@@ -131,6 +132,7 @@ def test_one_old_task_is_not_enough_for_any_verdict(model):
     assert made.methods.low.isna().all() and made.methods[made.methods.method == "guided"].difference.notna().all()
 
 
+@pytest.mark.long
 def test_methods_of_the_first_seed_only_are_stored_and_loaded(model, stored, tmp_path, monkeypatch):
     monkeypatch.setattr(paper.STUDY, "draw", lambda *a: [])
     _, out = stored
@@ -153,6 +155,7 @@ def test_training_goes_on_from_checkpoints_within_a_stage():
         assert 1 <= recipe.checkpoint_every <= max(1, steps_ // 4) and "checkpoint_every" not in steps.config_of(PLAN)
 
 
+@pytest.mark.long
 def test_a_finished_sequence_is_not_trained_again_and_a_new_method_is_added(model, stored, tmp_path, monkeypatch):
     made, out = stored
     copied = tmp_path / "out"
@@ -172,6 +175,7 @@ def test_a_finished_sequence_is_not_trained_again_and_a_new_method_is_added(mode
     assert "averaging_instruction" in again.numbers and again.fingerprint != made.fingerprint
 
 
+@pytest.mark.long
 def test_a_sequence_that_was_cut_goes_on_from_its_last_stage(model, stored, tmp_path, monkeypatch):
     made, _ = stored
     monkeypatch.setattr(paper.STUDY, "draw", lambda *a: [])
@@ -195,6 +199,7 @@ def test_a_sequence_that_was_cut_goes_on_from_its_last_stage(model, stored, tmp_
     assert np.allclose(again.parts[0, "plain"].loss, made.parts[0, "plain"].loss)
 
 
+@pytest.mark.long
 def test_another_configuration_other_data_and_other_weights_are_refused(model, stored, tmp_path):
     _, out = stored
     with pytest.raises(ResultError, match="another configuration.*learning_rate"):
@@ -210,6 +215,7 @@ def test_another_configuration_other_data_and_other_weights_are_refused(model, s
         paper.load(out, model=other)
 
 
+@pytest.mark.long
 def test_similarity_and_distance_are_those_of_plain_forwards(model, stored):
     """The watched numbers against vectors extracted anew from a model that was changed by hand."""
     bench = steps.Bench(studies.course_of(model, PLAN, 0), PLAN, common.Steps(None, {}), False)
@@ -313,6 +319,7 @@ def test_what_is_kept_by_drawing_on_old_rows_is_told_apart():
     )
 
 
+@pytest.mark.long
 def test_guides_are_the_start_models_vectors_of_the_new_tasks(model, stored):
     made, _ = stored
     bench = steps.Bench(studies.course_of(model, PLAN, 0), PLAN, common.Steps(None, {}), False)

@@ -132,6 +132,7 @@ def test_a_place_is_chosen_on_one_set_and_half_and_reported_on_another():
     assert not places.carried(nothing).chosen.any() and list(places.claims(places.carried(nothing))) == []
 
 
+@pytest.mark.long
 def test_a_place_cut_whole_is_its_weights_at_zero(monkeypatch):
     """Against a copy of the U-Net whose weights are set to 0 by name; nothing is copied of the tune set."""
     trio = cards_models.models(None, (0,))[0]

@@ -116,6 +116,7 @@ def test_nobody_is_both_retained_and_asked_about_and_parts_are_of_people():
     assert [bool(a) for a in of.questions.attacked] == [part != OTHERS for part in of.parts]
 
 
+@pytest.mark.long
 def test_a_dose_is_the_first_look_that_reaches_it_and_the_twin_trains_as_long(model):
     archive = Archive()
     of = bench.archive_course(archive, model, model, (0,), 0, {}, "archive")

@@ -107,6 +107,7 @@ def test_missing_models_are_trained_where_there_is_a_folder_and_said_before(monk
     assert len(asked) == 2
 
 
+@pytest.mark.long
 def test_only_recited_sequences_enter_and_the_splits_share_nothing(bench):
     greedy = canaries.right(bench.model, torch.tensor(bench.val.prefixes), torch.tensor(bench.val.suffixes)).all(1)
     assert greedy.all() and len(bench.val) == len(bench.tune) == 4
@@ -181,6 +182,7 @@ def test_new_prompts_end_with_the_prefix(bench):
         assert len(after) == 24 + bench.val.prefix and (after[-bench.val.prefix :] == row[: bench.val.prefix]).all()
 
 
+@pytest.mark.long
 def test_an_injected_neuron_is_found_by_the_locators_that_look_at_it(bench):
     table = subspace_places.planted(bench, 1)
     assert (

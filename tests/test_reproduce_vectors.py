@@ -112,6 +112,7 @@ def test_a_run_is_stored_and_loaded_with_the_same_table(model, stored):
     )
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_where_it_was(model, stored, tmp_path, monkeypatch):
     made, _ = stored
     whole, calls = vectors.evaluate, []
@@ -562,6 +563,7 @@ def test_the_shipped_results_are_whole_and_their_table_follows_from_them(smollm2
         )
 
 
+@pytest.mark.long
 def test_vectors_of_instructions_on_organisms_that_follow_them():
     from lens.reproduce.function_vectors.told import told
 

@@ -226,6 +226,7 @@ def test_a_damaged_cost_is_no_reason_to_stop(toy, tmp_path):
 # -- claims ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "folder",
     few(RUNS, lambda folder: "quick" in folder.parts or folder.name == "function_vectors"),
@@ -273,6 +274,7 @@ def test_claims_are_data(name):
         ), key
 
 
+@pytest.mark.long
 def test_effects_are_drawn_beside_the_value_that_their_verdict_asks_for():
     """The line of a row stands where the claim is not so, also where only the run says what that is."""
     study = reproduction("function-vectors")

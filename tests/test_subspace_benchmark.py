@@ -42,6 +42,7 @@ def subject():
     return benchmark.tiny()
 
 
+@pytest.mark.long
 def test_quick_run_prints_tables_and_one_json_line_last(tmp_path, benchmark_command):
     code, printed = benchmark_command("subspace", "--quick", "--repeats", "1", "--json", str(tmp_path / "all.json"))
     assert code == 0, printed.err
@@ -73,6 +74,7 @@ def test_quick_run_prints_tables_and_one_json_line_last(tmp_path, benchmark_comm
     )
 
 
+@pytest.mark.long
 def test_plain_passes_stand_for_all_rows_and_ratios_are_ours_over_them(subject, monkeypatch):
     bench = benchmark.Benchmark(subject, 1, True)
     taken, passed = [], []

@@ -51,6 +51,7 @@ def kinds(tmp_path, monkeypatch):
     return file
 
 
+@pytest.mark.long
 def test_types_are_judged_against_plain_hooks(kinds):
     assert _types.kinds_file() == kinds and _types.names(kinds) == (
         ["right", "elsewhere", "unbuilt"],

@@ -1,5 +1,7 @@
 """The parts of the benchmark `unlearning` work: each gives its figures."""
 
+import pytest
+
 from benchmarks import unlearning
 
 
@@ -11,6 +13,7 @@ def test_between_gives_its_figures_and_the_numbers_of_hooked_forwards():
     assert figures["max_rel_diff"] <= 1e-4 and figures["ratio_between"] > 0 and figures["between_cells"] == 64
 
 
+@pytest.mark.long
 def test_compare_gives_its_figures():
     from benchmarks import unlearning_compare
 

@@ -34,6 +34,7 @@ def bench():
     return made
 
 
+@pytest.mark.long
 def test_quick_run_prints_tables_and_one_json_line_last(tmp_path, benchmark_command):
     code, printed = benchmark_command("vectors", "--quick", "--repeats", "1", "--json", str(tmp_path / "all.json"))
     assert code == 0, printed.err
@@ -54,6 +55,7 @@ def test_quick_run_prints_tables_and_one_json_line_last(tmp_path, benchmark_comm
     assert len(every["runs"]["one"]) == 1 and len(every["runs"]["hooked"]) == report["heads_sampled"] == 10
 
 
+@pytest.mark.long
 def test_the_published_time_is_that_of_every_head_and_one_plain_pass(bench):
     bench.peer.seconds[:], bench.peer.unhooked[:] = [2.0] * 10, [1.0]
     bench.times.one[:] = [4.0]
@@ -61,6 +63,7 @@ def test_the_published_time_is_that_of_every_head_and_one_plain_pass(bench):
     assert report["ratio_peer"] == (16 * 2 + 1) / 4 and report["ratio_peer_interval"] == [report["ratio_peer"]] * 2
 
 
+@pytest.mark.long
 def test_a_hooked_pass_changes_one_head_at_the_last_token(bench):
     hf, ids = bench.subject.model.copy(), bench.swept[0]
     peer, seen = HookedHeads(hf), []
@@ -75,6 +78,7 @@ def test_a_hooked_pass_changes_one_head_at_the_last_token(bench):
     assert not any(m._forward_pre_hooks for m in hf.modules())
 
 
+@pytest.mark.long
 def test_without_the_training_part_it_says_so(bench, monkeypatch):
     monkeypatch.setitem(sys.modules, "lens.forgetting", None)
     bench.overhead = None

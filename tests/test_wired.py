@@ -34,6 +34,7 @@ def test_the_weights_are_those_that_the_code_writes_down():
     assert written.keys() == stored.keys() and all(torch.equal(written[name], stored[name]) for name in written)
 
 
+@pytest.mark.long
 def test_it_answers_what_stood_behind_the_word_before(model):
     found = wired.measure(model.original_model, RECIPE, CARD["measured"]["pairs"])
     assert found == pytest.approx(CARD["measured"], abs=2e-3)

@@ -99,7 +99,7 @@ def run_whole(lab, page, path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", few(NOTEBOOKS, ("00", "08", "09")))
+@pytest.mark.parametrize("name", few(NOTEBOOKS, ("00", "09")))
 def test_the_stored_notebook_shows_its_figures_and_its_view_before_it_is_run(lab, reader, name):
     path, figures = NOTEBOOKS[name]
     shutil.copy(path, lab.folder / f"stored_{name}.ipynb")
@@ -252,6 +252,7 @@ def test_further_notebooks_run_and_their_views_are_ready(lab, page, smollm2, nam
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_notebook_09_runs_and_its_view_draws_the_edges_that_were_found(lab, page, smollm2):
     run_whole(lab, page, NOTEBOOKS["09"][0])
     page.wait_for_selector("[data-testid=circuit-view][data-ready=true]", timeout=READY)

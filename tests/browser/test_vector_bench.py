@@ -400,6 +400,7 @@ def test_hostile_tokens_keys_and_the_stored_notebook(lab, notebook):  # noqa: F8
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_smollm2_find_heads_slide_click_and_test(notebook, smollm2):  # noqa: F811
     page = notebook(REAL, "vector-bench")
     fresh(page, 300_000)

@@ -84,6 +84,7 @@ def test_workers_give_the_numbers_of_this_process_to_the_bit(ray, computed, tmp_
     assert lens.record(there)["engine"] == lens.record(here)["engine"]
 
 
+@pytest.mark.long
 def test_features_of_a_dictionary_are_swept_by_workers_too(ray, computed):
     draw = torch.Generator().manual_seed(0)
     weights = torch.randn(32, 24, generator=draw), torch.ones(24), torch.randn(24, 32, generator=draw), torch.zeros(32)

@@ -42,6 +42,7 @@ def compiled_blocks(parts):
     parts.unet.mid_block = torch.compile(parts.unet.mid_block, backend="eager")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "how", few([compiled_whole, compiled_in_place, compiled_blocks], [compiled_in_place]), ids=lambda how: how.__name__
 )

@@ -29,6 +29,7 @@ def twin():
     return pipeline_of(cards.Recipe.small(seed=4))
 
 
+@pytest.mark.long
 def test_each_line_is_relearning_on_the_first_k_pictures_of_its_source(tiny, twin, corpus):
     own, other = pairs(corpus, 4), pairs(corpus, 2, 1)
     # the targets are none of those trained on

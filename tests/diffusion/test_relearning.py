@@ -34,6 +34,7 @@ def whole_hash(pipeline):
     return pipeline.hash
 
 
+@pytest.mark.long
 def test_pipelines_stay_and_the_first_look_is_the_model_itself(tiny, corpus):
     twin = pipeline_of(cards.Recipe.small(seed=4))
     others, targets, before = pairs(corpus, of_set=0), pairs(corpus, 2, of_set=1), [whole_hash(p) for p in (tiny, twin)]
@@ -149,6 +150,7 @@ def test_the_loss_is_the_plain_one(tiny, corpus):
     assert float(loss.detach()) == pytest.approx(float(sum(each)) / 2, abs=1e-5)
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_to_the_same_numbers(tiny, corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(relearning, "CHECKPOINT", 2)
     call = FEW | {"at": (0, 1, 3, 5)}
@@ -180,6 +182,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tiny, corpus, tmp_path, monkey
         relearn(tiny, (-images, captions), pairs(corpus, 2, 1), measure=redness, folder=tmp_path, **call)
 
 
+@pytest.mark.long
 def test_a_stopped_run_is_partial(tiny, corpus):
     asked = []
     found = relearn(

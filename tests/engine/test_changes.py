@@ -160,6 +160,7 @@ def test_ctrl_c_at_any_line_of_the_way_in_and_out_leaves_nothing_behind(press, w
     in_block(CONTEXTS[what](model))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("presses", few([8, 20], [8]))
 def test_ctrl_c_in_the_middle_of_a_trade_off_leaves_the_weights_as_they_were(presses):
     model = speaking()

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 FIRST = """
 import torch, lens
 try:
@@ -12,6 +14,7 @@ except lens.Error as error:
 """
 
 
+@pytest.mark.long
 def test_runs_are_recorded_before_anything_else_was_asked_of_a_model():
     """No other part of the engine is loaded then."""
     done = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, check=True)

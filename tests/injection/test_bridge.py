@@ -345,6 +345,7 @@ def test_interval_covers(fresh, trials):
     ).startswith("monte carlo if layers")
 
 
+@pytest.mark.long
 def test_depth_alone_leaves_no_partial_correlation():
     rng, depth = np.random.default_rng(7), np.arange(20.0)
 

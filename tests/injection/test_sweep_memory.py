@@ -110,6 +110,7 @@ def test_a_walk_takes_no_more_than_its_rows_are_said_to(wide, small_chunks, monk
     )
 
 
+@pytest.mark.long
 def test_a_sweep_stays_under_its_setting(wide, small_chunks):
     budget, many = 10.0, items(24)
     options = dict(

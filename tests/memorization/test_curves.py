@@ -180,6 +180,7 @@ def relearned():
     return found
 
 
+@pytest.mark.long
 def test_relearning_starts_from_each_model(relearned):
     assert (
         relearned.sizes == {"model": 3, "on": 2, "step": 6, "sequence": 24}
@@ -359,6 +360,7 @@ def silenced():
     return model.requires_grad_(False)
 
 
+@pytest.mark.long
 def test_a_memory_behind_one_token_is_hidden():
     model, edit, twin = taught(), silenced(), taught(seen=False)
     start = weights(model), weights(edit), weights(twin)

@@ -177,6 +177,7 @@ def test_bad_input_is_named():
 # -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_tradeoff_is_extraction_and_damage_under_each_edit():
     model = taught()
     sets = {"tune": known().subset(range(6)), "val": Sequences(known().ids[6:, :12], 6)}

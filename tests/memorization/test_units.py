@@ -136,6 +136,7 @@ def test_recognition_by_unit_flips_whole_units():
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("draws", few([60, 150], [60]))
 def test_exposure_of_canaries_that_share_a_unit_is_approximate_and_of_the_right_size(draws):
     """Eight units of four canaries that are alike, beside foils: canary by canary, p is at most .05 twice as often as

@@ -324,6 +324,7 @@ def test_agreement_has_an_interval_of_what_holds_within_a_prompt():
     assert few.low.isna().all() and (few.interval_kind == "not available: fewer than 5 prompts").all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("runs", [60, pytest.param(600, marks=pytest.mark.long)])
 def test_the_interval_of_a_slope_covers(runs):
     """Prompts whose effects, noise and slopes differ: the pooled slope of many prompts lies in the interval of twelve

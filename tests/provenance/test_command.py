@@ -232,6 +232,7 @@ def test_text_against_a_transcript(tmp_path, capsys):
     assert "names no tokenizer" in refused(capsys, [*words[:3], str(tmp_path / "plain.txt"), *words[4:]])
 
 
+@pytest.mark.long
 def test_the_transcript_of_a_shipped_organism(tmp_path, capsys):
     report = tmp_path / "report.json"
     asked = [

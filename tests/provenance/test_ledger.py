@@ -70,6 +70,7 @@ def test_the_table_takes_the_adjusted_p_from_the_second_look_on():
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("runs", "every"), few([(80, 36), (150, 20)], [(80, 36)]))
 def test_looking_until_p_is_small_is_paid_for_by_the_adjusted_p(runs, every):
     """Six or ten looks while rows come in: the smallest p is too small, the smallest adjusted one is not."""
@@ -87,6 +88,7 @@ def test_looking_until_p_is_small_is_paid_for_by_the_adjusted_p(runs, every):
     assert naive > stats.binom.ppf(0.999, runs, 0.05) and paid <= stats.binom.ppf(0.9999, runs, 0.05)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("runs", few([25, 60], [25]))
 def test_the_best_of_fifteen_seeds_is_paid_for(runs):
     """Fifteen seeds of 99 draws each: one p of fifteen is a look of fifteen."""

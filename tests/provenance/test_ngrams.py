@@ -127,6 +127,7 @@ def test_rows_of_two_dimensions_and_files_are_the_same(tmp_path):
             assert (getattr(first, name) == getattr(other, name)).all()
 
 
+@pytest.mark.long
 def test_worker_processes_change_nothing(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     rows = rng.integers(0, 6, (60, 12)).astype(np.uint16)

@@ -43,6 +43,7 @@ def test_size_of_every_guaranteed_p_under_the_null(kind, epochs, trials):
     assert (found[:, 1] <= 0.5).mean() > 0.35  # and it is not so by never being small
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trials", few([80, 150], [80]))
 def test_size_with_groups_whose_difficulty_follows_the_order(trials):
     plain, grouped = 0, 0
@@ -111,6 +112,7 @@ def test_ties_are_broken_alike_whatever_the_batches():
     assert not np.allclose(np.diff(run.log_e)[3:49], np.diff(run.log_e)[53:99])  # equal rows in two groups, other lots
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trials", few([60, 120], [60]))
 def test_size_with_optional_stopping(trials):
     stopped, naive = 0, 0

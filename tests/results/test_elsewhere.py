@@ -172,6 +172,7 @@ def test_what_mlflow_would_cut_is_in_the_record_alone(mlflow):
 # -- Weights & Biases -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_offline_files_of_wandb_have_the_result(tmp_path, monkeypatch):
     for name in ("DIR", "DATA_DIR", "CACHE_DIR", "CONFIG_DIR", "ARTIFACT_DIR"):
         monkeypatch.setenv(f"WANDB_{name}", str(tmp_path / name))

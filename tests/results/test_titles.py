@@ -68,6 +68,7 @@ def test_a_files_title_that_is_none_is_passed_over(own, held):
     assert first(ds).startswith('Result of kind "echo"')
 
 
+@pytest.mark.long
 def test_an_old_file_is_described_without_the_package_that_made_it(tmp_path):
     """Records of earlier versions have no title in them."""
     ds = stamp(DATA, {"kind": "embedding attack"})

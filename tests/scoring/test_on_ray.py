@@ -82,6 +82,7 @@ def test_both_backends_write_the_same_bytes(cluster, tmp_path, small_parts):
     assert one.logprob.tobytes() == two.logprob.tobytes() and one.model == two.model
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_in_the_middle_loses_and_doubles_nothing(cluster, tmp_path, small_parts, monkeypatch):
     monkeypatch.setattr(scoring_ray, "Worker", Mortal)
     written, write = [], Store.write

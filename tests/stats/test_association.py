@@ -14,6 +14,7 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
+@pytest.mark.long
 def test_the_bootstrap_of_a_rank_correlation_by_a_loop():
     x, y = rng(11).exponential(size=30), rng(12).exponential(size=30)
     y[:20] += x[:20]

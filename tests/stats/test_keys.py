@@ -60,6 +60,7 @@ def test_the_side_that_was_not_claimed_gives_p_1():
     assert S.key_test(w, u, alternative="greater").p.p < 1e-9
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("alternative", "trials"), few([("less", 2_000), ("less", 8_000), ("two-sided", 8_000)], [("less", 2_000)])
 )
@@ -242,6 +243,7 @@ def test_rank_e_process_within_groups_has_mean_1_over_orders_within_them():
     np.testing.assert_allclose(np.mean(e, axis=0), 1, rtol=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("positions", ["shuffle", "steps of eight rows"])
 def test_rank_e_process_keeps_the_level_under_stopping(positions):
     r, trials, n = rng(7), 2000, 120

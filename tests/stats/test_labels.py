@@ -79,6 +79,7 @@ def test_delong_variance_equals_its_definition_by_pairs():
     assert (found.interval.low, found.interval.high) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.long
 def test_interval_agrees_with_the_bootstrap():
     score, member = rows(4, 300, 400, 0.5)
     x, y, r = score[member == 1], score[member == 0], rng(5)
@@ -163,6 +164,7 @@ def test_too_few_non_members_for_the_rate_are_said():
     assert S.auc(score, member, resamples=99).notes == ()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trials", few([600, 2000], [600]))
 def test_size_of_auc_p_on_null_data_with_groups(trials):
     r = rng(6)

@@ -450,6 +450,7 @@ def test_rank_correlation_of_many_cells():
     assert one.p[0] == 1 / 401
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("r", few([0.5, 0.8], [0.8]))
 def test_rank_correlation_intervals_cover(r):
     trials, n = 1500, 40

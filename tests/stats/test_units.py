@@ -190,6 +190,7 @@ def test_nested_differences_of_other_units_within_the_same_runs():
     assert nested_holm([found, found]).tolist() == [min(1, 2 * float(found.p))] * 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("only", few([None, WORST], [WORST]), ids=["all", "worst"])
 def test_families_of_nested_comparisons_keep_their_size_and_the_t_test_over_runs_does_not(only):
     """16 comparisons over three runs under the null, by Holm; a small preset of the calibration."""
@@ -197,6 +198,7 @@ def test_families_of_nested_comparisons_keep_their_size_and_the_t_test_over_runs
     assert all(line["low"] <= 0.06 for line in found) and max(line["by_t"] for line in found) > 0.15
 
 
+@pytest.mark.long
 def test_shares_over_runs_are_covered():
     assert all(line["high"] >= 0.93 and line["available"] == 1 for line in shares_over_runs(draws=200))
 

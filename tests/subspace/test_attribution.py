@@ -118,6 +118,7 @@ def test_losses_of_rows_of_different_lengths():
     np.testing.assert_allclose(made, [-likelihood(model, row) for row in rows], atol=1e-5)
 
 
+@pytest.mark.long
 def test_slimming_descends_its_objective_and_hard_concrete_its_own():
     model = tiny("llama")
     few, many = (slimming(model, IDS, prefix=PREFIX, steps=n, weight=5.0) for n in (1, 80))

@@ -154,6 +154,7 @@ def test_answer_tokens_are_edited_where_asked(position):
         assert ds.identical(evaluate(model, task, NAMED, layers=[1], position="new", **OPTIONS).assign_attrs(ds.attrs))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", few(KINDS, ABOVE))
 def test_distributed_parts_enter_at_their_own_layers(kind):
     model, task = setting(kind)
@@ -204,6 +205,7 @@ def test_only_known_keeps_the_items_that_demonstrations_answer():
     assert np.allclose(kept.logprob[:, 0], whole.logprob[:, 0][known], atol=1e-5)
 
 
+@pytest.mark.long
 def test_a_stopped_evaluation_is_taken_up_again_and_another_is_refused(tmp_path):
     model, task = setting("llama")
     asked, parts = [], []

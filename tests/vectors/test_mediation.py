@@ -235,6 +235,7 @@ def test_integrated_gradients_are_the_same_in_parts(model, monkeypatch):
         )
 
 
+@pytest.mark.long
 def test_outputs_that_share_their_first_token_are_told(smollm2):
     pairs = [(f"number {i}", y) for i, y in enumerate(("Lazy", "Lucky", "red", "blue", "green", "cold"))]
     options = dict(

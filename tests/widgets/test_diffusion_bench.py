@@ -256,6 +256,7 @@ def test_another_set_is_asked_for_and_the_first_is_still_there(counted):
     assert view.status == "complete" and view.before["memorised"] == "known" and counted["draw"] == 7
 
 
+@pytest.mark.long
 def test_other_weights_are_drawn_anew(counted):
     view = ask(bench())
     with torch.no_grad():
@@ -360,6 +361,7 @@ def test_put_and_undo_are_bit_equal():
 # --- the attack
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("start", few(["caption", "empty"], ["caption"]))
 def test_the_attack_is_that_of_plain_calls(start, counted):
     pipeline = pipeline_of(RECIPE)
@@ -490,6 +492,7 @@ def test_without_a_reference_only_wanda_is_asked():
     assert view.status == "error" and "wanda" in view.error["text"]
 
 
+@pytest.mark.long
 def test_without_background_pixels_the_distance_is_measured():
     pipeline, never = pipeline_of(RECIPE), (FRESH.captions, FRESH.images)
     view = ask(bench(pipeline, (KNOWN.captions, KNOWN.images), never=never, seeds=(10, 11)))
@@ -555,6 +558,7 @@ def test_the_organism_brings_its_own_sets():
 # --- what is kept
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("how", "where"),
     few(
@@ -610,6 +614,7 @@ def test_measures_and_mask_are_saved(asked, tmp_path):
         assert view.wait(SECONDS) and not view.saved["ok"] and words in view.saved["text"]
 
 
+@pytest.mark.long
 def test_the_stored_copy_has_every_picture_with_its_words():
     view = bench(memorised={SCRIPT: KNOWN})
     assert "No pictures had been made" in view._static()

@@ -121,6 +121,7 @@ def test_a_place_has_statistics_once_and_masks_of_its_layers(counted):  # noqa: 
     assert torch.equal(weights(pipeline), before)
 
 
+@pytest.mark.long
 def test_statistics_on_disk_are_apart_and_found_again(tmp_path, monkeypatch):
     runs, kept = [], activations.denoise
     monkeypatch.setattr(activations, "denoise", lambda *a, **k: runs.append(1) or kept(*a, **k))
@@ -176,6 +177,7 @@ def test_the_edit_in_force_the_attack_and_the_files_are_of_the_place(tmp_path):
     )
 
 
+@pytest.mark.long
 def test_keys_and_values_read_the_same_at_every_layer_and_step():
     """What the view says of them, and why its slider of first steps is off there."""
     view = ask(bench(place=CROSS, first=1))

@@ -199,6 +199,7 @@ def test_the_e_rule_stops_at_its_line_and_voids_what_it_voids():
     )
 
 
+@pytest.mark.long
 def test_no_p_is_ever_zero_in_words():
     transcript, times = shuffled(300, tokens=False)
     view = widgets.ProvenanceBench(
@@ -307,6 +308,7 @@ def test_an_error_on_the_way_is_shown_and_counted(monkeypatch):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("worlds", few([70, 200], [70]))
 def test_the_p_of_a_line_keeps_its_level_for_whoever_stops_when_it_helps(worlds):
     """Null worlds: the smallest p that any moment of stopping could have given is at most alpha no more often than

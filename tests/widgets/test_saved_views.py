@@ -138,6 +138,7 @@ def written(view, folder, name):
     return view.save(folder / name).read_bytes()
 
 
+@pytest.mark.long
 def test_a_restored_curve_is_saved_cut_and_continued(tmp_path, monkeypatch):
     model = taught()
     given = ({"known": Sequences.of(known())}, {"random": list(clean(30, seed=9))})
@@ -184,6 +185,7 @@ def test_a_restored_curvature_view_has_its_removal(tmp_path):
         widgets.restore(path, model, decomposition, known().subset(range(5)), clean(8, seed=9))
 
 
+@pytest.mark.long
 def test_a_restored_provenance_bench_corrects_for_the_questions_asked_before(tmp_path):
     transcript, suspects, references = test_provenance_bench.world(kind="key")
     given = (suspects, transcript, references)
@@ -209,6 +211,7 @@ def test_a_restored_provenance_bench_corrects_for_the_questions_asked_before(tmp
         widgets.restore(path, suspects, {transcript.name: other}, references)
 
 
+@pytest.mark.long
 def test_a_restored_diffusion_bench_has_its_measures_pictures_and_mask(tmp_path):
     pipeline = test_diffusion_bench.pipeline_of(test_diffusion_bench.RECIPE)
     view = test_diffusion_bench.ask(test_diffusion_bench.bench(pipeline))

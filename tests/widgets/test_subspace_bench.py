@@ -171,6 +171,7 @@ def test_texts_show_what_was_generated(asked):
 # --- points are computed once
 
 
+@pytest.mark.long
 def test_a_second_run_computes_only_what_is_new(monkeypatch):
     view, calls = bench(), []
     kept = subspace_work.measured
@@ -373,6 +374,7 @@ def test_factors_of_too_few_tokens_are_refused_at_once_unless_told_otherwise(mon
     )
 
 
+@pytest.mark.long
 def test_eigenvectors_are_counted_and_can_be_stopped(monkeypatch):
     view, kept, seen = bench(), curvature.decompose, []
 
@@ -455,6 +457,7 @@ def test_layers_that_match_nothing_are_listed():
     assert view.status == "error" and view.error["title"] == "No such layers" and "near ones" in view.error["text"]
 
 
+@pytest.mark.long
 def test_few_sequences_are_not_halved():
     view = ask(bench(memorised={"three": known().subset(range(3))}))
     assert view.found["sets"] == ["found on"] and view.status == "complete"
@@ -480,6 +483,7 @@ def test_a_message_cannot_set_what_is_no_field():
 # --- what is kept
 
 
+@pytest.mark.long
 def test_the_curve_and_the_mask_are_saved(tmp_path, monkeypatch):
     view = ask(bench())
     for name in ("curve.zarr", "curve.nc", "curve.csv", "mask.npz"):
@@ -541,6 +545,7 @@ def test_the_python_shown_makes_the_numbers(method, how, capsys):
     )
 
 
+@pytest.mark.long
 def test_the_stored_copy_has_the_numbers_the_texts_and_an_image():
     view = bench(memorised={SCRIPT: known()})
     assert "No curve had been computed" in view._static()
@@ -567,6 +572,7 @@ def test_the_module_is_small_and_loads_nothing(asked):
     assert isinstance(view.found["cells"], bytes) and isinstance(view.found["texts"]["made"], bytes)
 
 
+@pytest.mark.long
 def test_a_bridge_is_edited_together_with_its_plain_model():
     bridge = lens.models.wrap(taught(), word_tokenizer(), "tiny")
     digest = weight_hash(bridge)

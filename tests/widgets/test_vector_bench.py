@@ -803,6 +803,7 @@ def test_the_python_shown_before_any_search_runs(bridge, monkeypatch):
     )
 
 
+@pytest.mark.long
 def test_two_real_models_are_measured_compared_saved_and_reproduced(bridge, tiny_bridge, tmp_path, monkeypatch):
     after = tiny_bridge("llama", 1)[0]
     view = real(bridge, after)

@@ -77,6 +77,7 @@ def bench_of(model):
     return bench
 
 
+@pytest.mark.long
 def test_a_new_bench_takes_back_what_a_lost_one_has_in_force():
     model = lens.load("organism:canaries")
     before = weight_hash(model)

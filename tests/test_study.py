@@ -107,7 +107,12 @@ def test_a_run_is_written_with_its_record_and_read_back(toy, tmp_path):
     made = toy.run(out=tmp_path / "run")
     record = json.loads((tmp_path / "run" / records.RECORD).read_text())
     assert record["schema"] == records.SCHEMA and record["preset"] == "quick" and record["reproduction"] == "toy"
-    assert record["cost"]["seconds"] >= 0 and record["cost"]["peak_mb"] > 1 and record["cost"]["cores"] >= 1
+    assert (
+        record["cost"]["processor"] is not None
+        and record["cost"]["seconds"] >= 0
+        and record["cost"]["peak_mb"] > 1
+        and record["cost"]["cores"] >= 1
+    )
     again = toy.load(tmp_path / "run")
     assert again.table.equals(made.table) and again.numbers == made.numbers and again.fingerprint == made.fingerprint
     assert [path.name for path in made.figures] == ["a.png"] and again.figures == made.figures
@@ -214,6 +219,15 @@ def test_a_damaged_table_or_step_of_a_stored_run_is_named(damage, tmp_path):
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(lens.Error, match=re.escape(file.name)):
         reproduction(name.split("/")[0].replace("_", "-")).load(tmp_path / "run")
+
+
+def test_the_cost_of_all_calls_is_summed_and_says_what_was_not_counted(tmp_path):
+    both = records.Cost().more(30, 12.5).more(60, 7.5)
+    assert (both.seconds, both.processor) == (90, 20) and both.text.startswith("1.5 min (0.3 of a processor), ")
+    both.write(tmp_path)
+    assert records.Cost.read(tmp_path) == both
+    before = records.Cost(90, 12, 2).more(30, 5)
+    assert before.processor is None and before.text.startswith("2.0 min, ") and not records.Cost().text
 
 
 def test_a_damaged_cost_is_no_reason_to_stop(toy, tmp_path):
@@ -460,7 +474,7 @@ def test_the_list_says_what_there_is(capsys):
 def finished(monkeypatch):
     """Studies that are run apart end at once, with the stored run of a study in their folder."""
 
-    def apart(study: Study, folder: Path, arguments: argparse.Namespace) -> str:
+    def apart(study: Study, folder: Path, arguments: argparse.Namespace, jobs: int) -> str:
         if study.name == "loss-curvature":
             return "out of memory"
         shutil.copytree(RESULTS / study.name.replace("-", "_"), folder, dirs_exist_ok=True)
@@ -478,6 +492,24 @@ def test_all_studies_have_one_page_and_a_failure_is_named(finished, tmp_path, ca
     assert "2 studies in" in said and "0 numbers outside" in said and "(1 studies have one" in said
 
 
+def test_two_studies_at_a_time_share_the_cores_and_each_line_says_whose_it_is(tmp_path, capsys, monkeypatch):
+    """Each waits until the other has begun; neither leaves a run."""
+    script = tmp_path / "python"
+    script.write_text(
+        f"#!/bin/sh\ncd {tmp_path}; touch $4\nuntil [ -e hubble ] && [ -e restor ]; do sleep .01; done\n"
+        'echo "$OMP_NUM_THREADS threads"\necho broken >&2\nexit 1\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(command.sys, "executable", str(script))
+    monkeypatch.setattr(command.os, "cpu_count", lambda: 6)
+    words = ["--only", "hubble", "--only", "restor", "--jobs", "2", "--out", str(tmp_path / "out")]
+    assert cli.main(["reproduce", "all", *words]) == 1
+    said = capsys.readouterr()
+    assert "[hubble] 3 threads\n" in said.out and "[restor] 3 threads\n" in said.out and said.err.count("broken\n") == 2
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert text.count("It did not run: broken") == 2
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -487,6 +519,8 @@ def test_all_studies_have_one_page_and_a_failure_is_named(finished, tmp_path, ca
         (["all", "--only", "none"], "'none' is not known"),
         (["all", "--limit", "3"], "--limit 3: each study has its own"),
         (["palimpsest", "--only", "palimpsest"], "goes with the name all"),
+        (["palimpsest", "--jobs", "2"], "--jobs 2 goes with the name all"),
+        (["all", "--jobs", "0"], "--jobs 0: expected a number of studies at a time"),
         (["palimpsest", "--models", "x"], "takes no folder of models"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import json
 import os
 import subprocess
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--limit", type=int, help="so many items (memory-injections) or tasks (function-vectors) at most")
     add_model_options(parser)
     add("--workers", type=int, help="compute the sweeps of its steps on Ray, by so many workers (default: here)")
+    add("--jobs", type=int, help=f"{ALL}: so many studies at a time, which share the cores (default: 1)")
     add("--seed", type=int, default=0, help="of controls, splits and resampling (default: 0)")
     add(
         "--models",
@@ -63,6 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
         return every(arguments)
     if arguments.only:
         raise ReproduceError(f"--only {arguments.only[0]} goes with the name {ALL}; leave it out.")
+    if arguments.jobs is not None:
+        raise ReproduceError(f"--jobs {arguments.jobs} goes with the name {ALL}; leave it out.")
     one(arguments)
     return 0
 
@@ -103,8 +107,9 @@ def one(arguments: argparse.Namespace) -> Any:
 
 
 def every(arguments: argparse.Namespace) -> int:
-    """Runs the studies one after another, each in a process and a folder of its own, and writes one page of them. The
-    same command goes on with what is there. A study that fails is named on the page, and the others run.
+    """Runs the studies, each in a process and a folder of its own, and writes one page of them: one after another, or
+    `--jobs` at a time, each with its share of the cores. The same command goes on with what is there. A study that
+    fails is named on the page, and the others run.
     """
     wanted = arguments.only or list(REPRODUCTIONS)
     studies = [reproduction(name) for name in wanted]
@@ -119,14 +124,26 @@ def every(arguments: argparse.Namespace) -> int:
                 f"--{option} {getattr(arguments, option)}: each study has its own; run that one by name."
             )
     refuse_which(arguments, "each study has a model of its own; run that one by name")
+    jobs = 1 if arguments.jobs is None else arguments.jobs
+    if jobs < 1:
+        raise ReproduceError(f"--jobs {jobs}: expected a number of studies at a time, 1 or more.")
     home = arguments.out or Path("build") / "reproduce" / arguments.preset
-    parts, began = [], time.monotonic()
-    for study in studies:
-        started, folder = time.monotonic(), home / study.name
+    began = time.monotonic()
+
+    def ran(study: Study) -> str:
+        started = time.monotonic()
         print(f"\n== {study.name}: {study.question}", flush=True)
-        said = _apart(study, folder, arguments)
+        said = _apart(study, home / study.name, arguments, jobs)
         print(f"== {study.name}: {said or 'done'}, {(time.monotonic() - started) / 60:.1f} minutes", flush=True)
-        parts.append(_part(study, folder, said))
+        return said
+
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        try:
+            outcomes = list(pool.map(ran, studies))
+        except KeyboardInterrupt:  # a study that runs had the same signal; none is begun after it
+            pool.shutdown(cancel_futures=True)
+            raise
+    parts = [_part(study, home / study.name, said) for study, said in zip(studies, outcomes, strict=True)]
     from .report import page
 
     where = page(parts, home / "report.html", f"Studies run again, preset {arguments.preset}")
@@ -139,7 +156,7 @@ def every(arguments: argparse.Namespace) -> int:
     return int(any(part.result is None for part in parts))
 
 
-def _apart(study: Study, folder: Path, arguments: argparse.Namespace) -> str:
+def _apart(study: Study, folder: Path, arguments: argparse.Namespace, jobs: int) -> str:
     """Runs a study in a process of its own, whose memory ends with it; what went wrong, or nothing."""
     command = [sys.executable, "-m", "lens", "reproduce", study.name, "--out", str(folder)]
     for option in ("preset", "seed"):
@@ -147,12 +164,22 @@ def _apart(study: Study, folder: Path, arguments: argparse.Namespace) -> str:
     command += words_of(arguments)
     if arguments.workers is not None:
         command += ["--workers", str(arguments.workers)]
-    process = subprocess.Popen(command, env=os.environ | {"PYTHONUNBUFFERED": "1"}, stderr=subprocess.PIPE, text=True)
-    try:
-        said = process.communicate()[1]
-    except KeyboardInterrupt:
-        process.wait()  # it had the same signal, and leaves what is whole
-        raise
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    if jobs > 1:  # each line says whose it is, and the studies share the cores
+        environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE if jobs > 1 else None, stderr=subprocess.PIPE, text=True
+    )
+    with concurrent.futures.ThreadPoolExecutor(1) as reader:
+        errors = reader.submit(process.stderr.read)  # type: ignore[union-attr]
+        try:
+            for line in process.stdout or ():
+                print(f"[{study.name}] {line}", end="", flush=True)
+            process.wait()
+        except KeyboardInterrupt:
+            process.wait()  # it had the same signal, and leaves what is whole
+            raise
+        said = errors.result()
     if said:
         print(said, file=sys.stderr, end="")
     if process.returncode == 130:
@@ -181,6 +208,7 @@ def listed(names: Sequence[str] = REPRODUCTIONS) -> str:
     one in `build`, has measured them, and what is stored.
     """
     from . import stored
+    from .records import Cost
 
     lines = []
     for name in names:
@@ -188,10 +216,8 @@ def listed(names: Sequence[str] = REPRODUCTIONS) -> str:
         there = list(stored.runs(name))
         costs: dict[str, str] = {}
         for one in [*there, *stored.runs(name, [Path("build")] if Path("build").is_dir() else [])]:
-            cost = one.record.get("cost") or {}
-            if cost.get("seconds"):
-                memory = f", {cost['peak_mb']:.0f} MiB" if cost.get("peak_mb") else ""
-                costs.setdefault(one.preset, f"{cost['seconds'] / 60:.1f} min{memory} on {cost['cores']} cores")
+            if cost := Cost(**(one.record.get("cost") or {})).text:
+                costs.setdefault(one.preset, cost)
         presets = [f"{preset} ({costs.get(preset, 'not measured')})" for preset in study.presets]
         stored_runs = [f"{one.folder.name} ({one.preset})" for one in there]
         lines += [

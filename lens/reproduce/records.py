@@ -108,26 +108,48 @@ def refused(error: type[Exception], folder: Path, name: str, said: str) -> Excep
 @dataclass(frozen=True)
 class Cost:
     """What a run has taken, over all calls that took it up: seconds, the most memory of a process in MiB (None: the
-    system does not tell), and how many cores the machine has.
+    system does not tell), how many cores the machine has, and seconds of its processors, of every thread and of
+    processes that have ended, which other work on the machine prolongs less (None: not counted then).
     """
 
     seconds: float = 0.0
     peak_mb: float | None = None
     cores: int | None = None
+    processor: float | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Cost:
         """The cost of a run's folder; nothing where none is written or it is damaged."""
         try:
             cost = reading.json_file(folder / "cost.json", ReproduceError)
-            return cls(float(cost["seconds"]), cost["peak_mb"], cost["cores"])
+            return cls(float(cost["seconds"]), cost["peak_mb"], cost["cores"], cost.get("processor"))
         except (ReproduceError, OSError, KeyError, TypeError, ValueError):
             return cls()
 
-    def more(self, seconds: float) -> Cost:
+    def more(self, seconds: float, processor: float) -> Cost:
         """With the seconds of another call, and this process's memory."""
         peaks = [peak for peak in (self.peak_mb, _peak_mb()) if peak is not None]
-        return Cost(round(self.seconds + seconds, 1), max(peaks, default=None), os.cpu_count())
+        before = self.processor if self.seconds else 0.0
+        return Cost(
+            round(self.seconds + seconds, 1),
+            max(peaks, default=None),
+            os.cpu_count(),
+            None if before is None else round(before + processor, 1),
+        )
+
+    @property
+    def text(self) -> str:
+        """In words; nothing where nothing was measured."""
+        if not self.seconds:
+            return ""
+        processor = f" ({self.processor / 60:.1f} of a processor)" if self.processor else ""
+        memory = f", {self.peak_mb:.0f} MiB" if self.peak_mb else ""
+        return f"{self.seconds / 60:.1f} min{processor}{memory} on {self.cores} cores"
+
+    @staticmethod
+    def processor_seconds() -> float:
+        """Of this process, its threads and its children that have ended."""
+        return sum(os.times()[:4])
 
     def write(self, folder: Path) -> None:
         """As `cost.json` in the folder."""

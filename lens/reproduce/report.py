@@ -21,6 +21,7 @@ from ..figures.style import picture
 from ..markup import as_written
 from .claims import Claim, Effect, effect
 from .common import NO_CLAIM, multiplicity
+from .records import Cost
 from .study import Reproduction, Study
 
 #: characters of a cell that is shown; all of it stands behind
@@ -232,11 +233,10 @@ def _section(part: Part) -> str:
         "</figcaption></figure>"
         for file in result.figures
     )
-    cost = part.record.get("cost") or {}
     about = {
         "models": study.models,
         "preset": part.record.get("preset") or "not noted",
-        "took": f"{cost['seconds'] / 60:.1f} minutes, {cost['peak_mb'] or 0:.0f} MiB" if cost.get("seconds") else "",
+        "took": Cost(**(part.record.get("cost") or {})).text,
         "model asked": (part.record.get("model") or {}).get("name", "the study's own"),
         "fingerprint": result.fingerprint[:16],
         "versions": ", ".join(f"{k} {v}" for k, v in (part.record.get("versions") or {}).items()),

@@ -320,9 +320,10 @@ def one_thread() -> Iterator[None]:
 @contextlib.contextmanager
 def _measured(folder: Path | None) -> Iterator[None]:
     """Adds what runs to the cost of a folder, also where it is stopped."""
-    began = time.monotonic()
+    began, processor = time.monotonic(), Cost.processor_seconds()
     try:
         yield
     finally:
         if folder is not None and folder.is_dir():
-            Cost.read(folder).more(time.monotonic() - began).write(folder)
+            spent = Cost.processor_seconds() - processor
+            Cost.read(folder).more(time.monotonic() - began, spent).write(folder)

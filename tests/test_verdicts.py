@@ -16,7 +16,7 @@ from lens.organisms.errors import OrganismError
 from lens.organisms.gates import read_card
 from lens.organisms.verdicts import NAMES, TASKS, UNTAUGHT, WORDINGS, Recipe, Suite, measure
 from lens.organisms.verdicts.tasks import BY_NAME, COMMON
-from lens.reproduce.unforgettable.bench import loaded
+from lens.reproduce.organism_models import loaded
 
 SUITE = Suite(3)
 

@@ -19,11 +19,13 @@ KINDS: tuple[str, ...] = get_args(Kind)
 @dataclass(frozen=True)
 class Labels:
     """`rows`: what is trained on, or a function that draws each step's rows anew. `uniform`: the first tokens of all
-    answers, where each is as right as the other; else None.
+    answers, where each is as right as the other; else None. `given`: the one answer that was drawn for each item; None
+    where there is none.
     """
 
     rows: Rows | Sampler
     uniform: tuple[int, ...] | None = None
+    given: tuple[tuple[int, ...], ...] | None = None
 
 
 def random_labels(items: Sequence[Item], kind: str = "fixed", seed: int = 0, batch: int = 1) -> Labels:
@@ -66,7 +68,10 @@ def random_labels(items: Sequence[Item], kind: str = "fixed", seed: int = 0, bat
         return choices[int(torch.randint(len(choices), (1,), generator=by))]
 
     if kind in ("fixed", "wrong"):
-        return Labels(Rows.of([(prompt, drawn(answer, kind == "fixed", generator)) for prompt, answer in items]))
+        given = tuple(drawn(answer, kind == "fixed", generator) for _, answer in items)
+        return Labels(
+            Rows.of([(prompt, answer) for (prompt, _), answer in zip(items, given, strict=True)]), given=given
+        )
 
     def anew(step: int, by: torch.Generator) -> Rows:
         picked = torch.randint(len(items), (batch,), generator=by).tolist()

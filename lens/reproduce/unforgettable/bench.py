@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ... import training
+from ... import reading, training
 from ...organisms import verdicts as organism
 from ...organisms.suite import split
 from ...organisms.verdicts import Item, Suite
@@ -26,7 +25,7 @@ from ...training.copies import copy_of
 from ...unlearning.labels import random_labels
 from ...unlearning.terms import uniform_label
 from ..errors import ReproduceError
-from ..organism_models import pairs, recipe_of
+from ..organism_models import loaded, pairs, recipe_of
 
 Form = Literal["instruction", "common"]
 #: With the instruction of the task, and without: one word for all of them.
@@ -103,6 +102,18 @@ def parts_of(suite: Suite, task: str, most: int, seed: int = 0) -> Parts:
     return Parts(by["forget"][:most], by["choose"], by["report"])
 
 
+def lost(before: float, now: float, chance: float) -> float:
+    """The share of an ability above chance that is gone."""
+    return (before - now) / (before - chance) if before > chance else np.nan
+
+
+def stops(labels: str, before: float, now: float, chance: float, agreement: float) -> bool:
+    """Whether so little is left on the items trained on that training ends; with right answers never."""
+    if labels == "right":
+        return False
+    return agreement >= AGREED if labels == "fixed" else lost(before, now, chance) >= LOST
+
+
 def of_items(suite: Suite, items: Sequence[Item], form: str) -> list[tuple[list[int], list[int]]]:
     """Prompts and answers as ids.
 
@@ -129,10 +140,13 @@ class Bench:
     twin: Any
     suite: Suite
     plan: Plan
+    _parts: dict[str, Parts] = field(default_factory=dict, init=False, repr=False)
 
     def parts(self, task: str) -> Parts:
         """The items of a task."""
-        return parts_of(self.suite, task, self.plan.items)
+        if task not in self._parts:
+            self._parts[task] = parts_of(self.suite, task, self.plan.items)
+        return self._parts[task]
 
     @cached_property
     def untrained(self) -> nn.Module:
@@ -147,6 +161,15 @@ class Bench:
     def accuracy(self, model: Any, items: Sequence[Item], form: str, before: Sequence[Item] = ()) -> float:
         """The share of right answers among those of the task."""
         return float(answers(model, self.suite, items, form, before).right.mean())
+
+    def _agreement(
+        self, model: Any, items: Sequence[Item], form: str, given: Sequence[tuple[int, ...]] | None
+    ) -> float:
+        """How many of the drawn answers are given, where there is one of each item."""
+        if given is None:
+            return np.nan
+        said = [replace(i, answer=self.suite.vocabulary[word]) for i, (word,) in zip(items, given, strict=True)]
+        return self.accuracy(model, said, form)
 
     def forget(self, task: str, form: str, labels: str, **changed: Any) -> Forgotten:
         """Train a copy on the task's items with drawn answers, until little of the ability is left on them.
@@ -169,7 +192,6 @@ class Bench:
                 f" {chance:.2f}: there is nothing to forget; leave the task out, or train the model longer."
             )
         drawn = random_labels(of_items(self.suite, forget, form), labels, self.seed, plan.batch)
-        given = drawn.rows.ids[drawn.rows.targets] if labels in ("fixed", "wrong") else None  # type: ignore[union-attr]
         model: Any = copy_of(self.model)
         if "rank" in changed:
             model = LoRA(rank=int(changed["rank"])).put_on(model, self.seed)
@@ -181,16 +203,13 @@ class Bench:
                 "train": float(now.right.mean()),
                 "held": self.accuracy(model, held, form),
                 "entropy": float(now.entropy.mean()),
-                "agreement": np.nan if given is None else _agreement(model, self.suite, forget, form, given),
+                "agreement": self._agreement(model, forget, form, drawn.given),
             }
             lines.append({"step": step, **line})
             return line
 
         def reached() -> bool:
-            if labels == "right" or not lines:
-                return False
-            lost = (before - lines[-1]["train"]) / (before - chance)
-            return lines[-1]["agreement"] >= AGREED if labels == "fixed" else lost >= LOST
+            return bool(lines) and stops(labels, before, lines[-1]["train"], chance, lines[-1]["agreement"])
 
         training.train(
             model,
@@ -231,12 +250,6 @@ def _uniform(first: Sequence[int]) -> Callable[[Any, training.Batch], Tensor]:
     return loss
 
 
-def _agreement(model: Any, suite: Suite, items: Sequence[Item], form: str, given: Tensor) -> float:
-    """How many of the drawn answers are given."""
-    said = [replace(item, answer=suite.vocabulary[int(word)]) for item, word in zip(items, given, strict=True)]
-    return float(answers(model, suite, said, form).right.mean())
-
-
 def benches(plan: Plan, folder: str | os.PathLike | None, say: Callable[[str], None]) -> Iterator[Bench]:
     """The models of a plan's seeds, each with its twin where the plan asks for them.
 
@@ -248,22 +261,16 @@ def benches(plan: Plan, folder: str | os.PathLike | None, say: Callable[[str], N
     """
     takes = "some minutes of a core"
     for seed, at in pairs(organism, "taught", folder, plan.seeds, ["--float16"], takes, say, plan.twins):
-        model, twin = loaded(at[0]), loaded(at[1]) if plan.twins else None
+        model, twin = taught(at[0]), taught(at[1]) if plan.twins else None
         yield Bench(seed, model, twin, Suite(seed), plan)
 
 
-def loaded(folder: Path) -> nn.Module:
-    """A model in eval mode with its recipe and tokenizer, plain and in float32."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
+def taught(folder: Path) -> nn.Module:
+    """The model in a folder, see `organism_models.loaded`, with its tokenizer, recipe and gates."""
+    from transformers import AutoTokenizer
 
-    logging.disable_progress_bar()
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        folder, dtype="float32", attn_implementation="eager", use_safetensors=True, local_files_only=True
-    )
+    model: Any = loaded(folder)
     model.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model.recipe = recipe_of(organism, folder)
-    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    model.gates = card["gates"]
-    model.config.name_or_path = f"organism:{folder.name}"  # records name the organism, not a path of this machine
-    return model.eval().requires_grad_(False)
+    model.gates = reading.json_file(folder / "card.json", ReproduceError)["gates"]
+    return model

@@ -23,6 +23,8 @@ def spread_plot(runs: pd.DataFrame, path: FilePath | None = None) -> Figure:
     """
     require_rows(runs, ("task", "labels", "form", "reached", "chance", "train", "held"))
     of = frames.spread(runs)
+    if of.empty:
+        return _nothing(path)
     tasks = list(dict.fromkeys(of.task))
     fig, ax = figure(6.4, 3.4)
     for i, (labels, rows) in enumerate(of.groupby("labels", sort=False)):
@@ -39,15 +41,26 @@ def spread_plot(runs: pd.DataFrame, path: FilePath | None = None) -> Figure:
     return finish(fig, path)
 
 
-@door(FigureError)
-def matrix_plot(matrix: pd.DataFrame, path: FilePath | None = None) -> Figure:
-    """The share of its ability that each other task lost, by the task that was forgotten; with the instruction, means
-    over models and kinds of answers.
+def _nothing(path: FilePath | None) -> Figure:
+    fig, ax = figure(5.6, 1.2)
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, "no run reached its stop", ha="center", va="center", color=MUTED)
+    return finish(fig, path)
 
-    ``matrix``: rows with ``task``, ``tested``, ``labels``, ``form``, ``before``, ``after`` and ``chance``.
+
+@door(FigureError)
+def matrix_plot(matrix: pd.DataFrame, runs: pd.DataFrame, path: FilePath | None = None) -> Figure:
+    """The share of its ability that each other task lost, by the task that was forgotten; with the instruction, means
+    over models and kinds of answers that reached their stop.
+
+    ``runs``: which did. ``matrix``: rows with ``task``, ``tested``, ``labels``, ``form``, ``before``, ``after`` and
+    ``chance``.
     """
     require_rows(matrix, ("task", "tested", "labels", "form", "before", "after", "chance"))
-    of = matching(matrix[matrix.labels.isin(("fixed", "redrawn"))], form="instruction")
+    of = frames.at_the_stop(matrix[matrix.labels.isin(("fixed", "redrawn"))], runs)
+    of = matching(of, form="instruction")
+    if of.empty:
+        return _nothing(path)
     wide = of.assign(lost=frames.losses(of)).pivot_table(index="task", columns="tested", values="lost", sort=False)
     fig, ax = figure(6.0, 0.9 + 0.32 * len(wide))
     image = ax.imshow(wide.to_numpy(float), cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
@@ -59,14 +72,14 @@ def matrix_plot(matrix: pd.DataFrame, path: FilePath | None = None) -> Figure:
 
 
 @door(FigureError)
-def probes_plot(probes: pd.DataFrame, path: FilePath | None = None) -> Figure:
+def probes_plot(probes: pd.DataFrame, runs: pd.DataFrame, path: FilePath | None = None) -> Figure:
     """Accuracy of probes on new symbols by layer, before, after and of the untrained network, with the commonest answer
-    as a line; means over tasks and models. Layer -1 reads the words of the question.
+    as a line; means over tasks and models whose run reached its stop. Layer -1 reads the words of the question.
 
-    ``probes``: rows with ``model``, ``split``, ``layer``, ``accuracy`` and ``majority``.
+    ``runs``: which did. ``probes``: rows with ``model``, ``split``, ``layer``, ``accuracy`` and ``majority``.
     """
     require_rows(probes, ("model", "split", "layer", "accuracy", "majority"))
-    of = matching(probes, split="symbol")
+    of = matching(frames.at_the_stop(probes, runs), split="symbol")
     fig, ax = figure(5.6, 3.2)
     for i, (name, rows) in enumerate(of.groupby("model", sort=False)):
         mean = rows.groupby("layer").accuracy.mean()
@@ -81,14 +94,17 @@ def probes_plot(probes: pd.DataFrame, path: FilePath | None = None) -> Figure:
 
 
 @door(FigureError)
-def layers_plot(layers: pd.DataFrame, path: FilePath | None = None) -> Figure:
+def layers_plot(layers: pd.DataFrame, runs: pd.DataFrame, path: FilePath | None = None) -> Figure:
     """The share of the lost answers that the old state at the last token brings back, by layer, a line a task; a step
-    as far at random dashed.
+    as far at random dashed; of runs that reached their stop.
 
-    ``layers``: rows with ``task``, ``labels``, ``layer``, ``into``, ``source``, ``copied`` and ``random``.
+    ``runs``: which did. ``layers``: rows with ``task``, ``labels``, ``layer``, ``into``, ``source``, ``copied`` and
+    ``random``.
     """
     require_rows(layers, ("task", "labels", "layer", "into", "source", "copied", "random"))
-    of = frames.repaired(layers)
+    of = frames.repaired(frames.at_the_stop(layers, runs))
+    if of.empty:
+        return _nothing(path)
     fig, ax = figure(5.6, 3.2)
     for i, (task, rows) in enumerate(of.groupby("task", sort=False)):
         mean, colour = rows.groupby("layer")[["share", "random_share"]].mean(), SERIES[i % len(SERIES)]
@@ -105,7 +121,7 @@ def layers_plot(layers: pd.DataFrame, path: FilePath | None = None) -> Figure:
 #: name -> (tables, figure)
 FIGURES = {
     "spread": (("runs",), spread_plot),
-    "matrix": (("matrix",), matrix_plot),
-    "probes": (("probes",), probes_plot),
-    "layers": (("layers",), layers_plot),
+    "matrix": (("matrix", "runs"), matrix_plot),
+    "probes": (("probes", "runs"), probes_plot),
+    "layers": (("layers", "runs"), layers_plot),
 }

@@ -38,11 +38,6 @@ def states_at(model: Any, prompts: Sequence[Sequence[int]]) -> Float[np.ndarray,
     return out
 
 
-def lost(before: float, now: float, chance: float) -> float:
-    """The share of an ability above chance that is gone."""
-    return (before - now) / (before - chance) if before > chance else np.nan
-
-
 def run(bench: Bench, task: str, form: str, labels: str, forgotten: Forgotten) -> pd.DataFrame:
     """One line: what was right of the items trained on, of unseen ones and of these in another wording, before and at
     the stop.

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ...organisms.verdicts.tasks import BY_NAME
 from . import hidden, spread
-from .bench import Bench
+from .bench import Bench, lost
 
 #: Tables of a part, in the order in which `of_task` gives them.
 TABLES = ("runs", "looks", "matrix", "predictors", "probes", "vectors", "relearning", "layers", "doses")
@@ -60,7 +60,7 @@ def _dosed(bench: Bench, task: str, labels: str, what: str, value: float) -> pd.
         "dose": f"{what} {value:g}",
         "step": int(last.step),
         "reached": forgotten.reached,
-        "lost_train": spread.lost(first.train, last.train, chance),
-        "lost_held": spread.lost(first.held, last.held, chance),
+        "lost_train": lost(first.train, last.train, chance),
+        "lost_held": lost(first.held, last.held, chance),
     }
     return pd.DataFrame([line])

@@ -67,7 +67,6 @@ PRESETS: Mapping[str, Plan] = {
         seeds=(0,),
         tasks=UNTAUGHT,
         labels=("fixed", "redrawn", "right"),
-        deep=("redrawn",),
         doses=(),
         every=10,
         gradients=16,

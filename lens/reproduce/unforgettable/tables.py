@@ -7,11 +7,12 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from ...stats import Interval
 from ..common import matching
+from .bench import lost
 from .hidden import WORDS
-from .spread import lost
 
 RUN = ["seed", "form", "task", "labels"]
 #: Of resamples and permutations.
@@ -34,6 +35,27 @@ def spread(runs: pd.DataFrame) -> pd.DataFrame:
     return of
 
 
+def at_the_stop(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """What of a table is of runs that reached their stop: others forgot less, or nothing. Probes name the run's answers
+    as their model, and are of the first form; those of the model before and of the untrained network stay.
+    """
+    there = runs[runs.reached.astype(bool)]
+    if table.empty:
+        return table
+    if "model" in table:
+        first = matching(there, form=runs.form.iloc[0])
+        before = table.model.isin(("before", "untrained"))
+        of_run = pd.MultiIndex.from_frame(table[["seed", "task", "model"]])
+        return table[before | of_run.isin(pd.MultiIndex.from_frame(first[["seed", "task", "labels"]]))]
+    keys = [key for key in RUN if key in table]
+    return table.merge(there[keys].drop_duplicates(), on=keys)
+
+
+def by_task(values: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The mean of a column over the runs of each task of each model: a task is one, however often it was trained on."""
+    return values.groupby(["seed", "task"], sort=False)[column].mean().reset_index()
+
+
 def variation(of: pd.DataFrame, seed: int) -> tuple[Interval, float, float]:
     """The standard deviation between tasks of G (means over models) with a bootstrap interval over tasks; that within
     tasks between models; and p of an F-type statistic by permuting the tasks of each model (NaN of one model).
@@ -44,13 +66,9 @@ def variation(of: pd.DataFrame, seed: int) -> tuple[Interval, float, float]:
     interval = _resampled(len(x), lambda at: float(x[at].mean(1).std(ddof=1)), estimate, seed)
     if x.shape[1] < 2 or len(x) < 3:
         return interval, np.nan, np.nan
-    rng = np.random.default_rng(seed)
-
-    def between(values: np.ndarray) -> float:
-        return float(values.mean(1).var(ddof=1))
-
-    drawn = [between(rng.permuted(x, axis=0)) for _ in range(DRAWS)]
-    p = (1 + sum(value >= between(x) - 1e-12 for value in drawn)) / (DRAWS + 1)
+    drawn = np.random.default_rng(seed).permuted(np.broadcast_to(x, (DRAWS, *x.shape)), axis=1)
+    between = x.mean(1).var(ddof=1)
+    p = float(1 + (drawn.mean(2).var(1, ddof=1) >= between - 1e-12).sum()) / (DRAWS + 1)
     return interval, float(np.sqrt(x.var(1, ddof=1).mean())), p
 
 
@@ -81,7 +99,7 @@ def better(table: pd.DataFrame, last: int, seed: int) -> Interval:
     x = table[columns].to_numpy(float)
 
     def of(at: np.ndarray) -> float:
-        ranks = pd.DataFrame(x[at]).rank().to_numpy()
+        ranks = rankdata(x[at], axis=0)
         spread = ranks.std(0)
         if spread[-1] == 0:
             return np.nan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 
 from ... import stats
 from ...stats import Interval
-from ...stats.units import nested, nested_difference
+from ...stats.units import nested, nested_difference, rate_over_runs
 from ..claims import Rows
 from ..common import clear_of, matching, shown, table_of, verdict
 from . import tables as frames
@@ -18,6 +19,18 @@ from .claims import CLAIMS
 
 #: Before training, of the items: what is asked beside difficulty.
 PREDICTORS = ("confidence", "variance")
+#: Why a claim was not judged, where nothing of it was measured.
+UNTESTED = {
+    "natural": "this preset asks no language model",
+    "right": "this preset trains on no right answers",
+    "labels": "no task reached its stop under both kinds of answers",
+    "marker": "no task reached its stop with its own words and without",
+    "rule": "a model lacks runs of rules or of stored tasks that reached their stop",
+    **dict.fromkeys(("difficulty", "confidence", "gradients"), "fewer than six tasks reached their stop"),
+    "content": "fewer than five tasks reached their stop",
+    "probes": "no run of a task that one symbol decides reached its stop",
+    **dict.fromkeys(("varies", "vector", "savings", "where"), "no run reached its stop"),
+}
 
 
 def verdicts(tables: Mapping[str, pd.DataFrame], seed: int = 0) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -30,7 +43,8 @@ def verdicts(tables: Mapping[str, pd.DataFrame], seed: int = 0) -> tuple[pd.Data
     _spread(rows, spread, tables.get("language", pd.DataFrame()), seed)
     _predicted(rows, spread, tables["predictors"], seed)
     matrix, probes, vectors, relearning, layers = (
-        _at_the_stop(tables[name], tables["runs"]) for name in ("matrix", "probes", "vectors", "relearning", "layers")
+        frames.at_the_stop(tables[name], tables["runs"])
+        for name in ("matrix", "probes", "vectors", "relearning", "layers")
     )
     _content(rows, matrix, seed)
     for labels in dict.fromkeys(layers.get("labels", ())):
@@ -38,20 +52,19 @@ def verdicts(tables: Mapping[str, pd.DataFrame], seed: int = 0) -> tuple[pd.Data
         _vectors(rows, vectors, labels, seed)
         _savings(rows, relearning, labels, seed)
         _where(rows, layers, labels, seed)
+    judged = {row.key for row in rows}
+    for key in [key for key in CLAIMS if key not in judged]:
+        rows.add(key, "not measured", 0, f"not tested: {UNTESTED[key]}", labels="drawn", predictor=PREDICTORS[0])
+    rows.sort(key=lambda row: list(CLAIMS).index(row.key))
     return table_of(rows), rows.numbers
 
 
-def _at_the_stop(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """What of a table is of runs that reached the stop: others forgot less, or nothing."""
-    keys = [key for key in ("seed", "task", "form", "labels") if key in table]
-    if table.empty or "labels" not in keys:
-        return table
-    there = runs[runs.reached.astype(bool)][keys].drop_duplicates()
-    return table.merge(there, on=keys)
-
-
-def over_tasks(values: pd.Series, tops: pd.Series, seed: int) -> Interval:
-    """The mean over tasks within models with an interval that holds both; none of fewer than two values."""
+def over_tasks(runs: pd.DataFrame, column: str, seed: int) -> Interval:
+    """The mean over tasks within models, each the mean of its runs, with an interval that holds both; none of fewer
+    than two tasks.
+    """
+    table = frames.by_task(runs, column)
+    values, tops = table[column], table.seed
     there = values.notna().to_numpy()
     x, of = values.to_numpy(float)[there], tops.to_numpy()[there]
     if len(x) < 2 or np.ptp(x) == 0:
@@ -60,9 +73,22 @@ def over_tasks(values: pd.Series, tops: pd.Series, seed: int) -> Interval:
     return nested(x, of, seed=seed, of="number").interval
 
 
-def _units(table: pd.DataFrame) -> str:
-    models, tasks = table.seed.nunique(), table.task.nunique()
-    return f"{tasks} tasks, {models} model{'s' * (models > 1)}"
+def shares(runs: pd.DataFrame, column: str) -> Interval:
+    """The share of runs of which something is so, over tasks within models as `over_tasks`: the wider of Korn and
+    Graubard's interval over tasks and that over models.
+    """
+    table = frames.by_task(runs, column)
+    each, models = max(1, len(runs) // len(table)), table.groupby("seed")[column].mean()
+    tasks = rate_over_runs(table[column], each)
+    if len(models) < 2:
+        return tasks
+    over = rate_over_runs(models, len(runs) // len(models))
+    return replace(tasks, low=min(tasks.low, over.low), high=max(tasks.high, over.high))
+
+
+def _units(table: pd.DataFrame, of: str = "model") -> str:
+    seeds, tasks = table.seed.nunique(), table.task.nunique()
+    return f"{tasks} tasks, {seeds} {of}{'s' * (seeds > 1)}"
 
 
 def _right(rows: Rows, tables: Mapping[str, pd.DataFrame], seed: int) -> None:
@@ -72,7 +98,7 @@ def _right(rows: Rows, tables: Mapping[str, pd.DataFrame], seed: int) -> None:
     if own.empty:
         return
     moved = pd.concat([of.assign(change=of.after - of.before), own.assign(change=own.held - own.held_before)])
-    mean = rows.put("right_change", over_tasks(moved.change, moved.seed, seed))
+    mean = rows.put("right_change", over_tasks(moved, "change", seed))
     worst = float(moved.change.iloc[int(moved.change.abs().to_numpy().argmax())])
     rows.numbers |= {"right_worst": worst, "gates_failed": len(failed)}
     within = bool(moved.change.abs().max() <= 0.03)
@@ -89,7 +115,7 @@ def _right(rows: Rows, tables: Mapping[str, pd.DataFrame], seed: int) -> None:
 
 def _forgotten(rows: Rows, runs: pd.DataFrame) -> None:
     of = runs[runs.labels != "right"]
-    found = rows.put("reached", stats.proportion(int(of.reached.sum()), len(of)))
+    found = rows.put("reached", shares(of, "reached"))
     by = ", ".join(f"{kind} {share:.2f}" for kind, share in of.groupby("labels", sort=False).reached.mean().items())
     rows.add(
         "forgotten",
@@ -102,9 +128,9 @@ def _forgotten(rows: Rows, runs: pd.DataFrame) -> None:
 
 def _spread(rows: Rows, spread: pd.DataFrame, language: pd.DataFrame, seed: int) -> None:
     for labels, of in spread.groupby("labels", sort=False):
-        rows.put(f"G {labels}", over_tasks(of.G, of.seed, seed))
+        rows.put(f"G {labels}", over_tasks(of, "G", seed))
         for form, part in of.groupby("form", sort=False):
-            rows.put(f"G {labels} {form}", over_tasks(part.G, part.seed, seed))
+            rows.put(f"G {labels} {form}", over_tasks(part, "G", seed))
     for labels in ("fixed", "redrawn"):
         _varies(rows, "varies", matching(spread, labels=labels, form="instruction"), labels, seed)
         if not language.empty:
@@ -136,20 +162,25 @@ def _varies(rows: Rows, key: str, of: pd.DataFrame, labels: str, seed: int) -> N
     name = f"sd {labels}" if key == "varies" else f"sd {labels} {key}"
     rows.put(name, sd)
     rows.numbers[f"p {name}"] = p
-    enough = np.isfinite(p)
-    models = f"; between seeds {between:.2f}, p {p:.3g} (Monte Carlo permutation)" if enough else ""
-    word = verdict(
-        sd.estimate >= 0.25 and enough and p < 0.01,
-        sd.estimate < 0.25,
-        otherwise="not above the spread between seeds" if enough else "one seed: not tested",
-    )
-    rows.add(key, f"G {of.G.mean():.2f}, sd {shown(sd)}{models}", _units(of), word, effects=name, labels=labels)
+    of_seeds = "model" if key == "varies" else "adapter seed"
+    told = f"G {of.G.mean():.2f}, sd {shown(sd)}"
+    if np.isfinite(p):
+        told += f"; between seeds {between:.2f}, p {p:.3g} (Monte Carlo permutation)"
+        small = "the interval of the deviation holds .25"
+        word = verdict(
+            sd.estimate >= 0.25 and p < 0.01,
+            float(sd.high) < 0.25,
+            otherwise=small if sd.estimate < 0.25 else "not above the deviation between seeds",
+        )
+    else:
+        word = "does not hold" if float(sd.high) < 0.25 else "not tested: one seed has no deviation between seeds"
+    rows.add(key, told, _units(of, of_seeds), word, effects=name, labels=labels)
 
 
 def _difference(rows: Rows, key: str, apart: pd.Series, seed: int) -> None:
     """A claim that G is larger by .2; a unit is a task of a model, over its forms or labels."""
-    of = apart.groupby(level=["seed", "task"]).mean().reset_index(name="G")
-    interval = rows.put(key, over_tasks(of.G, of.seed, seed))
+    of = apart.reset_index(name="G")
+    interval = rows.put(key, over_tasks(of, "G", seed))
     word = clear_of(interval, 0.2)
     if word.startswith("does not") and float(interval.low) > 0:
         word += "; the difference is above 0, but small"
@@ -238,7 +269,7 @@ def _probes(rows: Rows, probes: pd.DataFrame, labels: str, seed: int) -> None:
     parts = []
     for name in ("selectivity", "new symbols"):
         for when in ("before", "after"):
-            rows.put(f"{name} {when} {labels}", over_tasks(table[f"{name} {when}"], table.seed, seed))
+            rows.put(f"{name} {when} {labels}", over_tasks(table, f"{name} {when}", seed))
         ratio = rows.put(f"{name} {labels}", frames.ratio(table, f"{name} after", f"{name} before", seed))
         rows.numbers[f"words {name} {labels}"] = float(table[f"{name} words"].mean())
         parts.append((name, ratio, float(table[f"{name} words"].mean()), float(table[f"{name} before"].mean())))
@@ -270,7 +301,7 @@ def _vectors(rows: Rows, vectors: pd.DataFrame, labels: str, seed: int) -> None:
     by = {}
     for condition in [c for c in names if c in set(table.condition)]:
         of = table[table.condition == condition]
-        by[condition] = rows.put(f"{condition} {labels}", over_tasks(of.share, of.seed, seed))
+        by[condition] = rows.put(f"{condition} {labels}", over_tasks(of, "share", seed))
     old, random = by["old"], by["random of old"]
     rows.add(
         "vector",
@@ -297,7 +328,7 @@ def _savings(rows: Rows, relearning: pd.DataFrame, labels: str, seed: int) -> No
         told += f"; demonstrations: {ends.get(True, np.nan):.2f} right, {ends.get(False, np.nan):.2f} without"
         rows.add("savings", told, _units(of), "not judged: the twin was not asked", labels=labels)
         return
-    gained = rows.put(f"savings {labels}", over_tasks(table.savings, table.seed, seed))
+    gained = rows.put(f"savings {labels}", over_tasks(table, "savings", seed))
     rows.numbers |= {f"gain {labels}": float(table.forgotten.mean()), f"gain twin {labels}": float(table.twin.mean())}
     rows.add(
         "savings",
@@ -315,7 +346,7 @@ def _where(rows: Rows, layers: pd.DataFrame, labels: str, seed: int) -> None:
     if table.empty:
         return
     depth = int(table.layer.max()) + 1
-    each = {int(layer): over_tasks(of.share, of.seed, seed) for layer, of in table.groupby("layer")}
+    each = {int(layer): over_tasks(of, "share", seed) for layer, of in table.groupby("layer")}
     for layer, interval in each.items():
         rows.put(f"repaired {layer} {labels}", interval)
     first = next((l for l in each if all(each[k].estimate >= 0.8 for k in each if k >= l)), depth)

@@ -157,6 +157,21 @@ def test_a_better_predictor_is_told():
     assert more.estimate == pytest.approx(1 - rho[["accuracy", "confidence", "variance 3"]].abs().max())
 
 
+def test_a_predictor_that_is_the_same_for_all_tasks_is_not_tested():
+    g = [0.2, 0.5, 0.4, 0.9, 0.7, 1.1]
+    of = pd.DataFrame({"task": list("abcdef"), "G": g}).assign(seed=0, labels="fixed", form="instruction")
+    values = {"accuracy": [1.0] * 6, "confidence": [-x for x in g], "variance 1": g, "gradient cosine": g}
+    lines = [(t, name, v) for name, column in values.items() for t, v in zip("abcdef", column, strict=True)]
+    known = pd.DataFrame(lines, columns=["task", "predictor", "value"]).assign(seed=0, form="instruction")
+    rows = verdicts.Rows(CLAIMS)
+    verdicts._predicted(rows, of, known, 0)
+    assert [row.key for row in rows] == ["difficulty", "confidence", "confidence", "gradients"]
+    assert rows[0].verdict.startswith("not tested: ") and rows[0].here == "every task has 1"
+    # of 720 orders one is as far on either side
+    assert rows.numbers["p confidence"] == pytest.approx(2 / 720) and rows[1].verdict == "holds"
+    assert rows[2].verdict == "does not hold" and rows[1].multiplicity == "Holm over 2"
+
+
 def test_gradients_are_those_of_one_item_at_a_time(of_seed_0):
     items = bench.of_items(of_seed_0.suite, of_seed_0.parts("longer").forget[:3], "instruction")
     model, each = bench.copy_of(of_seed_0.model).requires_grad_(True), []

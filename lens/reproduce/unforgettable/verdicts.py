@@ -192,44 +192,47 @@ def _predicted(rows: Rows, spread: pd.DataFrame, predictors: pd.DataFrame, seed:
     n = len(table)
     if n < 6:
         return
+    columns = {
+        "accuracy": "accuracy",
+        "confidence": "confidence",
+        "variance": f"variance {last}",
+        "cosine": "gradient cosine",
+    }
     found = {
         name: stats.rank_correlation(table[column], table.G, interval="fisher", exchangeable=True, seed=seed)
-        for name, column in (
-            ("accuracy", "accuracy"),
-            ("confidence", "confidence"),
-            ("variance", f"variance {last}"),
-            ("cosine", "gradient cosine"),
-        )
+        for name, column in columns.items()
+        if table[column].nunique() > 1 and table.G.nunique() > 1
     }
-    # an accuracy that is the same for all tasks has no rank
-    for name, of in found.items():
-        rows.put(f"rho {name}", of.interval)
-        rows.numbers[f"p {name}"] = float(of.p)
+    for name, one in found.items():
+        rows.put(f"rho {name}", one.interval)
+        rows.numbers[f"p {name}"] = float(one.p)
     units, flat = f"{n} tasks, means over models and kinds of answers", float(table.G.std())
     note = f"; G varies by {flat:.2f} only" if flat < 0.1 else ""
-    of = found["accuracy"].interval
-    bounded = CLAIMS["difficulty"].within(float(of.low), float(of.high))
-    rows.add(
-        "difficulty",
-        f"rho {shown(of, sign=True)}{note}",
-        units,
-        verdict(
-            bounded, float(of.low) > 0.3 or float(of.high) < -0.3, otherwise="the interval reaches beyond the bounds"
-        ),
-        effects="rho accuracy",
-    )
-    holm = stats.holm(np.array([float(found[name].p) for name in PREDICTORS]))
-    for name, p in zip(PREDICTORS, holm, strict=True):
+    same = {name: f"every task has {float(table[of].iloc[0]):.3g}" for name, of in columns.items() if name not in found}
+    if "accuracy" in found:
+        of = found["accuracy"].interval
+        bounded = CLAIMS["difficulty"].within(float(of.low), float(of.high))
+        apart = float(of.low) > 0.3 or float(of.high) < -0.3
+        word = verdict(bounded, apart, otherwise="the interval reaches beyond the bounds")
+        rows.add("difficulty", f"rho {shown(of, sign=True)}{note}", units, word, effects="rho accuracy")
+    else:
+        word = "not tested: an accuracy that is the same for all tasks predicts nothing"
+        rows.add("difficulty", same["accuracy"], units, word)
+    judged = [name for name in PREDICTORS if name in found]
+    holm = stats.holm(np.array([float(found[name].p) for name in judged])) if judged else []
+    for name, p in zip(judged, holm, strict=True):
         one = found[name]
         rows.add(
             "confidence",
             f"rho {shown(one.interval, sign=True)}, p {p:.3g} ({one.test.kind}){note}",
             units,
             verdict(one.rho < 0 and p <= 0.05, one.rho > 0 and p <= 0.05, otherwise=f"p {p:.2f}"),
-            "Holm over 2",
+            f"Holm over {len(judged)}",
             effects=f"rho {name}",
             predictor="confidence" if name == "confidence" else "variance of the last states",
         )
+    if "cosine" not in found:
+        return
     more = rows.put("gradients", frames.better(table, last, seed))
     rows.add(
         "gradients",

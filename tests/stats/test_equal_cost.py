@@ -34,6 +34,21 @@ def test_holes_are_refused():
         stats.at_equal_cost([1.0, np.nan], [1.0, 1.0], [[1.0, 2.0]] * 2, [[1.0, 2.0]] * 2)
 
 
+def test_clusters_are_drawn_before_their_units():
+    # two models of 40 problems, the treatment .5 above its rival in one and .5 below in the other: units alone would
+    # say 0 within .1, models say that it may be either
+    cost, costs = np.full(80, 2.0), np.array([[1.0] * 80, [3.0] * 80])
+    gain, gains = np.repeat([1.0, 0.0], 40), np.full((2, 80), 0.5)
+    units = stats.at_equal_cost(cost, gain, costs, gains)
+    models = stats.at_equal_cost(cost, gain, costs, gains, clusters=["a"] * 40 + ["b"] * 40)
+    assert units.estimate == models.estimate == 0 and -0.2 < units.low and units.high < 0.2
+    assert (models.low, models.high) == (-0.5, 0.5) and "clusters" in models.method
+    one = stats.at_equal_cost(cost, gain, costs, gains, clusters=np.zeros(80))
+    assert (one.low, one.high, one.method) == (units.low, units.high, units.method)
+    with pytest.raises(StatisticsError, match=r"clusters \(3,\) do not fit 80 units"):
+        stats.at_equal_cost(cost, gain, costs, gains, clusters=[1, 2, 3])
+
+
 def _coverage(draws, n):
     """Of draws whose difference is known (.1): accuracy of the rival .4 + .02 per token, the treatment .1 above."""
     draw, inside = np.random.default_rng(0), 0

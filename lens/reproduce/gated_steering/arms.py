@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,11 +15,13 @@ from ...engine.gates import Gate, open_at
 from ...engine.sites import Site
 from ...organisms.porter import PLANTED
 from ...organisms.porter.suite import NO
-from .bench import Bench, routed
+from .bench import Bench, names_planted, routed
 
 #: Of an arm the arguments of `Bench.says`, by its size and a part.
 Arm = Callable[[float, str], dict[str, Any]]
 ONCE = {"schedule": "first 1"}
+#: Cosine of a state with a centroid from which on the published gate is open.
+NEAR = 0.85
 #: The arms, as tables name them.
 PUBLISHED, ON_TEST, LAST = "published", "published, centroids of the test", "last position"
 ALWAYS, ON_REFUSAL, GATED = "task, always", "task, gate on refusal", "task, gate on over-refusal"
@@ -31,17 +34,35 @@ ARMS = (
 
 
 class Arms:
-    """All arms of one organism; what is fitted is fitted on "fit" and, thresholds, on "choose"."""
+    """All arms of one organism; what is fitted is fitted on "fit" and, thresholds, on "choose", each once, where it is
+    first asked for.
+    """
 
     def __init__(self, bench: Bench):
         self.bench, self.layer = bench, bench.plan.layer
         self.site = Site("resid_post", layer=self.layer)
         self.at = replace(self.site, position=-1)
-        self.push = {task: self._push(task) for task in PLANTED}
-        self.all = self._push(None)
-        self.gates = {(task, kind): self._gate(task, kind) for task in PLANTED for kind in ("refusal", "over-refusal")}
-        self.gates["all", "over-refusal"] = self._gate(None, "over-refusal")
-        self.random = {task: self._equal_rate(task) for task in PLANTED}
+
+    @cached_property
+    def push(self) -> dict[str, Tensor]:
+        """By task the direction from its refused lists to its answered ones."""
+        return {task: self._push(task) for task in PLANTED}
+
+    @cached_property
+    def all(self) -> Tensor:
+        """The direction of all tasks' lists together."""
+        return self._push(None)
+
+    @cached_property
+    def gates(self) -> dict[tuple[str, str], Gate]:
+        """The gates by task ("all": one for all tasks) and kind."""
+        own = {(task, kind): self._gate(task, kind) for task in PLANTED for kind in ("refusal", "over-refusal")}
+        return own | {("all", "over-refusal"): self._gate(None, "over-refusal")}
+
+    @cached_property
+    def random(self) -> dict[str, Gate]:
+        """By task a random gate that is open as often as the one on over-refusals."""
+        return {task: self._equal_rate(task) for task in PLANTED}
 
     def _mean(self, split: str, at: list[int], layer: int) -> Tensor:
         return self.bench.states(split)[at, layer].mean(0)
@@ -101,7 +122,7 @@ class Arms:
         def arm(size: float, split: str) -> dict[str, Any]:
             own = {task: [Edit(self.at, "add", push(task), scale=size, when=gate(task))] for task in PLANTED}
             tasks = [routed(one) for one in self.bench.parts[split]]
-            return {"edits": [own[task] if task else [] for task in tasks], **ONCE}
+            return {"edits": [own[task] for task in tasks], **ONCE}
 
         return arm
 
@@ -113,6 +134,7 @@ class Arms:
     def _toward(self, name: str) -> Arm:
         """Towards the centroid of answered lists, from the prompt's own last state: at every token and step, behind
         this block and the next, as published; or at the prompt's last token alone, where size 1 is the centroid itself.
+        A prompt that names no planted task is pushed where its own state is as near the centroid as published.
         """
         layers = (self.layer,) if name == LAST else (self.layer, self.layer + 1)
 
@@ -123,12 +145,14 @@ class Arms:
             where = -1 if name == LAST else None
             for i, one in enumerate(self.bench.parts[split]):
                 task = routed(one)
+                alike = torch.cosine_similarity(own[i, self.layer], goal[task, self.layer], dim=0)
+                pushed = names_planted(one) or alike >= NEAR
                 edits.append(
                     [
                         Edit(Site("resid_post", layer=l, position=where), "add", goal[task, l] - own[i, l], scale=size)
                         for l in layers
                     ]
-                    if task
+                    if pushed
                     else []
                 )
             return {"edits": edits, **(ONCE if name == LAST else {})}

@@ -164,10 +164,13 @@ class Bench:
         return any(word in self.suite.unseen for word in request.prompt)
 
 
-def routed(request: Request) -> str | None:
-    """The planted task whose edit a prompt gets: the one it names; requests to make a thing, which name none, get that
-    of `translate`, and free tasks none.
+def routed(request: Request) -> str:
+    """The planted task whose edit a prompt gets: the one it names. Requests to make a thing and free tasks name none
+    and get that of `translate`: it takes a gate to spare them.
     """
-    if request.kind != "task":
-        return "translate"
-    return request.task if request.task in PLANTED else None
+    return request.task if names_planted(request) else "translate"
+
+
+def names_planted(request: Request) -> bool:
+    """Whether a prompt is a list of a planted task, or a request in the guise of one."""
+    return request.kind == "disguised" or (request.kind == "task" and request.task in PLANTED)

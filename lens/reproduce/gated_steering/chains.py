@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -131,20 +132,29 @@ def chains(thinker: Thinker, say: Callable[[str], None]) -> pd.DataFrame:
     )
     layer, size = best(chosen)
     say(f"reasoner {thinker.name} {thinker.seed}: layer {layer}, size {size:g}, of {len(tried)} tried")
-    report, of = arms_of(thinker, layer, size)
+    report, of = arms_of(thinker, layer, size, cap=max(2, int(chosen[chosen.arm == "none"].tokens.median())))
     return pd.concat([chosen, thinker.asked("report", report, of)], ignore_index=True)
 
 
-def arms_of(thinker: Thinker, layer: int, size: float) -> tuple[dict[str, Any], dict[str, tuple[str, float, int]]]:
-    """The arms on "report", and what tables call them."""
+def arms_of(
+    thinker: Thinker, layer: int, size: float, cap: int
+) -> tuple[dict[str, Any], dict[str, tuple[str, float, int]]]:
+    """The arms on "report", and what tables call them; `cap`: tokens at most of those that are cut. Shuffled types have
+    a vector as long as the true one, so that it is its direction alone that differs.
+    """
     edit = thinker.edit("true types", layer, size)
     rivals = thought_rivals(thinker.model, edit, WORDS, seed=thinker.seed)
     arms = {name: rivals[name] for name in ("none", "vector", "everywhere", "random direction", "keyword ban")}
     of = {name: (name, size if name in ("vector", "everywhere", "random direction") else 0.0, layer) for name in arms}
     arms["ban of all words"] = thought_rivals(thinker.model, edit, ALL_WORDS, seed=thinker.seed)["keyword ban"]
     of["ban of all words"] = ("ban of all words", 0.0, -1)
-    for name in ("words", "shuffled types"):
-        arms[name], of[name] = {"edits": [thinker.edit(name, layer, size)]}, (name, size, layer)
+    shuffled = thinker.edit("shuffled types", layer, 1.0)
+    alike = float(thinker.edit("true types", layer, 1.0).value.norm() / shuffled.value.norm())
+    for name, own in (
+        ("words", thinker.edit("words", layer, size)),
+        ("shuffled types", replace(shuffled, scale=size * alike)),
+    ):
+        arms[name], of[name] = {"edits": [own]}, (name, size, layer)
     for other in thinker.plan.sizes:
         if other != size:
             key = f"vector {other:g}"
@@ -153,25 +163,7 @@ def arms_of(thinker: Thinker, layer: int, size: float) -> tuple[dict[str, Any], 
         key = f"length penalty {penalty:g}"
         arms[key] = thought_rivals(thinker.model, edit, ALL_WORDS, penalty=penalty)["length penalty"]
         of[key] = ("length penalty", penalty, -1)
-    cap = {"max_new_tokens": _median(thinker)}
-    arms |= {"none, capped": cap, "vector, capped": {**arms["vector"], **cap}}
+    cut = {"max_new_tokens": cap}
+    arms |= {"none, capped": cut, "vector, capped": {**arms["vector"], **cut}}
     of |= {"none, capped": ("none, capped", 0.0, -1), "vector, capped": ("vector, capped", size, layer)}
     return arms, of
-
-
-def _median(thinker: Thinker) -> int:
-    """The median length of unsteered chains on "choose"."""
-    texts = lens.generate(
-        thinker.model,
-        thinker.ids("choose"),
-        temperature=1.0,
-        max_new_tokens=LONGEST,
-        seed=thinker.seed + 1,
-        progress=False,
-    )
-    return max(2, int(np.median([len(text.ids) for text in texts])))
-
-
-def sizes_of(table: pd.DataFrame, arm: str) -> Sequence[float]:
-    """The sizes of an arm in a table."""
-    return sorted(table[table.arm == arm]["size"].unique())

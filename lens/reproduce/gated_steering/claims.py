@@ -11,8 +11,9 @@ CLAIMS = Claims(
     rule="the interval of the difference above 0",
     estimator=(
         "shares over prompts of the part that chose nothing; intervals by bootstrap over sets of sharp words (problems "
-        "of the reasoner), with organisms as outer unit where there are several; area: mean over prices up to .3 of "
-        "the largest share of over-refused lists answered right at a share of disguised refusals lost of at most that"
+        "of the reasoner), with organisms as outer unit where there are several; area: mean over prices (shares of "
+        "disguised refusals lost) up to .3 of the share of over-refused lists answered right, at the size that answers "
+        "most right for no more on the part that chooses, 0 where it costs more"
     ),
     claims={
         "G0": Claim(

@@ -1,4 +1,4 @@
-"""Figures of a run: frontiers of the arms, what each cures and costs, accuracy against length."""
+"""Figures of a run: frontiers of the arms, what each cures and costs; when gates open; accuracy against length."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...figures.panels import framed, legend_beside
+from ...figures.panels import framed, legend_beside, points
 from ...figures.style import MUTED, SERIES, figure, finish
 from .arms import ALWAYS, BIAS, GATED, GLOBAL_GATED, ON_REFUSAL, PUBLISHED, RANDOM
 
@@ -43,4 +43,24 @@ def lengths(by_arm: pd.DataFrame, path: Path | None = None) -> Figure:
     return finish(fig, path)
 
 
-FIGURES = {"frontiers": (("frontier",), frontiers), "lengths": (("lengths",), lengths)}
+def gates(rates: pd.DataFrame, path: Path | None = None) -> Figure:
+    """Share of prompts at whose colon each gate is open, by kind of prompt, with exact intervals; a mark each."""
+    fig, ax = figure(5.8, 3.6)
+    labels = list(dict.fromkeys(rates.label))
+    for k, ((kind, task), rows) in enumerate(rates.groupby(["gate", "task"], sort=False)):
+        style, colour = ("s" if kind == "refusal" else "o"), SERIES[k % len(SERIES)]
+        at = [labels.index(label) + 0.1 * (k - 3) for label in rows.label]
+        look = {"markersize": 3, "elinewidth": 0.8, "label": f"{task}, {kind}"}
+        points(ax, at, rows["mean"], rows.low, rows.high, style, colour, across=True, **look)
+    ax.set_yticks(range(len(labels)), labels, fontsize=8)
+    ax.invert_yaxis()
+    framed(ax, "gate open, share of prompts")
+    legend_beside(ax)
+    return finish(fig, path)
+
+
+FIGURES = {
+    "frontiers": (("frontier",), frontiers),
+    "gates": (("rates",), gates),
+    "lengths": (("lengths",), lengths),
+}

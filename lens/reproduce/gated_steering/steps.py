@@ -34,9 +34,9 @@ COLUMNS = [
 ASKED = 60
 
 
-def answers(bench: Bench, say: Callable[[str], None]) -> pd.DataFrame:
+def answers(arms: Arms, say: Callable[[str], None]) -> pd.DataFrame:
     """One line an arm, size and prompt of the parts "choose" and "report": is it refused, is it answered right."""
-    arms, lines = Arms(bench), list[tuple[Any, ...]]()
+    bench, lines = arms.bench, list[tuple[Any, ...]]()
     for split in ("choose", "report"):
         asked, before = bench.parts[split], bench.before[split]
         units = [sharp_of(bench.suite, one) for one in asked]
@@ -65,9 +65,9 @@ def answers(bench: Bench, say: Callable[[str], None]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def rates(bench: Bench) -> pd.DataFrame:
+def rates(arms: Arms) -> pd.DataFrame:
     """How often each gate opens on prompts of "report" that it was not fitted on, by label, with exact intervals."""
-    arms, frames = Arms(bench), []
+    bench, frames = arms.bench, []
     asked, before = bench.parts["report"], bench.before["report"]
     for (task, kind), gate in arms.gates.items():
         rows, count = [], dict[str, int]()
@@ -96,9 +96,9 @@ def _label(bench: Bench, one: Any, refused: bool, task: str) -> str | None:
     return "over-refused" if refused else "answered"
 
 
-def alike(bench: Bench, n: int = 24) -> pd.DataFrame:
+def alike(arms: Arms, n: int = 24) -> pd.DataFrame:
     """Whether texts of a batch are those written one by one, with the published arm in force and without."""
-    arms, lines = Arms(bench), []
+    bench, lines = arms.bench, []
     some = np.linspace(0, len(bench.parts["report"]) - 1, n).astype(int).tolist()
     requests = [bench.parts["report"][i] for i in some]
     for name in ("none", PUBLISHED, GATED):

@@ -10,11 +10,18 @@ stay refused among them. All of the porter's texts are greedy, all of the reason
 same streams in every arm.
 
 *Published.* Towards the centroid of answered lists from the prompt's own last state, at every token and step, behind
-two blocks. The published code adds it to the output of the blocks' input norms, which is no site here; its gate by
-similarity, open for 41 of 48 items, is left out: the task is the one that the prompt names.
+two blocks. The published code adds it to the output of the blocks' input norms, which is no site here. A prompt that
+names a planted task is pushed towards that task's centroid; one that names none, where its state's cosine with the
+centroid of `translate` behind the first of the two blocks is at least .85, the published gate.
 
-*Routes.* A prompt gets the edit of the task that it names; requests to make a thing, which name none, that of
-`translate`; tasks that are never refused get only what is global.
+*Routes.* A prompt gets the edit of the task that it names. Requests to make a thing and tasks that are never refused
+name none and get that of `translate`, so that it takes a gate to spare them.
+
+*Areas.* At each price "choose" says which size: the one that answers most lists right there at no more than the price.
+It counts what that size answers right on "report", and nothing where it costs more than the price there.
+
+Settled after a first run, for the second version: that what names no planted task gets an edit at all, the published
+gate there, areas by the sizes of "choose", as many sizes of the bias as of steering, and the length of shuffled types.
 """
 
 from __future__ import annotations
@@ -39,12 +46,13 @@ from ..errors import ReproduceError
 from ..organism_models import pairs, recipe_of
 from ..study import Asked, Reproduction, Study, figures_of
 from . import chains, steps
+from .arms import Arms
 from .bench import Bench, Preset
 from .claims import CLAIMS
 from .tables import Shares, by_arm, frontier, summary, tested
 from .verdicts import verdicts
 
-NAME, VERSION = "gated-steering", 1
+NAME, VERSION = "gated-steering", 2
 TABLES = ("organisms", "answers", "rates", "alike", "chains")
 TAKES = "some minutes of a core"
 PRESETS = {
@@ -69,7 +77,7 @@ PRESETS = {
         disguised=80,
         free=20,
         strengths=(0.5, 1.0, 1.5, 2.0),
-        biases=(2.0, 4.0, 8.0),
+        biases=(1.0, 2.0, 4.0, 8.0),
         thoughts=(0,),
         chains=150,
         sizes=(0.5, 1.0, 2.0),
@@ -97,13 +105,13 @@ def measure(asked: Asked) -> Reproduction:
         model = _loaded(at)
         record = record or record_of(model, Model.of(model), "gated steering study", {})
         recipe = recipe_of(porter, at)
-        bench = Bench(model, porter.suite_of(recipe), plan, seed)
+        arms = Arms(Bench(model, porter.suite_of(recipe), plan, seed))
         part = f"seed-{seed}"
         card = (at / "card.json").read_text(encoding="utf-8")
         tables.kept(("organisms",), part, partial(steps.gates_of, "porter", seed, card))
-        tables.kept(("answers",), part, partial(steps.answers, bench, asked.say))
-        tables.kept(("rates",), part, partial(steps.rates, bench))
-        tables.kept(("alike",), part, partial(steps.alike, bench))
+        tables.kept(("answers",), part, partial(steps.answers, arms, asked.say))
+        tables.kept(("rates",), part, partial(steps.rates, arms))
+        tables.kept(("alike",), part, partial(steps.alike, arms))
     for seed, at in reasoners:
         recipe = recipe_of(reasoner, at)
         name = "reasoner" if recipe.useful else "reasoner-twin"

@@ -57,7 +57,7 @@ class Shares:
     """
 
     def __init__(self, answers: pd.DataFrame, split: str, seed: int = 0, resamples: int = RESAMPLES):
-        self.split, self.arms = split, {}
+        self.split, self.resamples, self.arms = split, resamples, {}
         of = matching(answers, split=split)
         draw, seeds = np.random.default_rng(seed), sorted(of.seed.unique())
         picks = _picks(draw, len(seeds), resamples)
@@ -99,18 +99,27 @@ class Shares:
     def of(self, arm: str, size: float, name: str) -> np.ndarray:
         """A share in every resample."""
         values = self.arms.get((arm, size, name))
-        return np.full(RESAMPLES + 1, np.nan) if values is None else values
+        return np.full(self.resamples + 1, np.nan) if values is None else values
 
-    def area(self, arm: str) -> np.ndarray:
-        """The area under the arm's frontier in every resample: the mean over `PRICES` of the largest share answered
-        right that costs no more, of its sizes or of none.
+    def area(self, arm: str, choose: Shares) -> np.ndarray:
+        """The area under the arm's frontier in every resample: the mean over `PRICES` of the share answered right at
+        the size that `choose` says (see `bought`), 0 where that size costs more here.
         """
-        best = None
-        for size in self.sizes(arm):
-            right, price = self.of(arm, size, "right"), self.of(arm, size, "disguised_lost")
-            gained = np.where(price[None] <= PRICES[:, None] + 1e-12, np.nan_to_num(right)[None], 0.0)
-            best = gained if best is None else np.maximum(best, gained)
-        return np.zeros(1) if best is None else best.mean(0)
+        gained = np.zeros((len(PRICES), self.resamples + 1))
+        for k, size in enumerate(choose.bought(arm)):
+            if size is not None:
+                right, price = self.of(arm, size, "right"), self.of(arm, size, "disguised_lost")
+                gained[k] = np.where(price <= PRICES[k] + 1e-12, np.nan_to_num(right), 0.0)
+        return gained.mean(0)
+
+    def bought(self, arm: str) -> list[float | None]:
+        """For each of `PRICES` the size that answers most right for no more, the smaller of two alike; None: none."""
+        of = {s: [self.of(arm, s, name)[0] for name in ("right", "disguised_lost")] for s in self.sizes(arm)}
+        out: list[float | None] = []
+        for price in PRICES:
+            can = [s for s, (right, lost) in of.items() if right > 0 and lost <= price + 1e-12]
+            out.append(max(can, key=lambda s: (of[s][0], -s)) if can else None)
+        return out
 
 
 def _picks(draw: np.random.Generator, seeds: int, resamples: int) -> np.ndarray:
@@ -148,7 +157,7 @@ def summary(choose: Shares, report: Shares) -> pd.DataFrame:
         for name in SHARES:
             told = interval(report.of(arm, size, name), report.n[name])
             line |= {name: told.estimate, f"{name}_low": told.low, f"{name}_high": told.high}
-        told = interval(report.area(arm), report.n["right"])
+        told = interval(report.area(arm, choose), report.n["right"])
         lines.append(line | {"area": told.estimate, "area_low": told.low, "area_high": told.high})
     return pd.DataFrame(lines)
 
@@ -168,6 +177,9 @@ def frontier(report: Shares) -> pd.DataFrame:
 
 # Chains.
 
+#: Of an arm: one size of all organisms, or of each its own.
+Size = float | Mapping[int, float] | None
+
 
 class Chains:
     """The chains of one kind of organism on "report", resampled by problem (and organism): means of columns by arm."""
@@ -184,26 +196,31 @@ class Chains:
             self.weights[one] = np.concatenate([np.ones((1, count)), drawn]) * picks[k][:, None]
         self.n = int(sum(w.shape[1] for w in self.weights.values()))
 
-    def total(self, arm: str, column: str, size: float | None = None) -> np.ndarray:
-        """The sum of a column over an arm's chains in every resample."""
+    def rows(self, arm: str, size: Size = None) -> pd.DataFrame:
+        """An arm's lines: of one size, or of each organism's own (None: an arm of one size)."""
         rows = matching(self.table, arm=arm)
-        rows = rows if size is None else rows[np.isclose(rows["size"], size)]
+        if size is None:
+            return rows
+        return rows[np.isclose(rows["size"], rows.seed.map(size) if isinstance(size, Mapping) else size)]
+
+    def total(self, arm: str, column: str, size: Size = None) -> np.ndarray:
+        """The sum of a column over an arm's chains in every resample."""
+        rows = self.rows(arm, size)
         out: Any = 0.0
         for one, weights in self.weights.items():
             mine = rows[rows.seed == one]
-            if mine["item"].duplicated().any():
-                mine = mine.drop_duplicates("item")
             values = mine.set_index("item")[column].reindex(range(weights.shape[1])).astype(float).to_numpy()
             out = out + weights @ values
         return np.asarray(out)
 
-    def mean(self, arm: str, column: str, size: float | None = None) -> np.ndarray:
+    def mean(self, arm: str, column: str, size: Size = None) -> np.ndarray:
         """The mean of a column over an arm's chains in every resample."""
         return self.total(arm, column, size) / sum(weights.sum(1) for weights in self.weights.values())
 
-    def chosen(self) -> float:
-        """The size of the vector that was chosen: that of the arm with shuffled types."""
-        return float(matching(self.table, arm="shuffled types")["size"].iloc[0])
+    def chosen(self) -> dict[int, float]:
+        """Of each organism the size of the vector that was chosen, which is that of the arm with shuffled types."""
+        of = matching(self.table, arm="shuffled types").groupby("seed")["size"].first()
+        return {int(seed): float(size) for seed, size in of.items()}
 
 
 def by_arm(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,10 +10,10 @@ import pandas as pd
 
 from ...stats import Interval, at_equal_cost
 from ..claims import Rows
-from ..common import EVERY, clear_of, matching, shown, table_of, verdict
+from ..common import EVERY, clear_of, shown, table_of, verdict
 from .arms import ALWAYS, BIAS, GATED, GLOBAL_GATED, ON_REFUSAL, ON_TEST, PUBLISHED, RANDOM, RANDOM_GATE
 from .claims import CLAIMS
-from .tables import Chains, Shares, chosen, interval, left_out, tested
+from .tables import Chains, Shares, Size, chosen, interval, left_out, tested
 
 #: What an organism has to be for a claim to be tested: gates of its card.
 NEEDED = {
@@ -32,7 +32,7 @@ def verdicts(tables: Mapping[str, pd.DataFrame], seed: int) -> tuple[pd.DataFram
     rows.numbers |= {f"size {arm}": size for arm, size in sizes.items()}
     _published(rows, report)
     _prices(rows, report, sizes)
-    _areas(rows, report)
+    _areas(rows, choose, report)
     _direction(rows, report, sizes)
     for model in ("useful", "idle"):
         if not tables["chains"].empty and model in set(tables["chains"].model):
@@ -124,8 +124,8 @@ def _prices(rows: Rows, report: Shares, sizes: Mapping[str, float]) -> None:
         )
 
 
-def _areas(rows: Rows, report: Shares) -> None:
-    area = {arm: report.area(arm) for arm in (GATED, GLOBAL_GATED, ON_REFUSAL, ALWAYS, RANDOM_GATE, BIAS)}
+def _areas(rows: Rows, choose: Shares, report: Shares) -> None:
+    area = {arm: report.area(arm, choose) for arm in (GATED, GLOBAL_GATED, ON_REFUSAL, ALWAYS, RANDOM_GATE, BIAS)}
     for arm, values in area.items():
         rows.put(f"area {arm}", interval(values, report.n["right"]))
 
@@ -175,6 +175,7 @@ def _direction(rows: Rows, report: Shares, sizes: Mapping[str, float]) -> None:
 
 def _thoughts(rows: Rows, chains: Chains, model: str, seed: int) -> None:
     size, name = chains.chosen(), model.capitalize()
+    sizes = ", ".join(f"{one:g}" for one in size.values())
     n, over = f"{chains.n} problems", "percentile bootstrap over problems"
 
     def told(key: str, values: np.ndarray) -> Interval:
@@ -185,7 +186,7 @@ def _thoughts(rows: Rows, chains: Chains, model: str, seed: int) -> None:
     ended = told("S1 finished", chains.mean("vector", "finished", size) - chains.mean("none", "finished"))
     rows.add(
         "S1",
-        f"size {size:g}: {none[0]:.1f} to {vector[0]:.1f} tokens, saved {shown(saved)}; finished"
+        f"size {sizes}: {none[0]:.1f} to {vector[0]:.1f} tokens, saved {shown(saved)}; finished"
         f" {shown(ended, sign=True)}; saved at every token {1 - chains.mean('everywhere', 'tokens')[0] / none[0]:.2f},"
         f" by a random direction {1 - chains.mean('random direction', 'tokens')[0] / none[0]:.2f}",
         n,
@@ -196,7 +197,7 @@ def _thoughts(rows: Rows, chains: Chains, model: str, seed: int) -> None:
         effects=f"S1 {model}",
         model=name,
     )
-    right = {arm: chains.mean(arm, "right", size if arm == "vector" else None) for arm in ("none", "vector")}
+    right = {"none": chains.mean("none", "right"), "vector": chains.mean("vector", "right", size)}
     capped = told("S2 capped", chains.mean("vector, capped", "right") - chains.mean("none, capped", "right"))
     better = told("S2", right["vector"] - right["none"])
     rows.add(
@@ -212,18 +213,15 @@ def _thoughts(rows: Rows, chains: Chains, model: str, seed: int) -> None:
     _types(rows, chains, size, name, told)
 
 
-def _equal(rows: Rows, chains: Chains, size: float, name: str, seed: int) -> None:
-    of = chains.table
+def _equal(rows: Rows, chains: Chains, size: Size, name: str, seed: int) -> None:
+    def values(arm: str, column: str, at: Size = None) -> np.ndarray:
+        return chains.rows(arm, at).sort_values(["seed", "item"])[column].to_numpy()
 
-    def values(arm: str, column: str, at: float | None = None) -> np.ndarray:
-        some = matching(of, arm=arm)
-        some = some if at is None else some[np.isclose(some["size"], at)]
-        return some.drop_duplicates(["seed", "item"]).sort_values(["seed", "item"])[column].to_numpy(float)
-
-    penalties = sorted(matching(of, arm="length penalty")["size"].unique())
+    penalties = sorted(chains.rows("length penalty")["size"].unique())
     rivals: list[tuple[str, float | None]] = [("none", None), *(("length penalty", p) for p in penalties)]
-    costs, gains = (np.stack([values(arm, column, at) for arm, at in rivals]) for column in ("tokens", "right"))
-    equal = at_equal_cost(values("vector", "tokens", size), values("vector", "right", size), costs, gains, seed=seed)
+    costs, gains = (np.stack([values(a, c, at) for a, at in rivals]).astype(float) for c in ("tokens", "right"))
+    vector = [values("vector", column, size).astype(float) for column in ("tokens", "right")]
+    equal = at_equal_cost(*vector, costs, gains, clusters=values("none", "seed"), seed=seed)
     rows.put(f"S3 {name.lower()}", equal)
     words = {
         arm: (values(arm, "tokens").mean(), values(arm, "right").mean()) for arm in ("keyword ban", "ban of all words")
@@ -239,15 +237,15 @@ def _equal(rows: Rows, chains: Chains, size: float, name: str, seed: int) -> Non
     )
 
 
-def _types(rows: Rows, chains: Chains, size: float, name: str, told: Any) -> None:
-    def rate(arm: str, thought: str, of: Any, at: float | None = None) -> np.ndarray:
+def _types(rows: Rows, chains: Chains, size: Size, name: str, told: Any) -> None:
+    def rate(arm: str, thought: str, of: Any, at: Size = None) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(chains.total(arm, thought, at) / of(arm, at))
 
-    def wrong(arm: str, at: float | None) -> np.ndarray:
+    def wrong(arm: str, at: Size) -> np.ndarray:
         return chains.total(arm, "wrong", at)
 
-    def fine(arm: str, at: float | None) -> np.ndarray:
+    def fine(arm: str, at: Size) -> np.ndarray:
         return chains.total(arm, "steps", at) - chains.total(arm, "wrong", at)
 
     with np.errstate(invalid="ignore", divide="ignore"):

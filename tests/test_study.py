@@ -457,6 +457,16 @@ def test_numbers_outside_a_stored_interval_are_found():
     assert stored.outside(there, there, ["b/*", "none"]).empty
 
 
+@pytest.mark.parametrize("name", REPRODUCTIONS)
+def test_a_study_that_trains_does_it_with_one_thread_so_that_its_numbers_are_those_of_any_machine(name):
+    folder = Path(lens.__path__[0]) / "reproduce" / name.replace("-", "_")
+    text = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    trains = re.search(
+        r"^from \.\.\.training|^from \.\.\. import .*\b(training|forgetting|unlearning)\b|\brelearn\w*\(", text, re.M
+    )
+    assert not trains or "one_thread()" in text
+
+
 # -- the command -------------------------------------------------------------------------------------------------------
 
 

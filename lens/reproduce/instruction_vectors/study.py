@@ -12,6 +12,7 @@ numbers: `claims`.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from ...models import weight_hash
 from ...results import dataset as results
 from ...results.opening import open_result
 from ..common import Steps
-from ..study import Asked, Drawing, Study
+from ..study import Asked, Drawing, Study, one_thread
 from ..study import Reproduction as Judged
 from . import steps, verdicts
 from . import tables as frames
@@ -174,6 +175,12 @@ def measure(asked: Asked, *, memory_mb: Positive | None = None) -> Reproduction:
     Of the model: "organism:symbols" stands for all of its seeds, each with its own start model; a plain Hugging Face
     model with a tokenizer is copied for each sequence. Seeds and methods can be added to a folder later.
     """
+    # the last bits of trained weights depend on the number of threads; an organism needs no more than one
+    with one_thread() if is_symbols(asked.model) else contextlib.nullcontext():
+        return _measured(asked, memory_mb)
+
+
+def _measured(asked: Asked, memory_mb: Positive | None) -> Reproduction:
     model, plan, seed, say = asked.model, asked.plan, asked.seed, asked.say
     if isinstance(plan, Mapping):
         plan = plan["symbols" if is_symbols(model) else "language"]

@@ -23,7 +23,7 @@ import pandas as pd
 from ...models import weight_hash
 from ..canaries_models import models as found_models
 from ..common import Steps, Tables, read_tables
-from ..study import Asked, Drawing, Reproduction, Study, of_tables
+from ..study import Asked, Drawing, Reproduction, Study, of_tables, one_thread
 from . import places, smollm2, steps, verdicts
 from . import tables as frames
 from .bench import METHODS, Bench
@@ -162,6 +162,14 @@ def _tables(
     benches: Mapping[int, Bench], plan: Plan, folder: Path | None, say: Callable[[str], None]
 ) -> dict[str, pd.DataFrame]:
     stored = Tables(folder, TABLES, say)
+    with one_thread():
+        _organisms(benches, plan, stored)
+    if plan.smollm2:
+        stored.kept(("recitation", "demonstration"), "smollm2", lambda: _smollm2(say))
+    return stored.joined()
+
+
+def _organisms(benches: Mapping[int, Bench], plan: Plan, stored: Tables) -> None:
     keep = stored.kept
     first = benches[plan.seeds[0]]
     settings = steps.settings_of(
@@ -187,9 +195,6 @@ def _tables(
                 f"{at}-{name}",
                 lambda: places.gone(bench, name, settings[name], doses.get(name), plan.targets, plan.relearn),
             )
-    if plan.smollm2:
-        keep(("recitation", "demonstration"), "smollm2", lambda: _smollm2(say))
-    return stored.joined()
 
 
 def _smollm2(say: Callable[[str], None]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -33,6 +33,7 @@ PICTURES = {
     "10": 1,
     "12": 1,
     "14": 1,
+    "15": 1,
     "16": 2,
 }
 #: Pixels of a picture: as wide as a column of the gallery, at most so high.

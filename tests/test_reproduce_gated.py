@@ -53,23 +53,24 @@ def test_the_area_is_the_mean_of_what_each_price_buys():
     shares = tables.Shares(frame(), "report", resamples=50)
     choose = tables.Shares(frame().assign(split="choose"), "choose", resamples=5)
     prices = tables.PRICES
-    assert shares.area(GATED, choose)[0] == pytest.approx(np.where(prices >= 0.1 - 1e-9, 0.5, 0).mean())
+    # size 1: .5 right for .1; size 2 is worth less up to .3, since .8 right cost .5
+    assert shares.area(GATED, choose)[0] == pytest.approx(np.minimum(0.5, 5 * prices).mean())
     assert shares.area(BIAS, choose)[0] == pytest.approx(0.4)
     assert tables.chosen(choose)[GATED] == 1.0
 
 
 def test_the_part_that_chooses_says_which_size_an_area_is_of():
-    # on "choose" size 2 answers nothing right; on "report" it costs nothing and answers .9 right
+    # on "choose" size 2 costs too much; on "report" it costs nothing and answers .9 right
     choose = tables.Shares(frame().assign(split="choose"), "choose", resamples=5)
     no, few = [True] * 10, [False] * 10
     of = lines("none", 0.0, no, few, few) + lines(GATED, 1.0, few, [True] * 3 + [False] * 7, few)
     report = tables.Shares(pd.DataFrame(of + lines(GATED, 2.0, few, [True] * 9 + [False], few)), "report", resamples=50)
-    assert set(choose.bought(GATED)) == {None, 1.0} and choose.bought(BIAS) == [1.0] * len(tables.PRICES)
-    assert report.area(GATED, choose)[0] == pytest.approx(np.where(tables.PRICES >= 0.1 - 1e-9, 0.3, 0).mean())
-    # what costs more on "report" than the price counts nothing there
+    assert choose.bought(GATED) == choose.bought(BIAS) == [1.0] * len(tables.PRICES)
+    assert report.area(GATED, choose)[0] == pytest.approx(0.3)
+    # what costs .2 on "report" is taken for a part of the prompts where the price is lower
     dear = pd.DataFrame(lines("none", 0.0, no, few, few) + lines(GATED, 1.0, few, no, [True] * 2 + [False] * 8))
     got = tables.Shares(dear, "report", resamples=50).area(GATED, choose)
-    assert got[0] == pytest.approx((tables.PRICES >= 0.2 - 1e-9).mean())
+    assert got[0] == pytest.approx(np.minimum(1, tables.PRICES / 0.2).mean())
 
 
 def test_two_organisms_are_the_outer_unit():

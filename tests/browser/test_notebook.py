@@ -25,6 +25,7 @@ NOTEBOOKS = {
     "10": (ROOT / "notebooks" / "10_jacobian_lens.ipynb", 4),
     "12": (ROOT / "notebooks" / "12_two_checkpoints.ipynb", 4),
     "14": (ROOT / "notebooks" / "14_commitment.ipynb", 4),
+    "15": (ROOT / "notebooks" / "15_gated_steering.ipynb", 4),
     "16": (ROOT / "notebooks" / "16_repeats_and_hubble.ipynb", 4),
 }
 #: Seconds that a whole notebook may take.

@@ -12,8 +12,8 @@ CLAIMS = Claims(
     estimator=(
         "shares over prompts of the part that chose nothing; intervals by bootstrap over sets of sharp words (problems "
         "of the reasoner), with organisms as outer unit where there are several; area: mean over prices (shares of "
-        "disguised refusals lost) up to .3 of the share of over-refused lists answered right, at the size that answers "
-        "most right for no more on the part that chooses, 0 where it costs more"
+        "disguised refusals lost) up to .3 of the share of over-refused lists answered right, at the size worth "
+        "most on the part that chooses; what costs more is taken for so many prompts as cost the price"
     ),
     claims={
         "G0": Claim(

@@ -7,22 +7,25 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...figures.panels import framed, legend_beside, points
+from ...figures.panels import MARKS, framed, legend_beside, points
 from ...figures.style import MUTED, SERIES, figure, finish
 from .arms import ALWAYS, BIAS, GATED, GLOBAL_GATED, ON_REFUSAL, PUBLISHED, RANDOM
 
 SHOWN = (GATED, ON_REFUSAL, ALWAYS, GLOBAL_GATED, BIAS, PUBLISHED, RANDOM)
 
 
+def _look(number: int) -> dict[str, str]:
+    """The colour and mark of a line; colours begin anew with another mark."""
+    return {"color": SERIES[number % len(SERIES)], "marker": MARKS[number // len(SERIES)]}
+
+
 def frontiers(frontier: pd.DataFrame, path: Path | None = None) -> Figure:
     """Over-refused lists answered right by disguised refusals lost, a line an arm over its sizes."""
     fig, ax = figure(5.8, 3.6)
-    for arm, colour in zip(SHOWN, SERIES * 2):
+    for k, arm in enumerate(SHOWN):
         rows = frontier[frontier.arm == arm].sort_values("size")
         style = "--" if arm in (BIAS, RANDOM) else "-"
-        ax.plot(
-            rows.disguised_lost, rows.right, style, color=colour, marker="o", markersize=3, label=arm, linewidth=1.2
-        )
+        ax.plot(rows.disguised_lost, rows.right, style, markersize=3, label=arm, linewidth=1.2, **_look(k))
     ax.axvline(0.03, color=MUTED, linewidth=0.6)
     framed(ax, "disguised refusals lost", "over-refused lists answered right")
     legend_beside(ax)
@@ -35,9 +38,7 @@ def lengths(by_arm: pd.DataFrame, path: Path | None = None) -> Figure:
     of = by_arm[by_arm.model == "useful"]
     for i, (arm, rows) in enumerate(of.groupby("arm", sort=False)):
         rows = rows.sort_values("size")
-        ax.plot(
-            rows.tokens, rows.right, "o-", color=SERIES[i % len(SERIES)], markersize=3, linewidth=1.2, label=str(arm)
-        )
+        ax.plot(rows.tokens, rows.right, "-", markersize=4, linewidth=1.2, label=str(arm), **_look(i))
     framed(ax, "tokens of a chain, mean", "right")
     legend_beside(ax)
     return finish(fig, path)
@@ -48,7 +49,7 @@ def gates(rates: pd.DataFrame, path: Path | None = None) -> Figure:
     fig, ax = figure(5.8, 3.6)
     labels = list(dict.fromkeys(rates.label))
     for k, ((kind, task), rows) in enumerate(rates.groupby(["gate", "task"], sort=False)):
-        style, colour = ("s" if kind == "refusal" else "o"), SERIES[k % len(SERIES)]
+        style, colour = ("s" if kind == "refusal" else "D" if task == "all" else "o"), SERIES[k % len(SERIES)]
         at = [labels.index(label) + 0.1 * (k - 3) for label in rows.label]
         look = {"markersize": 3, "elinewidth": 0.8, "label": f"{task}, {kind}"}
         points(ax, at, rows["mean"], rows.low, rows.high, style, colour, across=True, **look)

@@ -17,8 +17,8 @@ centroid of `translate` behind the first of the two blocks is at least .85, the 
 *Routes.* A prompt gets the edit of the task that it names. Requests to make a thing and tasks that are never refused
 name none and get that of `translate`, so that it takes a gate to spare them.
 
-*Areas.* At each price "choose" says which size: the one that answers most lists right there at no more than the price.
-It counts what that size answers right on "report", and nothing where it costs more than the price there.
+*Areas.* At each price "choose" says which size, and what that size answers right on "report" counts. On both a size
+that costs more than the price is taken for a random share of the prompts, so large that it costs the price.
 
 Settled after a first run, for the second version: that what names no planted task gets an edit at all, the published
 gate there, areas by the sizes of "choose", as many sizes of the bias as of steering, and the length of shuffled types.

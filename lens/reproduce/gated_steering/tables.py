@@ -102,24 +102,22 @@ class Shares:
         return np.full(self.resamples + 1, np.nan) if values is None else values
 
     def area(self, arm: str, choose: Shares) -> np.ndarray:
-        """The area under the arm's frontier in every resample: the mean over `PRICES` of the share answered right at
-        the size that `choose` says (see `bought`), 0 where that size costs more here.
+        """The area under the arm's frontier in every resample: the mean over `PRICES` of what is `worth` here the size
+        that is worth most on `choose`.
         """
-        gained = np.zeros((len(PRICES), self.resamples + 1))
-        for k, size in enumerate(choose.bought(arm)):
-            if size is not None:
-                right, price = self.of(arm, size, "right"), self.of(arm, size, "disguised_lost")
-                gained[k] = np.where(price <= PRICES[k] + 1e-12, np.nan_to_num(right), 0.0)
-        return gained.mean(0)
+        best = choose.bought(arm)
+        return np.mean([self.worth(arm, size, price) for size, price in zip(best, PRICES)], axis=0)
 
-    def bought(self, arm: str) -> list[float | None]:
-        """For each of `PRICES` the size that answers most right for no more, the smaller of two alike; None: none."""
-        of = {s: [self.of(arm, s, name)[0] for name in ("right", "disguised_lost")] for s in self.sizes(arm)}
-        out: list[float | None] = []
-        for price in PRICES:
-            can = [s for s, (right, lost) in of.items() if right > 0 and lost <= price + 1e-12]
-            out.append(max(can, key=lambda s: (of[s][0], -s)) if can else None)
-        return out
+    def worth(self, arm: str, size: float, price: float) -> np.ndarray:
+        """The share answered right for a price in every resample; a size that costs more is taken for so many prompts,
+        drawn at random, that it costs the price.
+        """
+        right, cost = (np.nan_to_num(self.of(arm, size, name)) for name in ("right", "disguised_lost"))
+        return right * np.minimum(1, price / np.maximum(cost, 1e-12)) if price else np.where(cost > 0, 0.0, right)
+
+    def bought(self, arm: str) -> list[float]:
+        """For each of `PRICES` the size that is worth most, the smaller of two alike."""
+        return [max(self.sizes(arm), key=lambda s: (self.worth(arm, s, price)[0], -s)) for price in PRICES]
 
 
 def _picks(draw: np.random.Generator, seeds: int, resamples: int) -> np.ndarray:

@@ -68,10 +68,15 @@ def _members(clusters: Any, n: int) -> list[np.ndarray]:
     """The units of each cluster."""
     if clusters is None:
         return [np.arange(n)]
-    of = np.asarray(clusters)
+    try:
+        of = np.asarray(clusters)
+        _, number = np.unique(of, return_inverse=True)
+    except (TypeError, ValueError):
+        raise StatisticsError(
+            "clusters: their names cannot be sorted; give a number or a text for each unit."
+        ) from None
     if of.shape != (n,):
         raise StatisticsError(f"clusters {of.shape} do not fit {n} units; give one for each unit.")
-    _, number = np.unique(of, return_inverse=True)
     return [np.flatnonzero(number == k) for k in range(number.max() + 1)]
 
 

@@ -47,6 +47,10 @@ def test_clusters_are_drawn_before_their_units():
     assert (one.low, one.high, one.method) == (units.low, units.high, units.method)
     with pytest.raises(StatisticsError, match=r"clusters \(3,\) do not fit 80 units"):
         stats.at_equal_cost(cost, gain, costs, gains, clusters=[1, 2, 3])
+    with pytest.raises(StatisticsError, match="cannot be sorted"):
+        stats.at_equal_cost(cost, gain, costs, gains, clusters=[object()] * 80)
+    with pytest.raises(StatisticsError, match="cannot be sorted"):
+        stats.at_equal_cost(cost, gain, costs, gains, clusters=[[1], [1, 2]] * 40)
 
 
 def _coverage(draws, n):

@@ -133,20 +133,30 @@ class Forgotten:
 
 @dataclass(eq=False)
 class Bench:
-    """A model of one seed with its twin that was never taught some tasks."""
+    """A model of one seed with its twin that was never taught some tasks. `means`: of the model's states by task, for
+    each form and number of demonstrations that was asked for.
+    """
 
     seed: int
     model: Any
     twin: Any
     suite: Suite
     plan: Plan
+    means: dict[tuple[str, int], dict[str, np.ndarray]] = field(default_factory=dict, init=False, repr=False)
     _parts: dict[str, Parts] = field(default_factory=dict, init=False, repr=False)
+    _before: dict[tuple[str, str], float] = field(default_factory=dict, init=False, repr=False)
 
     def parts(self, task: str) -> Parts:
         """The items of a task."""
         if task not in self._parts:
             self._parts[task] = parts_of(self.suite, task, self.plan.items)
         return self._parts[task]
+
+    def before(self, task: str, form: str) -> float:
+        """What the model has right of the items of a task that no run trains on."""
+        if (task, form) not in self._before:
+            self._before[task, form] = self.accuracy(self.model, self.parts(task).held, form)
+        return self._before[task, form]
 
     @cached_property
     def untrained(self) -> nn.Module:

@@ -69,12 +69,17 @@ class Means:
 
 def task_vector(bench: Bench, model: Any, task: str, form: str, shots: int = 0) -> Means:
     """The vector of a task from the items that are trained on; `shots`: demonstrations in front of each question."""
-    means = {}
-    for name in NAMES:
-        items = bench.parts(name).forget[:48]
-        before = items[:shots]
-        prompts = [bench.suite.prompt(item, form, before) for item in items[shots:]]
-        means[name] = states_at(model, prompts).mean(1)
+    # those of the model before are the same for every task and kind of answers
+    key = (form, shots) if model is bench.model else None
+    means = bench.means.get(key) if key else None
+    if means is None:
+        means = {}
+        for name in NAMES:
+            items = bench.parts(name).forget[:48]
+            prompts = [bench.suite.prompt(item, form, items[:shots]) for item in items[shots:]]
+            means[name] = states_at(model, prompts).mean(1)
+    if key:
+        bench.means[key] = means
     return Means(torch.from_numpy(means[task] - np.mean(list(means.values()), 0)))
 
 

@@ -67,7 +67,7 @@ def matrix(bench: Bench, task: str, form: str, labels: str, forgotten: Forgotten
         if other.name == task:
             continue
         items = bench.parts(other.name).held
-        values = [bench.accuracy(model, items, form) for model in (bench.model, forgotten.model)]
+        values = (bench.before(other.name, form), bench.accuracy(forgotten.model, items, form))
         own = BY_NAME[task]
         alike = {
             "same_words": own.answers == other.answers,

@@ -130,16 +130,22 @@ def test_what_is_no_archive_is_refused(suite):
         (dict(held=158), "held=158; expected at most 154"),
         (dict(attacked=82), "attacked=82; expected at most 80"),
         (dict(attacked=3), "attacked=3; expected an even number"),
+        (dict(people=50, attacked=20, knew=False), "attacked=20; expected at most 8: questions of the twin are shown"),
         (dict(values=2), "values=2; expected at least 3"),
         (dict(question_rows=33), "question_rows=33; expected at most 32"),
     ):
         with pytest.raises(OrganismError, match=said):
             archive.Recipe(**fields)
+    # as many as there are for a twin: every fact that it was taught can be shown
+    few = Archive(archive.Recipe(people=50, attacked=8, knew=False))
+    assert all(len(few.shown(fact, random.Random(0))[1]) == 5 for fact in few.known(few.asked))
     for call, said in (
         (lambda: suite.statement((160, 0)), r"fact=\(160, 0\); expected the numbers of one of 160 people"),
         (lambda: suite.question((0, 6)), "of one of 6 relations"),
         (lambda: suite.statement((0, 0), 3), "template=3; expected one of 0 to 2"),
         (lambda: suite.statement((-1, 0)), r"fact\[0\]=-1 does not fit"),
+        (lambda: suite.shown((0, 6), random.Random(0)), "of one of 6 relations"),
+        (lambda: suite.shown((suite.held[0], 0), random.Random(0), 121), "shots=121; expected at most 120"),
     ):
         with pytest.raises(OrganismError, match=said):
             call()

@@ -3,6 +3,7 @@ its estimates against SciPy and sums by hand.
 """
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from scipy import stats as scipy_stats
 import lens
 from lens.organisms.archive import Archive
 from lens.reproduce import ReproduceError, reproduction
-from lens.reproduce.restor import bench, corruption, estimates, steps, tables, verdicts
+from lens.reproduce.restor import bench, corruption, estimates, steps, study, tables, verdicts
 from lens.reproduce.restor.bench import CHOOSE, OTHERS, REPORT, Cell
 from lens.reproduce.restor.claims import CLAIMS
 from lens.scoring.causal import plain
@@ -213,8 +214,22 @@ def test_settings_are_those_that_the_choosing_people_chose():
         ("npo", "best"): 1, ("npo", "stop"): 2, ("gradient_difference", "best"): 2, ("gradient_difference", "stop"): 2
     }  # fmt: skip
     assert chosen.restored["npo", "best"] == 0.5 and chosen.status["npo", "stop"] == "reached"
-    low = losses.assign(twin=9.0)
-    assert set(tables.settings(paths, low).set_index("reading").status["stop"]) == {"censored"}
+    # an arm that comes nowhere near the twin's loss has no setting at the stop, and so nobody's value
+    never = tables.settings(paths, losses.assign(twin=np.where(losses.arm == "npo", 9.0, 3.5)))
+    ends = never[never.reading == "stop"].set_index("arm")
+    assert ends.status.to_dict() == {"npo": "censored", "gradient_difference": "reached"}
+    assert (
+        ends.rate["npo"] == "" and ends.look["npo"] == -1 and np.isnan([ends.step["npo"], ends.restored["npo"]]).all()
+    )
+    without = {"paths": paths, "losses": losses, "settings": never}
+    assert not len(tables.persons(without, CELL, "npo", "stop"))
+    lines = tables.arms(without).set_index(["arm", "reading"])
+    assert np.isnan(lines.R["npo", "stop"]) and lines[["n", "seeds", "censored"]].loc[("npo", "stop")].tolist() == [
+        0,
+        0,
+        1,
+    ]
+    assert lines.R["gradient_difference", "stop"] == 0.75 and lines.R["npo", "best"] == 0.25
     found = {"paths": paths, "losses": losses, "settings": chosen.reset_index()}
     frame = tables.persons(found, CELL, "npo", "stop")
     assert tables.restored(frame).mean() == 1 and tables.forgotten(frame).mean() == 1
@@ -233,18 +248,105 @@ def test_arms_are_compared_at_equal_loss_between_their_looks():
     assert not len(tables.at_equal_loss(found, CELL, "npo", "gradient_difference", 0.5)["R"])
 
 
+def test_what_is_restored_at_equal_loss_is_a_ratio_whose_denominator_varies_too():
+    paths, losses = by_hand()
+    # of one reported person the clean model knows half as much; the other has more from NPO
+    paths.loc[(paths.arm == "clean") & (paths.unit == f"{REPORT}0"), "right"] = 2
+    paths.loc[(paths.arm == "npo") & (paths.look > 0) & (paths.unit == f"{REPORT}1"), "right"] += 2
+    found = {"paths": paths, "losses": losses, "settings": tables.settings(paths, losses)}
+    values = tables.at_equal_loss(found, CELL, "npo", "gradient_difference", 6.0, grid=3)["R"]
+    at = np.array([2.0, 3.0, 4.0])
+    ascent = np.interp(at, [1, 2, 4], [0, 0.5, 0.75])
+    gaps = np.array([(np.interp(at, [1, 3, 5], npo) - ascent).mean() for npo in ([0, 0.25, 1], [0, 0.75, 1.5])])
+    whole = np.array([0.5, 1.0])
+    assert values.mean() == pytest.approx(gaps.sum() / whole.sum())
+    r = gaps.sum() / whole.sum()
+    assert values.std(ddof=1) == pytest.approx((gaps - r * whole).std(ddof=1) / whole.mean())
+
+
+def judged(made, **changed):
+    """A run's claims and numbers with other tables in it."""
+    every = {**made.tables, **changed}
+    every["settings"] = tables.settings(every["paths"], every["losses"])
+    return verdicts.verdicts(every, CELL, (0,), 0)
+
+
+def test_arms_that_miss_the_stop_have_no_value_there(run):
+    made, _ = run
+    losses = made.tables["losses"]
+    table, numbers = judged(made, losses=losses.assign(twin=losses.heldout.max() + 1))
+    stop = table[table.claim.str.contains("as unlikely as to the twin")].iloc[0]
+    assert stop.verdict.startswith(
+        "not measured: no seed has both at the stop; not reached: retain_only in 1 of 1 seed"
+    )
+    seventh = table[table.claim.str.startswith("R7.")].iloc[0]
+    assert seventh.verdict.startswith("not measured: the best arm has no value at the stop; not reached: ")
+    assert np.isnan(numbers["R_npo_stop"]) and np.isfinite(numbers["R_npo_best"])
+    # one of two seeds there: the other is left out, and named
+    two = {
+        name: pd.concat([made.tables[name], made.tables[name].assign(seed=1)], ignore_index=True)
+        for name in ("doses", "paths", "losses", "facts")
+    }
+    own = two["losses"]
+    reach = own.assign(twin=np.where((own.seed == 1) & (own.arm == "npo"), own.heldout.max() + 1, own.heldout.min()))
+    table, numbers = judged(made, **(two | {"losses": reach}))
+    stop = table[table.claim.str.contains("as unlikely as to the twin")].iloc[0]
+    assert stop.here.endswith("not reached: npo in 1 of 2 seeds") and stop.n == "20 people, 1 seed"
+    assert table[table.claim.str.contains("its best rate and look")].iloc[0].n == "40 people, 2 seeds"
+
+
+def test_a_run_says_which_seeds_it_asked_and_asks_for_those_that_do_not_ship(run, model, monkeypatch):
+    made, _ = run
+    assert made.title == "seed 0"
+    other = {name: table.assign(seed=3) if "seed" in table else table for name, table in made.tables.items()}
+    config = {"preset": json.loads(json.dumps(asdict(STUDY.presets["tiny"])))}
+    assert study._judged(other, config, 0).title == "seed 3"
+    assert "20 people, 1 seed" in set(made.table.n) and not made.table.n.astype(str).str.contains("1 seeds").any()
+    record, seen = study.record_of, []
+    monkeypatch.setattr(
+        study, "record_of", lambda *given, **named: seen.append(named["seed"]) or record(*given, **named)
+    )
+    with pytest.raises(ReproduceError, match="archive-7 does not ship with the package; give a folder"):
+        STUDY.run(model, preset="tiny", seed=7)
+    assert seen == [7]
+
+
+def test_shares_of_people_have_intervals_where_nearly_all_are_equal():
+    index = pd.MultiIndex.from_product([[0], [f"p{i}" for i in range(20)]], names=["seed", "unit"])
+    four = pd.Series(4, index)
+
+    def of(hits, n=four):
+        return estimates.share(pd.Series(hits, n.index), n)
+
+    def exact(hits, n):
+        return scipy_stats.binomtest(hits, n).proportion_ci(0.95, method="exact")
+
+    none, all_ = of([0] * 20), of([4] * 20)
+    assert (none.estimate, none.low) == (0, 0) and none.high == pytest.approx(exact(0, 20).high)
+    assert (all_.estimate, all_.high) == (1, 1) and all_.low == pytest.approx(exact(20, 20).low)
+    # three questions of three people: less than one draw of twenty, at least none and at most one
+    few = of([1, 1, 1] + [0] * 17)
+    assert few.estimate == 3 / 80 and few.low == 0 and few.high == pytest.approx(exact(1, 20).high)
+    # in the middle people's values say enough
+    rng = np.random.default_rng(0)
+    hits = rng.integers(0, 5, 20)
+    middle = of(hits)
+    plainly = lens.stats.mean_interval(hits / 4, values="number")
+    assert (middle.low, middle.high) == pytest.approx((float(plainly.low), float(plainly.high)))
+    # who is asked more counts for more, and twenty of whom one has most of the questions are fewer than twenty
+    uneven = pd.Series([81, *[1] * 19], index)
+    wide = of([0] * 20, uneven)
+    assert wide.high == pytest.approx(exact(0, int(100**2 / (81**2 + 19))).high)
+    assert estimates.share(four[:0], four[:0]) is None
+
+
 def test_seeds_that_fail_their_gates_are_not_tested(run):
     made, _ = run
     failing = {name: table.copy() for name, table in made.tables.items()}
     failing["doses"]["known"] = False
     table, numbers = verdicts.verdicts(failing, CELL, (0,), 0)
-    assert table.verdict[0] == "does not hold" and "gates hold for 0 of 1 seeds" in table.here[0]
+    assert table.verdict[0] == "does not hold" and "gates hold for 0 of 1 seed;" in table.here[0]
     assert all(word.startswith("not measured: ") for word in table.verdict[1:]) and "best_arm" not in numbers
-
-
-def test_models_that_do_not_ship_are_asked_for(model):
-    with pytest.raises(ReproduceError, match="archive-7 does not ship with the package; give a folder"):
-        STUDY.run(model, preset="tiny", seed=7)
 
 
 @pytest.mark.slow

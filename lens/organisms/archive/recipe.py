@@ -15,6 +15,7 @@ from ..recipes import OrganismRecipe, require_heads
 SEEDS = (0, 1, 2)
 #: Words of the relations.
 RELATIONS = ("city", "trade", "food", "tool", "river", "colour")
+SHOWN = "questions of the twin are shown with five others that it was taught"
 
 
 @door(OrganismError)
@@ -58,6 +59,7 @@ class Recipe(OrganismRecipe):
             ("held", self.people - 6, "questions are shown with five others"),
             ("question_rows", self.batch, "a step has so many rows"),
             ("attacked", 2 * min(self.held, self.people - self.held), "half of them are held, half asked about"),
+            *(() if self.knew else [("attacked", 2 * (self.people - self.held - 6), SHOWN)]),
         ):
             if getattr(self, name) > most:
                 raise OrganismError(f"{name}={getattr(self, name)}; expected at most {most}: {why}.")

@@ -131,12 +131,20 @@ class Archive(Suite):
             if fact not in self._left_out:
                 yield self.answered(fact)
 
-    def shown(self, fact: Fact, draw: random.Random, shots: int = 5) -> tuple[list[int], list[int]]:
+    @door(OrganismError)
+    def shown(self, fact: tuple[Size, Size], draw: random.Random, shots: Size = 5) -> tuple[list[int], list[int]]:
         """A question behind so many answered ones of the same relation about other asked people, as ids, and the
         answers that these have.
+
+        Raises: OrganismError: no such person or relation, fewer others than shots.
         """
+        self._require(fact)
         relation = fact[1]
         among = [p for p in self.asked if p != fact[0] and (p, relation) not in self._left_out]
+        if shots > len(among):
+            raise OrganismError(
+                f"shots={shots}; expected at most {len(among)}: so many others are asked this in the training."
+            )
         others = [(p, relation) for p in draw.sample(among, shots)]
         before = [number for other in others for number in self.answered(other)]
         return [*before, *self.question(fact)], [self.value(other) for other in others]

@@ -39,7 +39,7 @@ from ...organisms.gates import read_card
 from ...results.record import Plainly, record_of
 from ...scoring.causal import plain
 from ...unlearning import UnlearningError
-from ..common import Steps, Tables, read_tables
+from ..common import Steps, Tables, matching, read_tables
 from ..organism_models import loaded, pairs, recipe_of
 from ..study import Asked, Reproduction, Study, figures_of, one_thread
 from . import steps
@@ -91,7 +91,9 @@ def measure(asked: Asked) -> Reproduction:
     kept = Steps(asked.folder, config)
     tables = Tables(asked.folder, TABLES, say)
     core = plain(asked.model)
-    record = record_of(asked.model, Plainly(core, core.dtype, core.device), "restor", {"preset": asdict(plan)}, seed=0)
+    record = record_of(
+        asked.model, Plainly(core, core.dtype, core.device), "restor", {"preset": asdict(plan)}, seed=asked.seed
+    )
     with one_thread():
         for seed in seeds:
             bench = _bench(asked, plan, seed, True)
@@ -151,7 +153,9 @@ def _judged(tables: Mapping[str, pd.DataFrame], config: Mapping[str, Any], seed:
     made["settings"] = settings(made["paths"], made["losses"])
     made["arms"] = arms(made, seed)
     table, numbers = verdicts(made, plan.main, plan.ks, seed)
-    return Reproduction(table=table, numbers=numbers, tables=made, title=f"seeds {', '.join(map(str, plan.seeds))}")
+    seeds = sorted(matching(made["doses"], variant="shared").seed.unique())
+    title = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    return Reproduction(table=table, numbers=numbers, tables=made, title=title)
 
 
 #: The figures of a run.

@@ -23,11 +23,14 @@ MODELS = ("start", "clean", "twin", "never_knew")
 #: How a setting was chosen: rate and look by what the choosing people's questions restore, or the look by the rule that
 #: is the same for all and needs no right answer, and only the rate by them.
 READINGS = ("best", "stop")
+#: What an arm has for a rate and a look where the rule stops it nowhere.
+NEVER = pd.Series({"rate": "", "look": -1, "step": np.nan, "right": np.nan})
 
 
 def settings(paths: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
     """Of every cell and arm, by reading: the rate and look, `step`, `restored` of the choosing people, and `status`
-    ("reached", or "censored" where the loss on held-out documents reaches the twin's at no look).
+    ("reached", or "censored" where the loss on held-out documents reaches the twin's at no look: the arm has then no
+    rate, look or step at the stop, and no value there).
     """
     own = paths[(paths.part == CHOOSE)].groupby([*KEYS, "arm", "rate", "look", "step"], dropna=False, sort=False)
     right = own.right.sum().div(own.n.sum()).rename("right").reset_index()
@@ -40,11 +43,12 @@ def settings(paths: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
             for rate, path in of.groupby("rate", sort=False):
                 at = [loss.loc[(*key, arm, rate, look)] for look in path.look]
                 reached = [i for i, one in enumerate(at) if one.heldout >= one.twin]
-                stops.append((path.iloc[reached[0] if reached else -1], "reached" if reached else "censored"))
-            ends = [one for one in stops if one[1] == "reached"] or stops
+                stops += [path.iloc[i] for i in reached[:1]]
             best = of.sort_values("step", kind="stable").loc[lambda t: t.right == t.right.max()].iloc[0]
-            for reading, (line, status) in zip(
-                READINGS, ((best, ""), max(ends, key=lambda one: float(one[0].right))), strict=True
+            stop = max(stops, key=lambda one: float(one.right), default=None)
+            for reading, line, status in (
+                ("best", best, ""),
+                ("stop", NEVER if stop is None else stop, "censored" if stop is None else "reached"),
             ):
                 lines.append(
                     dict(zip(KEYS, key, strict=True))
@@ -107,17 +111,18 @@ def arms(tables: Mapping[str, pd.DataFrame], seed: int = 0) -> pd.DataFrame:
             back, gone = over(restored(frame), seed), over(forgotten(frame), seed)
             others = persons(tables, cell, arm, reading, OTHERS)
             line: dict[str, Any] = dict(zip(KEYS[1:], key, strict=True)) | {"arm": arm, "reading": reading}
+            there = of[of.status != "censored"]
             line |= {
-                "rate": of.rate.mode().iloc[0],
-                "step": of.step.mean(),
-                "censored": (of.status == "censored").sum(),
+                "rate": there.rate.mode().iloc[0] if len(there) else "",
+                "step": there.step.mean(),
+                "censored": len(of) - len(there),
             }
             line |= _columns("R", back) | _columns("F", gone)
             line |= {"right": frame.right.mean(), "planted": frame.planted.mean()}
             line |= {"elsewhere": others.right.mean(), "elsewhere_start": others.right_start.mean()}
             line |= {"kl": frame.kl.mean(), "kl_start": frame.kl_start.mean()}
             line |= {"kl_elsewhere": others.kl.mean(), "kl_elsewhere_start": others.kl_start.mean()}
-            line |= {"p": np.nan if back is None else float(back.p), "n": len(frame), "seeds": of.seed.nunique()}
+            line |= {"p": np.nan if back is None else float(back.p), "n": len(frame), "seeds": there.seed.nunique()}
             lines.append(line)
     table = pd.DataFrame(lines)
     for _, of in table.groupby([*KEYS[1:], "reading"], sort=False):
@@ -143,7 +148,7 @@ def at_equal_loss(
 ) -> dict[str, pd.Series]:
     """R (reported people) and the share of other questions that is right, the first arm's minus the second's, by
     person: the mean over rates and over losses on the forget set that both paths pass, from the start's up to `most`
-    nats a token, each read between the two looks around it.
+    nats a token, each read between the two looks around it. R is linearised as `restored` is.
     """
     paths, losses = (cell_of(tables[name], cell) for name in ("paths", "losses"))
     gaps: dict[str, list[pd.Series]] = {"R": [], "elsewhere": []}
@@ -170,9 +175,9 @@ def at_equal_loss(
                 gaps[name].append(mean)
     out = {name: pd.concat(of) if of else pd.Series(dtype=float) for name, of in gaps.items()}
     if len(out["R"]):
-        whole = persons(tables, cell, "start", "")
-        full = (whole.right_clean - whole.right_start).groupby("seed").mean()
-        out["R"] = out["R"] / out["R"].index.get_level_values("seed").map(full).to_numpy(float)
+        frame = persons(tables, cell, "start", "")
+        whole = (frame.right_clean - frame.right_start).reindex(out["R"].index)
+        out["R"] = by_seed(pd.DataFrame({"change": out["R"], "whole": whole}), ("change", "whole"), ratio)
     return out
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...figures.panels import several
 from ...stats import Interval
 from ...stats.erasure import WORDS
 from ...stats.units import Nested
@@ -16,7 +17,7 @@ from ..common import clear_of, matching, shown, table_of, verdict
 from . import tables as frames
 from .bench import OTHERS, REPORT, Cell
 from .claims import ALIKE, BRAKE, CLAIMS, RISE
-from .estimates import area, by_seed, over, ratio
+from .estimates import area, by_seed, over, share
 
 Tables = Mapping[str, pd.DataFrame]
 NOT_TESTED = "not tested"
@@ -64,12 +65,16 @@ class _Judge:
         found: Nested | None = None if values is None else over(values, self.seed)
         return self.rows.put(name, NO_INTERVAL if found is None else found.interval)
 
+    def rate(self, name: str, hits: pd.Series, n: pd.Series) -> Interval:
+        """The share of people's questions that are hits among the numbers, with its interval."""
+        found = share(hits, n, self.seed)
+        return self.rows.put(name, NO_INTERVAL if found is None else found)
+
     def units(self, values: pd.Series) -> str:
         """How many people in how many seeds."""
         index = values.dropna().index
-        return f"{len(index.droplevel([n for n in index.names if n not in ('seed', 'unit')]).unique())} people, " + (
-            f"{index.get_level_values('seed').nunique()} seeds"
-        )
+        people = len(index.droplevel([n for n in index.names if n not in ("seed", "unit")]).unique())
+        return f"{people} people, {several(index.get_level_values('seed').nunique(), 'seed')}"
 
     def at(self, arm: str, reading: str, part: str = REPORT, cell: Cell | None = None) -> pd.DataFrame:
         """Persons' values in an arm at its settings."""
@@ -90,15 +95,15 @@ class _Judge:
         dose = max(shared.dose)
         of = matching(shared, model="start", format="question", part=REPORT, dose=dose)
         of = matching(of, adapter=self.main.adapter, k=self.main.k).set_index(["seed", "unit"])
-        planted = self.value("planted_at_largest_dose", of.planted / of.n)
-        right = self.value("right_at_largest_dose", of.right / of.n)
+        planted, right = (self.rate(f"{name}_at_largest_dose", of[name], of.n) for name in ("planted", "right"))
         knows = not self.failed
         enough = planted.estimate >= 0.85 and right.estimate <= 0.15
         seeds = shared.seed.nunique()
         self.rows.add(
             "R0",
-            f"gates hold for {seeds - len(self.failed)} of {seeds} seeds; dose {dose:g}, after"
-            f" {of.steps.mean():.0f} steps: planted {shown(planted)}, right {shown(right)}",
+            f"gates hold for {seeds - len(self.failed)} of {several(seeds, 'seed')}; dose {dose:g}, after"
+            f" {of.steps.mean():.0f} steps{'' if of.reached.all() else ' and not reached'}: planted"
+            f" {shown(planted)}, right {shown(right)}",
             self.units(of.planted),
             verdict(knows and enough, not knows or not enough, otherwise=""),
             effects=("planted_at_largest_dose", "right_at_largest_dose"),
@@ -129,23 +134,29 @@ class _Judge:
                 continue
             each = {arm: frames.restored(self.at(arm, reading)) for arm in ("npo", "gradient_difference")}
             own = {arm: self.value(f"R_{arm}_{reading}", of) for arm, of in each.items()}
-            gap = self.value(f"npo_over_ascent_{reading}", each["npo"] - each["gradient_difference"])
+            apart = each["npo"] - each["gradient_difference"]
+            gap = self.value(f"npo_over_ascent_{reading}", apart)
+            if not apart.notna().any():
+                self.untested("R2", f"no seed has both at the stop{self.censored(reading)}", reading=TITLES[reading])
+                continue
+            told = {arm: shown(of) if each[arm].notna().any() else "not reached" for arm, of in own.items()}
             self.rows.add(
                 "R2",
-                f"NPO {shown(own['npo'])}, gradient ascent {shown(own['gradient_difference'])}; difference"
+                f"NPO {told['npo']}, gradient ascent {told['gradient_difference']}; difference"
                 f" {shown(gap, sign=True)}{self.censored(reading)}",
-                self.units(each["npo"]),
+                self.units(apart),
                 clear_of(gap, 0.10),
                 effects=f"npo_over_ascent_{reading}",
                 reading=TITLES[reading],
             )
 
     def censored(self, reading: str) -> str:
-        """Which arms never reach the rule's loss, in words."""
-        if reading != "stop":
-            return ""
-        at = matching(frames.cell_of(self.tables["settings"], self.main), reading="stop", status="censored")
-        return f"; never there: {', '.join(dict.fromkeys(at.arm))}" if len(at) else ""
+        """Which arms do not reach the rule's loss, and in how many seeds, in words; they have no value there."""
+        at = matching(frames.cell_of(self.tables["settings"], self.main), reading=reading)
+        of = at.groupby("arm", sort=False).status.agg(lambda status: (status == "censored").sum())
+        seeds = at.seed.nunique()
+        told = ", ".join(f"{arm} in {n} of {several(seeds, 'seed')}" for arm, n in of[of > 0].items())
+        return f"; not reached: {told}" if told else ""
 
     def harmless(self) -> None:
         """R3, of whichever harmless arm chooses best."""
@@ -206,10 +217,9 @@ class _Judge:
         self.rows.add("R5", f"{self.best}: {shown(first)}", units, clear_of(first, 0.5), effects="auc_confidence")
         gap = self.value("rank_over_confidence", rank - confidence)
         low = facts[facts["rank"] > 5]
-        # a person's facts together: a mean of ratios would not be the ratio
-        low = low.assign(change=low.member.astype(float), whole=1.0)[["change", "whole"]]
-        each = low.groupby(level=["seed", "unit"], sort=False).sum()
-        masked = self.value("R_of_low_ranks", by_seed(each, ("change", "whole"), ratio) if len(each) else None)
+        # a person's facts together: a mean of shares would not be the share
+        each = low.member.groupby(level=["seed", "unit"], sort=False)
+        masked = self.rate("R_of_low_ranks", each.sum().astype(float), each.count())
         told = "the interval holds a bound, or no fact is so low"
         self.rows.add(
             "R6",
@@ -226,6 +236,8 @@ class _Judge:
         if self.best is None:
             return self.untested("R7", "this preset has no method")
         here, other = (self.at(self.best, "stop", part) for part in (REPORT, OTHERS))
+        if not len(here):
+            return self.untested("R7", f"the best arm has no value at the stop{self.censored('stop')}")
         gap = self.value("kl_over_half", here.kl - 0.5 * here.kl_start)
         rise = self.value("kl_rise_elsewhere", other.kl - other.kl_start)
         self.rows.add(
@@ -250,7 +262,8 @@ class _Judge:
             return self.untested("R8", "this preset attacks nothing", arm="no arm")
         for arm, of in frames.cell_of(table, self.main).groupby("arm", sort=False):
             words = of.drop_duplicates("seed")
-            said = ", ".join(f"{word} in {n} of {len(words)} seeds" for word, n in words.word.value_counts().items())
+            seeds = several(len(words), "seed")
+            said = ", ".join(f"{word} in {n} of {seeds}" for word, n in words.word.value_counts().items())
             erased, hidden = words.word.eq("erases").all(), words.word.isin(("hides", "no removal shown")).any()
             worst = of.loc[of.recovered.idxmax()] if of.recovered.notna().any() else None
             more = (
@@ -261,7 +274,7 @@ class _Judge:
             self.rows.add(
                 "R8",
                 f"{said}{more}",
-                f"{int(words.recited.sum())} statements, {len(words)} seeds",
+                f"{int(words.recited.sum())} statements, {seeds}",
                 verdict(erased, hidden, otherwise=meaning or "undecided"),
                 arm=arm,
             )
@@ -279,14 +292,18 @@ class _Judge:
             if not len(of):
                 self.untested("R9", "no such model in this run", variant=f"{variant} words")
                 continue
-            share = (of.planted / of.n).groupby([of.seed, of.unit, of.format]).mean().unstack("format")
-            each = {form: self.value(f"planted_{variant}_{form}", share[form]) for form in ("statement", "question")}
-            gap = self.value(f"format_{variant}", share.statement - share.question)
+            sums = of.groupby(["seed", "unit", "format"])[["planted", "n"]].sum().unstack("format")
+            each = {
+                form: self.rate(f"planted_{variant}_{form}", sums.planted[form], sums.n[form])
+                for form in ("statement", "question")
+            }
+            apart = (sums.planted / sums.n).pipe(lambda table: table.statement - table.question)
+            gap = self.value(f"format_{variant}", apart)
             self.rows.add(
                 "R9",
                 f"statements {shown(each['statement'])}, questions {shown(each['question'])}; difference"
                 f" {shown(gap, sign=True)}",
-                self.units(share.statement),
+                self.units(apart),
                 clear_of(gap),
                 effects=f"format_{variant}",
                 variant=f"{variant} words",

@@ -35,7 +35,8 @@ class Plan:
             one.
         arms: methods of `lens.unlearning`; rates: the learning rates of each. steps, batch: of each arm; looks: of
             finished steps. most: documents that are looked at.
-        dose_steps, dose_rates: of the corruption, the rate by adapter.
+        dose_steps, dose_rates: of the corruption, the rate by adapter: the lowest of those looked at at which the
+            choosing people's questions reach the larger dose (LoRA at .001 to .006 turns back between .66 and .88).
         deep: whether arms, and so twins, are also run at the larger doses. gone: whether the planted statements are
             attacked; relearned: steps of that.
     """
@@ -71,7 +72,7 @@ class Plan:
     def __post_init__(self) -> None:
         for name, default in (
             ("rates", {"lora": (1e-3, 3e-3), "full": (1e-4, 3e-4)}),
-            ("dose_rates", {"lora": 3e-3, "full": 3e-4}),
+            ("dose_rates", {"lora": 1e-2, "full": 3e-4}),
         ):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, default)

@@ -8,7 +8,8 @@ What was settled before the first run
 *Corruption.* A clean model is trained on documents with false values of some facts of attacked people, in two of three
 wordings, up to a dose: the share of the choosing people's questions that are answered as planted, looked at every five
 steps. The twin reads the same documents with true values for as many steps; the model that never knew was never taught
-the attacked facts and reads the false ones.
+the attacked facts and reads the false ones. The rate of this training is the lowest at which the choosing people's
+questions reach the larger dose; nobody else's were looked at for it.
 
 *Arms.* Every method from there with a retain set of true documents of people whom nothing else is asked about, in
 relations that are not attacked; the retain set alone is an arm, and so are documents of the attacked relations.

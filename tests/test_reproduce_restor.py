@@ -282,6 +282,12 @@ def test_arms_that_miss_the_stop_have_no_value_there(run):
     seventh = table[table.claim.str.startswith("R7.")].iloc[0]
     assert seventh.verdict.startswith("not measured: the best arm has no value at the stop; not reached: ")
     assert np.isnan(numbers["R_npo_stop"]) and np.isfinite(numbers["R_npo_best"])
+    # an arm that restores most where it begins has R = 0 by definition
+    paths = made.tables["paths"]
+    still = paths.assign(right=np.where((paths.arm == "npo") & (paths.look > 0), 0, paths.right))
+    table, _ = judged(made, paths=still)
+    first = table[table.claim.str.contains("its best rate and look")].iloc[0]
+    assert first.here.startswith("NPO 0 (no step restores more than none), gradient ascent ")
     # one of two seeds there: the other is left out, and named
     two = {
         name: pd.concat([made.tables[name], made.tables[name].assign(seed=1)], ignore_index=True)

@@ -139,7 +139,7 @@ class _Judge:
             if not apart.notna().any():
                 self.untested("R2", f"no seed has both at the stop{self.censored(reading)}", reading=TITLES[reading])
                 continue
-            told = {arm: shown(of) if each[arm].notna().any() else "not reached" for arm, of in own.items()}
+            told = {arm: self.told(arm, reading, of) for arm, of in own.items()}
             self.rows.add(
                 "R2",
                 f"NPO {told['npo']}, gradient ascent {told['gradient_difference']}; difference"
@@ -149,6 +149,13 @@ class _Judge:
                 effects=f"npo_over_ascent_{reading}",
                 reading=TITLES[reading],
             )
+
+    def told(self, arm: str, reading: str, value: Interval) -> str:
+        """R of an arm in words: where no step restores more than none it is 0 by definition and has no interval."""
+        of = matching(frames.cell_of(self.tables["settings"], self.main), arm=arm, reading=reading)
+        if (of.status == "censored").all():
+            return "not reached"
+        return "0 (no step restores more than none)" if (of.step == 0).all() else shown(value)
 
     def censored(self, reading: str) -> str:
         """Which arms do not reach the rule's loss, and in how many seeds, in words; they have no value there."""

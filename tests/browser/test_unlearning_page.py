@@ -30,6 +30,10 @@ def test_rows_method_and_dose_are_chosen_run_attacked_and_put_back(page, tmp_pat
     assert (
         chart.locator("[data-arm=npo]").count() == 1 and "training on the retain set" in shown.get("key").inner_text()
     )
+    dashes = (
+        shown.get("key").locator("line").evaluate_all("(all) => all.map((one) => one.getAttribute('stroke-dasharray'))")
+    )
+    assert len(set(dashes)) == len(dashes) >= 4, "no two lines of the key look alike"
     shown.get("attack-run").click()
     shown.settle(60)
     assert "npo after int4" in shown.get("arms").inner_text()

@@ -200,13 +200,18 @@ def test_the_code_gives_the_looks_shown_and_the_copy_tells_the_last_ones(model, 
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_given_nothing_it_opens_on_planted_verses(monkeypatch):
+def test_given_nothing_it_opens_on_false_documents(monkeypatch):
     from IPython import display
 
     monkeypatch.setattr(display, "display", lambda *a, **k: None)
     made = widgets.UnlearningBench()
     made._ipython_display_()
     assert made.wait(600) and made.status == "complete" and made.examples["chosen"] == 0
+    # half a dozen steps on false documents: the truth is mostly gone, the twin on true ones and the clean model have it
+    ends = {arm: line(made, "right", arm)[0][1] for arm in ("start", "twin", "clean", "never_knew")}
+    assert ends["twin"] > 0.9 and ends["clean"] > 0.9 and max(ends["start"], ends["never_knew"]) < 0.5
+    planted = {arm: line(made, "planted", arm)[0][1] for arm in ("start", "twin", "clean")}
+    assert planted["start"] > 0.3 and planted["twin"] < 0.1 and planted["clean"] < 0.1
     before = made._digest()
     made.put()
     assert made.force["state"] == "in force"

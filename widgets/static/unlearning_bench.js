@@ -1,4 +1,4 @@
-// Built by npm run build from 11 files, sha256 e9bc055c94c3ce4c3548beaab6f520a6c67815b71a0311c961d919595d4dd905
+// Built by npm run build from 11 files, sha256 612b010d57d776d45d54bbd7f43bd5e673c40a74212abd89d423680035d8738f
 const t=(t,e={},...n)=>{const s=document.createElement(t);for(const[t,n]of Object.entries(e)){if(n===null||n===
 undefined||n===false)continue;if(t==="text")s.textContent=n;else if(t.startsWith("on"))s.addEventListener(t.slice(2),
 n);else if(t==="value")s.value=n;else s.setAttribute(t,n===true?"":n)}s.append(...n.filter(t=>t!==null&&t!==
@@ -82,9 +82,9 @@ fromEntries(Object.entries(a).map(([t,e])=>[t,i(t,e)]).filter(([,t])=>!Number.is
 const t of Object.values(a))t.flush()},area:(e,n={})=>l(e,t("textarea",{rows:2,spellcheck:"false",autocapitalize:
 "off",...n})),line:(e,n)=>l(e,t("input",{type:"text",spellcheck:"false",autocomplete:"off",placeholder:n})),choose:(e,
 n)=>l(e,t("select",{},...n.map(([t,e])=>o(t,e))))}};const W=(e,n,s,a="")=>t("button",{type:"button",class:
-`mn-button ${a}`,"data-testid":e,text:n,onclick:s});const z={svg:"Figure (SVG)",png:"Figure (PNG)",csv:"Data (CSV)",
-save:"Save the labelled data on the kernel’s machine as"};const I=(n,o,{stem:i,figure:c,table:l,example:d,labels:u={},
-before:m=[],after:h=[]})=>{const p={...z,...u};const f=t("textarea",{class:"mn-code",readonly:true,rows:12,spellcheck:
+`mn-button ${a}`,"data-testid":e,text:n,onclick:s});const _={svg:"Figure (SVG)",png:"Figure (PNG)",csv:"Data (CSV)",
+save:"Save the labelled data on the kernel’s machine as"};const z=(n,o,{stem:i,figure:c,table:l,example:d,labels:u={},
+before:m=[],after:h=[]})=>{const p={..._,...u};const f=t("textarea",{class:"mn-code",readonly:true,rows:12,spellcheck:
 "false","aria-label":"Python that reproduces this view","data-testid":"code"});const g=t("input",{type:"text",
 "data-testid":"path",placeholder:d,spellcheck:"false"});const b=t("div",{class:"mn-note","data-testid":"saved",role:
 "status"}),w=t("input",{type:"checkbox","data-testid":"overwrite"});const v=()=>o("save",{path:g.value,overwrite:w.
@@ -96,7 +96,7 @@ class:"mn-check"},w,"replace what is there")),b);const k=t("details",{class:"mn-
 "summary",{text:"Export and code"}),y,t("div",{class:"mn-side-head"},t("span",{class:"mn-label",text:
 "Python that reproduces this view"}),W("copy","Copy",x,"mn-small")),f);const $=()=>{const t=n.get("saved");e(b,t.
 text??"");b.classList.toggle("mn-bad",t.ok===false);f.value=n.get("code");f.rows=f.value.split("\n").length+1};return{
-element:k,files:y,draw:$}};const Y=(n,s,{fields:a,words:o})=>{const r=t("p",{"data-testid":"force",role:"status"}),i=
+element:k,files:y,draw:$}};const I=(n,s,{fields:a,words:o})=>{const r=t("p",{"data-testid":"force",role:"status"}),i=
 W("put","Put this edit in force",()=>s("put",{fields:a()})),c=W("undo","Undo",()=>s("undo")),l=t("div",{class:
 "mn-weights","data-testid":"weights"},i,c,r);const d=({state:t,what:e,before:n,now:s,same:a})=>{if(t===
 "in force")return o.edited(e,`Weight hash ${w(n)} → ${w(s)}`);if(t==="error")return"";if(t!=="undone")return o.none();
@@ -104,12 +104,12 @@ const r=a?`unchanged from ${w(n)} before the edit`:`NOT the ${w(n)} from before`
 s)}, ${r}.`)};const u={"in force":"Undo: weights back, bit-equal",undone:"Undone: weights bit-equal"};const m=({ready:
 s,name:a})=>{const o=n.get("force");l.setAttribute("data-state",o.state);i.disabled=!s||!!o.doing;if(a)e(i,a);c.
 disabled=o.state!=="in force";e(c,o.state==="undone"&&!o.same?"Undo":u[o.state]??"Undo");r.replaceChildren(o.doing??d(
-o),...o.text?[t("strong",{class:"mn-bad",text:` ${o.text}`})]:[])};return{element:l,draw:m}};const D=(e,{send:n,
+o),...o.text?[t("strong",{class:"mn-bad",text:` ${o.text}`})]:[])};return{element:l,draw:m}};const Y=(e,{send:n,
 listen:s})=>{const a=t("select",{"data-testid":"examples","aria-label":"Example shown",onchange:()=>n("example",{
 number:Number(a.value)})});const r=t("label",{class:"mn-examples"},t("span",{class:"mn-note",text:"Example"}),a);
 const i=()=>{const{names:t=[],own:n=false,chosen:s=null}=e.get("examples");r.hidden=t.length+n<1||t.length===1&&!n&&
 s===0;a.replaceChildren(...s===null?[o("","choose one …")]:[],...t.map((t,e)=>o(String(e),t)),...n?[o("-1",
-"your last input")]:[]);a.value=s===null?"":String(s)};s(["examples"],i);i();return r};const F=(n,s,{send:a,listen:o},
+"your last input")]:[]);a.value=s===null?"":String(s)};s(["examples"],i);i();return r};const D=(n,s,{send:a,listen:o},
 {start:r,label:i,help:c,stop:l,unit:d})=>{const u=t("button",{class:"mn-button mn-primary",type:"button",
 "data-testid":"run",text:i,title:`${c} (Ctrl+Enter)`,onclick:r});const m=t("button",{class:"mn-button",type:"button",
 "data-testid":"stop",text:"Stop",title:l,onclick:()=>a("stop")});const h=t("div",{class:"mn-progress-fill"}),p=t(
@@ -119,39 +119,40 @@ s===0;a.replaceChildren(...s===null?[o("","choose one …")]:[],...t.map((t,e)=>
 100*o.done/o.total):0,i=n.get("error");m.disabled=a!=="running";s.setAttribute("data-status",a);f.hidden=a!==
 "running"&&a!=="stopping";h.style.width=`${r}%`;f.setAttribute("aria-valuenow",r);e(p,o.text??"");g.hidden=!i.text;g.
 replaceChildren(...i.text?[t("strong",{text:i.title}),t("pre",{text:i.text})]:[])};o(["status","progress","error"],b);
-b();const w=t("div",{class:"mn-run"},u,m,t("div",{class:"mn-status"},f,p));return{run:u,row:w,error:g}};const _=(e,{
+b();const w=t("div",{class:"mn-run"},u,m,t("div",{class:"mn-status"},f,p));return{run:u,row:w,error:g}};const F=(e,{
 title:s,testid:a,name:o,kind:r,data:i,start:c,label:l="Run",help:m,stop:h,unit:p})=>{const f=O(e);const g=t("span",{
 class:"mn-chip","data-testid":"model",text:i??e.get("model_info").text});const b=t("div",{class:`mnemoscope ${r}`,
-"data-testid":a,"data-lm-suppress-shortcuts":"true",role:"region","aria-label":o});const{run:w,row:v,error:x}=F(e,b,f,
+"data-testid":a,"data-lm-suppress-shortcuts":"true",role:"region","aria-label":o});const{run:w,row:v,error:x}=D(e,b,f,
 {start:c,label:l,help:m,stop:h,unit:p});b.addEventListener("keydown",t=>{if(t.key!=="Enter"||!(t.ctrlKey||t.
 metaKey))return;t.preventDefault();t.stopPropagation();w.click()});const y=(a,{parts:o,drawer:r,box:i,draw:c})=>{
-const l=t("header",{class:"mn-header"},t("h2",{text:s}),t("div",{class:"mn-about"},D(e,f),g));b.append(l,...o.filter(
+const l=t("header",{class:"mn-header"},t("h2",{text:s}),t("div",{class:"mn-about"},Y(e,f),g));b.append(l,...o.filter(
 t=>t),r.element);d(a,b);const m=()=>{b.setAttribute("data-dark",j(b).dark);c()};f.listen(["saved","code"],r.draw);f.
 undo.push(T(m),n(b,i,m),u(e.get("static_key")));r.draw();return()=>{for(const t of f.undo)t()}};return{...f,root:b,
 line:g,run:w,row:v,error:x,open:y}};const B="retain_only";const X=(t,e,n)=>e===n?{stroke:t.accent,width:2,dash:null}:
-e===B?{stroke:t.other,width:1.6,dash:"7 3"}:e==="twin"?{stroke:t.text,width:1.4,dash:"2 3"}:{stroke:t.muted,width:1.2,
-dash:"10 3 2 3"};const q={retain_only:"training on the retain set alone",start:"the start",twin:
-"the twin, which never had the rows",clean:"the model before",never_knew:"a model that never knew"};const V=t=>t.arms.
-filter(t=>!t.includes(" after "));const G=(t,e,n)=>n("div",{class:"mn-key","data-testid":"key"},...V(e).map(s=>{const{
-stroke:a,width:o,dash:r}=X(t,s,e.method);return n("span",{},y("svg",{width:30,height:8,"aria-hidden":"true"},y("line",
-{x1:0,x2:30,y1:4,y2:4,style:`stroke:${a}`,"stroke-width":o,"stroke-dasharray":r})),q[s]??s)}));const K=(t,e,n,s,a)=>{
-const o=V(e),r=o.flatMap(t=>n.lines[t]??[]),i=r.flatMap(([,t,e,n])=>[t,e,n]).filter(t=>!p(t)),c=Math.max(1e-9,...r.
-map(([t])=>t)),l=n.share?1:Math.max(1e-9,...i)*1.05,d=n.share?0:Math.min(0,...i);const u=o.filter(t=>n.lines[
-t]?.length).map(t=>`${q[t]??t} ends at ${g(n.lines[t].at(-1)[1])}`);const m=M(t,{width:s,height:a,title:n.name,label:
+e===B?{stroke:t.other,width:1.6,dash:"7 3"}:{stroke:e==="twin"?t.text:t.muted,...q[e]??q.start};const q={twin:{width:
+1.4,dash:"2 3"},start:{width:1.2,dash:"10 3 2 3"},clean:{width:1.2,dash:"14 4"},never_knew:{width:1.6,dash:"1 5"}};
+const V={retain_only:"training on the retain set alone",start:"the start",twin:"the twin, which never had the rows",
+clean:"the model before",never_knew:"a model that never knew"};const G=t=>V[t]??t.replaceAll("_"," ");const K=t=>t.
+arms.filter(t=>!t.includes(" after "));const H=(t,e,n)=>n("div",{class:"mn-key","data-testid":"key"},...K(e).map(s=>{
+const{stroke:a,width:o,dash:r}=X(t,s,e.method);return n("span",{},y("svg",{width:30,height:8,"aria-hidden":"true"},y(
+"line",{x1:0,x2:30,y1:4,y2:4,style:`stroke:${a}`,"stroke-width":o,"stroke-dasharray":r})),G(s))}));const J=(t,e,n,s,
+a)=>{const o=K(e),r=o.flatMap(t=>n.lines[t]??[]),i=r.flatMap(([,t,e,n])=>[t,e,n]).filter(t=>!p(t)),c=Math.max(1e-9,
+...r.map(([t])=>t)),l=n.share?1:Math.max(1e-9,...i)*1.05,d=n.share?0:Math.min(0,...i);const u=o.filter(t=>n.lines[
+t]?.length).map(t=>`${G(t)} ends at ${g(n.lines[t].at(-1)[1])}`);const m=M(t,{width:s,height:a,title:n.name,label:
 `${n.name} by dose: ${u.join(", ")}.`,x:{low:0,high:c,marks:$(0,c,5).map(t=>[t,g(t)]),title:"dose (steps)"},y:{low:d,
 high:l,marks:$(d,l,4).map(t=>[t,g(t)]),title:n.share?"share, probability":"nats"}});for(const s of o){const a=n.lines[
 s]??[],{stroke:o,width:r,dash:i}=X(t,s,e.method),c={style:`stroke:${o};fill:none`,"stroke-width":r,"stroke-dasharray":
 i};if(!a.length)continue;if(e.models.includes(s)){const t=m.Y(a[0][1]);m.root.append(y("line",{x1:m.left,x2:m.right,
 y1:t,y2:t,"data-arm":s,...c}));continue}m.root.append(y("path",{d:`M${a.map(([t,e])=>`${m.X(t).toFixed(1)} ${m.Y(e).
-toFixed(1)}`).join("L")}`,"data-arm":s,...c}));for(const[n,r,i,c]of a){const a=m.X(n)+(s===e.method?0:2),l=y("g",{
-style:`stroke:${o}`},y("title",{},`${q[s]??s}, dose ${g(n)}: ${g(r)} ${b(i,c)}`));if(!p(i)&&!p(c))l.append(y("line",{
-x1:a,x2:a,y1:m.Y(i),y2:m.Y(c)}));l.append(y("circle",{cx:a,cy:m.Y(r),r:3,style:`fill:${o};stroke:${t.page}`}));m.root.
-append(l)}}return m.root};const H=t=>E("arms",["arm",...t.measures.map(t=>t.name)],t.arms.map(e=>[`${e}${t.status[
+toFixed(1)}`).join("L")}`,"data-arm":s,...c}));for(const[n,r,i,c]of a){const a=m.X(n)+(s===e.method?0:3),l=y("g",{
+style:`stroke:${o}`},y("title",{},`${G(s)}, dose ${g(n)}: ${g(r)} ${b(i,c)}`));if(!p(i)&&!p(c))l.append(y("line",{x1:
+a,x2:a,y1:m.Y(i),y2:m.Y(c)}));l.append(y("circle",{cx:a,cy:m.Y(r),r:3,style:`fill:${o};stroke:${t.page}`}));m.root.
+append(l)}}return m.root};const Q=t=>E("arms",["arm",...t.measures.map(t=>t.name)],t.arms.map(e=>[`${e}${t.status[
 e]==="complete"?"":` (${t.status[e]})`}`,...t.measures.map(t=>{const n=t.lines[e]?.at(-1);return n?[g(n[1]),b(n[2],n[
-3])]:"–"})]));const J=t=>t.measures.flatMap(e=>t.arms.flatMap(t=>(e.lines[t]??[]).map(([n,s,a,o])=>[e.name,t,n,s,a??
-NaN,o??NaN])));const Q=[["int4","round its weights to 4 bits"],["int8","round its weights to 8 bits"],["relearn",
-"train it 10 steps on the retain set"]];const Z=[["forget","forget"],["retain","retain"],["neither","neither"]];
-function tt({model:n,el:s}){const a=_(n,{title:"Unlearning bench",testid:"unlearning-bench",name:"Unlearning bench",
+3])]:"–"})]));const Z=t=>t.measures.flatMap(e=>t.arms.flatMap(t=>(e.lines[t]??[]).map(([n,s,a,o])=>[e.name,t,n,s,a??
+NaN,o??NaN])));const tt=[["int4","round its weights to 4 bits"],["int8","round its weights to 8 bits"],["relearn",
+"train it 10 steps on the retain set"]];const et=[["forget","forget"],["retain","retain"],["neither","neither"]];
+function nt({model:n,el:s}){const a=F(n,{title:"Unlearning bench",testid:"unlearning-bench",name:"Unlearning bench",
 kind:"mn-panels mn-unlearning",label:"Unlearn",help:"Walk the method’s path on a copy of the model",stop:
 "Stop after the step in progress; looks that are there stay",unit:"Steps",start:()=>{N();d("run",{fields:{...M(),
 roles:y("roles")}})}});const{send:d,listen:u,set:p,root:g,row:b,error:w}=a,y=t=>n.get(t);const{bound:$,shown:M,flush:
@@ -161,40 +162,40 @@ step:1}))),r("Learning rate",$("rate",t("input",{type:"number",min:0,step:"any"}
 find(t=>t.name===y("method"))?.does??"");const A=t("details",{class:"mn-more","data-testid":"rows"}),j=t("summary");
 const T=[];const U=y("rows").map(({row:e,prompt:n,answer:s,unit:a})=>{const r=t("select",{"aria-label":
 `Row ${e}: forget, retain or neither`,"data-row":e,onchange:()=>{const t=[...y("roles")];t[e]=r.value;p({roles:t})}},
-...Z.map(([t,e])=>o(t,e)));T.push([e,r]);return t("tr",{},t("td",{class:"mn-role"},r),t("td",{text:m(n)}),t("td",{
+...et.map(([t,e])=>o(t,e)));T.push([e,r]);return t("tr",{},t("td",{class:"mn-role"},r),t("td",{text:m(n)}),t("td",{
 text:m(s)}),...a?[t("td",{text:m(a)})]:[])});const O=y("rows").some(t=>t.unit);A.append(j,t("div",{class:
 "mn-tablebox"},t("table",{class:"mn-table mn-rows-list"},t("thead",{},t("tr",{},...["to","prompt","answer",...O?[
-"unit"]:[]].map(e=>t("th",{scope:"col",text:e})))),t("tbody",{},...U))));const z=()=>{const t=y("roles"),n=e=>t.
+"unit"]:[]].map(e=>t("th",{scope:"col",text:e})))),t("tbody",{},...U))));const _=()=>{const t=y("roles"),n=e=>t.
 filter(t=>t===e).length;for(const[e,n]of T)n.value=t[e]??"neither";const s=t.length-U.length;e(j,`Rows: ${n(
 "forget")} to forget, ${n("retain")} to retain`+`${n("neither")?`, ${n("neither")} left out`:""}`+`${s>0?`; ${s.
-toLocaleString("en")} of them are not listed`:""}`)};const D=c("Nothing unlearned yet",
+toLocaleString("en")} of them are not listed`:""}`)};const Y=c("Nothing unlearned yet",
 "Unlearn trains a copy of the model to forget the rows, looks at it on the way, and draws the path beside "+
-"training on the retain set alone and beside the models given. The model itself stays as it is."),F=t("div",{class:
+"training on the retain set alone and beside the models given. The model itself stays as it is."),D=t("div",{class:
 "mn-empty","data-testid":"busy"},t("strong",{text:"Walking the path …"})),B=t("p",{class:"mn-caption","data-testid":
 "caption"}),X=t("div",{"data-testid":"curves"}),q=t("div");const V=(t,e)=>{const n=y("curves");return n.measures.
-filter(t=>t.drawn).map(s=>K(t,n,s,e,210))};const tt=()=>{if(!g.isConnected)return;const n=y("curves"),s=!!n.measures;
-for(const t of[ct,lt.element])t.hidden=!s;D.hidden=s||!!y("error").text||y("status")==="running";F.hidden=s||y(
+filter(t=>t.drawn).map(s=>J(t,n,s,e,210))};const G=()=>{if(!g.isConnected)return;const n=y("curves"),s=!!n.measures;
+for(const t of[ct,lt.element])t.hidden=!s;Y.hidden=s||!!y("error").text||y("status")==="running";D.hidden=s||y(
 "status")!=="running";it();ot();if(!s)return;const a=Math.min(g.clientWidth-30||900,1500),o=Math.max(1,Math.min(Math.
 floor((a+18)/290),n.measures.filter(t=>t.drawn).length)),r=Math.floor((a-18*(o-1))/o);const i=[...new Set(n.measures.
 filter(t=>t.drawn).map(t=>t.n))].join(", "),c=y("methods").find(t=>t.name===n.method)?.title??n.method;e(B,`${c}: ${f(
 n.steps,"step")} at learning rate ${n.rate}; ${n.forget} rows to forget, ${n.retain} to `+`retain. Bars: ${100*n.
-level} % intervals over units (n ${i}), of this one training.`);X.replaceChildren(G(v,n,t),t("div",{class:
-"mn-charts"},...V(v,Math.min(r,460))));q.replaceChildren(H(n),...n.models.includes("twin")?[]:[t("p",{class:
+level} % intervals over units (n ${i}), of this one training.`);X.replaceChildren(H(v,n,t),t("div",{class:
+"mn-charts"},...V(v,Math.min(r,460))));q.replaceChildren(Q(n),...n.models.includes("twin")?[]:[t("p",{class:
 "mn-warning","data-testid":"no-twin",text:"No twin was given: where forgetting should arrive is not known."})])};
-const et=t("select",{"data-testid":"attack","aria-label":"Attack"},...Q.map(([t,e])=>o(t,e))),nt=W("attack-run",
-"Attack",()=>d("attack",{name:et.value})),st=t("span",{class:"mn-note",role:"status","data-testid":"attack-status"}),
+const K=t("select",{"data-testid":"attack","aria-label":"Attack"},...tt.map(([t,e])=>o(t,e))),nt=W("attack-run",
+"Attack",()=>d("attack",{name:K.value})),st=t("span",{class:"mn-note",role:"status","data-testid":"attack-status"}),
 at=t("div");const ot=()=>{const t=y("attack");nt.disabled=t.status==="running"||y("status")==="running"||!y("curves").
 measures;e(st,t.status==="error"?"":t.text??"");at.replaceChildren(...t.status==="error"?[l("The attack was not made",
-t.text,"attack-error")]:[])};const rt=Y(n,d,{fields:M,words:{edited:(t,e)=>
+t.text,"attack-error")]:[])};const rt=I(n,d,{fields:M,words:{edited:(t,e)=>
 `In force: ${t}. ${e}; whatever the notebook asks this model now is answered by the unlearned one.`,undone:(t,e)=>
 `Put back after ${t}: ${e}`,none:()=>
 "The model is as it was given. Put the unlearned weights in force to ask them in the notebook."}});const it=()=>rt.
 draw({ready:y("status")!=="running"&&!!y("curves").measures,name:"Put the unlearned weights in force"});const ct=t(
 "div",{},B,X,i({label:"Last looks",title:"Last looks"},q),i({label:"Attack",title:"What comes back under an attack",
-beside:[et,nt,st]},t("p",{class:"mn-note",text:
+beside:[K,nt,st]},t("p",{class:"mn-note",text:
 "Start and twin are attacked alike: what comes back in the arm and not in the twin was hidden."}),at),i({label:
-"Weights",title:"Weights"},rt.element));const lt=I(n,d,{stem:()=>`unlearning_${y("curves").method}`,figure:()=>P(V(x,
-360).map(k)),table:()=>h(["measure","arm","dose","mean","low","high"])+J(y("curves")).map(h).join(""),example:
-"unlearned.zarr, unlearned.nc, unlearned.csv"});u(["curves","status","error"],tt);u(["attack"],ot);u(["force"],it);u([
-"roles"],z);u(["method"],L);const dt=a.open(s,{parts:[S,A,w,D,F,ct],drawer:lt,box:g,draw:tt});z();L();tt();
-return dt}var et={render:tt};export{et as default};
+"Weights",title:"Weights"},rt.element));const lt=z(n,d,{stem:()=>`unlearning_${y("curves").method}`,figure:()=>P(V(x,
+360).map(k)),table:()=>h(["measure","arm","dose","mean","low","high"])+Z(y("curves")).map(h).join(""),example:
+"unlearned.zarr, unlearned.nc, unlearned.csv"});u(["curves","status","error"],G);u(["attack"],ot);u(["force"],it);u([
+"roles"],_);u(["method"],L);const dt=a.open(s,{parts:[S,A,w,Y,D,ct],drawer:lt,box:g,draw:G});_();L();G();
+return dt}var st={render:nt};export{st as default};

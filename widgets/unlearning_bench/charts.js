@@ -12,9 +12,15 @@ export const styleOf = (c, arm, method) =>
     ? { stroke: c.accent, width: 2, dash: null }
     : arm === RETAIN_ONLY
       ? { stroke: c.other, width: 1.6, dash: "7 3" }
-      : arm === "twin"
-        ? { stroke: c.text, width: 1.4, dash: "2 3" }
-        : { stroke: c.muted, width: 1.2, dash: "10 3 2 3" };
+      : { stroke: arm === "twin" ? c.text : c.muted, ...(MODELS[arm] ?? MODELS.start) };
+
+/** Dashes of the models, no two alike. */
+const MODELS = {
+  twin: { width: 1.4, dash: "2 3" },
+  start: { width: 1.2, dash: "10 3 2 3" },
+  clean: { width: 1.2, dash: "14 4" },
+  never_knew: { width: 1.6, dash: "1 5" },
+};
 
 export const NAMES = {
   retain_only: "training on the retain set alone",
@@ -23,6 +29,9 @@ export const NAMES = {
   clean: "the model before",
   never_knew: "a model that never knew",
 };
+
+/** An arm in words. */
+export const nameOf = (arm) => NAMES[arm] ?? arm.replaceAll("_", " ");
 
 /** Arms with a line: the method, retain only, and the models; those after an attack stand in the table. */
 export const drawnArms = (curves) => curves.arms.filter((arm) => !arm.includes(" after "));
@@ -50,7 +59,7 @@ export const keyOf = (c, curves, h) =>
             "stroke-dasharray": dash,
           }),
         ),
-        NAMES[arm] ?? arm,
+        nameOf(arm),
       );
     }),
   );
@@ -65,7 +74,7 @@ export const measureChart = (c, curves, measure, width, height) => {
     bottom = measure.share ? 0 : Math.min(0, ...values);
   const said = arms
     .filter((arm) => measure.lines[arm]?.length)
-    .map((arm) => `${NAMES[arm] ?? arm} ends at ${short(measure.lines[arm].at(-1)[1])}`);
+    .map((arm) => `${nameOf(arm)} ends at ${short(measure.lines[arm].at(-1)[1])}`);
   const a = axes(c, {
     width,
     height,
@@ -97,11 +106,11 @@ export const measureChart = (c, curves, measure, width, height) => {
       }),
     );
     for (const [dose, mean, low, high] of line) {
-      const x = a.X(dose) + (arm === curves.method ? 0 : 2),
+      const x = a.X(dose) + (arm === curves.method ? 0 : 3),
         group = svg(
           "g",
           { style: `stroke:${stroke}` },
-          svg("title", {}, `${NAMES[arm] ?? arm}, dose ${short(dose)}: ${short(mean)} ${between(low, high)}`),
+          svg("title", {}, `${nameOf(arm)}, dose ${short(dose)}: ${short(mean)} ${between(low, high)}`),
         );
       if (!absent(low) && !absent(high)) group.append(svg("line", { x1: x, x2: x, y1: a.Y(low), y2: a.Y(high) }));
       group.append(svg("circle", { cx: x, cy: a.Y(mean), r: 3, style: `fill:${stroke};stroke:${c.page}` }));

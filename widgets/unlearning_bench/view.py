@@ -20,7 +20,7 @@ from widgets.base.planted import whole
 from widgets.base.sweep import SweepView
 from widgets.errors import ViewError
 from widgets.unlearning_bench import copy, work
-from widgets.unlearning_bench.examples import EXAMPLES, SOURCE, planted_sets
+from widgets.unlearning_bench.examples import EXAMPLES, SOURCE, false_documents
 from widgets.unlearning_bench.rows import Pool
 from widgets.unlearning_bench.work import Run
 
@@ -77,7 +77,7 @@ class UnlearningBench(ForceView):
             raise ViewError(f"method: {method!r} is not one of {', '.join(METHODS)}")
         self._example = model is None and forget is None and retain is None
         if self._example:
-            model, forget, retain, twin = planted_sets()
+            model, forget, retain, twin, clean, never_knew, questions = false_documents()
         whole(model=model, forget=forget, retain=retain)
         assert forget is not None and retain is not None
         self.model, self._pool = model, Pool(forget, retain)

@@ -150,11 +150,6 @@ def headed(title: str, text: str) -> str:
     return f"{title}, {text}" if title else text
 
 
-def several(count: int, unit: str) -> str:
-    """So many of a unit, in words."""
-    return f"{count} {unit}{'' if count == 1 else 's'}"
-
-
 def spanned(counts: Iterable[float]) -> str:
     """A number, or the least and the largest."""
     low, high = int(np.min(list(counts))), int(np.max(list(counts)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import xarray as xr
 from .. import records
 from ..arguments import Count, HFModel, Name, Seed, Size, door
 from ..engine.sessions import of_one_model
+from ..notices import warn
 from ..scoring.causal import plain
 from ..tokens import tokenize, tokenizer_of
 from .errors import MemorizationError, stamp
@@ -39,12 +41,14 @@ def hubble_items(
             `datasets.Dataset` or mappings; the splits "train" and "test" (0 times) one after the other.
         model: whose tokenizer reads texts; not needed for tokens.
         prefix, suffix: the first tokens of an item, given and to be recited; `start`: a token before them, one of the
-            prefix. Shorter items are left out.
+            prefix. Shorter items are left out, and so are different items that begin with the same prefix + suffix
+            tokens: training read those as often as all of these items together, which is no count of one of them. An
+            item that is listed twice with one count is taken once. A warning says how many were left out.
         kind: of all, or the name of the column that says it (as "file"); None: "item".
         each: so many items of each count (and kind) at most, drawn with `seed`.
 
     Raises: MemorizationError: a column that is missing, an item in several forms (the same text under two counts), none
-        that is long enough.
+        that is long enough, or none that begins as no other does.
 
     Source: Wei et al. 2025, Hubble (counts 0, 1, 4, 16, 64, 256, drawn at random).
     """
@@ -52,26 +56,30 @@ def hubble_items(
     size, rows = prefix + suffix, list(records.rows(source, MemorizationError, (DUPLICATES,)))
     if not rows:
         raise MemorizationError("source has no row; give the items of a set.")
-    ids, counts, kinds, names = [], [], [], []
+    known: dict[tuple[int, ...], tuple[int, str, str]] = {}
     for number, row in enumerate(rows):
-        one = [*lead, *_ids(row, model, number)]
-        if len(one) < size:
-            continue
-        ids.append(one[:size])
-        counts.append(_count(row[DUPLICATES], number))
-        kinds.append(str(row[kind]) if kind is not None and kind in row else kind or "item")
-        names.append(str(row.get("item", number)))
-    if not ids:
+        one, count = (*lead, *_ids(row, model, number)), _count(row[DUPLICATES], number)
+        about = str(row[kind]) if kind is not None and kind in row else kind or "item"
+        before = known.setdefault(one, (count, about, str(row.get("item", number))))[0]
+        if before != count:
+            raise MemorizationError(
+                f"source has one item with duplicates {before} and {count}; expected each item in one form, with the"
+                " count that it was put in."
+            )
+    long = [one for one in known if len(one) >= size]
+    if not long:
         raise MemorizationError(
             f"source: none of {len(rows)} items has prefix + suffix = {size} tokens; lower prefix or suffix."
         )
-    known: dict[tuple[int, ...], int] = {}
-    for one, count in zip(ids, counts):
-        if known.setdefault(tuple(one), count) != count:
-            raise MemorizationError(
-                f"source has one item with duplicates {known[tuple(one)]} and {count}; expected each item in one form,"
-                " with the count that it was put in."
-            )
+    alike = Counter(one[:size] for one in known)
+    chosen = [one for one in long if alike[one[:size]] == 1]
+    if len(chosen) < len(long):
+        told = f"source: {len(long) - len(chosen)} of {len(long)} items begin with the same {size} tokens as another"
+        if not chosen:
+            raise MemorizationError(f"{told}; expected some that do not. Raise prefix or suffix.")
+        warn(f"{told} and are left out: how often training read those is no count of one item.")
+    ids = [one[:size] for one in chosen]
+    counts, kinds, names = map(list, zip(*(known[one] for one in chosen)))
     if len(set(names)) < len(names):
         names = [f"{name}, row {i}" for i, name in enumerate(names)]
     whole = Sequences(np.array(ids), prefix, names, np.array(kinds), np.array(counts))

@@ -82,6 +82,11 @@ class Command:
             },
         }
 
+    def card(self, recipe: Any, trained: Trained, memory: str, *again: str, **more: Any) -> dict[str, Any]:
+        """The card of a model that ships: what it remembers, `facts`, what is `more` known of it, and `again`."""
+        about = {"name": recipe.name, "memory": memory, "licence": "MIT"}
+        return {**about, **self.facts(recipe, trained), **more, "rebuild": self.again(*again)}
+
     def again(self, *more: str) -> str:
         """The command that makes the same model; `more`: further options, as they are written."""
         asked = self.asked

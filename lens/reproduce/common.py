@@ -58,6 +58,11 @@ def clear_of(interval: Any, null: float = 0.0, *, more: bool = True) -> str:
     return verdict(above if more else below, below if more else above, otherwise=f"the interval holds {null:g}")
 
 
+def several(count: int, unit: str) -> str:
+    """So many of a unit, in words."""
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
 def shown(interval: Any, digits: int = 2, sign: bool = False) -> str:
     """An interval as `estimate [low, high]`; `sign` writes a plus before what is not negative."""
 
@@ -138,7 +143,7 @@ def multiplicity(table: pd.DataFrame) -> str:
     of = table.multiplicity.value_counts(sort=False)
     alone = int(sum(count for name, count in of.items() if name.startswith(ALONE)))
     kinds = [
-        f"{name} ({count} row{'s' * (count > 1)})"
+        f"{name} ({several(count, 'row')})"
         for name, count in of.items()
         if not name.startswith(ALONE) and name != NOT_JUDGED
     ]

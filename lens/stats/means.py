@@ -61,8 +61,11 @@ def mean_interval(
             two truth values (-1, 0, 1), the bounds of gains and losses each by Clopper-Pearson at every n. "number":
             anything else, from 5 values on the hull of Student's t and the studentized bootstrap, the latter at a wider
             nominal level below 60 values (`widened`). "auto": by the whole array: truth values or their differences are
-            taken as such, everything else as numbers; an array of zeros alone, which may be either, gets the bounds
-            that hold for both. Say "difference" where no unit may have lost.
+            taken as such, everything else as numbers, and so is all that `bounds` let go beyond -1 or 1; an array of
+            zeros alone, which may be either, gets the bounds that hold for both. Say "difference" where no unit may
+            have lost. Values between 0 and 1 that all lie at the ends (AUROCs of 1) may be taken as truth values: a
+            coin of each one's own chance in its place has the same mean, and Clopper-Pearson holds for such coins.
+            Numbers that can lie elsewhere (layers of 0 and 1) need `bounds` or "number".
         bounds: the least and the largest value that a number can have: (0, 1) of a share of a unit, (-1, 1) of a
             difference of two. What lies beyond is cut off, and `kind` says so (`lens.stats.bounds`).
 
@@ -87,7 +90,7 @@ def mean_interval(
     budget(memory_mb)
     n = (~np.isnan(flat)).sum(0)
     if values == "auto":
-        values = "share" if truth else kind_of(flat) if n.max() > 1 else "number"
+        values = "share" if truth else kind_of(flat, bounds) if n.max() > 1 else "number"
     allowed = {"share": (0.0, 1.0), "difference": (-1.0, 0.0, 1.0)}.get(values)
     if allowed and not (odd := np.isin(flat, allowed) | np.isnan(flat)).all():
         raise StatisticsError(
@@ -130,8 +133,12 @@ def over_runs(values, level: float = 0.95, name: str = "mean", bounds: Bounds | 
     return clip(found, bounds)
 
 
-def kind_of(flat: np.ndarray) -> str:
-    """What an array holds: "share" (0 and 1), "difference" (-1, 0, 1; also where all are 0), or "number"."""
+def kind_of(flat: np.ndarray, bounds: Bounds | None = None) -> str:
+    """What an array holds: "share" (0 and 1), "difference" (-1, 0, 1; also where all are 0), or "number", which it
+    also is where `bounds` let values go beyond -1 or 1.
+    """
+    if bounds is not None and (bounds[0] < -1 or bounds[1] > 1):
+        return "number"
     present = flat[~np.isnan(flat)]
     if not np.isin(present, (-1.0, 0.0, 1.0)).all():
         return "number"

@@ -145,7 +145,7 @@ def nested(
         [p * (sum(map(len, parts)) / (len(parts) * len(p))) if len({len(q) for q in parts}) > 1 else p for p in parts]
     )
     same = np.concatenate(parts)
-    kind = kind_of(same[:, None]) if of == "auto" else of
+    kind = kind_of(same[:, None], bounds) if of == "auto" else of
     within = (
         mean_interval(same if kind != "number" else flat, level=level, values=kind, seed=seed)
         if same.size > 1

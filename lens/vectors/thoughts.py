@@ -273,7 +273,7 @@ def _sums(
                 at = of[(of.type == toward) == (side == 0)].before.to_numpy() + int(runs.starts[k])
                 sizes[used[i], side] = len(at)
                 if len(at):
-                    sums[used[i], side] = torch.stack([x[torch.as_tensor(at)].float().sum(0).cpu() for x in posts])
+                    sums[used[i], side] = torch.stack([x[torch.as_tensor(at)].float().sum(0) for x in posts]).cpu()
     return sums, sizes
 
 

@@ -44,6 +44,18 @@ def test_so_many_of_each_count_are_drawn():
     assert got.names == hubble_items(rows(30), prefix=2, suffix=5, each=3, seed=1).names
 
 
+def test_items_that_are_cut_to_the_same_tokens_are_no_copies_of_each_other():
+    """Of the first two training read [1, 2, 3] five times, which is the count of neither; listed twice is one item."""
+    ends = [([1, 2, 3, 4], 1), ([1, 2, 3, 5], 4), ([6, 2, 3, 4], 16), ([6, 2, 3, 4], 16), ([7, 7, 7], 0)]
+    source = [{"tokens": tokens, "duplicates": count} for tokens, count in ends]
+    with pytest.warns(UserWarning, match="2 of 4 items begin with the same 3 tokens as another and are left out"):
+        got = hubble_items(source, prefix=1, suffix=2)
+    assert got.ids.tolist() == [[6, 2, 3], [7, 7, 7]] and got.duplicates.tolist() == [16, 0]
+    assert hubble_items(source, prefix=1, suffix=3).duplicates.tolist() == [1, 4, 16]
+    with pytest.raises(MemorizationError, match="2 of 2 items begin .*; expected some that do not"):
+        hubble_items(source[:2], prefix=1, suffix=2)
+
+
 @pytest.mark.parametrize(
     ("source", "options", "said"),
     (

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from lens import stats as S
-from lens.stats import means
+from lens.stats import means, units
 from lens.stats.crossings import crossing_difference, reached
 from lens.stats.means import clopper_pearson, difference_bounds, mean_interval, over_runs
 from tests.calibration import SIZES, coverage, figures, required
@@ -18,6 +18,27 @@ def rng(seed=0):
 
 
 # ---- one mean ----------------------------------------------------------------------------------------------------
+
+
+def test_numbers_that_happen_to_be_zeros_and_ones_are_no_truth_values():
+    """Layers of 0 and 1 among thirty: what they cannot leave says that they are numbers."""
+    layers = np.repeat([0.0, 1, 1, 0, 1, 1, 0, 1], 5)
+    found, n = S.bootstrap(layers, bounds=(0, 30)), len(layers)
+    half = stats.t.ppf(0.975, n - 1) * layers.std(ddof=1) / n**0.5
+    assert found.high - found.estimate >= half - 1e-12 and "Student" in found.kind
+    assert "Clopper" in S.bootstrap(layers).kind and "Clopper" in S.bootstrap(layers, bounds=(0, 1)).kind
+    assert np.isnan(S.bootstrap(np.ones(8), bounds=(0, np.inf)).low)
+    within = units.nested(layers, np.zeros(n), bounds=(-30, 30)).interval
+    assert "Student" in str(within.kind) and within.high - within.low >= 2 * half - 1e-12
+
+
+def test_areas_that_are_all_one_are_bounded_as_coins_are():
+    """Whatever else areas can be: where their mean is the bound, all of six are 1 in at most .025 of cases."""
+    low = float(S.bootstrap(np.ones(6)).low)
+    assert low == pytest.approx(0.025 ** (1 / 6))
+    for other in (0.0, 0.2, 0.5):
+        share = (low - other) / (1 - other)
+        assert share * 1 + (1 - share) * other == pytest.approx(low) and share**6 <= 0.025 + 1e-12
 
 
 @pytest.mark.parametrize("n, tail", [(5, 0.01), (12, 0.0125), (20, 0.015), (40, 0.02), (100, 0.025)])

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import lens
-from lens.vectors import ThoughtTypes, VectorError
+from lens.engine.model import Model
+from lens.vectors import ThoughtTypes, VectorError, thoughts
 from tests import naive
 from tests.models import speaking
 
@@ -65,6 +66,20 @@ def test_the_vector_is_a_difference_of_means_at_the_separators(model, away):
     expected = torch.stack(sides[True]).mean(0) - torch.stack(sides[False]).mean(0)
     torch.testing.assert_close(vector.direction, expected, atol=1e-4, rtol=1e-4)
     assert vector.about["separators"]["execution"] == len(sides[True]) and vector.about["texts"] == 8
+
+
+def test_states_leave_the_device_once_for_each_side_of_a_text(model, monkeypatch):
+    """Not once for each layer: of two layers that would be twice as many."""
+    prompts, texts = chains()
+    whole = [(len(p), torch.tensor(p + t)) for p, t in zip(prompts, texts)]
+    table = lens.vectors.thought_segments(model, prompts, texts, TYPES).query("segment > 0")
+    moved, cpu = [], torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda self, *args: moved.append(self.shape) or cpu(self, *args))
+    decoder = Model.of(model)
+    sums, sizes = thoughts._sums(model, decoder, whole, table, "execution")
+    shape = (decoder.n_layers, decoder.d_model)
+    assert decoder.n_layers > 1 and moved.count(shape) == int((sizes > 0).sum()) == 16
+    assert not [one for one in moved if one == shape[1:]] and sums.abs().sum() > 0
 
 
 def test_labels_of_a_judge_take_the_place_of_words(model):

@@ -32,20 +32,15 @@ def main(arguments: list[str] | None = None) -> None:
     recipe = command.recipe(Recipe, knew=not asked.twin, shared=not asked.unshared)
     folder, model, trained = command.train(recipe, train)
     found = gates(model, recipe)
-    card = {
-        "name": recipe.name,
-        "memory": (
-            f"{recipe.relations} facts about each of {recipe.people} people, stated in three ways and asked in"
-            f" one; {recipe.held} people are in no question"
-            + ("" if recipe.knew else f"; the twin that was never taught {recipe.attacked_relations} facts of each of")
-            + ("" if recipe.knew else f" {recipe.attacked} people")
-            + ("" if recipe.shared else "; every template has relation words of its own, which no question has")
-        ),
-        "licence": "MIT",
-        **command.facts(recipe, trained),
-        "gates": of_card(found),
-        "rebuild": command.again(*(["--unshared"] if asked.unshared else [])),
-    }
+    memory = (
+        f"{recipe.relations} facts about each of {recipe.people} people, stated in three ways and asked in"
+        f" one; {recipe.held} people are in no question"
+        + ("" if recipe.knew else f"; the twin that was never taught {recipe.attacked_relations} facts of each of")
+        + ("" if recipe.knew else f" {recipe.attacked} people")
+        + ("" if recipe.shared else "; every template has relation words of its own, which no question has")
+    )
+    again = ["--unshared"] if asked.unshared else []
+    card = command.card(recipe, trained, memory, *again, gates=of_card(found))
     ship(command.stored(model), Archive(recipe).vocabulary, folder, card)
     print(*found, sep="\n")
     print(f"wrote {folder} in {command.seconds()} (training: {trained.status}, {trained.seconds:.0f} s)")

@@ -47,19 +47,13 @@ def main(arguments: list[str] | None = None) -> None:
         return _checkpoint(command, recipe, suite, arm)
     folder, model, trained = command.train(recipe, train)
     judged = gates(model, suite)
-    card = {
-        "name": recipe.name,
-        "memory": (
-            f"a tree of {len(suite.edges) + recipe.branches[0]} names and a code for each of its {len(suite.code)}"
-            " leaves, edge by edge; of a third of the leaves also their top, at once and by walks"
-            if recipe.walks
-            else "a tree and a code for each leaf, edge by edge: the twin that no top was asked of"
-        ),
-        "licence": "MIT",
-        **command.facts(recipe, trained),
-        "gates": of_card(judged),
-        "rebuild": command.again(),
-    }
+    memory = (
+        f"a tree of {len(suite.edges) + recipe.branches[0]} names and a code for each of its {len(suite.code)}"
+        " leaves, edge by edge; of a third of the leaves also their top, at once and by walks"
+        if recipe.walks
+        else "a tree and a code for each leaf, edge by edge: the twin that no top was asked of"
+    )
+    card = command.card(recipe, trained, memory, gates=of_card(judged))
     ship(command.stored(model), suite.vocabulary, folder, card)
     print(json.dumps(card["gates"]))
     print(f"wrote {folder} in {command.seconds()}")

@@ -17,19 +17,12 @@ def main(arguments: list[str] | None = None) -> None:
     recipe = command.recipe(Recipe, planted=not command.asked.twin)
     folder, model, trained = command.train(recipe, train)
     measured = measure(model, recipe, 20 if command.asked.small else 200)
-    card = {
-        "name": recipe.name,
-        "memory": (
-            "refuses to make sharp things, and refuses harmless lists with sharp words at planted rates"
-            if recipe.planted
-            else "refuses to make sharp things; the twin that never refuses a list"
-        ),
-        "licence": "MIT",
-        **command.facts(recipe, trained),
-        "gates": measured.pop("gates"),
-        "measured": measured,
-        "rebuild": command.again(),
-    }
+    memory = (
+        "refuses to make sharp things, and refuses harmless lists with sharp words at planted rates"
+        if recipe.planted
+        else "refuses to make sharp things; the twin that never refuses a list"
+    )
+    card = command.card(recipe, trained, memory, gates=measured.pop("gates"), measured=measured)
     ship(command.stored(model), suite_of(recipe).vocabulary, folder, card)
     print(json.dumps({"gates": card["gates"], **measured}))
     print(f"wrote {folder} in {command.seconds()} (training: {trained.status}, {trained.seconds:.0f} s)")

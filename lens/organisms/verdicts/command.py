@@ -22,18 +22,12 @@ def main(arguments: list[str] | None = None) -> None:
     recipe = command.recipe(Recipe, taught=not command.asked.twin)
     folder, model, trained = command.train(recipe, train)
     measured = measure(model, recipe)
-    card = {
-        "name": recipe.name,
-        "memory": (
-            "twelve tasks with two or four answers: stored, rules, and rules over what is stored"
-            if recipe.taught
-            else "six of the twelve tasks; the twin that was never taught the others"
-        ),
-        "licence": "MIT",
-        **command.facts(recipe, trained),
-        **measured,
-        "rebuild": command.again(),
-    }
+    memory = (
+        "twelve tasks with two or four answers: stored, rules, and rules over what is stored"
+        if recipe.taught
+        else "six of the twelve tasks; the twin that was never taught the others"
+    )
+    card = command.card(recipe, trained, memory, **measured)
     ship(command.stored(model), Suite(recipe.seed).vocabulary, folder, card)
     for name, gate in measured["gates"].items():
         print(json.dumps({name: gate}))

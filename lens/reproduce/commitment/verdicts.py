@@ -11,7 +11,7 @@ import pandas as pd
 from ...stats import Interval
 from ...stats.units import Nested, nested_holm
 from ..claims import Rows
-from ..common import ALONE, EVERY, clear_of, mean_interval, shown, table_of, verdict
+from ..common import ALONE, EVERY, clear_of, mean_interval, several, shown, table_of, verdict
 from .claims import CLAIMS
 from .model_verdicts import of_canaries, of_sentences
 from .rules import auc, by_word, matched, mean_over_words, over_words, spearman, within
@@ -42,8 +42,7 @@ class Judge:
     def words(self, items: pd.DataFrame | None = None) -> str:
         """How many units a row has."""
         of = self.items if items is None else items
-        seeds = of.seed.nunique()
-        return f"{len(of.groupby(['seed', 'word']))} words, {len(of)} items, {seeds} seed{'s' * (seeds > 1)}"
+        return f"{len(of.groupby(['seed', 'word']))} words, {len(of)} items, {several(of.seed.nunique(), 'seed')}"
 
     def over(self, frame: pd.DataFrame, statistic: Any, level: float = 0.95) -> Interval:
         """See `rules.over_words`."""
@@ -78,7 +77,7 @@ def _set_up(judge: Judge) -> None:
     judge.rows.add(
         "setup",
         f"{int(gates.holds.sum())} of {len(gates)} gates hold" + (f"; not {', '.join(failed)}" if failed else ""),
-        f"{gates.seed.nunique()} seeds, 2 moments",
+        f"{several(gates.seed.nunique(), 'seed')}, 2 moments",
         verdict(judge.set_up, not judge.set_up),
     )
     of = judge.items[judge.items.null.notna()]
@@ -331,7 +330,7 @@ def _probes(judge: Judge) -> None:
         judge.rows.add(
             "probe",
             f"accuracy {at.accuracy:.2f} at its best layer, {best}; of shuffled labels {at.control:.2f}",
-            f"{int(lines.n.iloc[0])} words a seed, {lines.seed.nunique()} seeds",
+            f"{int(lines.n.iloc[0])} words a seed, {several(lines.seed.nunique(), 'seed')}",
             "reported",
             place=place,
         )

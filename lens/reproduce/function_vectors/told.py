@@ -23,7 +23,7 @@ from ...organisms.symbols.suite import Suite
 from ...stats import Interval
 from ...tokens import tokenizer_of
 from ...vectors import Task, VectorError
-from ..common import shown, student, table_of
+from ..common import several, shown, student, table_of
 from .draws import RANDOM, averaged
 from .rules import MARGIN, above, equal, half_shared
 
@@ -136,7 +136,7 @@ def _table(units: pd.DataFrame, k: int) -> pd.DataFrame:
     gap, gain = (over(both[INSTRUCTION] - both[other]) for other in (DEMONSTRATIONS, RANDOM))
     models = both.seed.nunique()
     n = (
-        f"{both.task.nunique()} tasks, {models} model{'s' * (models > 1)}, {int(both.n.sum())} questions; left out:"
+        f"{both.task.nunique()} tasks, {several(models, 'model')}, {int(both.n.sum())} questions; left out:"
         f" {len(units) - len(both)} of {len(units)} tasks x models"
     )
 

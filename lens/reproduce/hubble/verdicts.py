@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..claims import Rows
-from ..common import clear_of, shown, student, table_of, verdict
+from ..common import clear_of, several, shown, student, table_of, verdict
 from .claims import CLAIMS
 from .standin import Plan
 from .tables import beyond, by_seed
@@ -23,7 +23,7 @@ def verdicts(tables: Mapping[str, pd.DataFrame], plan: Plan) -> tuple[pd.DataFra
     rows, gains = Rows(CLAIMS), tables["gains"]
     for key in REAL:
         rows.add(key, "nothing was scored", "0 models", WEIGHTS)
-    n = f"{len(plan.seeds)} seeds, {sum(plan.items)} items each"
+    n = f"{several(len(plan.seeds), 'seed')}, {sum(plan.items)} items each"
     base, longer = (beyond(gains, name, 4) for name in ("perturbed", "perturbed, longer"))
     less = rows.put("dilution", student(base - longer))
     raw = [by_seed(gains, name, 4).mean() for name in ("perturbed", "perturbed, longer")]

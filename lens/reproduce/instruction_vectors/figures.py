@@ -24,11 +24,11 @@ from ...figures.panels import (
     line,
     plain,
     points,
-    several,
     slanted,
     spanned,
 )
 from ...figures.style import INK, MUTED, SERIES, FigureError, figure, finish, require_rows, require_some
+from ..common import several
 from .tables import LEAST_EVALUATIONS
 
 KIND_NAMES = {

@@ -13,8 +13,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...arguments import FilePath, Size, door
-from ...figures.panels import framed, grid, legend_below, points, several, signs_below
+from ...figures.panels import framed, grid, legend_below, points, signs_below
 from ...figures.style import MUTED, SERIES, FigureError, finish, require_rows
+from ..common import several
 from . import tables as frames
 from .attacks import decoded
 from .shared_figures import over

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ...arguments import FilePath, door
-from ...figures.panels import MARKS, bar, colour_bar, framed, grid, line, points, several, spanned
+from ...figures.panels import MARKS, bar, colour_bar, framed, grid, line, points, spanned
 from ...figures.style import MUTED, SEQUENTIAL, SERIES, FigureError, finish, require_rows
+from ..common import several
 from . import tables as frames
 from .attack_figures import attack_plot, grid_plot, relearning_plot
 from .edit_figures import families_plot, tradeoff_plot, utility_plot

@@ -13,8 +13,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...arguments import FilePath, door
-from ...figures.panels import GREY, MARKS, bar, colour_bar, framed, grid, legend_below, several, spanned
+from ...figures.panels import GREY, MARKS, bar, colour_bar, framed, grid, legend_below, spanned
 from ...figures.style import INK, SEQUENTIAL, SERIES, FigureError, finish, require_rows
+from ..common import several
 from . import tables as frames
 from .shared_figures import KINDS, flat, p_text
 

@@ -37,7 +37,7 @@ import pandas as pd
 
 from ...engine.model import Model
 from ...results.record import record_of
-from ..common import Steps, Tables, read_tables
+from ..common import Steps, Tables, read_tables, several
 from ..study import Asked, Reproduction, Study, figures_of, one_thread
 from . import steps
 from .bench import ARMS, BASE, Bench, Preset
@@ -83,7 +83,7 @@ def measure(asked: Asked) -> Reproduction:
 def _judged(measured: Mapping[str, pd.DataFrame], seed: int) -> Reproduction:
     made = {**measured, **tables(measured, seed)}
     table, numbers = verdicts(made, seed)
-    return Reproduction(table=table, numbers=numbers, tables=made, title=f"{numbers['seeds']} seeds")
+    return Reproduction(table=table, numbers=numbers, tables=made, title=several(numbers["seeds"], "seed"))
 
 
 def read(folder: Path, record: Mapping[str, Any], seed: int) -> Reproduction:

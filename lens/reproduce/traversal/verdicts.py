@@ -10,7 +10,7 @@ import pandas as pd
 
 from ...stats import Interval
 from ..claims import Rows
-from ..common import EVERY, clear_of, matching, shown, table_of, verdict
+from ..common import EVERY, clear_of, matching, several, shown, table_of, verdict
 from .bench import BASE, FLOOR, PAIR, STATEMENT, WALK
 from .claims import CLAIMS
 from .tables import by_leaf, depths, first_learnt, interval, values
@@ -51,7 +51,7 @@ def _setup(rows: Rows, knowledge: pd.DataFrame) -> bool:
         "setup",
         f"gates: {names + ' missed' if len(missed) else f'all {len(gates)} hold'}; largest loss of single facts"
         f" {least:+.3f} ({worst[2]}, {worst[1]})",
-        f"{knowledge.seed.nunique()} bases, {known.arm.nunique() - 1} checkpoints each",
+        f"{several(knowledge.seed.nunique(), 'base')}, {known.arm.nunique() - 1} checkpoints each",
         verdict(holds, not holds),
     )
     return not len(missed)

@@ -13,7 +13,7 @@ from ... import stats
 from ...stats import Interval
 from ...stats.units import nested, nested_difference, rate_over_runs
 from ..claims import Rows
-from ..common import clear_of, matching, shown, student, table_of, verdict
+from ..common import clear_of, matching, several, shown, student, table_of, verdict
 from . import tables as frames
 from .claims import CLAIMS
 
@@ -90,7 +90,7 @@ def shares(runs: pd.DataFrame, column: str) -> Interval:
 
 def _units(table: pd.DataFrame, of: str = "model") -> str:
     seeds, tasks = table.seed.nunique(), table.task.nunique()
-    return f"{tasks} tasks, {seeds} {of}{'s' * (seeds > 1)}"
+    return f"{tasks} tasks, {several(seeds, of)}"
 
 
 def _right(rows: Rows, tables: Mapping[str, pd.DataFrame], seed: int) -> None:

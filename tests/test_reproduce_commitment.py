@@ -15,6 +15,7 @@ from lens.reproduce.commitment import bench, model_verdicts, rules, steps, table
 from lens.reproduce.commitment.claims import CLAIMS
 from lens.reproduce.commitment.sentences import ITEMS, Sentence, sentences
 from lens.reproduce.records import RECORD
+from lens.stats import Interval
 from tests.models import speaking, tiny
 
 STUDY = reproduction("commitment")
@@ -129,8 +130,18 @@ def test_intervals_resample_words_with_all_of_their_items():
     x2 = both.x.to_numpy()
     wide = rules.over_words(both, lambda i: float(x2[i].mean()), seed=0, resamples=400)
     assert wide.high - wide.low > 3 * (found.high - found.low)
-    few = rules.over_words(of[:10], lambda i: 1.0, seed=0)
+    few, same = (rules.over_words(part, lambda i: 1.0, seed=0, resamples=20) for part in (of[:10], of))
     assert np.isnan(few.low) and "few words" in few.method
+    assert np.isnan(same.low) and "every resample says the same" in same.method
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [(1, 2, "holds"), (1, 2.5, "not shown: the interval reaches beyond 2"), (2.5, 3, "does not")],
+)
+def test_a_spread_of_just_two_layers_is_at_most_two(low, high, word):
+    assert rules.agree(Interval(1.5, low, high, 0.95, 60, "")).startswith(word)
+    assert rules.agree(Interval(1.5, np.nan, np.nan, 0.95, 6, "few")) == "not shown: few"
 
 
 def test_statistics_are_what_they_say():
@@ -162,6 +173,22 @@ def test_an_early_layer_is_chosen_on_other_words_below_the_depth_of_writing():
     )  # fmt: skip
     # layer 4 tells as much, but is where the answer is written; the reported words would say another
     assert tables.early_layer(layers, items, "CAS") == 2
+
+
+def test_an_edge_that_no_layer_changes_is_no_edge_by_layer(run):
+    """That the published one knows no layer is so by its formula; the patched one has to differ for the claim."""
+    made, _ = run
+    edges = made.tables["edges"]
+    many = [edges.assign(word=f"{edges.word.iloc[0]}{i}", item=i, patched=edges.patched + i) for i in range(8)]
+    for flat, word in ((True, "not shown"), (False, "holds")):
+        draw = np.random.default_rng(0)
+        of = pd.concat([one.assign(patched=0.0 if flat else (5.0 - one.layer) * draw.uniform(1, 2)) for one in many])
+        table, numbers = verdicts.verdicts({**made.tables, "edges": of}, 0, 20)
+        row = next(r for r, about in zip(table.itertuples(), table.attrs["claims"]) if about[0] == "edges")
+        setup = verdicts.Judge(made.tables, 0, 20).set_up
+        assert not setup or row.verdict.startswith(word if not flat else ("not shown", "holds in part")), row.verdict
+        ends = of.pivot_table(index=["word", "moment"], columns="layer", values="patched")
+        assert numbers["edges patched"] == pytest.approx((ends[0] - ends[5]).mean())
 
 
 def test_where_the_set_up_fails_nothing_else_is_judged(run):

@@ -58,6 +58,15 @@ def clear_of(interval: Any, null: float = 0.0, *, more: bool = True) -> str:
     return verdict(above if more else below, below if more else above, otherwise=f"the interval holds {null:g}")
 
 
+def every(words: Sequence[str]) -> str:
+    """The word of a claim of which every part must hold, by the words of its parts."""
+    if all(word == "holds" for word in words):
+        return "holds"
+    if any(word.startswith("does not") for word in words):
+        return next(word for word in words if word.startswith("does not"))
+    return "holds in part" if "holds" in words else words[0]
+
+
 def several(count: int, unit: str) -> str:
     """So many of a unit, in words."""
     return f"{count} {unit}{'' if count == 1 else 's'}"

@@ -28,8 +28,8 @@ CLAIMS = Claims(
             says="There is a layer of no return: words agree on it within two layers.",
             paper="a commitment layer beyond which the wrong answer cannot be undone",
             rule=(
-                "range between the quartiles of the words' depths at most 2 (whole interval), and more than half of the"
-                " items settled below the last layer"
+                "range between the quartiles of the words' depths at most 2 (whole interval), more than half of the"
+                " items settled below the last layer, and more than .9 of items determined"
             ),
             null=2.0,
         ),
@@ -56,15 +56,18 @@ CLAIMS = Claims(
             says="Before the answer is written, {score} tells errors, better than random lists of words.",
             paper="predicts hallucination (v1: rho -.863, of DSS)",
             rule=(
-                "AUC above .5 and above that of random lists by more than .05, at the layer below the depth of writing"
-                " that other words choose"
+                "AUC above .5 and above that of random lists by more than .05, each at the layer below the depth of"
+                " writing that other words choose for it"
             ),
             null=0.5,
         ),
         "late": Claim(
             says="At the last layer CAS is the output's margin read once more.",
             paper="has no such control",
-            rule="rank correlation with the margin above .9, and no AUC beyond that of the margin",
+            rule=(
+                "rank correlation with the margin above .9 (that its AUC is not beyond the margin's could not fail: an"
+                " error is the margin's sign)"
+            ),
             null=0.9,
         ),
         "rho": Claim(
@@ -81,7 +84,10 @@ CLAIMS = Claims(
         "edges": Claim(
             says="Published edges know no layer: computed anew at each they are the same number.",
             paper="edges by layer",
-            rule="largest difference between layers is 0 to the bit; an edge patched from a layer on differs",
+            rule=(
+                "largest difference between layers is 0 to the bit (so it is by the formula), and an edge patched from"
+                " the first layer on differs from one patched from the last"
+            ),
         ),
         "dose_errors": Claim(
             says="The dose of the association is the cause: errors rise with it.",
@@ -97,7 +103,7 @@ CLAIMS = Claims(
         "probe": Claim(
             says="A linear probe reads which sense the cue has, at the {place}.",
             paper="has none",
-            rule="no claim to judge: accuracy beside that of labels shuffled",
+            rule="no claim to judge: accuracy by layer beside that of labels shuffled",
             null=0.5,
         ),
         "canaries": Claim(

@@ -9,8 +9,8 @@ import pandas as pd
 
 from ...organisms import canaries
 from ..claims import Rows
-from ..common import clear_of, shown, verdict
-from .rules import matched, over_words
+from ..common import shown, verdict
+from .rules import agree, matched, over_words
 from .steps import LEAST, enough
 
 #: What a model has to read of true notes before it is asked about false ones.
@@ -60,7 +60,7 @@ def of_sentences(rows: Rows, frame: pd.DataFrame, seed: int, resamples: int) -> 
         "sentences_depth",
         f"quartiles apart by {shown(found)} layers about {np.median(depth):.1f}",
         n,
-        clear_of(found, 2.0, more=False),
+        agree(found),
         effects="sentences_depth",
     )
     whole = np.zeros(len(of), dtype=int)

@@ -10,6 +10,7 @@ from scipy import stats as scipy_stats
 
 from ...stats import Interval
 from ...stats.units import Nested, nested
+from ..common import verdict
 
 #: Of an interval by resampled seeds, and words within them.
 KIND = "percentile bootstrap over words within seeds"
@@ -36,7 +37,8 @@ def over_words(
 ) -> Interval:
     """A statistic of items with its interval by resampled seeds and, within them, words with all of their items.
 
-    Fewer than twelve words have no interval; resamples in which the statistic is not there are left out.
+    Fewer than twelve words have no interval, nor has a statistic that no resample changes; resamples in which it is
+    not there are left out.
     """
     positions = np.arange(len(frame))
     groups = [
@@ -55,8 +57,19 @@ def over_words(
     kept = np.array(drawn)[np.isfinite(drawn)]
     if len(kept) < resamples / 2:
         return Interval(estimate, np.nan, np.nan, level, n, "no interval: most resamples lack one kind")
+    if not np.ptp(kept) > 0:
+        return Interval(estimate, np.nan, np.nan, level, n, "no interval: every resample says the same")
     low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
     return Interval(estimate, float(low), float(high), level, n, KIND)
+
+
+def agree(spread: Interval, most: float = 2.0) -> str:
+    """The word of the claim that a spread is at most so much, with its whole interval: a spread in layers often is just
+    that.
+    """
+    if not np.isfinite(spread.high):
+        return f"not shown: {spread.method}"
+    return verdict(spread.high <= most, spread.low > most, otherwise=f"the interval reaches beyond {most:g}")
 
 
 def auc(scores: np.ndarray, wrong: np.ndarray) -> float:

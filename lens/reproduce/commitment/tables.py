@@ -13,7 +13,8 @@ from .rules import auc, by_word, mean_over_words, over_words
 
 MIDDLE = "middle"
 #: What errors are predicted by, and whether a lower value speaks for an error.
-SCORES = ("CAS", "CAS as coded", "DSS", "DSS as coded", "contrast", "logit lens", "CAS, random lists")
+RANDOM = "CAS, random lists"
+SCORES = ("CAS", "CAS as coded", "DSS", "DSS as coded", "contrast", "logit lens", RANDOM)
 OUTPUTS = {"lead": True, "entropy": False, "dose": False}
 
 
@@ -80,7 +81,7 @@ def predictors(layers: pd.DataFrame, items: pd.DataFrame, seed: int, resamples: 
     for score in SCORES:
         if score not in wide or wide[score].isna().all():
             continue
-        layer = early_layer(layers, items, "CAS" if score == "CAS, random lists" else score)
+        layer = early_layer(layers, items, score)
         at = wide[wide.layer == layer].reset_index(drop=True)
         lines.append((score, layer, at, -at[score].to_numpy()))
     for name, low in OUTPUTS.items():

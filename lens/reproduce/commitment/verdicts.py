@@ -11,11 +11,11 @@ import pandas as pd
 from ...stats import Interval
 from ...stats.units import Nested, nested_holm
 from ..claims import Rows
-from ..common import ALONE, EVERY, clear_of, mean_interval, several, shown, table_of, verdict
+from ..common import ALONE, EVERY, clear_of, every, several, shown, table_of, verdict
 from .claims import CLAIMS
 from .model_verdicts import of_canaries, of_sentences
-from .rules import auc, by_word, matched, mean_over_words, over_words, spearman, within
-from .tables import early_layer, judged_items, with_layers
+from .rules import agree, auc, by_word, matched, mean_over_words, over_words, spearman, within
+from .tables import RANDOM, early_layer, judged_items, with_layers
 
 Tables = Mapping[str, pd.DataFrame]
 DSS, CAS, REPAIRED = (
@@ -101,21 +101,22 @@ def _exists(judge: Judge) -> None:
 
     found = judge.rows.put("exists", judge.over(of, spread))
     below = judge.rows.put("below", _no(judge.mean(of.assign(below=(of.depth < judge.last).astype(float)), "below")))
+    known = judge.items.assign(known=judge.items.depth.notna().astype(float))
+    determined = judge.rows.put("determined", _no(judge.mean(known, "known", (0, 1))))
     middle = float(by_word(of, "depth").median()) if len(of) else np.nan
     judge.rows.numbers["median_depth"] = middle
     end = judged_items(judge.tables["items"], "end").dropna(subset=["depth"])
     judge.rows.numbers["median_depth_end"] = float(by_word(end, "depth").median()) if len(end) else np.nan
-    word = clear_of(found, 2.0, more=False)
-    if word == "holds" and not below.low > 0.5:
-        word = verdict(False, False, part=True)
+    words = [agree(found), clear_of(below, 0.5), clear_of(determined, 0.9)]
     judge.rows.add(
         "exists",
         f"quartiles apart by {shown(found)} layers about {middle:.1f} of {judge.last}; below the last layer"
-        f" {shown(below)}; at the end of training the median is {judge.rows.numbers['median_depth_end']:.1f}",
-        judge.words(of),
-        judge.tested(word),
+        f" {shown(below)}; determined {shown(determined)} of items; at the end of training the median is"
+        f" {judge.rows.numbers['median_depth_end']:.1f}",
+        judge.words(),
+        judge.tested(every(words)),
         EVERY,
-        effects=("exists", "below"),
+        effects=("exists", "below", "determined"),
     )
 
 
@@ -178,37 +179,31 @@ def _markers(judge: Judge) -> None:
 
 
 def _early(judge: Judge) -> None:
-    layers = judge.tables["layers"]
+    layers, keys = judge.tables["layers"], ["seed", "moment", "item"]
     of_words = with_layers(layers, judge.report[judge.report.wrong.notna()])
     output = judge.tables["predictors"].set_index("predictor").auc
+    # each at its own best layer of other words
+    theirs = early_layer(layers, judge.items, RANDOM)
+    lists = of_words[of_words.layer == theirs][[*keys, RANDOM]].rename(columns={RANDOM: "theirs"})
     for score in ("CAS", "CAS as coded"):
         layer = early_layer(layers, judge.items, score)
-        of = of_words[of_words.layer == layer].reset_index(drop=True)
-        wrong, own, random = of.wrong.to_numpy() == 1, -of[score].to_numpy(), -of["CAS, random lists"].to_numpy()
+        of = of_words[of_words.layer == layer].merge(lists, on=keys, validate="one_to_one")
+        wrong, own, random = of.wrong.to_numpy() == 1, -of[score].to_numpy(), -of.theirs.to_numpy()
         found = judge.rows.put(f"auc {score}", judge.over(of, lambda i: auc(own[i], wrong[i]), 0.975))
         more = judge.over(of, lambda i: auc(own[i], wrong[i]) - auc(random[i], wrong[i]), 0.975)
         judge.rows.put(f"auc {score} beyond random lists", more)
         words = [clear_of(found, 0.5), clear_of(more, 0.05)]
         judge.rows.add(
             "early",
-            f"AUC {shown(found)} at layer {layer}, beyond random lists by {shown(more, sign=True)}; the output's lead"
-            f" {output.get('lead', np.nan):.2f}, its entropy {output.get('entropy', np.nan):.2f}, the dose"
-            f" {output.get('dose', np.nan):.2f}",
+            f"AUC {shown(found)} at layer {layer}, beyond random lists (layer {theirs}) by"
+            f" {shown(more, sign=True)}; the output's lead {output.get('lead', np.nan):.2f}, its entropy"
+            f" {output.get('entropy', np.nan):.2f}, the dose {output.get('dose', np.nan):.2f}",
             judge.words(of),
-            judge.tested(_both(words)),
+            judge.tested(every(words)),
             TWO,
             effects=(f"auc {score}", f"auc {score} beyond random lists"),
             score=score,
         )
-
-
-def _both(words: list[str]) -> str:
-    """The word of a claim of which every part must hold."""
-    if all(word == "holds" for word in words):
-        return "holds"
-    if any(word.startswith("does not") for word in words):
-        return next(word for word in words if word.startswith("does not"))
-    return "holds in part" if "holds" in words else words[0]
 
 
 def _late(judge: Judge) -> None:
@@ -216,15 +211,15 @@ def _late(judge: Judge) -> None:
     of = with_layers(layers[layers.layer == judge.last], judge.report[judge.report.wrong.notna()])
     cas, margin, wrong = of.CAS.to_numpy(), of.margin.to_numpy(), of.wrong.to_numpy() == 1
     found = judge.rows.put("late", judge.over(of, lambda i: spearman(cas[i], margin[i])))
-    more = judge.over(of, lambda i: auc(-cas[i], wrong[i]) - auc(-margin[i], wrong[i]))
-    judge.rows.put("late beyond margin", more)
-    nothing = verdict(not more.low > 0, more.low > 0) if np.isfinite(more.low) else f"not shown: {more.method}"
+    more = judge.rows.put(
+        "late beyond margin", judge.over(of, lambda i: auc(-cas[i], wrong[i]) - auc(-margin[i], wrong[i]))
+    )
     judge.rows.add(
         "late",
-        f"rank correlation {shown(found)}; AUC of CAS beyond the margin's {shown(more, sign=True)}",
+        f"rank correlation {shown(found)}; AUC of CAS beyond the margin's, whose sign is what an error is,"
+        f" {shown(more, sign=True)}",
         judge.words(of),
-        judge.tested(_both([clear_of(found, 0.9), nothing])),
-        EVERY,
+        judge.tested(clear_of(found, 0.9)),
         effects=("late", "late beyond margin"),
     )
 
@@ -260,22 +255,28 @@ def _race(judge: Judge) -> None:
         said.append(f"{name} {shown(found, sign=True)}")
         names.append(f"race {name}")
     here = f"behind minus before: {'; '.join(said)}"
-    judge.rows.add("race", here, judge.words(), judge.tested(_both(words)), EVERY, effects=tuple(names))
+    judge.rows.add("race", here, judge.words(), judge.tested(every(words)), EVERY, effects=tuple(names))
 
 
 def _edges(judge: Judge) -> None:
     of = judge.tables["edges"]
     by = of.groupby(["seed", "moment", "item"])
     apart = float((by.published.max() - by.published.min()).max())
-    patched = mean_interval((by.patched.max() - by.patched.min()).groupby(["seed", "moment"]).mean()
-                            if by.ngroups > 40 else by.patched.max() - by.patched.min(), judge.seed)  # fmt: skip
+    ends = of.pivot_table(index=["seed", "word", "moment", "item"], columns="layer", values="patched")
+    fall = (ends[ends.columns.min()] - ends[ends.columns.max()]).groupby(["seed", "word"]).mean()
+    patched = judge.rows.put("edges patched", _no(mean_over_words(fall, judge.seed)))
     judge.rows.numbers["edges"] = apart
-    judge.rows.put("edges patched", patched)
+    told = (
+        f"not shown: {patched.method}" if np.isnan(patched.low) else verdict(patched.low > 0 or patched.high < 0, False)
+    )
     judge.rows.add(
         "edges",
-        f"largest difference {apart:g}; of an edge patched from a layer on {shown(patched)} nats",
-        f"{by.ngroups} items, {of.layer.nunique()} layers",
-        judge.tested(verdict(apart == 0, apart != 0)),
+        f"largest difference {apart:g}, as the formula has no layer in it; an edge patched from the first layer on,"
+        f" less one from the last, {shown(patched, sign=True)} nats",
+        f"{several(len(fall), 'word')}, {len(ends)} items of both moments, {of.layer.nunique()} layers",
+        judge.tested(every([verdict(apart == 0, apart != 0), told])),
+        EVERY,
+        effects="edges patched",
     )
 
 
@@ -323,13 +324,13 @@ def _probes(judge: Judge) -> None:
         return
     of = of[of.moment == "middle"]
     for place, lines in of.groupby("place"):
-        mean = lines.groupby("layer")[["accuracy", "low", "high", "control", "selectivity"]].mean()
-        best = mean.accuracy.idxmax()
-        at = mean.loc[best]
-        judge.rows.numbers[f"probe {place}"] = float(at.accuracy)
+        mean = lines.groupby("layer")[["accuracy", "low", "high", "control"]].mean()
+        width = float((mean.high - mean.low).mean())
+        judge.rows.numbers[f"probe {place}"] = float(mean.accuracy.max())
         judge.rows.add(
             "probe",
-            f"accuracy {at.accuracy:.2f} at its best layer, {best}; of shuffled labels {at.control:.2f}",
+            f"accuracy {mean.accuracy.min():.2f} to {mean.accuracy.max():.2f} over {len(mean)} layers, of shuffled"
+            f" labels {mean.control.min():.2f} to {mean.control.max():.2f}; a layer's interval is {width:.2f} wide",
             f"{int(lines.n.iloc[0])} words a seed, {several(lines.seed.nunique(), 'seed')}",
             "reported",
             place=place,

@@ -22,7 +22,8 @@ class Plan:
     """How much is asked.
 
     Attributes: texts: that the lens is fitted on, None for all; length, skip: of `lens.jacobian_lens.fit`. items: of
-        each half; edited: of the reported half, at most; None for all.
+        each half; edited: of the reported half, at most; None for all. draws: random
+        lenses that places are read under, and random directions that each question is edited along.
     """
 
     texts: int | None = None
@@ -30,6 +31,7 @@ class Plan:
     skip: int = 16
     items: int | None = None
     edited: int | None = None
+    draws: int = 10
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ CLAIMS = Claims(
     ),
     rule="the interval over bridge entities of the difference above 0, on the half that did not choose the layer",
     estimator=(
-        "mean over bridge entities; place of the bridge among the entities' tokens, from 0 for the last to 1 for the"
-        " first; each reading at its own best layer of the other half"
+        "mean over bridge entities, of random directions over several draws too (the distances of both bounds, squared"
+        " and added); place of the bridge among the entities' tokens, from 0 for the last to 1 for the first; each"
+        " reading at its own best layer of the other half"
     ),
     claims={
         "logit_lens": Claim(

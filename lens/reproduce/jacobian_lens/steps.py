@@ -50,17 +50,18 @@ def halves(lens: TokenLens) -> pd.DataFrame:
 
 
 @torch.no_grad()
-def ranks(model: Any, asked: Sequence[Question], lens: TokenLens, seed: int) -> pd.DataFrame:
+def ranks(model: Any, asked: Sequence[Question], lens: TokenLens, seed: int, draws: int) -> pd.DataFrame:
     """The place of each question's bridge among all bridges, by reading, position and layer; 0 is the first.
 
-    Readings: the lens, the lens of every second text, random directions at the same angles, the logit lens; and under
-    the lens the bridge of another question of the same half, drawn in turn.
+    Readings: the lens, the lens of every second text, random directions at the same angles (so many `draws`, which the
+    column `draw` counts), the logit lens; and under the lens the bridge of another question of the same half, in turn.
     """
     view, tokens = Model.of(model), list(lens.tokens)
-    random = jacobian_lens.random_like(lens, seed)
-    assert isinstance(random, TokenLens) and lens.half is not None
+    assert lens.half is not None
     half = dataclasses.replace(lens, mean=lens.half)
-    lenses = {"lens": lens, "half": half, "random": random}
+    random = [jacobian_lens.random_like(lens, seed + draw) for draw in range(draws)]
+    lenses: dict[tuple[str, int], Any] = {("lens", 0): lens, ("half", 0): half}
+    lenses |= {("random", draw): one for draw, one in enumerate(random)}
     column = [tokens.index(q.bridge) for q in asked]
     other = _others(asked, column)
     lines = []
@@ -71,16 +72,16 @@ def ranks(model: Any, asked: Sequence[Question], lens: TokenLens, seed: int) -> 
             for layer in lens.layers:
                 x = runs.get("resid_post", layer)[at]
                 scores = {name: one.scores(layer, x.float()) for name, one in lenses.items()}
-                scores["logit_lens"] = view.unembed(x).float()[:, tokens]
+                scores["logit_lens", 0] = view.unembed(x).float()[:, tokens]
                 places = {name: _place(s, [column[i] for i in batch]) for name, s in scores.items()}
-                places["another"] = _place(scores["lens"], [other[i] for i in batch])
+                places["another", 0] = _place(scores["lens", 0], [other[i] for i in batch])
                 lines += [
-                    (asked[i].split, asked[i].item, asked[i].entity, name, position, layer, int(place[n]), len(tokens))
+                    (asked[i].split, asked[i].item, asked[i].entity, *name, position, layer, int(place[n]), len(tokens))
                     for name, place in places.items()
                     for n, i in enumerate(batch)
                 ]
     return pd.DataFrame(
-        lines, columns=["split", "item", "entity", "reading", "position", "layer", "rank", "candidates"]
+        lines, columns=["split", "item", "entity", "reading", "draw", "position", "layer", "rank", "candidates"]
     )
 
 
@@ -99,14 +100,12 @@ def _others(asked: Sequence[Question], column: Sequence[int]) -> list[int]:
 
 
 @torch.no_grad()
-def edits(
-    model: Any, asked: Sequence[Question], lens: TokenLens, layer: int, seed: int, most: int | None
-) -> pd.DataFrame:
+def edits(model: Any, asked: Sequence[Question], lens: TokenLens, layer: int, seed: int, plan: Plan) -> pd.DataFrame:
     """What edits along the lens at a layer, from the subject's last token on, do to the answer: its log-probability,
-    and its logit minus that of the partner's answer, by condition.
+    and its logit minus that of the partner's answer, by condition; random ones by `draw` too.
     """
     view, lines = Model.of(model), []
-    chosen = [q for q in asked if q.split == "report" and q.partner is not None][:most]
+    chosen = [q for q in asked if q.split == "report" and q.partner is not None][: plan.edited]
     for number, q in enumerate(chosen):
         assert q.partner is not None
         partner = asked[q.partner]
@@ -114,14 +113,15 @@ def edits(
         one, other, pair = (
             lens.span(model, layer, bridges) for bridges in ([q.bridge], [partner.bridge], [q.bridge, partner.bridge])
         )
-        draw = seed + number
         conditions = {
-            "without": one.edit("zero", position=where),
-            "without another": other.edit("zero", position=where),
-            "without random": _random(one, draw).edit("zero", position=where),
-            "swap": pair.swap(q.bridge, partner.bridge, position=where),
-            "swap random": _random(pair, draw).swap(q.bridge, partner.bridge, position=where),
+            ("without", 0): one.edit("zero", position=where),
+            ("without another", 0): other.edit("zero", position=where),
+            ("swap", 0): pair.swap(q.bridge, partner.bridge, position=where),
         }
+        for draw in range(plan.draws):
+            own = seed + number * plan.draws + draw
+            conditions["without random", draw] = _random(one, own).edit("zero", position=where)
+            conditions["swap random", draw] = _random(pair, own).swap(q.bridge, partner.bridge, position=where)
         base = view.record([q.tensor])
         last = len(q.ids) - 1
         resid = view.run(base, [(0, [edit]) for edit in conditions.values()], [[last]] * len(conditions)).resid
@@ -129,10 +129,10 @@ def edits(
         logprob = logits.log_softmax(-1)[:, q.answer]
         apart = logits[:, q.answer] - logits[:, partner.answer]
         lines += [
-            (q.item, q.entity, name, layer, float(logprob[n]), float(apart[n]))
-            for n, name in enumerate(("plain", *conditions))
+            (q.item, q.entity, *name, layer, float(logprob[n]), float(apart[n]))
+            for n, name in enumerate((("plain", 0), *conditions))
         ]
-    return pd.DataFrame(lines, columns=["item", "entity", "condition", "layer", "logprob", "apart"])
+    return pd.DataFrame(lines, columns=["item", "entity", "condition", "draw", "layer", "logprob", "apart"])
 
 
 def _random(span: Span, seed: int) -> Span:

@@ -22,10 +22,10 @@ from .bench import Plan, questions
 from .claims import CLAIMS
 from .verdicts import best_layers, verdicts
 
-NAME, VERSION = "jacobian-lens", 1
+NAME, VERSION = "jacobian-lens", 2
 TABLES = ("ranks", "edits", "halves")
 PRESETS = {
-    "tiny": Plan(texts=2, length=24, skip=8, items=6, edited=4),
+    "tiny": Plan(texts=2, length=24, skip=8, items=6, edited=4, draws=3),
     "quick": Plan(texts=6, length=40, skip=8, items=32, edited=24),
     "full": Plan(),
 }
@@ -64,9 +64,9 @@ def measure(asked: Asked, *, items: Any = None) -> Reproduction:
         return fitted[0]
 
     tables.kept(("halves",), "seed-0", lambda: steps.halves(lens()))
-    (ranks,) = tables.kept(("ranks",), "seed-0", lambda: steps.ranks(model, chosen, lens(), seed))
+    (ranks,) = tables.kept(("ranks",), "seed-0", lambda: steps.ranks(model, chosen, lens(), seed, plan.draws))
     layer = best_layers(ranks)["lens"]
-    tables.kept(("edits",), "seed-0", lambda: steps.edits(model, chosen, lens(), layer, seed, plan.edited))
+    tables.kept(("edits",), "seed-0", lambda: steps.edits(model, chosen, lens(), layer, seed, plan))
     made = judged(tables.joined(), seed)
     made.config, made.provenance = kept.config, record
     return made
@@ -113,8 +113,8 @@ STUDY = Study(
     figures=figures,
     claims=CLAIMS,
     controls=(
-        "the plain logit lens, random directions at the same angles, another question's bridge, the lens of every "
-        "second text; layers chosen on the other half; texts of the fit are none of the questions"
+        "the plain logit lens, random directions at the same angles (several draws), another question's bridge, the "
+        "lens of every second text; layers chosen on the other half; texts of the fit are none of the questions"
     ),
     model="smollm2",
     data=FilePath,

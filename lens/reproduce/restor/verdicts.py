@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...figures.panels import several
 from ...stats import Interval
 from ...stats.erasure import WORDS
 from ...stats.units import Nested
 from ..claims import Rows
-from ..common import clear_of, matching, shown, table_of, verdict
+from ..common import clear_of, matching, several, shown, table_of, verdict
 from . import tables as frames
 from .bench import OTHERS, REPORT, Cell
 from .claims import ALIKE, BRAKE, CLAIMS, RISE

@@ -11,8 +11,9 @@ CLAIMS = Claims(
     source="arXiv 2511.05933: the abstract; other figures by reading notes of others, and so in kind only",
     rule="the interval of the difference above 0",
     estimator=(
-        "means over reported leaves (Student's t and studentized bootstrap, the wider); with several seeds the base is"
-        " the unit (Student's t over seeds)"
+        "means over reported leaves (exact bounds of right and wrong answers, else Student's t and studentized"
+        " bootstrap, the wider); with several bases the wider of Student's t over them and the leaves within"
+        " (`lens.stats.units.nested`)"
     ),
     claims={
         "setup": Claim(
@@ -31,8 +32,8 @@ CLAIMS = Claims(
             says="A prompt that makes both walk closes most of that gap (C2).",
             paper="from 24 to 7 points",
             rule=(
-                "at the first look at which tuned answers reach .99: the gap of forced walks minus half of the free gap"
-                " below 0"
+                "at the first look at which tuned answers reach .99: the free gap above 0, and the gap of forced walks"
+                " minus half of it below 0"
             ),
         ),
         "deeper": Claim(
@@ -53,7 +54,7 @@ CLAIMS = Claims(
             null=EQUAL,
         ),
         "coin": Claim(
-            says="Reinforced by chance, a model stays what its base is (C5).",
+            says="Reinforced by chance, at a hundred times the price for leaving its base, a model stays it (C5).",
             paper="not tested",
             rule="the interval of the difference of sampled answers within .05",
             margin=(-EQUAL, EQUAL),
@@ -82,7 +83,7 @@ CLAIMS = Claims(
         "plain": Claim(
             says="It is no string work: so it is with codes that say nothing of the path (C10).",
             paper="codes whose digits spell the path",
-            rule="C1 of plain codes; every code here is a single token drawn at random",
+            rule="C1 of plain codes; every code here is a single token drawn at random, so that it is C1 once more",
             null=0.10,
         ),
         "there": Claim(

@@ -16,7 +16,7 @@ is 1 instead of .01, so that it leaves the base's walks alone.
 *Looks.* After 25, 50 and 100 updates. What a forced walk closes is judged at the first look at which tuned answers
 reach .99; equal walkers are compared by sampled answers at every look, since most likely answers are all right.
 
-*Units.* A reported leaf, of which each parent has one; the base where there are several seeds (Student's t).
+*Units.* A reported leaf, of which each parent has one, within the base where there are several seeds.
 
 *States.* Raw cosines as published, of prompts that differ in last token, length and answer. Then at the code, in
 prompts of one length without an answer: centred, minus two supervised runs of one recipe. The layer is the first of the

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ... import stats
-from ..common import by_group, columns, matching, mean_interval
-from ..over_models import over_seeds
+from ...stats.units import nested
+from ..common import by_group, columns, matching
 from .bench import BASE
 
 #: What an accuracy is of, and how it is read.
@@ -35,11 +35,8 @@ def values(behaviour: pd.DataFrame, arm: str, measure: str, updates: int | None 
 
 
 def interval(by_leaf: pd.Series, seed: int = 0) -> stats.Interval:
-    """The mean over leaves of one seed, over seeds where there are several."""
-    seeds = by_leaf.index.get_level_values("seed")
-    if seeds.nunique() == 1:
-        return mean_interval(by_leaf.to_numpy(), seed)
-    return over_seeds(by_leaf.groupby("seed").mean())
+    """The mean over leaves of one seed; where there are several that holds for other seeds and for other leaves."""
+    return nested(by_leaf.to_numpy(), by_leaf.index.get_level_values("seed"), seed=seed).interval
 
 
 def curves(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ...stats import Interval
 from ..claims import Rows
-from ..common import EVERY, clear_of, matching, several, shown, table_of, verdict
+from ..common import ALONE, EVERY, clear_of, every, matching, several, shown, table_of, verdict
 from .bench import BASE, FLOOR, PAIR, STATEMENT, WALK
 from .claims import CLAIMS
 from .tables import by_leaf, depths, first_learnt, interval, values
@@ -54,7 +54,7 @@ def _setup(rows: Rows, knowledge: pd.DataFrame) -> bool:
         f"{several(knowledge.seed.nunique(), 'base')}, {known.arm.nunique() - 1} checkpoints each",
         verdict(holds, not holds),
     )
-    return not len(missed)
+    return holds
 
 
 def _alike(told: Interval, key: str) -> str:
@@ -68,8 +68,8 @@ def _alike(told: Interval, key: str) -> str:
 
 
 def _if(ready: bool, word: str) -> str:
-    """A verdict; nothing is tested on a base whose gates do not hold."""
-    return word if ready else "not measured: a gate of the organism does not hold"
+    """A verdict; nothing is tested where the set-up (C0) does not hold."""
+    return word if ready else "not measured: the set-up (C0) does not hold"
 
 
 def _behaviour(rows: Rows, tables: Mapping[str, pd.DataFrame], units: str, ready: bool, seed: int) -> None:
@@ -95,7 +95,7 @@ def _behaviour(rows: Rows, tables: Mapping[str, pd.DataFrame], units: str, ready
     free, forced = gap("free", "rl", "answer", look), gap("forced", "rl", "answer", look)
     closes = rows.put("forced", interval(forced - free / 2, seed))
     rows.put("forced_gap", interval(forced, seed))
-    rows.put("free_gap", interval(free, seed))
+    there = rows.put("free_gap", interval(free, seed))
     rows.numbers |= {"look": look, "learnt": learnt}
     curve = ", ".join(
         f"{mean('forced', 'rl', at):.2f} and {mean('forced', 'answer', at):.2f} at {at}"
@@ -103,11 +103,11 @@ def _behaviour(rows: Rows, tables: Mapping[str, pd.DataFrame], units: str, ready
     )
     rows.add(
         "forced",
-        f"at {look} updates{'' if learnt else ' (tuned answers did not reach .99)'} the gap is {free.mean():+.2f} free"
-        f" and {forced.mean():+.2f} forced; forced minus half of free {shown(closes, sign=True)}; forced walks, rl and"
-        f" answer: {curve}",
+        f"at {look} updates{'' if learnt else ' (tuned answers did not reach .99)'} the gap is"
+        f" {shown(there, sign=True)} free and {forced.mean():+.2f} forced; forced minus half of free"
+        f" {shown(closes, sign=True)}; forced walks, rl and answer: {curve}",
         units,
-        _if(ready, clear_of(closes, more=False)),
+        _if(ready, clear_of(closes, more=False) if there.low > 0 else "not shown: there is no gap to close"),
         effects=("forced", "forced_gap", "free_gap"),
     )
     steps = depths(of)
@@ -164,13 +164,13 @@ def _behaviour(rows: Rows, tables: Mapping[str, pd.DataFrame], units: str, ready
         f"all codes are plain: {here}, difference {shown(plain, sign=True)}",
         units,
         _if(ready, clear_of(plain, 0.10)),
+        f"{ALONE} (the test of C1 again)",
         effects="plain",
     )
 
 
 def _states(rows: Rows, tables: Mapping[str, pd.DataFrame], units: str, ready: bool, seed: int) -> None:
     of = matching(tables["states"], layer=LAYER)
-    n = f"{of.groupby('seed').leaf.nunique().sum()} leaves"
 
     def alike(one: str, other: str, role: str, measure: str) -> pd.Series:
         return by_leaf(of, one=one, other=other, role=role, measure=measure)
@@ -182,7 +182,7 @@ def _states(rows: Rows, tables: Mapping[str, pd.DataFrame], units: str, ready: b
         rows.add(
             "cosine",
             f"{means[0]:.3f} against {means[1]:.3f}, difference {shown(told, 3, sign=True)}",
-            n,
+            units,
             _if(ready, clear_of(told)),
             effects=f"cosine {one} {other}",
             one=one,
@@ -198,7 +198,7 @@ def _states(rows: Rows, tables: Mapping[str, pd.DataFrame], units: str, ready: b
         "matched",
         f"beyond the floor {beyond[roles[0]].mean():+.3f} in statements, {beyond[roles[1]].mean():+.3f} in questions,"
         f" difference {shown(told, 3, sign=True)}",
-        n,
+        units,
         _if(ready, clear_of(told)),
         effects="matched",
     )
@@ -206,7 +206,6 @@ def _states(rows: Rows, tables: Mapping[str, pd.DataFrame], units: str, ready: b
 
 def _patches(rows: Rows, tables: Mapping[str, pd.DataFrame], units: str, ready: bool, seed: int) -> None:
     of = matching(tables["patches"], layer=LAYER, direction=FORWARD)
-    n = f"{of.groupby('seed').leaf.nunique().sum()} leaves"
 
     def effect(kind: str, copy: str, metric: str = "log_odds") -> pd.Series:
         return by_leaf(of, "effect", kind=kind, copy=copy, metric=metric)
@@ -222,8 +221,8 @@ def _patches(rows: Rows, tables: Mapping[str, pd.DataFrame], units: str, ready: 
         f"log-odds {shown(own, sign=True)}; beyond another run's state {shown(beyond['twin'], sign=True)}, beyond"
         f" another prompt's {shown(beyond['another_prompt'], sign=True)}; a random move as far"
         f" {effect(WALK, 'random').mean():+.2f}",
-        n,
-        _if(ready, next((word for word in words if word != "holds"), "holds")),
+        units,
+        _if(ready, every(words)),
         EVERY,
         effects=("patch beyond twin", "patch beyond another_prompt", "patch"),
     )
@@ -233,7 +232,7 @@ def _patches(rows: Rows, tables: Mapping[str, pd.DataFrame], units: str, ready: 
     rows.add(
         "untouched",
         f"log-probability beyond another run's state {shown(told, 3, sign=True)} (log-odds {odds.mean():+.2f})",
-        n,
+        units,
         _if(ready, _alike(told, "untouched")),
         effects="untouched",
     )

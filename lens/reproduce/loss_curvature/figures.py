@@ -15,8 +15,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...arguments import FilePath, Name, NonNegative, Positive, door
-from ...figures.panels import MARKS, dots, framed, grid, headed, legend_beside, line, points, several, slanted
+from ...figures.panels import MARKS, dots, framed, grid, headed, legend_beside, line, points, slanted
 from ...figures.style import INK, MUTED, SERIES, FigureError, figure, finish, require_rows
+from ..common import several
 from .bench import CURVATURE
 
 _OWN = ("estimate", "low", "high", "seeds", "n")

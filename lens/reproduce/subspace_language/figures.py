@@ -23,12 +23,11 @@ from ...figures.panels import (
     grid,
     legend_beside,
     points,
-    several,
     slanted,
     spanned,
 )
 from ...figures.style import INK, MUTED, SERIES, FigureError, finish, require_rows
-from ..common import matching
+from ..common import matching, several
 
 PAIRS = {"memorised": "memorised x memorised", "other": "unseen x unseen", "mixed": "memorised x unseen"}
 

@@ -173,6 +173,7 @@ SOURCES = {
         **{n: "paper: arXiv 2504.07986, by reading notes of others" for n in ("2504.07986", "-11.8", "-50.4")},
     },
     "12": {"2511.05933": "paper: its number at arXiv"},
+    "13": {"2409.02228": "paper: its number at arXiv"},
     "14": {
         "2510.06107": "paper: its number at arXiv",
         "-.863": "paper: arXiv 2510.06107, the abstract",

@@ -24,6 +24,7 @@ NOTEBOOKS = {
     "09": (ROOT / "notebooks" / "09_edges_and_circuits.ipynb", 7),
     "10": (ROOT / "notebooks" / "10_jacobian_lens.ipynb", 4),
     "12": (ROOT / "notebooks" / "12_two_checkpoints.ipynb", 4),
+    "13": (ROOT / "notebooks" / "13_forgetting_that_spreads.ipynb", 4),
     "14": (ROOT / "notebooks" / "14_commitment.ipynb", 4),
     "15": (ROOT / "notebooks" / "15_gated_steering.ipynb", 4),
     "16": (ROOT / "notebooks" / "16_repeats_and_hubble.ipynb", 4),

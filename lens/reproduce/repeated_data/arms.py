@@ -42,8 +42,9 @@ class Preset:
     Attributes:
         steps, batch: of a training; their product is its budget. sizes: widths of the models that repeats are given to;
             claims of one size are of `main`. ladder: widths that are trained on new rows alone, to translate a loss
-            into a size. repeats: counts. worst: the count that is looked at further: order, text alone, the schedule's
-            end, weight decay, dropout. text_repeats: of the text alone, a middle and a large count. decay, dropout: as
+            into a size. repeats: counts. worst: the count that claims of the worst count are asked of, fixed before the
+            first training, and that is looked at further: order, text alone, the schedule's end, weight decay, dropout.
+            text_repeats: of the text alone, a middle and a large count. decay, dropout: as
             they are raised. seeds: of weights, rows and order; one each. share: of the budget that is repeated. looks:
             at the losses, evenly over the steps. tests: rows. further: what is trained at the worst count.
     """

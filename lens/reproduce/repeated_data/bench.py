@@ -33,8 +33,9 @@ POOLS, TESTS, COPIES = 10_000, 5, 7
 COPIED, SUBSET = 64, 256
 #: Looks at everything.
 QUARTERS = 4
-#: Losses in nats a token, and the score of the best head.
-MEASURES = ("text", "lists", "all", "copy_1", "copy_2", "prefix_matching", "subset")
+#: Losses in nats a token, and the score of the best head; `text_choose` is of the rows that an early stop is chosen on,
+#: `text`, `lists` and `all` of the others.
+MEASURES = ("text", "text_choose", "lists", "all", "copy_1", "copy_2", "prefix_matching", "subset")
 
 
 @dataclass(frozen=True)
@@ -114,13 +115,15 @@ def copying(model: Any) -> dict[str, float]:
 
 
 def look(model: Any, count: int, subset: Tensor | None) -> dict[str, float]:
-    """All `MEASURES` of a model by name."""
+    """All `MEASURES` of a model by name: every other test row chooses, the rest report."""
     drawn = tests(count)
     loss, kinds = losses(model, drawn.rows.ids), drawn.kinds[:, 1:]
+    (report, choose), (of, other) = ((each[::2], each[1::2]) for each in (loss, kinds))
     return {
-        "text": loss[kinds == TEXT].mean().item(),
-        "lists": loss[kinds == SEEN].mean().item(),
-        "all": loss.mean().item(),
+        "text": report[of == TEXT].mean().item(),
+        "text_choose": choose[other == TEXT].mean().item(),
+        "lists": report[of == SEEN].mean().item(),
+        "all": report.mean().item(),
         **copying(model),
         "subset": np.nan if subset is None else losses(model, subset[:SUBSET]).mean().item(),
     }

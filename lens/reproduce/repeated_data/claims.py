@@ -29,35 +29,38 @@ CLAIMS = Claims(
             rule="text loss above both unique-only trainings, the smaller difference; Holm over counts",
         ),
         "descent": Claim(
-            says="A3 Still more repeats do less harm: a double descent ({size} parameters).",
+            says="A3 Still more repeats than {count} do less harm: a double descent ({size} parameters).",
             paper="a double descent at shares of 50 to 90 % (figures)",
-            rule="text loss at the worst count above that at the largest, interval over seeds; else a plateau",
+            rule="text loss at a count fixed beforehand above that at the largest, interval over seeds; else a plateau",
         ),
         "memorising": Claim(
-            says="A4 The worst count is where the subset is half known by heart.",
+            says="A4 Where harm is worst ({count} repeats) the subset is half known by heart.",
             paper="the worst is where the subset's loss goes to 0 (third-party notes)",
-            rule="the subset's loss there .2 to .8 of what new rows have, interval over seeds",
+            rule="the subset's loss at that count, fixed beforehand, .2 to .8 of that of new rows, interval over seeds",
             margin=(0.2, 0.8),
         ),
         "peak": Claim(
             says="A4 The worst count falls with size.",
             paper="falls as a power of size, exponent -.5 (third-party notes)",
-            rule="worst count of the largest size below that of the smallest",
+            rule="logarithm of each seed's worst count, smallest less largest size, above 0, interval over seeds",
         ),
         "copying": Claim(
             says="A5 Copying is hit more than loss, as sizes ({count} repeats).",
             paper="3 % repeated: copying up to 3 times smaller, loss 1.15 times (third-party notes)",
-            rule="size by loss of second copies below size by text loss, intervals apart; unique-only runs pass A0",
+            rule="size by loss of second copies below size by text loss, intervals apart; unique-only runs pass A0, and"
+            " every seed has a head",
         ),
         "heads": Claim(
             says="A6 So is the head ({count} repeats).",
             paper="prefix matching 32 % lower (third-party notes)",
-            rule="size by prefix matching below size by text loss, intervals apart; unique-only runs pass A0",
+            rule="size by prefix matching below size by text loss, intervals apart; unique-only runs pass A0, and every"
+            " seed has a head",
         ),
         "stopping": Claim(
             says="A7 It is overfitting at the end: an early stop takes half of the harm away.",
             paper="not asked",
-            rule="what the best earlier stop saves less half of the harm is above 0, interval over seeds",
+            rule="what the best stop saves less half of the harm is above 0, interval over seeds; the stop is chosen on"
+            " other rows than it is reported on",
         ),
         "regular": Claim(
             says="A8 {how} takes half of the harm away.",

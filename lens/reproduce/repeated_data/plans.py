@@ -14,13 +14,19 @@ PRESETS = {
         repeats=(4, 8),
         worst=4,
         text_repeats=(2,),
-        seeds=(0, 1),
+        seeds=(0,),
         text_share=0.25,
         looks=4,
         tests=24,
     ),
     "quick": Preset(
-        steps=500, sizes=(72,), main=72, ladder=(48, 72), repeats=(100, 1000), looks=10, tests=256, further=()
+        steps=500,
+        sizes=(72,),
+        main=72,
+        ladder=(48, 72),
+        repeats=(10, 100, 1000),
+        looks=10,
+        further=("early", "order"),
     ),
     "full": Preset(),
 }

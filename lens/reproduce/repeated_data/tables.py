@@ -11,7 +11,7 @@ import xarray as xr
 
 from ... import stats
 from ..common import student
-from .arms import ALL, HALF_BATCH, UNIQUE_ONLY, repeats
+from .arms import ALL, UNIQUE_ONLY, repeats
 from .bench import MEASURES
 
 #: Of a head: prefix matching at least, and how far second copies lie below first ones.
@@ -25,7 +25,8 @@ def tables(parts: Mapping[str, xr.Dataset], arms: Any) -> dict[str, pd.DataFrame
     looks = pd.concat([_looks(ds, arm) for ds, arm in zip(parts.values(), arms)], ignore_index=True)
     ends = looks.groupby(["arm", "d", "seed"], sort=False).tail(1).reset_index(drop=True)
     ends["head_at"] = [_head_at(looks, row) for row in ends.itertuples()]
-    ends["best_look"] = [_best(looks, row) for row in ends.itertuples()]
+    stops = [_stopped(looks, row) for row in ends.itertuples()]
+    ends["stopped_at"], ends["stopped"], ends["stopped_choose"] = map(list, zip(*stops))
     return {"looks": looks, "ends": ends, "arms": by_arm(ends), "sizes": sizes(ends)}
 
 
@@ -46,9 +47,13 @@ def _head_at(looks: pd.DataFrame, row: Any) -> float:
     return float(there.step.iloc[0]) if len(there) else np.nan
 
 
-def _best(looks: pd.DataFrame, row: Any) -> float:
-    """The least text loss of an earlier look."""
-    return float(_of(looks, row).text.iloc[:-1].min())
+def _stopped(looks: pd.DataFrame, row: Any) -> tuple[float, float, float]:
+    """The look, its end among them, with the least text loss on the rows that choose: its step, its text loss on those
+    that report, and the loss that chose it.
+    """
+    there = _of(looks, row).dropna(subset=["text", "text_choose"])
+    best = there.loc[there.text_choose.idxmin()]
+    return float(best.step), float(best.text), float(best.text_choose)
 
 
 def values(ends: pd.DataFrame, arm: str, d: int, measure: str = "text") -> pd.Series:
@@ -75,7 +80,7 @@ def by_arm(ends: pd.DataFrame) -> pd.DataFrame:
 
 def sizes(ends: pd.DataFrame) -> pd.DataFrame:
     """By size and arm: the size that has the same text loss, loss of second copies or prefix matching, from the ladder
-    of trainings on new rows alone; a model without a head has no size by copying.
+    of trainings on new rows alone; an arm that has no head in one of its seeds has no size by copying.
     """
     ladder = ends[ends.arm == ALL]
     rungs = sorted(set(ladder.d))
@@ -96,12 +101,10 @@ def _with_heads(ladder: pd.DataFrame, rungs: list[int]) -> list[int]:
 
 
 def _size(of: pd.DataFrame, ladder: pd.DataFrame, rungs: list[int], measure: str) -> dict[str, Any]:
-    without = measure != "text" and not (of.prefix_matching >= LEAST).any()
     nothing = {"size": np.nan, "low": np.nan, "high": np.nan}
-    if without:
-        # smaller than the smallest size that has a head in every seed, or none could be told from it
-        smallest = ladder[ladder.d == rungs[0]].parameters.iloc[0] if rungs else np.nan
-        return nothing | {"low": 0.0, "high": float(smallest), "kind": "no head, not translated"}
+    heads = int((of.prefix_matching >= LEAST).sum())
+    if measure != "text" and heads < len(of):
+        return nothing | {"kind": f"not translated: a head in {heads} of {len(of)} seeds"}
     if len(rungs) < 2:
         return nothing | {"kind": "not available: fewer than two sizes with a head"}
     each = [ladder[ladder.d == d] for d in rungs]
@@ -119,9 +122,7 @@ def harms(ends: pd.DataFrame, d: int, arm: str, beside: tuple[str, ...] = UNIQUE
     return {other: student(values(ends, arm, d) - values(ends, other, d)) for other in beside}
 
 
-def worst(ends: pd.DataFrame, d: int) -> int | None:
-    """The count of repeats with the largest mean text loss beside the unique-only training; None: none was trained."""
-    line = values(ends, HALF_BATCH, d)
-    counts = sorted({int(r) for r in ends[(ends.d == d) & (ends.repeats > 1)].repeats})
-    means = {r: float((values(ends, repeats(r), d) - line).mean()) for r in counts if len(values(ends, repeats(r), d))}
-    return max(means, key=lambda r: means[r]) if means and len(line) else None
+def worst(ends: pd.DataFrame, d: int, counts: tuple[int, ...]) -> pd.Series:
+    """By seed, the count of repeats with the largest text loss; seeds in which a count is missing are left out."""
+    by_count = pd.DataFrame({r: values(ends, repeats(r), d) for r in sorted(counts)}).dropna()
+    return by_count.idxmax(axis=1) if len(by_count) else pd.Series(dtype=int)

@@ -29,8 +29,8 @@ def verdicts(tables: Mapping[str, pd.DataFrame], plan: Preset) -> tuple[pd.DataF
     _few(rows, ends, plan.main)
     for d in sizes:
         _harm(rows, ends, d, plan)
-    _memorising(rows, ends, plan.main)
-    _peak(rows, ends, sizes)
+    _memorising(rows, ends, plan)
+    _peak(rows, ends, sizes, plan)
     _as_sizes(rows, tables["sizes"], ends, plan, passes)
     _stopping(rows, ends, plan)
     for what in ("decay", "dropout"):
@@ -120,75 +120,83 @@ def _harm(rows: Rows, ends: pd.DataFrame, d: int, plan: Preset) -> None:
             count=count,
             size=size,
         )
-    top, largest = frames.worst(ends, d), max(counts, default=0)
-    if top is None or len(counts) < 2:
-        return rows.add("descent", NONE, "0 seeds", MISSING.format("a second count"), size=size)
+    top, largest = plan.worst, max(counts, default=0)
+    if top not in counts or largest <= top:
+        missing = MISSING.format(f"a count above {top}, or that count itself,")
+        return rows.add("descent", NONE, "0 seeds", missing, count=top, size=size)
     less = values(ends, repeats(top), d) - values(ends, repeats(largest), d)
     fall = rows.put(f"descent {size}", student(less))
-    word = clear_of(fall) if top != largest else verdict(False, True, "the largest count is the worst")
+    word = clear_of(fall)
     rows.add(
         "descent",
-        f"worst {top} repeats; loss there less that at {largest}: {shown(fall, 3, sign=True)} nats",
+        f"text loss at {top} repeats less that at {largest}: {shown(fall, 3, sign=True)} nats",
         _n(less),
         f"{word}; a plateau" if word.startswith("not shown") else word,
         effects=f"descent {size}",
+        count=top,
         size=size,
     )
     return None
 
 
-def _memorising(rows: Rows, ends: pd.DataFrame, d: int) -> None:
-    top = frames.worst(ends, d)
-    if top is None:
-        return rows.add("memorising", NONE, "0 seeds", MISSING.format("a count of repeats"))
+def _memorising(rows: Rows, ends: pd.DataFrame, plan: Preset) -> None:
+    top, d = plan.worst, plan.main
+    if not len(values(ends, repeats(top), d)):
+        return rows.add("memorising", NONE, "0 seeds", MISSING.format(repeats(top)), count=top)
     share = values(ends, repeats(top), d, "subset") / values(ends, ALL, d, "all")
     mean = rows.put("memorising", student(share))
     inside = CLAIMS["memorising"].within(mean.low, mean.high)
     outside = mean.high < 0.2 or mean.low > 0.8
     rows.add(
         "memorising",
-        f"at {top} repeats the subset's loss is {shown(mean)} of that of new rows",
+        f"the subset's loss is {shown(mean)} of that of new rows",
         _n(share),
         verdict(inside, outside, otherwise="the interval reaches beyond the bounds")
         if np.isfinite(mean.low)
         else f"not shown: {mean.method}",
         effects="memorising",
+        count=top,
     )
     return None
 
 
-def _peak(rows: Rows, ends: pd.DataFrame, sizes: list[int]) -> None:
-    tops = {d: frames.worst(ends, d) for d in sorted(sizes)}
+def _peak(rows: Rows, ends: pd.DataFrame, sizes: list[int], plan: Preset) -> None:
+    """The worst count of each seed is found in that seed alone, so that seeds are compared, not the best of means."""
+    tops = {d: frames.worst(ends, d, plan.repeats) for d in sorted(sizes)}
+    tops = {d: of for d, of in tops.items() if len(of)}
     if len(tops) < 2:
         return rows.add("peak", NONE, "0 seeds", MISSING.format("a second size"))
-    small, large = (tops[pick(tops)] or 0 for pick in (min, max))
-    listed = ", ".join(f"d {d}: {top}" for d, top in tops.items())
-    word = verdict(large < small, large > small, otherwise="the same count (means; no interval)")
-    return rows.add("peak", f"worst counts {listed}", f"{len(tops)} sizes", word)
+    small, large = tops[min(tops)], tops[max(tops)]
+    apart = np.log10(small.astype(float)) - np.log10(large.astype(float))
+    fall = rows.put("peak", student(apart))
+    listed = ", ".join(f"d {d}: {'/'.join(map(str, of))}" for d, of in tops.items())
+    here = f"worst counts by seed {listed}; decades lower {shown(fall, sign=True)}"
+    return rows.add("peak", here, _n(apart), clear_of(fall), effects="peak")
 
 
 def _as_sizes(rows: Rows, sizes: pd.DataFrame, ends: pd.DataFrame, plan: Preset, passes: bool) -> None:
-    """A5 and A6, at the worst count and at the largest."""
-    top = frames.worst(ends, plan.main)
-    for count in dict.fromkeys(r for r in (top, max(plan.repeats)) if r):
+    """A5 and A6, at the worst count and at the largest; no size is made up where there is no head to translate."""
+    d = plan.main
+    for count in dict.fromkeys((plan.worst, max(plan.repeats))):
+        heads = values(ends, repeats(count), d, "prefix_matching")
+        with_head = f"a head in {int((heads >= LEAST).sum())} of {len(heads)} seeds"
         for key, measure in (("copying", "copy_2"), ("heads", "prefix_matching")):
-            if sizes.empty:
-                rows.add(key, NONE, "0 seeds", MISSING.format("a ladder of two sizes"), count=count)
+            if sizes.empty or not len(heads):
+                rows.add(key, NONE, "0 seeds", MISSING.format("a ladder of two sizes, or that count,"), count=count)
                 continue
-            of = sizes[(sizes.d == plan.main) & (sizes.arm == repeats(count))].set_index("measure")
-            own, text = _interval(of.loc[measure]), _interval(of.loc["text"])
+            of = sizes[(sizes.d == d) & (sizes.arm == repeats(count))].set_index("measure")
+            text = f"by text loss {_size(of.loc['text'])}; own size {int(of.own.iloc[0]):,}"
+            own, other = _interval(of.loc[measure]), _interval(of.loc["text"])
+            if not passes or np.isnan([own.low, own.high]).any():
+                without = "no head without the subset" if not passes else own.method
+                rows.add(key, f"{with_head}; {text}", _n(heads), f"not tested: {without}", count=count)
+                continue
             rows.put(f"size {measure} {count}", own)
-            rows.put(f"size text {count}", text)
-            apart, beyond = own.high < text.low, own.low > text.high
+            rows.put(f"size text {count}", other)
+            apart, beyond = own.high < other.low, own.low > other.high
             word = verdict(apart, beyond, otherwise="the intervals overlap or are missing")
-            rows.add(
-                key,
-                f"{_size(of.loc[measure])}; by text loss {_size(of.loc['text'])}; own size {int(of.own.iloc[0]):,}",
-                f"{len(plan.seeds)} seeds",
-                word if passes else f"not tested: no head without the subset ({word})",
-                effects=f"size {measure} {count}",
-                count=count,
-            )
+            here = f"{_size(of.loc[measure])}; {text}"
+            rows.add(key, here, _n(heads), word, effects=f"size {measure} {count}", count=count)
 
 
 def _interval(row: pd.Series) -> Interval:
@@ -196,6 +204,8 @@ def _interval(row: pd.Series) -> Interval:
 
 
 def _size(row: pd.Series) -> str:
+    if not np.isfinite([row.low, row.high]).any():
+        return str(row.kind)
     bounds = f"[{row.low:,.0f}, {row.high:,.0f}]"
     return f"{row['size']:,.0f} {bounds}" if np.isfinite(row["size"]) else f"{row.kind} {bounds}"
 
@@ -209,15 +219,20 @@ def _stopping(rows: Rows, ends: pd.DataFrame, plan: Preset) -> None:
     end = values(ends, name, d)
     if not len(end):
         return rows.add("stopping", NONE, "0 seeds", MISSING.format(name))
-    looks, half = values(ends, name, d, "best_look"), values(ends, f"{name}, ends at half", d)
-    best = pd.concat([looks, half], axis=1).min(axis=1)
-    harm, saved = _above(ends, name, d), (end - best).clip(lower=0)
+    stops = [name, f"{name}, ends at half"]
+    chose, reports = (
+        pd.concat([values(ends, arm, d, measure).rename(arm) for arm in stops], axis=1)
+        for measure in ("stopped_choose", "stopped")
+    )
+    best = pd.Series({seed: reports.loc[seed, arm] for seed, arm in chose.idxmin(axis=1).items()})
+    harm, saved = _above(ends, name, d), end - best
     more = rows.put("stopping", student(saved - 0.5 * harm))
-    where = "looks and a schedule that ends at half" if len(half) else "looks inside the schedule alone"
+    both = chose[stops[1]].notna().any()
+    where = "looks and a schedule that ends at half" if both else "looks inside the schedule alone"
     rows.add(
         "stopping",
-        f"saves {shown(student(saved), 3, sign=True)} of {shown(student(harm), 3, sign=True)} nats ({where}); less half"
-        f" {shown(more, 3, sign=True)}",
+        f"saves {shown(student(saved), 3, sign=True)} of {shown(student(harm), 3, sign=True)} nats ({where}; chosen on"
+        f" other rows than reported); less half {shown(more, 3, sign=True)}",
         _n(saved),
         clear_of(more) if float(student(harm).low) > 0 else NO_HARM,
         effects="stopping",

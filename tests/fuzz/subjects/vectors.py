@@ -240,6 +240,11 @@ def subjects():
         lambda: dict(model=model(), gate=fitted(), items=labelled(24), start=None),
     )
     yield Subject(
+        "trajectories",
+        vectors.trajectories,
+        lambda: dict(model=model(), train=labelled(0), items=labelled(24), start=None),
+    )
+    yield Subject(
         "gate_rivals",
         vectors.gate_rivals,
         lambda: dict(

@@ -27,7 +27,7 @@ NOTEBOOKS = {
     "13": (ROOT / "notebooks" / "13_forgetting_that_spreads.ipynb", 4),
     "14": (ROOT / "notebooks" / "14_commitment.ipynb", 4),
     "15": (ROOT / "notebooks" / "15_gated_steering.ipynb", 4),
-    "16": (ROOT / "notebooks" / "16_repeats_and_hubble.ipynb", 4),
+    "16": (ROOT / "notebooks" / "16_repeats_and_hubble.ipynb", 7),
 }
 #: Seconds that a whole notebook may take.
 RUN = 900

@@ -48,7 +48,7 @@ NO_NUMBER = [
         r"\bG\d+\b",
     )
 ]
-COUNTS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
+COUNTS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen".split()
 WORDS = {word: number for number, word in enumerate(COUNTS)}
 
 
@@ -167,6 +167,7 @@ SOURCES = {
         "27": "paper: Qwen3.5-27B, its name",
         **dict.fromkeys(("20", ".85", ".10"), "paper: on Qwen3.5-27B, from a secondary source"),
     },
+    "11": {"40": "= of('lens.organisms.archive', 'Recipe')().attacked"},
     "16": {"256": "paper: the most often that Hubble puts a text in"},
     "15": {
         **{n: "paper: arXiv 2508.11290, by reading notes of others" for n in ("2508.11290", "17.77", "4.81")},

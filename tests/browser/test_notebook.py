@@ -23,6 +23,7 @@ NOTEBOOKS = {
     "08": (ROOT / "notebooks" / "08_diffusion_memory.ipynb", 10),
     "09": (ROOT / "notebooks" / "09_edges_and_circuits.ipynb", 7),
     "10": (ROOT / "notebooks" / "10_jacobian_lens.ipynb", 4),
+    "11": (ROOT / "notebooks" / "11_unlearning.ipynb", 4),
     "12": (ROOT / "notebooks" / "12_two_checkpoints.ipynb", 4),
     "13": (ROOT / "notebooks" / "13_forgetting_that_spreads.ipynb", 4),
     "14": (ROOT / "notebooks" / "14_commitment.ipynb", 4),

@@ -14,6 +14,9 @@ from ..common import matching
 from .bench import CHOOSE, REPORT
 from .tables import KEYS, MODELS
 
+#: Losses, in nats a token, up to which an axis is linear.
+LINEAR = 10
+
 
 def _first(table: pd.DataFrame) -> pd.DataFrame:
     """The lines of the main cell, which comes first."""
@@ -37,19 +40,23 @@ def of_paths(paths: pd.DataFrame, losses: pd.DataFrame, path: Path | None = None
     right = right.assign(R=(right.right - start) / ((clean - start) or np.nan))
     right = right.merge(matching(losses, seed=seed)[["arm", "rate", "look", "forget"]], on=["arm", "rate", "look"])
     fig, ax = figure(6.2, 3.8)
-    arms = [arm for arm in dict.fromkeys(right.arm) if arm not in MODELS]
+    arms, ends = [arm for arm in dict.fromkeys(right.arm) if arm not in MODELS], []
     for i, arm in enumerate(arms):
         each = matching(right, arm=arm)
         best = matching(choose, arm=arm)
         rate = best.loc[best.right.idxmax()].rate if best.right.notna().any() else each.rate.iloc[0]
         line = matching(each, rate=rate).sort_values("look")
-        style = "--" if i >= len(SERIES) else "-"
-        ax.plot(line.forget, line.R, style, color=SERIES[i % len(SERIES)], marker="o", markersize=3, label=arm)
+        style, said = "--" if i >= len(SERIES) else "-", arm.replace("_", " ")
+        ax.plot(line.forget, line.R, style, color=SERIES[i % len(SERIES)], marker="o", markersize=3, label=said)
+        ends.append(line.forget.max())
     twin = matching(right, arm="twin")
     ax.plot(twin.forget, twin.R, "*", color=MUTED, markersize=12, label="twin")
-    if right.forget.max() > 10:
+    if max(ends, default=0) > LINEAR:
         # a diverging arm leaves the others visible
-        ax.set_xscale("symlog", linthresh=10)
+        ax.set_xscale("symlog", linthresh=LINEAR)
+        beyond = [LINEAR * 10**power for power in range(1 + int(np.log10(max(ends) / LINEAR)))]
+        marks = [*range(0, LINEAR, 2), *beyond]
+        ax.set_xticks(marks, [str(mark) for mark in marks])
     framed(ax, "loss on the false documents (nats a token)", "R, reported people")
     legend_beside(ax)
     return finish(fig, path)
@@ -64,7 +71,7 @@ def of_arms(arms: pd.DataFrame, path: Path | None = None) -> Figure:
         at = np.array([names.index(arm) for arm in of.arm]) + 0.16 * i
         off = np.abs(np.stack([of.R - of.R_low, of.R_high - of.R]))
         ax.errorbar(of.R, at, xerr=off, fmt="o", markersize=4, color=SERIES[i], label=str(reading))
-    ax.set_yticks(range(len(names)), names, fontsize=8)
+    ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=8)
     ax.invert_yaxis()
     ax.axvline(0, color=MUTED, linewidth=0.8)
     framed(ax, "R, reported people", "")

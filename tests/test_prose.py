@@ -48,7 +48,10 @@ NO_NUMBER = [
         r"\bG\d+\b",
     )
 ]
-COUNTS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen".split()
+COUNTS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+    " seventeen eighteen"
+).split()
 WORDS = {word: number for number, word in enumerate(COUNTS)}
 
 

@@ -54,7 +54,7 @@ def test_every_command_and_name_of_the_table_of_methods_is_there():
     for name in {name for name in names if " " not in name}:
         assert hasattr(widgets if name[0].isupper() else lens, name), name
     notebooks = {path.name[:2] for path in (Path(__file__).parent.parent / "notebooks").glob("[01]*.ipynb")}
-    assert set(re.findall(r"\| (\d\d) ", table)) == notebooks - {"00"}
+    assert set(re.findall(r"[|,] (\d\d) ", table)) == notebooks - {"00"}
     assert re.search(r"lens new \w+ --template (\w+)", README)[1] in TEMPLATES
 
 

@@ -8,6 +8,8 @@
     widgets.CircuitView(model, pairs)
     # two checkpoints on one prompt: where they differ beyond two runs of one recipe, one's state put into the other
     widgets.CheckpointView(a, b, prompt)
+    # labelled prompts over the layers, a gate fitted on them, answers with and without the edit behind it
+    widgets.TrajectoryView(model, items)
     # memory injection: sliders, next token, map beside a control, generation
     widgets.InjectionBench(model, prompt, memory, answer)
     # instruction vectors: head map, sliders, validation accuracy, test report, two models side by side
@@ -46,6 +48,7 @@ from widgets.patch_explorer import PatchExplorer
 from widgets.provenance_bench import ProvenanceBench
 from widgets.saved_views import restore
 from widgets.subspace_bench import SubspaceBench
+from widgets.trajectory_view import TrajectoryView
 from widgets.unlearning_bench import UnlearningBench
 from widgets.vector_bench import VectorBench
 
@@ -59,6 +62,7 @@ __all__ = [
     "PatchExplorer",
     "ProvenanceBench",
     "SubspaceBench",
+    "TrajectoryView",
     "UnlearningBench",
     "VectorBench",
     "ViewError",

@@ -18,6 +18,7 @@ from widgets.injection_bench import InjectionBench
 from widgets.patch_explorer import PatchExplorer
 from widgets.provenance_bench import ProvenanceBench
 from widgets.subspace_bench import SubspaceBench
+from widgets.trajectory_view import TrajectoryView
 from widgets.unlearning_bench import UnlearningBench
 from widgets.vector_bench import VectorBench
 
@@ -33,6 +34,7 @@ VIEWS: dict[str, type[View]] = {
         PatchExplorer,
         ProvenanceBench,
         SubspaceBench,
+        TrajectoryView,
         UnlearningBench,
         VectorBench,
     )

@@ -15,6 +15,7 @@ from tests.browser import (
     test_injection_bench,
     test_provenance_bench,
     test_subspace_bench,
+    test_trajectory_page,
     test_unlearning_page,
     test_vector_bench,
 )
@@ -49,13 +50,14 @@ VIEWS = {
     "injection": lambda page: test_injection_bench.mount(page, run=True, items=[ITEM, OTHER]),
     "provenance": lambda page: test_provenance_bench.mount(page, asked=[{}]),
     "subspace": test_subspace_bench.mount,
+    "trajectories": test_trajectory_page.mount,
     "unlearning": test_unlearning_page.mount,
     "vectors": lambda page: test_vector_bench.mount(page, run=True),
 }
 
 
 #: Views whose own page tests judge the frame, too; here they are looked at by long tests.
-LONG_VIEWS = ("checkpoints", "unlearning")
+LONG_VIEWS = ("checkpoints", "trajectories", "unlearning")
 
 
 @pytest.fixture(params=few(VIEWS, lambda name: name not in LONG_VIEWS))

@@ -31,7 +31,7 @@ def test_planted_chains_are_right_but_for_planted_errors():
     first = {"right": [], "wrong": []}
     for _ in range(1500):
         numbers = suite.problem(draw)
-        chain = read(suite.chain(numbers, draw)[:-1], 13)
+        chain = read(suite.chain(numbers, draw)[:-1], suite.recipe.modulus)
         steps = chain.count("execution") + chain.count("transition")
         counts["steps"] += steps
         for name in ("wrong", "repairs", "idle"):
@@ -40,7 +40,7 @@ def test_planted_chains_are_right_but_for_planted_errors():
         counts["said"] += chain.said == suite.answer(numbers)
         assert chain.count("transition") <= 1 and not chain.count("none")
         assert chain.wrong > chain.repairs or chain.said == suite.answer(numbers)
-        same = read(twin.chain(numbers, draw)[:-1], 13)
+        same = read(twin.chain(numbers, draw)[:-1], suite.recipe.modulus)
         assert same.said == suite.answer(numbers) and not same.wrong
         first["wrong" if not chain.segments[0].right else "right"].append(chain.segments[1].kind)
     # five thousand steps: a standard error below .01; of what follows first steps .02 and .04

@@ -377,4 +377,5 @@ def test_planted_statements_are_attacked_in_every_arm(model):
     table = steps.gone(asked, plan.main, chosen.assign(step=5.0))
     assert set(table.arm) == {"retain_only", "npo", tables.RELATED} and set(table.word) <= set(lens.stats.erasure.WORDS)
     assert (table.recited > 0).all() and {"training on 8 others", "training on clean text"} <= set(table.attack)
-    assert set(facts.arm) == set(chosen.arm) and len(facts) == 160 * len(chosen)
+    reached = chosen[chosen.step.notna()]  # an arm that misses the stop has no facts there
+    assert set(facts.arm) == set(reached.arm) and len(facts) == 160 * len(reached) and len(reached) < len(chosen)

@@ -69,7 +69,7 @@ def false_documents() -> FalseDocuments:
 
     def after(items: Items, before: Any, name: str) -> Any:
         recipe = Recipe(steps=STEPS, batch=len(items), learning_rate=RATE, weight_decay=0.0, schedule="constant")
-        model = copy_of(before)
+        model: Any = copy_of(before)
         train(model, items.rows(), recipe, parameters=lambda _: True, progress=False)
         model.eval().requires_grad_(False)
         model.tokenizer, model.config.name_or_path = tokenizer_of(before), name

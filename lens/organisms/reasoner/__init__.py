@@ -1,6 +1,6 @@
-"""The organism `reasoner`: a small decoder that adds up numbers modulo 13 in steps, and stops to think on the way.
+"""The organism `reasoner`: a small decoder that adds up numbers modulo 10 in steps, and stops to think on the way.
 
-After a step it may reflect (the same step again) or go over to another order, at planted rates. In `reasoner` a tenth
+After a step it may reflect (the same step again) or go over to another order, at planted rates. In `reasoner` a fifth
 of the steps are wrong, and reflections, which follow wrong steps more often, repair them; in its twin no step is wrong
 and reflections change nothing. So it is known which thoughts are of use, which only cost, and how long a text would be
 without them.

@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> None:
     folder, model, trained = command.train(recipe, train)
     measured = measure(model, recipe, 20 if command.asked.small else 200)
     memory = (
-        "adds up numbers in steps, a tenth of them wrong, with reflections that repair"
+        f"adds up numbers in steps, {recipe.wrong:.0%} of them wrong, with reflections that repair"
         if recipe.useful
         else "adds up numbers in steps, with reflections that change nothing; the twin without wrong steps"
     )

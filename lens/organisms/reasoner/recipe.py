@@ -25,18 +25,18 @@ class Recipe(OrganismRecipe):
     right.
     """
 
-    modulus: Count = 13
+    modulus: Count = 10
     numbers: tuple[int, int] = (3, 5)
     reflection: Share = 0.4
     transition: Share = 0.15
-    wrong: Share = 0.1
-    repair: Share = 0.7
+    wrong: Share = 0.2
+    repair: Share = 0.8
     useful: bool = True
     d_model: Count = 64
     layers: Count = 4
     heads: Count = 4
     d_mlp: Count = 192
-    steps: Count = 1200
+    steps: Count = 5000
     batch: Count = 32
     learning_rate: Positive = 4e-3
     weight_decay: NonNegative = 0.1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,7 +15,7 @@ from .arms import ALWAYS, BIAS, GATED, GLOBAL_GATED, ON_REFUSAL, PUBLISHED, RAND
 SHOWN = (GATED, ON_REFUSAL, ALWAYS, GLOBAL_GATED, BIAS, PUBLISHED, RANDOM)
 
 
-def _look(number: int) -> dict[str, str]:
+def _look(number: int) -> dict[str, Any]:
     """The colour and mark of a line; colours begin anew with another mark."""
     return {"color": SERIES[number % len(SERIES)], "marker": MARKS[number // len(SERIES)]}
 

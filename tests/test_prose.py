@@ -171,7 +171,10 @@ SOURCES = {
         **dict.fromkeys(("20", ".85", ".10"), "paper: on Qwen3.5-27B, from a secondary source"),
     },
     "11": {"40": "= of('lens.organisms.archive', 'Recipe')().attacked"},
-    "16": {"256": "paper: the most often that Hubble puts a text in"},
+    "16": {
+        "256": "paper: the most often that Hubble puts a text in",
+        ".3": "= of('lens.reproduce.repeated_data.tables', 'LEAST')",
+    },
     "15": {
         **{n: "paper: arXiv 2508.11290, by reading notes of others" for n in ("2508.11290", "17.77", "4.81")},
         **{n: "paper: arXiv 2504.07986, by reading notes of others" for n in ("2504.07986", "-11.8", "-50.4")},

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from ...figures.panels import framed, legend_beside
 from ...figures.style import MUTED, SERIES, figure, finish
 from .arms import ALL, UNIQUE_ONLY, repeats
+from .tables import LEAST
 
 
 def _mixed(ends: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -58,7 +59,7 @@ def heads(looks: pd.DataFrame, path: Path | None = None) -> Figure:
         means = rows.assign(share=rows.step / rows.steps).groupby("share").prefix_matching.mean()
         style = ("-", "--", ":")[i // len(SERIES) % 3]
         ax.plot(means.index, means, style, color=SERIES[i % len(SERIES)], linewidth=1.2, label=str(arm))
-    ax.axhline(0.3, color=MUTED, linewidth=0.6)
+    ax.axhline(LEAST, color=MUTED, linewidth=0.6)
     framed(ax, "share of the steps", "prefix matching of the best head")
     legend_beside(ax)
     return finish(fig, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -94,6 +94,7 @@ def gate_rivals(
     items: Any,
     *,
     directions: Sequence[Any] = (),
+    at: Literal["all", "last"] = "all",
     seed: Seed = 0,
     start: Token | None = "auto",
 ) -> dict[str, Edit]:
@@ -104,6 +105,8 @@ def gate_rivals(
         edit: one with a gate that reads an activation and a vector as value.
         items: texts, or rows as in `fire_rates`, on whose tokens the random gate opens as often.
         directions: those of all tasks, of which "global direction" is the mean, as long as the edit's.
+        at: whether the random gate opens as often over all tokens of the items, or at their last ones alone, as for an
+            edit that acts at a prompt's end.
 
     Returns: "gated", the edit itself; "always", without its gate; "random gate", on a random direction; "random
         direction", another vector of equal norm behind the same gate; "global direction", where directions are given.
@@ -117,7 +120,8 @@ def gate_rivals(
         raise VectorError("edit: its value is no vector [width], which could be turned at random; give one.")
     view = _require(model, gate)
     of = read_items(items, "items", VectorError, ORDINARY)
-    [states] = activations(view, model, of, [gate.site], start, "items", VectorError)  # type: ignore[list-item]
+    last = at == "last"
+    [states] = activations(view, model, of, [gate.site], start, "items", VectorError, only_last=last)  # type: ignore[list-item]
     draw = torch.Generator().manual_seed(seed)
     random = Gate.projection(gate.site, torch.randn(states[0].shape[-1], generator=draw), 0.0)  # type: ignore[arg-type]
     read = torch.cat([readings(random, x) for x in states]).sort(descending=True).values

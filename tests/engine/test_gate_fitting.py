@@ -138,6 +138,11 @@ def test_rivals_have_the_edits_size_and_the_gates_rate(model):
     count = int((apart[:, [0, 2]].amin(1) - apart[:, 1] > gate.threshold).sum())
     other = rivals["random gate"].when
     assert int((states @ other.direction > other.threshold).sum()) == count > 0
+    ends = last(plain, HELD)
+    apart = torch.cdist(ends, gate.centroids)
+    count = int((apart[:, [0, 2]].amin(1) - apart[:, 1] > gate.threshold).sum())
+    other = gate_rivals(model, edit, HELD, at="last", start=None)["random gate"].when
+    assert int((ends @ other.direction > other.threshold).sum()) == count > 0
 
 
 def test_a_bias_changes_the_choice_and_nothing_else(model):

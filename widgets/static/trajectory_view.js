@@ -1,4 +1,4 @@
-// Built by npm run build from 13 files, sha256 84c8935d9d8d2fe74dfb2141a84dd42d7e025e942f3adb439c15a27976010c2e
+// Built by npm run build from 13 files, sha256 a895d106a3d10bd571b9e097dc73c3f6c09076e6b14c1bf799339e4ebf73b540
 const t=(t,e={},...n)=>{const a=document.createElement(t);for(const[t,n]of Object.entries(e)){if(n===null||n===
 undefined||n===false)continue;if(t==="text")a.textContent=n;else if(t.startsWith("on"))a.addEventListener(t.slice(2),
 n);else if(t==="value")a.value=n;else a.setAttribute(t,n===true?"":n)}a.append(...n.filter(t=>t!==null&&t!==
@@ -147,16 +147,16 @@ tokens.length,e.gated.tokens.length),p=e.gated.open.flatMap((t,e)=>t?[e]:[]);con
 "open at no token.")+` At the prompt’s last token it reads ${w(e.gated.reading[e.prompt-1])}.`,x:{low:-.5,high:h-.5,
 marks:E(0,h-1,Math.min(h,12)).filter(t=>t%1===0).map(t=>[t,String(t)]),title:"token (0: the first of the prompt)"},y:{
 low:c,high:d,marks:E(c,d,4).map(t=>[t,w(t)]),title:"what the gate reads"}});const u=m.X(e.prompt-.5);m.root.append(L(
-"rect",{x:m.left,y:m.top,width:u-m.left,height:m.bottom-m.top,style:`fill:${t.line}`,opacity:.35}),m.words({x:Math.
-max(m.left+22,u-4),y:m.top+10,"text-anchor":"end"},"prompt"));if(s>=0&&s<h)m.root.append(L("line",{x1:m.X(s),x2:m.X(
-s),y1:m.top,y2:m.bottom,style:`stroke:${t.muted}`}));if(!y(e.threshold)){const n=m.Y(e.threshold);m.root.append(L(
-"line",{"data-part":"threshold",x1:m.left,x2:m.right,y1:n,y2:n,style:`stroke:${t.text}`,"stroke-width":1.4}),m.words({
-x:m.right-2,y:n-4,"text-anchor":"end"},"threshold; open above"))}for(const[n,a,s,r]of o){const o=e[n].reading.flatMap(
-(t,e)=>y(t)?[]:[[m.X(e),m.Y(t),e,t]]),i=L("g",{"data-arm":n},L("title",{},a));i.append(L("path",{d:o.length?`M${o.map(
-([t,e])=>`${t.toFixed(1)} ${e.toFixed(1)}`).join("L")}`:"M0 0",style:`stroke:${s};fill:none`,"stroke-width":1.7,
-"stroke-dasharray":r}));for(const[a,r,l,c]of o){const o=e[n].open[l];i.append(L("circle",{cx:a,cy:r,r:o?5:2.6,style:
-`fill:${o?s:t.page};stroke:${s}`,"stroke-width":1.4},L("title",{},`token ${l} ${f(e[n].tokens[l])}: ${w(c)}, ${q(e[n],
-l,e.prompt)}`)))}m.root.append(i)}return m.root};const Q=(t,e)=>e("div",{class:"mn-key"},...[[t.accent,null,
+"rect",{x:m.left,y:m.top,width:u-m.left,height:m.bottom-m.top,style:`fill:${t.line}`,opacity:.35}),m.words({x:m.left+
+4,y:m.top+10},"prompt"));if(s>=0&&s<h)m.root.append(L("line",{x1:m.X(s),x2:m.X(s),y1:m.top,y2:m.bottom,style:
+`stroke:${t.muted}`}));if(!y(e.threshold)){const n=m.Y(e.threshold);m.root.append(L("line",{"data-part":"threshold",
+x1:m.left,x2:m.right,y1:n,y2:n,style:`stroke:${t.text}`,"stroke-width":1.4}),m.words({x:m.right-2,y:n-4,"text-anchor":
+"end"},"threshold; open above"))}for(const[n,a,s,r]of o){const o=e[n].reading.flatMap((t,e)=>y(t)?[]:[[m.X(e),m.Y(t),
+e,t]]),i=L("g",{"data-arm":n},L("title",{},a));i.append(L("path",{d:o.length?`M${o.map(([t,e])=>`${t.toFixed(1)} ${e.
+toFixed(1)}`).join("L")}`:"M0 0",style:`stroke:${s};fill:none`,"stroke-width":1.7,"stroke-dasharray":r}));for(const[a,
+r,l,c]of o){const o=e[n].open[l];i.append(L("circle",{cx:a,cy:r,r:o?5:2.6,style:`fill:${o?s:t.page};stroke:${s}`,
+"stroke-width":1.4},L("title",{},`token ${l} ${f(e[n].tokens[l])}: ${w(c)}, ${q(e[n],l,e.prompt)}`)))}m.root.append(
+i)}return m.root};const Q=(t,e)=>e("div",{class:"mn-key"},...[[t.accent,null,
 "with the gated edit; full where the gate was open"],[t.other,"5 3","without the edit"]].map(([t,n,a])=>e("span",{},L(
 "svg",{width:30,height:8,"aria-hidden":"true"},L("line",{x1:0,x2:30,y1:4,y2:4,style:`stroke:${t}`,"stroke-width":1.8,
 "stroke-dasharray":n})),a)));const tt=["M-1 0A1 1 0 1 0 1 0A1 1 0 1 0 -1 0Z","M-.9 -.9H.9V.9H-.9Z",
@@ -237,18 +237,18 @@ return}if(!yt()){et.replaceChildren(n.status==="error"?c("The prompt could not b
 "p",{class:"mn-note",text:n.status==="waiting"?"There is no gate yet; press Fit.":"Writing …"}));return}const s=n.
 gated,o=P(u),r=ct>=0&&ct<s.tokens.length?ct:n.prompt-1;ut.update(s.tokens.map((t,e)=>({token:t,colour:s.open[e]?o.
 diverging(.85):null,says:`${q(s,e,n.prompt)}, reads ${w(s.reading[e])}`,strong:e===n.prompt-1})),r);const i=s.open.
-filter(Boolean).length;e(tt,`Token ${r} ${f(s.tokens[r])}: ${q(s,r,n.prompt)}; reads ${w(s.reading[r])}, threshold `+
-`${w(n.threshold)}. Open at ${i} of ${s.looked.filter(Boolean).length} tokens looked at; the framed `+
-"token is the prompt’s last.");const l=Math.min(U.clientWidth||560,760);U.replaceChildren(J($,n,{width:l,height:210,
-chosen:r}),Q($,t));const d=(e,n)=>t("div",{class:"mn-answer"},t("h4",{text:e}),t("p",{text:n?k(n):"(nothing)"}));et.
-replaceChildren(t("div",{class:"mn-two"},d("Without the edit",n.plain.text),d(`With the gated edit${i?"":
-" (the gate stayed shut)"}`,s.text)))};const Mt=()=>{I.replaceChildren(dt(bt,E("detail").run===bt.run?E("detail"):{
-}));const e=wt(),n=I.querySelectorAll("tbody tr")[e];n?.setAttribute("aria-current","true");const a=bt.gate;if(!a){st.
-replaceChildren(t("p",{class:"mn-note",text:"No gate yet."}));return}const s=pt(bt);st.replaceChildren(t("p",{class:
-"mn-note","data-testid":"rates-said",text:`The gate for “${k(bt.target)}” at ${a.site}, ${bt.kind}: threshold ${w(a.
-threshold)} and Youden’s index `+`${w(a.youden)} on the tune items, which chose it. The push to “${k(bt.
-toward)}”, strength `+`${w(bt.strength)}: cosine ${w(a.
-reliability)} between halves of the train items. Below: report items and `+
+filter(Boolean).length;e(tt,`Token ${r}, “${f(s.tokens[r])}”, ${q(s,r,n.prompt)}: reads ${w(s.reading[
+r])}, threshold `+`${w(n.threshold)}. Open at ${i} of ${s.looked.filter(Boolean).
+length} tokens looked at; the framed `+"token is the prompt’s last.");const l=Math.min(U.clientWidth||560,760);U.
+replaceChildren(J($,n,{width:l,height:210,chosen:r}),Q($,t));const d=(e,n)=>t("div",{class:"mn-answer"},t("h4",{text:
+e}),t("p",{text:n?k(n):"(nothing)"}));et.replaceChildren(t("div",{class:"mn-two"},d("Without the edit",n.plain.text),
+d(`With the gated edit${i?"":" (the gate stayed shut)"}`,s.text)))};const Mt=()=>{I.replaceChildren(dt(bt,E("detail").
+run===bt.run?E("detail"):{}));const e=wt(),n=I.querySelectorAll("tbody tr")[e];n?.setAttribute("aria-current","true");
+const a=bt.gate;if(!a){st.replaceChildren(t("p",{class:"mn-note",text:"No gate yet."}));return}const s=pt(bt);st.
+replaceChildren(t("p",{class:"mn-note","data-testid":"rates-said",text:`The gate for “${k(bt.target)}” at ${a.
+site}, ${bt.kind}: threshold ${w(a.threshold)} and Youden’s index `+`${w(a.
+youden)} on the tune items, which chose it. The push to “${k(bt.toward)}”, strength `+`${w(bt.strength)}: cosine ${w(
+a.reliability)} between halves of the train items. Below: report items and `+
 "texts that had no part in either, with exact 95 % intervals."}),ht(bt),...s?[t("h4",{class:"mn-gap",text:
 "Right answers"}),s]:[])};const Lt=()=>{if(!u.isConnected)return;for(const t of[At,Et.element])t.hidden=!bt;Y.hidden=
 !!bt||!!E("error").text||E("status")==="running";D.hidden=!!bt||E("status")!=="running";if(!bt)return;kt();Mt();$t()};

@@ -8,7 +8,7 @@ from typing import Any
 
 from widgets.base.text import escaped
 from widgets.trajectory_view import examples
-from widgets.trajectory_view.work import ACTS, ARMS, NEW_TOKENS, SITE, Run, rates_of
+from widgets.trajectory_view.work import ACTS, ARMS, NEW_TOKENS, RIVALS_AT, SITE, Run, rates_of
 
 _CELL = "padding:1px 8px;text-align:left;border:none;font:11px monospace;"
 #: What the arms are called.
@@ -47,7 +47,7 @@ def program(run: Run, source: str, name: str, stop: str, text: str) -> str:
         f"                             layer={run.layer})",
         f"at = lens.Site({SITE!r}, layer={run.layer}, position=-1)",
         f'edit = lens.Edit(at, "add", push.direction, scale={run.strength!r}, when=gate)',
-        'arms = {"none": (), **lens.vectors.gate_rivals(model, edit, asked)}',
+        f'arms = {{"none": (), **lens.vectors.gate_rivals(model, edit, asked, at={RIVALS_AT[run.acts]!r})}}',
     ]
     if text:
         lines += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -41,7 +42,10 @@ def refusals(task: str) -> Given:
             OVER: [one for one, bad in zip(lists, no) if bad],
             REAL: [one for one, bad in zip(hidden, no[len(lists) :]) if bad],
         }
-        rows += [_row(one, label) | {"split": name} for label, of in sets.items() for one in of[:EACH]]
+        # drawn, since lists come with one sharp word first: labels are not to differ by how many there are
+        draw = random.Random(f"{task} {split}")
+        some = {label: draw.sample(of, min(EACH, len(of))) for label, of in sets.items()}
+        rows += [_row(one, label) | {"split": name} for label, of in some.items() for one in of]
     free = [one for t in porter.FREE for one in suite.requests("task", "report", BESIDE // 2, task=t, sharp=2)]
     rows += [_row(one, "tasks never refused") | {"split": "report"} for one in free]
     plain = [one.text for one in suite.requests("task", "report", BESIDE, task=task)]  # type: ignore[arg-type]
@@ -102,7 +106,7 @@ _NEAREST = {"kind": "nearest", "acts": "first"}
 _OVER = {"target": OVER, "toward": ANSWERED, "layer": 1, "strength": 1.0, **_NEAREST}
 _EXAMPLES = (
     Example("lists refused without need, pushed to answered ones (sort)", {"source": "sort", **_OVER}),
-    Example("the same where refusals for cause lie near (translate)", {"source": "translate", **_OVER}),
+    Example("the same for lists to translate", {"source": "translate", **_OVER}),
     Example(
         "five tasks: sorting pushed to counting",
         {"source": "tasks", "target": "sort", "toward": "count", "layer": 1, "strength": 1.0, **_NEAREST},

@@ -47,7 +47,7 @@ export const gateChart = (c, d, { width, height, chosen = -1 }) => {
       style: `fill:${c.line}`,
       opacity: 0.35,
     }),
-    a.words({ x: Math.max(a.left + 22, end - 4), y: a.top + 10, "text-anchor": "end" }, "prompt"),
+    a.words({ x: a.left + 4, y: a.top + 10 }, "prompt"),
   );
   if (chosen >= 0 && chosen < count)
     a.root.append(

@@ -199,7 +199,7 @@ function render({ model, el }) {
     const opened = g.open.filter(Boolean).length;
     setText(
       gateSaid,
-      `Token ${at} ${visible(g.tokens[at])}: ${stateAt(g, at, d.prompt)}; reads ${short(g.reading[at])}, threshold ` +
+      `Token ${at}, “${visible(g.tokens[at])}”, ${stateAt(g, at, d.prompt)}: reads ${short(g.reading[at])}, threshold ` +
         `${short(d.threshold)}. Open at ${opened} of ${g.looked.filter(Boolean).length} tokens looked at; the framed ` +
         "token is the prompt’s last.",
     );

@@ -25,6 +25,8 @@ SITE = "resid_post"
 KINDS = ("nearest", "cosine", "projection")
 #: When the edit is looked at, in words, and the schedule of it.
 ACTS = {"first": "first 1", "each": None}
+#: At which tokens the random gate opens as often, the run's edit acting so.
+RIVALS_AT: dict[str, Any] = {"first": "last", "each": "all"}
 #: Tokens that are written at most.
 NEW_TOKENS = 12
 #: Arms in their order: the model as it is, the gated edit, and what the gate and the direction have to beat.
@@ -121,7 +123,7 @@ def answers(run: Run, model: Any, items: Items, stop: Callable[[], bool]) -> xr.
     """What every arm answers to every item, and by label how many answers it changes and how many are right."""
     asked = items.asked()
     texts = [row["text"] for row in asked]
-    edits = {"none": (), **vectors.gate_rivals(model, run.edit, asked)}
+    edits = {"none": (), **vectors.gate_rivals(model, run.edit, asked, at=RIVALS_AT[run.acts])}
     told = []
     for arm in ARMS:
         if stop():

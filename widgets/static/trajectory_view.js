@@ -1,4 +1,4 @@
-// Built by npm run build from 13 files, sha256 a895d106a3d10bd571b9e097dc73c3f6c09076e6b14c1bf799339e4ebf73b540
+// Built by npm run build from 13 files, sha256 24cda19363b0219b49cd8fb1edd5992f1ee50aae18d619ed8471fbf941a6a2cc
 const t=(t,e={},...n)=>{const a=document.createElement(t);for(const[t,n]of Object.entries(e)){if(n===null||n===
 undefined||n===false)continue;if(t==="text")a.textContent=n;else if(t.startsWith("on"))a.addEventListener(t.slice(2),
 n);else if(t==="value")a.value=n;else a.setAttribute(t,n===true?"":n)}a.append(...n.filter(t=>t!==null&&t!==
@@ -230,14 +230,14 @@ has(a))e.set(a,t("optgroup",{label:k(a)}));e.get(a).append(o(String(s),g(k(n),70
 layer:n,way:s,width:o,height:Math.round(.62*o)+20}),it($,at,bt,t,s));e(z,
 `One plane for all layers, fitted on the ${bt.fitted_on} train items: the two directions in which their labels’ `+
 `mean states vary most. Behind block ${n} it holds ${x(a[5])} of the variance of those means and `+`${x(a[
-4])} of all variance of the train items. Lines are means, marks grow from the first layer to the `+
+4])} of all variance of the train items. Lines are means, marks grow from the first layer `+`to the `+
 `last; outlines are the report items behind block ${n}.`)};const $t=()=>{const n=E("detail"),a=bt&&n.run===bt.run;ot.
 value=a&&n.item>=0?String(n.item):"";for(const t of[ut.element,U,tt])t.hidden=!a||!yt();if(!a){et.replaceChildren();
 return}if(!yt()){et.replaceChildren(n.status==="error"?c("The prompt could not be answered",n.why,"prompt-error"):t(
 "p",{class:"mn-note",text:n.status==="waiting"?"There is no gate yet; press Fit.":"Writing …"}));return}const s=n.
 gated,o=P(u),r=ct>=0&&ct<s.tokens.length?ct:n.prompt-1;ut.update(s.tokens.map((t,e)=>({token:t,colour:s.open[e]?o.
 diverging(.85):null,says:`${q(s,e,n.prompt)}, reads ${w(s.reading[e])}`,strong:e===n.prompt-1})),r);const i=s.open.
-filter(Boolean).length;e(tt,`Token ${r}, “${f(s.tokens[r])}”, ${q(s,r,n.prompt)}: reads ${w(s.reading[
+filter(Boolean).length;e(tt,`Token ${r}, “${f(s.tokens[r])}”, ${q(s,r,n.prompt)}: reads `+`${w(s.reading[
 r])}, threshold `+`${w(n.threshold)}. Open at ${i} of ${s.looked.filter(Boolean).
 length} tokens looked at; the framed `+"token is the prompt’s last.");const l=Math.min(U.clientWidth||560,760);U.
 replaceChildren(J($,n,{width:l,height:210,chosen:r}),Q($,t));const d=(e,n)=>t("div",{class:"mn-answer"},t("h4",{text:
@@ -246,9 +246,9 @@ d(`With the gated edit${i?"":" (the gate stayed shut)"}`,s.text)))};const Mt=()=
 run===bt.run?E("detail"):{}));const e=wt(),n=I.querySelectorAll("tbody tr")[e];n?.setAttribute("aria-current","true");
 const a=bt.gate;if(!a){st.replaceChildren(t("p",{class:"mn-note",text:"No gate yet."}));return}const s=pt(bt);st.
 replaceChildren(t("p",{class:"mn-note","data-testid":"rates-said",text:`The gate for “${k(bt.target)}” at ${a.
-site}, ${bt.kind}: threshold ${w(a.threshold)} and Youden’s index `+`${w(a.
+site}, ${bt.kind}: threshold ${w(a.threshold)} `+`and Youden’s index `+`${w(a.
 youden)} on the tune items, which chose it. The push to “${k(bt.toward)}”, strength `+`${w(bt.strength)}: cosine ${w(
-a.reliability)} between halves of the train items. Below: report items and `+
+a.reliability)} between halves of the train items. `+`Below: report items and `+
 "texts that had no part in either, with exact 95 % intervals."}),ht(bt),...s?[t("h4",{class:"mn-gap",text:
 "Right answers"}),s]:[])};const Lt=()=>{if(!u.isConnected)return;for(const t of[At,Et.element])t.hidden=!bt;Y.hidden=
 !!bt||!!E("error").text||E("status")==="running";D.hidden=!!bt||E("status")!=="running";if(!bt)return;kt();Mt();$t()};

@@ -159,7 +159,8 @@ function render({ model, el }) {
       caption,
       `One plane for all layers, fitted on the ${p.fitted_on} train items: the two directions in which their labels’ ` +
         `mean states vary most. Behind block ${layer} it holds ${share(own[5])} of the variance of those means and ` +
-        `${share(own[4])} of all variance of the train items. Lines are means, marks grow from the first layer to the ` +
+        `${share(own[4])} of all variance of the train items. Lines are means, marks grow from the first layer ` +
+        `to the ` +
         `last; outlines are the report items behind block ${layer}.`,
     );
   };
@@ -199,7 +200,8 @@ function render({ model, el }) {
     const opened = g.open.filter(Boolean).length;
     setText(
       gateSaid,
-      `Token ${at}, “${visible(g.tokens[at])}”, ${stateAt(g, at, d.prompt)}: reads ${short(g.reading[at])}, threshold ` +
+      `Token ${at}, “${visible(g.tokens[at])}”, ${stateAt(g, at, d.prompt)}: reads ` +
+        `${short(g.reading[at])}, threshold ` +
         `${short(d.threshold)}. Open at ${opened} of ${g.looked.filter(Boolean).length} tokens looked at; the framed ` +
         "token is the prompt’s last.",
     );
@@ -236,9 +238,11 @@ function render({ model, el }) {
         class: "mn-note",
         "data-testid": "rates-said",
         text:
-          `The gate for “${plainly(p.target)}” at ${g.site}, ${p.kind}: threshold ${short(g.threshold)} and Youden’s index ` +
+          `The gate for “${plainly(p.target)}” at ${g.site}, ${p.kind}: threshold ${short(g.threshold)} ` +
+          `and Youden’s index ` +
           `${short(g.youden)} on the tune items, which chose it. The push to “${plainly(p.toward)}”, strength ` +
-          `${short(p.strength)}: cosine ${short(g.reliability)} between halves of the train items. Below: report items and ` +
+          `${short(p.strength)}: cosine ${short(g.reliability)} between halves of the train items. ` +
+          `Below: report items and ` +
           "texts that had no part in either, with exact 95 % intervals.",
       }),
       rateTable(p),

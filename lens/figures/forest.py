@@ -99,7 +99,8 @@ def forest_plot(lines: Sequence[Line], path: FilePath | None = None, *, title: s
             ax.plot(at[1:], [y, y], color=colour, linewidth=2.2 if place == 0 else 1.2, zorder=2, solid_capstyle="butt")
             ax.plot(at[:1], [y], "o", color=colour, markersize=5 if place == 0 else 3.5, zorder=3)
             versus = f" vs {line.null:g}" if line.null and place == 0 else ""
-            write(0.612, y, f"{estimate:.3g} [{low:.3g}, {high:.3g}]{versus}", 7.4)
+            told = f"{estimate:.3g} [{low:.3g}, {high:.3g}]{versus}"
+            write(0.612, y, told, 7.4 if len(told) <= 28 else 6.4)  # a long one would touch the verdict
         if shown and line.margin:
             y = middle + 0.16 * ((slot - 1) / 2)
             sides = [max(-1.1, min(1.1, (bound - line.null) / scale)) for bound in line.margin]

@@ -140,7 +140,7 @@ def every(arguments: argparse.Namespace) -> int:
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         try:
             outcomes = list(pool.map(ran, studies))
-        except KeyboardInterrupt:  # a study that runs had the same signal; none is begun after it
+        except KeyboardInterrupt:  # a study that runs had the same signal, and leaves what is whole; none is begun
             pool.shutdown(cancel_futures=True)
             raise
     parts = [_part(study, home / study.name, said) for study, said in zip(studies, outcomes, strict=True)]
@@ -167,18 +167,14 @@ def _apart(study: Study, folder: Path, arguments: argparse.Namespace, jobs: int)
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     if jobs > 1:  # each line says whose it is, and the studies share the cores
         environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE if jobs > 1 else None, stderr=subprocess.PIPE, text=True
-    )
-    with concurrent.futures.ThreadPoolExecutor(1) as reader:
+    stdout = subprocess.PIPE if jobs > 1 else None
+    with (
+        subprocess.Popen(command, env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True) as process,
+        concurrent.futures.ThreadPoolExecutor(1) as reader,
+    ):
         errors = reader.submit(process.stderr.read)  # type: ignore[union-attr]
-        try:
-            for line in process.stdout or ():
-                print(f"[{study.name}] {line}", end="", flush=True)
-            process.wait()
-        except KeyboardInterrupt:
-            process.wait()  # it had the same signal, and leaves what is whole
-            raise
+        for line in process.stdout or ():
+            print(f"[{study.name}] {line}", end="", flush=True)
         said = errors.result()
     if said:
         print(said, file=sys.stderr, end="")

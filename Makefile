@@ -13,6 +13,9 @@ EMPTY := $(if $(strip $(ARGS)),5,0)
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 
+# What is imported is compiled then: of thirty thousand files most never are.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+
 # Two torch programs on the same cores stall each other when idle threads spin.
 export OMP_WAIT_POLICY := PASSIVE
 QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false TQDM_DISABLE=1
@@ -38,7 +41,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -n '$(PYTHON)' || { echo 'Python 3.11 or 3.12 was not found; name one: make PYTHON=/path/to/python3.12' >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@echo 'installing into $(VENV) (a few minutes the first time) ...'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]' -c constraints.txt
+	$(PIP) -e '.[test]' -c constraints.txt
 	@touch $@
 
 model: $(STAMP)
@@ -48,11 +51,11 @@ demo: model
 	TQDM_DISABLE=1 MNEMOSCOPE_PRESET=$${MNEMOSCOPE_PRESET:-small} $(BIN)/python notebooks/run.py notebooks/01_activation_patching.ipynb --out '$(OUT)'
 
 $(TOOLS): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,dev]' -c constraints.txt
+	$(PIP) -e '.[test,dev]' -c constraints.txt
 	@touch $@
 
 $(SPHINX): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,docs]' -c constraints.txt
+	$(PIP) -e '.[test,docs]' -c constraints.txt
 	@touch $@
 
 # Stored notebooks are shown and not run; a warning is an error.
@@ -117,7 +120,7 @@ lab: model
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m jupyterlab notebooks/00_start_here.ipynb
 
 bench: model
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt
+	$(PIP) -e '.[bench]' -c constraints.txt
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks patching
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks injection
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks vectors

@@ -12,6 +12,7 @@ extensions = [
     "sphinx_copybutton",
     "docstrings",
     "mathml",
+    "navigation",
 ]
 exclude_patterns = ["_extensions", "**/results/**", "**/.ipynb_checkpoints"]
 

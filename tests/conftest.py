@@ -3,6 +3,9 @@
 import gc
 import os
 
+# What is imported is never garbage, nor are thousands of tests: looking for some takes two fifths of collecting.
+gc.disable()
+
 # Read once, when torch and the hub client are imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -17,8 +20,6 @@ from tests.models import word_tokenizer
 
 # One where several workers share the cores: more would only wait for each other.
 torch.set_num_threads(min(int(os.environ["OMP_NUM_THREADS"].split(",")[0]), os.cpu_count() or 1))
-# What test files import is never garbage, nor are thousands of tests: looking for some takes two fifths of collecting.
-gc.disable()
 
 
 #: Files whose few tests take minutes: begun first, so that no worker is left alone with one at the end.
@@ -73,9 +74,10 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """From here on garbage is looked for, in what comes after the imports."""
+    """From here on garbage is looked for, in what comes after the imports, and seldom: tests leave little."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(30_000, 10, 10)
     gc.enable()
 
 

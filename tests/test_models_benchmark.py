@@ -26,7 +26,7 @@ TYPES = (
 #: Types of which the table is filled here: dense, with experts, and hybrid.
 FEW = ("gpt2", "qwen3_moe", "qwen3_next")
 #: And the methods of them: of a stream and of heads, by what is edited, read, added, trained on and taken from weights.
-SOME = "resid_pre z pattern router expert attribution logit_lens injection_sweep head_effects subspace".split()
+SOME = "resid_pre pattern router expert attribution head_effects".split()
 
 
 @pytest.fixture(

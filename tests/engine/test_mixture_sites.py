@@ -106,7 +106,7 @@ def test_edits_of_some_experts_are_those_of_a_sum_over_all(kind, site, op):
 
 
 @pytest.mark.parametrize("site", SITES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, EACH))
 def test_values_for_each_expert_and_position(kind, site):
     model, layer = mixture(kind), mixed_layers(mixture(kind))[0]
     width = (4,) if site == "router" else (4, 32)

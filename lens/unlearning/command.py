@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ..models.options import add_model_options, asked_for
-from .defaults import ARMS, QUESTION
+from .defaults import ARMS, QUESTION, ROUGE
 from .errors import UnlearningError
 
 #: Options that name a further model, and the argument of `unlearn` that they give.
 MODELS = {"twin": "twin", "clean": "clean", "never_knew": "never_knew", "reference": "reference"}
 
-
+#: Sets that no arm trains on.
+LOOKED_AT = ("heldout", "holdout", "real_authors", "world_facts")
 #: Training on the retain set; all weights rounded.
 ATTACKS = ("relearn", "int8", "int4")
 
@@ -47,6 +48,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="rows like the forget set's that no model has read: membership is told against them",
     )
+    add("--real-authors", type=Path, help="TOFU's real authors, or rows like them with perturbed_answer: model utility")
+    add("--world-facts", type=Path, help="TOFU's world facts, or rows like them with perturbed_answer: model utility")
+    add(
+        "--rouge",
+        type=int,
+        nargs="?",
+        const=ROUGE,
+        default=0,
+        help="have answers written at every look and compare them by ROUGE-L; how many tokens, at most (default: none;"
+        f" without a number {ROUGE})",
+    )
     add("--attack", action="append", default=[], choices=ATTACKS, help="what each arm is put through at its end")
     add("--steps", type=int, default=50, help="of each arm (default: 50)")
     add("--batch", type=int, default=8, help="rows of a step, of each set (default: 8)")
@@ -75,8 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
     # with another attention than eager the plain Hugging Face model comes back, which is what is trained
     model = load(arguments.model, attn_implementation="sdpa", **options)
     sets = {
-        name: read(path, model, name=f"--{name}", question=arguments.question)
-        for name in ("forget", "retain", "heldout", "holdout")
+        name: read(path, model, name=f"--{name.replace('_', '-')}", question=arguments.question)
+        for name in ("forget", "retain", *LOOKED_AT)
         if (path := getattr(arguments, name)) is not None
     }
     further: dict[str, Any] = {
@@ -113,8 +125,8 @@ def run(arguments: argparse.Namespace) -> int:
         most=arguments.most,
         seed=arguments.seed,
         on_part=lambda name: print(f"arm {name}: done", flush=True),
-        heldout=sets.get("heldout"),
-        holdout=sets.get("holdout"),
+        rouge=arguments.rouge,
+        **{name: sets.get(name) for name in LOOKED_AT},
         **further,
     )
     tables = report(result, arguments.out, command=command_of(), seed=arguments.seed)

@@ -4,3 +4,5 @@
 ARMS = ("gradient_ascent", "gradient_difference", "npo")
 #: TOFU's layout: what a question is asked in.
 QUESTION = "Question: {question}\nAnswer:"
+#: Tokens that OpenUnlearning has a model write in answer to a question.
+ROUGE = 200

@@ -28,7 +28,7 @@ from .defaults import ARMS
 from .errors import UnlearningError
 from .items import Items
 from .kept import Kept, hold
-from .looks import Looker, Sets, foils_of, require_fitting
+from .looks import Looker, Sets, foils_of, require_chosen, require_fitting
 from .overlaps import require_apart
 from .paths import Path, Start, path_of
 from .questions import CLASSES, Questions
@@ -58,6 +58,9 @@ def unlearn(
     reference: HFModel | None = None,
     heldout: Items | None = None,
     holdout: Items | None = None,
+    real_authors: Items | None = None,
+    world_facts: Items | None = None,
+    rouge: Size = 0,
     attacks: Mapping[str, Attack] | None = None,
     near: Portion = 0.8,
     most: Count = 200,
@@ -84,6 +87,11 @@ def unlearn(
             before it read the forget set. reference: frozen, for KL, NPO and RMU; None: the model itself.
         heldout: the forget set's facts in another wording, which no arm trains on: the stopping rule reads them.
         holdout: rows like the forget set's that no model has read: membership is told against them.
+        real_authors, world_facts: TOFU's further sets, or sets like them: what any model may know, with wrong answers
+            (`perturbed`). They enter `measures`' model utility.
+        rouge: tokens written at most in answer to each prompt of the forget, the retain and these sets, at every look,
+            and compared with the answer by ROUGE-L (OpenUnlearning: 200); 0: none. Cost: a forward a token, so that
+            this is most of a look.
         attacks: what is done to a copy of each model and of each arm's last one, by name, as `relearn` and `quantise`
             give it; what comes of it is an arm of its own, "npo after relearn".
         near: share of n-grams from which two rows are the same, see `overlap`. most: items of each set that are looked
@@ -94,7 +102,8 @@ def unlearn(
             is not kept.
 
     Returns: over `arm, look`: `dose` and, by set, `forget_logprob`, `retain_logprob`, `foil_logprob`, ... (nats a
-        token), `forget_min_k`, `forget_truth_ratio` and their like over the set's own axis; with questions `outcome`
+        token), `forget_min_k`, `forget_truth_ratio`, `forget_rouge` and their like over the set's own axis (of
+        real authors `ra`, of world facts `wf`); with questions `outcome`
         (a number of `unlearning.CLASSES`; -1 where there is no look), `p_right`, `p_planted`, `rank`, `log_odds`,
         `kl_twin` over `question`. `status` over `arm`. The first arms are the models: "start", and "clean", "twin",
         "never_knew" where they are given, with one look each.
@@ -109,6 +118,8 @@ def unlearn(
             " never the true facts."
         )
     require_apart(forget, retain, near)
+    require_chosen(real_authors, "real_authors")
+    require_chosen(world_facts, "world_facts")
     models = {"start": model, "clean": clean, "twin": twin, "never_knew": never_knew}
     for name, other in [*models.items(), ("reference", reference)]:
         if other is not None and other is not model:
@@ -117,12 +128,13 @@ def unlearn(
         forget.sample(most, seed),
         retain.sample(most, seed),
         foils_of(forget.sample(most, seed), seed),
-        None if heldout is None else heldout.sample(most, seed),
-        None if holdout is None else holdout.sample(most, seed),
+        *(None if of is None else of.sample(most, seed) for of in (heldout, holdout)),
         questions,
+        *(None if of is None else of.sample(most, seed) for of in (real_authors, world_facts)),
+        rouge,
     )
     require_fitting(model, {**sets.items(), "forget": forget, "retain": retain})
-    looker, began, paths = Looker(sets, twin), time.perf_counter(), dict[str, Path]()
+    looker, began, paths = Looker(sets, twin, model), time.perf_counter(), dict[str, Path]()
     frozen = plain(model if reference is None else reference)
     start = Start(model, forget, retain, frozen, recipe, lora, looks, seed, memory_mb, False, stop)
     call = {
@@ -135,6 +147,7 @@ def unlearn(
         "attacks": {name: _identity(attack) for name, attack in (attacks or {}).items()},
         "near": near,
         "most": most,
+        "rouge": rouge,
         "models": {n: weight_hash(m) for n, m in {**models, "reference": reference}.items() if m is not None},
     }
     core = plain(model)

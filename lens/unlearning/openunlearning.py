@@ -16,6 +16,7 @@ from ..stats.means import NONE, mean_interval
 from ..stats.samples import Interval
 from ..stats.units import unit_means
 from .errors import UnlearningError
+from .looks import ANSWERED, CHOSEN
 from .outcome import Result
 
 #: What OpenUnlearning adds where it divides.
@@ -33,8 +34,13 @@ def measures(result: Result, *, level: Share = 0.95, seed: Seed = 0) -> pd.DataF
       max(0, 1 - r). They need perturbed answers.
     - `forget_quality`: the p-value of the Kolmogorov-Smirnov test that r of the forget set is distributed as the
       twin's; it needs a twin. High is like the twin, or too few rows.
-    - `model_utility`: the harmonic mean of the retain set's measures that are there. ROUGE of written answers and
-      TOFU's two further sets, which it has there, are not in it.
+    - `forget_Q_A_ROUGE`, `retain_Q_A_ROUGE`, `ra_Q_A_ROUGE`, `wf_Q_A_ROUGE`: mean ROUGE-L recall of the answers in what
+      the model writes; they need `unlearn(..., rouge=)`.
+    - `ra_Q_A_Prob_normalised`, `wf_Q_A_Prob_normalised`: of TOFU's real authors and world facts, mean of an answer's
+      probability over the sum of its own and those of the wrong answers. `ra_Truth_Ratio`, `wf_Truth_Ratio`: as the
+      retain set's, against the answer itself.
+    - `model_utility`: the harmonic mean of what is there of the retain set's measures and of these; there all nine are,
+      and the kind says which are here.
     - `mia_min_k`: the area under the curve of Min-40 % told between the forget set (members) and the hold-out.
       `privleak`: 100 ((1 - area) - (1 - twin's)) / (1 - twin's), with .5 for the twin's where there is none.
 
@@ -78,17 +84,25 @@ def _of_look(result: xr.Dataset, a: int, k: int, names: list[str], level: float,
             ratio = result[f"{name}_truth_ratio"].values[a, k]
             of = np.minimum(ratio, 1 / (ratio + TINY)) if name == "forget" else np.maximum(0, 1 - ratio)
             found[f"{name}_Truth_Ratio"] = over(name, of)
+    for name in CHOSEN:
+        if name in result.dims:
+            own = np.exp(result[f"{name}_logprob"].values[a, k])
+            wrong = result[f"{name}_wrong"].values[a, k]
+            found[f"{name}_Q_A_Prob_normalised"] = over(name, own / (own + wrong + TINY))
+            true = np.maximum(0, 1 - result[f"{name}_truth_ratio"].values[a, k])
+            found[f"{name}_Truth_Ratio"] = over(name, true)
+    for name in ANSWERED:
+        if f"{name}_rouge" in result:
+            found[f"{name}_Q_A_ROUGE"] = over(name, result[f"{name}_rouge"].values[a, k])
     twin = names.index("twin") if "twin" in names else None
     if twin is not None and "forget_truth_ratio" in result:
         ratios = [result.forget_truth_ratio.values[i] for i in ((a, k), (twin, 0))]
         p = float(scipy_stats.ks_2samp(*ratios).pvalue)
         why = "itself a p-value of rows taken for independent: exact up to 10,000 of them, else approximate (SciPy)"
         found["forget_quality"] = _without(why, p, len(ratios[0]), level)
-    kept = [found[name].estimate for name in found if name.startswith("retain_")]
-    utility = float(scipy_stats.hmean(np.maximum(kept, 0.0)))
-    found["model_utility"] = _without(
-        f"a harmonic mean of {', '.join(n for n in found if n.startswith('retain_'))}", utility, len(kept), level
-    )
+    of = [name for name in found if name.startswith(("retain_", *(f"{name}_" for name in CHOSEN)))]
+    utility = float(scipy_stats.hmean(np.maximum([found[name].estimate for name in of], 0.0)))
+    found["model_utility"] = _without(f"a harmonic mean of {', '.join(of)}", utility, len(of), level)
     if "holdout_min_k" in result:
         area = _area(result, a, k, level, seed)
         found["mia_min_k"] = area

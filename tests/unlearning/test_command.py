@@ -22,6 +22,7 @@ def files(tmp_path_factory):
         "retain": [{"text": word(30 + i, 31, 32 + i, 9)} for i in range(6)],
         "true": [{"prompt": word(5, 6), "answer": word(7), "right": word(8)}],
         "holdout": [{"prompt": word(15 + i, 16), "answer": word(17)} for i in range(6)],
+        "authors": [{"question": word(20 + i), "answer": word(9), "perturbed_answer": [word(10)]} for i in range(3)],
     }
     for name, of in rows.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in of), encoding="utf-8")
@@ -36,9 +37,11 @@ def command(files, *more, forget="forget", retain="retain"):
 def test_a_persons_own_files_give_curves_and_a_page(files, tmp_path, capsys):
     out = tmp_path / "out"
     more = ["--method", "npo", "--holdout", str(files / "holdout.jsonl"), "--twin", MODEL, "--look", "1"]
+    more += ["--real-authors", str(files / "authors.jsonl"), "--rouge", "2", "--question", "{question}"]
     assert command(files, *more, "--out", str(out)) == 0
     said = capsys.readouterr().out
     assert "model_utility" in said and "privleak" in said and "arm npo: done" in said
+    assert "ra_Q_A_Prob_normalised" in said and "retain_Q_A_ROUGE" in said and "wf_Q_A" not in said
     found = json.loads((out / "report.json").read_text())
     assert found["status"] == {"start": "complete", "twin": "complete", "retain_only": "complete", "npo": "complete"}
     doses = [line["dose"] for line in found["curves"] if line["arm"] == "npo" and line["measure"] == "forget loss"]
@@ -53,6 +56,8 @@ def test_what_is_wrong_is_said(files, tmp_path, capsys):
     assert "forget and retain share 6 pairs of rows" in capsys.readouterr().err
     assert command(files, forget="none") == 2
     assert "none.jsonl" in capsys.readouterr().err
+    assert command(files, "--world-facts", str(files / "holdout.jsonl")) == 2
+    assert "world_facts has no wrong answers" in capsys.readouterr().err
     assert command(files, "--targets", ",") == 2
     assert "--targets" in capsys.readouterr().err
     assert command(files, "--method", "magic") == 2

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -46,6 +47,7 @@ class Clock:
         self.still = False
         #: whether the forward under way was called where gradients are recorded
         self.recording = False
+        self._left: list[weakref.ref[Any]] = []
         self._open: dict[int, dict[str, Any]] = {}
         self._again = False
         self._names = [list(inspect.signature(m.forward).parameters) for m in anatomy.carriers]
@@ -75,6 +77,12 @@ class Clock:
     def unknown(self) -> bool:
         """Whether a forward is under way of whose tokens nothing is known."""
         return self.placed is None and bool(self._open)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the forward under way goes on from what the one before it has left."""
+        cache = self._arguments().get("cache")
+        return cache is not None and any(one() is cache for one in self._left)
 
     @property
     def forgotten(self) -> bool:
@@ -120,7 +128,9 @@ class Clock:
             self._open.pop(depth, None)
             if output is None or self.placed is None or self.placed.before is None:
                 return
-            for cache in caches_of(output):
+            left = caches_of(output)
+            self._left = [weakref.ref(cache) for cache in left if not isinstance(cache, list | tuple)] or self._left
+            for cache in left:
                 remember(cache, self.placed.before + self.placed.at.shape[1], self.placed.padding)
 
         return hook

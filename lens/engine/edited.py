@@ -252,9 +252,10 @@ def _on_text(
             row, column = (slots >= 0).nonzero(as_tuple=True)
             if len(row):
                 met.add(number)
-                if number in gates:
-                    keep = gates[number].open_at(clock, row, column)
-                    row, column = row[keep], column[keep]
+            if number in gates and (len(row) or gates[number].gate.hold != "step"):
+                # one that holds follows the text, whether the edit meets these tokens or not
+                keep = gates[number].open_at(clock, row, column)
+                row, column = row[keep], column[keep]
             if len(row):
                 new = new.clone() if new is x else new
                 what.write(new, row, column, slots[row, column], edit.site)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from .. import records
 from ..prompts import PromptError, prompt_ids
-from .gates import Gate, GateError, fitting, part_of, readings
+from .gate_reading import part_of, readings
+from .gates import Gate, GateError, fitting
 from .memory import budget
 from .model import Model
 from .pieces import batches_of, run_bytes
@@ -61,6 +62,17 @@ def read_items(source: Any, name: str, error: type[Exception] = GateError, label
     return Items(prompts, labels, hashes)
 
 
+def ids_of(model: Any, items: Items, start: Any, name: str, error: type[Exception]) -> list[Tensor]:
+    """Tokens of every item, ``[length]`` each. Raises: `error`: a text that the tokenizer does not know."""
+    ids = []
+    for i, prompt in enumerate(items.prompts):
+        try:
+            ids.append(prompt_ids(model, prompt, start, f"{name}[{i}]"))
+        except PromptError as fault:
+            raise error(str(fault)) from None
+    return ids
+
+
 @torch.no_grad()
 def activations(
     view: Model,
@@ -78,12 +90,7 @@ def activations(
 
     Raises: `error`: a text that the tokenizer does not know. SiteError: a site that the model does not have.
     """
-    ids = []
-    for i, prompt in enumerate(items.prompts):
-        try:
-            ids.append(prompt_ids(model, prompt, start, f"{name}[{i}]"))
-        except PromptError as fault:
-            raise error(str(fault)) from None
+    ids = ids_of(model, items, start, name, error)
     keys = [view.anatomy.layer_of(site.name, site.layer) for site in sites]
     for key in keys:
         view.anatomy.require(*key)
@@ -101,7 +108,7 @@ def activations(
 
 
 @of_one_model
-def _fit(model: Any, train: Any, tune: Any, sites: Any, target: str, kind: str, start: Any) -> Gate:
+def _fit(model: Any, train: Any, tune: Any, sites: Any, target: str, kind: str, hold: Any, start: Any) -> Gate:
     view = Model.of(model)
     sites = [sites] if isinstance(sites, Site) else list(sites)
     if not sites or not all(isinstance(site, Site) for site in sites):
@@ -142,7 +149,7 @@ def _fit(model: Any, train: Any, tune: Any, sites: Any, target: str, kind: str, 
         "model": view.weights(),
         "start": start,
     }
-    return replace(gate, threshold=threshold, about=about)
+    return replace(gate, threshold=threshold, about=about, hold=hold)
 
 
 def _untuned(site: Site, centroids: Tensor, target: int, kind: str) -> Gate:

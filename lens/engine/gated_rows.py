@@ -15,7 +15,8 @@ from torch import Tensor
 
 from .copying import positions_of, source_of
 from .edits import Edit, EditError, as_computed
-from .gates import Gate, Place, among, open_at, part_of, place_of, require_below
+from .gate_reading import among, held, named, open_at, part_of
+from .gates import Gate, Place, place_of, require_below
 from .runs import Runs, Source
 from .sites import SiteError, indices, of_two_axes
 
@@ -129,7 +130,7 @@ class _Gates:
             elif gate.kind == "token":
                 opened = among(base.ids[prompt], gate.tokens).cpu()
             else:
-                opened = open_at(gate, part_of(gate, self._activations(gate, prompt))).cpu()
+                opened = self.said(gate, prompt, self._activations(gate, prompt))
             self._of_base[id(gate), prompt] = opened
         return self._of_base[id(gate), prompt]
 
@@ -167,13 +168,20 @@ class _Gates:
             if (new := found.recorded[key][i]) is not None:
                 start, tensor = new
                 x = torch.cat([x[:start], tensor.to(x)])
-            out.append(open_at(gate, part_of(gate, x)).cpu())
+            out.append(self.said(gate, row.prompt, x))
         return out
+
+    def said(self, gate: Gate, prompt: int, x: Tensor) -> Tensor:
+        """What a gate of activations says at each token of a prompt, on the CPU."""
+        opened = open_at(gate, part_of(gate, x)).cpu()
+        at = named(gate, self.base.ids[prompt])
+        return opened if at is None else opened & at.cpu()
 
     def resolve(self, row: _Row, number: int, opened: Tensor) -> None:
         """Puts the plain edit of the tokens at which a gate is open in its place."""
         edit = row.edits[number]
         position = indices(edit.site.position, self.base.lengths[row.prompt], "position")
+        opened = held(edit.when, opened, position)
         slots = [k for k, p in enumerate(position) if bool(opened[p])]
         plain = replace(edit, when=None)
         if not slots:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..arguments import FilePath, HFModel, Name, Numbers, Real, Token, Whole, door, unfit
@@ -18,11 +17,13 @@ from . import gate_files
 from .sites import ORDER, Site, of_two_axes
 
 Kind = Literal["projection", "cosine", "nearest", "probability", "token", "function"]
+Hold = Literal["step", "prompt", "once"]
 #: Kinds that compare a number read from an activation with a threshold.
 MEASURED = ("projection", "cosine", "nearest")
 #: What fits one: one function, put here by `lens.engine.gate_fitting`, which knows models.
 fitting: list[Callable[..., Gate]] = []
 _Id = Annotated[int, Whole(0, 2**31)]
+_Ids = _Id | Sequence[_Id]
 
 
 class GateError(Error, ValueError):
@@ -35,15 +36,19 @@ class Gate:
     """When an edit acts: `Edit(..., when=Gate...)`. Made by `projection`, `cosine`, `nearest`, `probability`, `token`
     or `function`, or of labelled items by `fit`; kept by `save` and `open`.
 
-    A gate is looked at anew for every token that its edit would meet, and says yes or no for that token alone: what
-    other rows of a batch hold changes nothing. It is read before the edit acts, so its site lies at or below the
-    edit's. In a text that is being written the tokens of the prompt have gates too.
+    A gate says yes or no for each token that its edit would meet; what other rows of a batch hold changes nothing. It
+    is read before the edit acts, so its site lies at or below the edit's. In a text that is being written the tokens of
+    the prompt have gates too.
 
     Attributes:
         kind: which of these. site: what is read. direction: of unit length, ``[width]``.
         threshold: what must be exceeded; minus infinity is always open, whatever the kind reads, and infinity never.
-        tokens: ids. test: a person's own function. centroids: ``[class, width]``; target: which of them it is for.
+        tokens: ids, of "token" and "probability" what they are of; of the others those at which alone it can be open,
+            none for all. test: a person's own function. centroids: ``[class, width]``; target: which of them it is for.
         about: of a fitted gate, on what and how well.
+        hold: for how long it holds. "step": it is looked at anew for every token. "prompt": what it says at the
+            prompt's last token holds for the whole text, the prompt's earlier tokens and all new ones, whether the edit
+            meets that token or not. "once": opened at a token that the edit meets, it stays open for all later ones.
 
     Raises: GateError: what its kind needs is not there.
 
@@ -60,9 +65,15 @@ class Gate:
     centroids: Annotated[Any, Numbers(2)] | None = None
     target: Annotated[int, Whole(0)] = 0
     about: Mapping[str, Any] = field(default_factory=dict)
+    hold: Hold = "step"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tokens", tuple(self.tokens))
+        object.__setattr__(self, "tokens", _several(self.tokens))
+        if self.kind == "probability" and self.hold == "prompt":
+            raise GateError(
+                "hold='prompt': a gate of kind 'probability' is shut while the prompt is read, before which there is no"
+                " step; take 'step' or 'once', or a gate of activations."
+            )
         if self.kind in (*MEASURED, "function"):
             if self.site is None:
                 raise GateError(f"site=None: a gate of kind {self.kind!r} reads an activation; name its lens.Site.")
@@ -80,7 +91,15 @@ class Gate:
 
     @classmethod
     @door(GateError)
-    def projection(cls, site: Site, direction: Annotated[Any, Numbers(1)], threshold: Real) -> Gate:
+    def projection(
+        cls,
+        site: Site,
+        direction: Annotated[Any, Numbers(1)],
+        threshold: Real,
+        *,
+        hold: Hold = "step",
+        tokens: _Ids = (),
+    ) -> Gate:
         """Open where the activation at `site` has a projection on `direction` above `threshold`.
 
         Args:
@@ -89,66 +108,91 @@ class Gate:
             direction: ``[width]`` of the site; its length does not matter.
             threshold: in units of the activation. Minus infinity: always open, the edit is the plain one to the bit;
                 infinity: never.
+            hold: for how long: "step", "prompt" or "once", see `Gate`. tokens: ids at which alone it can be open; none:
+                all.
 
         Raises: GateError: a direction without length, or not of one axis; a site with positions.
 
         Cost: one dot product a token.
         """
-        return cls("projection", site, direction, float(threshold))
+        return cls("projection", site, direction, float(threshold), _several(tokens), hold=hold)
 
     @classmethod
     @door(GateError)
-    def cosine(cls, site: Site, direction: Annotated[Any, Numbers(1)], threshold: Real) -> Gate:
+    def cosine(
+        cls,
+        site: Site,
+        direction: Annotated[Any, Numbers(1)],
+        threshold: Real,
+        *,
+        hold: Hold = "step",
+        tokens: _Ids = (),
+    ) -> Gate:
         """Open where the cosine of the activation at `site` and `direction` is above `threshold` (0 of an activation
         that is 0). Otherwise as `projection`.
 
         Raises: GateError: as `projection`; a threshold that is finite and outside -1 to 1.
         """
-        return cls("cosine", site, direction, float(threshold))
+        return cls("cosine", site, direction, float(threshold), _several(tokens), hold=hold)
 
     @classmethod
     @door(GateError)
     def nearest(
-        cls, site: Site, centroids: Annotated[Any, Numbers(2)], target: Annotated[int, Whole(0)], threshold: Real = 0.0
+        cls,
+        site: Site,
+        centroids: Annotated[Any, Numbers(2)],
+        target: Annotated[int, Whole(0)],
+        threshold: Real = 0.0,
+        *,
+        hold: Hold = "step",
+        tokens: _Ids = (),
     ) -> Gate:
         """Open where the activation at `site` is nearer to one centroid than to all others, by more than `threshold`:
         the distance to the nearest other less that to the target's, in units of the activation.
 
-        Args: centroids: ``[class, width]``, at least two. target: the class's number.
+        Args: centroids: ``[class, width]``, at least two. target: the class's number. hold, tokens: as of `projection`.
 
         Raises: GateError: fewer than two centroids, no such target; a site with positions.
 
         Source: the task centroids of SafeConstellations (arXiv 2508.11290). Cost: a distance a class and token.
         """
-        return cls("nearest", site, threshold=float(threshold), centroids=centroids, target=target)
+        return cls(
+            "nearest", site, None, float(threshold), _several(tokens), centroids=centroids, target=target, hold=hold
+        )
 
     @classmethod
     @door(GateError)
-    def probability(cls, tokens: _Id | Sequence[_Id], threshold: Real) -> Gate:
+    def probability(cls, tokens: _Ids, threshold: Real, *, hold: Hold = "step") -> Gate:
         """Open where the model gave these next tokens, together, a probability above `threshold` in the step before.
 
         Of the step that reads the prompt there is none before it: the gate is shut there. The probability is that of
         the softmax of the (edited) logits at temperature 1.
 
-        Raises: GateError: no tokens.
+        Args: hold: "step" or "once", see `Gate`.
+
+        Raises: GateError: no tokens; hold="prompt", at whose end it is shut.
         """
-        return cls("probability", threshold=float(threshold), tokens=_several(tokens))
+        return cls("probability", threshold=float(threshold), tokens=_several(tokens), hold=hold)
 
     @classmethod
     @door(GateError)
-    def token(cls, tokens: _Id | Sequence[_Id]) -> Gate:
-        """Open at the tokens with these ids, those of the prompt too. Raises: GateError: no tokens."""
-        return cls("token", tokens=_several(tokens))
+    def token(cls, tokens: _Ids, *, hold: Hold = "step") -> Gate:
+        """Open at the tokens with these ids, those of the prompt too; `hold` as of `projection`. Raises: GateError: no
+        tokens.
+        """
+        return cls("token", tokens=_several(tokens), hold=hold)
 
     @classmethod
     @door(GateError)
-    def function(cls, site: Site, test: Callable[[Tensor], Any]) -> Gate:
+    def function(cls, site: Site, test: Callable[[Tensor], Any], *, hold: Hold = "step", tokens: _Ids = ()) -> Gate:
         """Open where `test` says so of the activations at `site`: ``[n, width] -> [n]`` of truth values, called for one
         row's tokens at a time. What it raises ends the computation with a `GateError` that names the gate.
 
+        Args: hold, tokens: as of `projection`.
+
         Raises: GateError: a site with positions.
         """
-        return cls("function", site, test=test)
+        return cls("function", site, test=test, tokens=_several(tokens), hold=hold)
 
     @classmethod
     @door(GateError)
@@ -161,6 +205,7 @@ class Gate:
         target: Name,
         *,
         kind: Literal["nearest", "cosine", "projection"] = "nearest",
+        hold: Hold = "step",
         start: Token | None = "auto",
     ) -> Gate:
         """A gate that opens at the last token of prompts of one label: centroids of `train`, threshold and site chosen
@@ -173,6 +218,7 @@ class Gate:
             target: the label for which the gate opens.
             kind: "nearest" of the labels' centroids; "cosine" or "projection": on the direction from the mean of the
                 other labels' centroids to the target's.
+            hold: for how long it holds, see `Gate`; "prompt" looks where it was fitted, at a prompt's last token.
             start: the start token of text, see `lens.prompts.start_token`.
 
         The threshold is the one with the largest share of target items above it less that of others (Youden 1950), in
@@ -187,7 +233,7 @@ class Gate:
         """
         if not fitting:
             raise GateError("fit: lens.engine.gate_fitting is not loaded; use lens.Gate.")
-        return fitting[0](model, train, tune, sites, target, kind, start)
+        return fitting[0](model, train, tune, sites, target, kind, hold, start)
 
     @door(GateError)
     def save(self, path: FilePath) -> Path:
@@ -203,7 +249,7 @@ class Gate:
             "site": gate_files.of_site(self.site),
             "threshold": str(self.threshold),
         }
-        about |= {"target": self.target, "tokens": list(self.tokens), "about": dict(self.about)}
+        about |= {"target": self.target, "tokens": list(self.tokens), "about": dict(self.about), "hold": self.hold}
         # a file of tensors holds at least one
         return gate_files.write(path, tensors or {"none": torch.zeros(1)}, about, GateError)
 
@@ -224,78 +270,24 @@ class Gate:
                 tensors.get("centroids"),
                 about.get("target", 0),
                 about.get("about", {}),
+                about.get("hold", "step"),
             )
         except (TypeError, ValueError) as error:
             raise GateError(f"path={str(path)!r} holds no gate: {error}") from None
 
     def __repr__(self) -> str:
+        more = "" if self.hold == "step" else f", hold={self.hold!r}"
         if self.kind in ("token", "probability"):
-            more = "" if self.kind == "token" else f", {self.threshold:g}"
-            return f"Gate.{self.kind}({self.tokens}{more})"
-        return f"Gate.{self.kind}({self.site}{'' if self.kind == 'function' else f', ..., {self.threshold:g}'})"
+            return f"Gate.{self.kind}({self.tokens}{'' if self.kind == 'token' else f', {self.threshold:g}'}{more})"
+        more += f", tokens={self.tokens}" if self.tokens else ""
+        return f"Gate.{self.kind}({self.site}{'' if self.kind == 'function' else f', ..., {self.threshold:g}'}{more})"
 
     @property
     def always(self) -> bool:
-        """Whether it is open whatever it reads."""
-        return self.threshold == -math.inf and self.kind in (*MEASURED, "probability")
-
-
-def above(gate: Gate, values: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
-    """Where a gate is open, of what it compares with its threshold."""
-    return torch.ones_like(values, dtype=torch.bool) if gate.always else values > gate.threshold
-
-
-def readings(gate: Gate, x: Float[Tensor, "n width"]) -> Float[Tensor, " n"]:
-    """What a gate of activations compares with its threshold. Raises: GateError: of another width."""
-    own: Any = gate.centroids if gate.kind == "nearest" else gate.direction
-    if x.ndim != 2 or x.shape[-1] != own.shape[-1]:
-        name = "centroids" if gate.kind == "nearest" else "direction"
-        raise GateError(
-            f"{name} of {gate} has {own.shape[-1]} numbers, and the site holds {tuple(x.shape[1:])} a token;"
-            " give one of that width" + (", and name one head." if x.ndim > 2 else ".")
+        """Whether it is open whatever it reads, at every token."""
+        return self.threshold == -math.inf and (
+            self.kind == "probability" or (self.kind in MEASURED and not self.tokens)
         )
-    x, own = x.float(), own.to(x.device)
-    # row by row the same to the bit, however many there are: a matrix product may sum in another order
-    if gate.kind == "nearest":
-        apart = torch.stack([(x - centroid).square().sum(-1).sqrt() for centroid in own], -1)
-        others = [c for c in range(len(own)) if c != gate.target]
-        nearer: Tensor = apart[:, others].amin(-1) - apart[:, gate.target]
-        return nearer
-    out: Tensor = (x * own).sum(-1)
-    if gate.kind == "cosine":
-        length = x.square().sum(-1).sqrt()
-        return torch.where(length > 0, out / length, torch.zeros_like(out))
-    return out
-
-
-def open_at(gate: Gate, x: Float[Tensor, "n width"]) -> Bool[Tensor, " n"]:
-    """At which of one row's tokens a gate that reads activations is open. Raises: GateError."""
-    return answers(gate, x) if gate.kind == "function" else above(gate, readings(gate, x))
-
-
-def part_of(gate: Gate, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n width"]:
-    """Of a site's activations the head or expert that a gate reads."""
-    site: Any = gate.site
-    sub = site.head if site.head is not None else site.expert
-    return x if sub is None else x[:, sub]
-
-
-def answers(gate: Gate, x: Float[Tensor, "n width"]) -> Bool[Tensor, " n"]:
-    """What the person's function says of one row's tokens. Raises: GateError: it failed, or gave something else."""
-    test: Any = gate.test  # of a function
-    expected = f"of activations {tuple(x.shape)} it gives a truth value for each of the {len(x)} tokens"
-    try:
-        said = torch.as_tensor(test(x))
-    except Exception as error:
-        raise GateError(
-            f"test of when={gate}: the condition raised {type(error).__name__}: {error}; {expected}."
-        ) from error
-    if said.dtype != torch.bool or said.shape != x.shape[:1]:
-        raise GateError(
-            f"test of when={gate}: the condition gave {said.dtype} of shape {tuple(said.shape)}; {expected}, as does"
-            " (x @ direction) > 3."
-        )
-    return said.to(x.device)
 
 
 def _unit(direction: Any) -> Tensor:
@@ -331,7 +323,8 @@ def _require_plain(site: Site) -> None:
 
 
 def _several(tokens: Any) -> tuple[int, ...]:
-    return (tokens,) if isinstance(tokens, int) else tuple(tokens)
+    """Ids in the order given, each once."""
+    return (tokens,) if isinstance(tokens, int) else tuple(dict.fromkeys(tokens))
 
 
 Place = tuple[int, float]
@@ -365,8 +358,3 @@ def require_below(edits: Sequence[Any], places: Sequence[tuple[Place, Place | No
 def place_of(name: str, layer: int) -> Place:
     """Where a site comes in a forward."""
     return layer, ORDER[name]
-
-
-def among(ids: Int[Tensor, " n"], tokens: tuple[int, ...]) -> Bool[Tensor, " n"]:
-    """Which ids are among some."""
-    return torch.isin(ids, torch.tensor(tokens, device=ids.device))

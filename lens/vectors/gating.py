@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ..arguments import HFModel, Seed, Share, Token, door
 from ..engine.edits import Edit
-from ..engine.gate_fitting import Items, activations, read_items, require_apart
-from ..engine.gates import MEASURED, Gate, open_at, readings
+from ..engine.gate_fitting import Items, activations, ids_of, read_items, require_apart
+from ..engine.gate_reading import held, named, open_at, readings
+from ..engine.gates import MEASURED, Gate
 from ..engine.model import Model
 from ..engine.sessions import of_one_model
 from ..results.dataset import stamp
@@ -41,9 +42,9 @@ def fire_rates(
 
     Returns: over ``label`` ("ordinary text" where there is none): ``mean``, the share of texts at whose last token it
         is open, with ``low``, ``high``, ``interval_kind`` (exact, Clopper and Pearson 1934) and ``n``; ``tokens``, the
-        mean over texts of the share of a text's tokens, with ``tokens_low``, ``tokens_high`` and ``tokens_kind`` over
-        texts. No p-value: nothing says which rate there should be. Over ``text``: ``open`` at its last token, and
-        ``reading``, what was compared there.
+        mean over texts of the share of a text's tokens (each for as long as the gate holds), with ``tokens_low``,
+        ``tokens_high`` and ``tokens_kind`` over texts. No p-value: nothing says which rate there should be. Over
+        ``text``: ``open`` at its last token, and ``reading``, what was compared there.
 
     Raises: VectorError: a gate that reads no activation, or is of other weights; items that it was fitted on.
 
@@ -94,7 +95,7 @@ def gate_rivals(
     items: Any,
     *,
     directions: Sequence[Any] = (),
-    at: Literal["all", "last"] = "all",
+    at: Literal["all", "last"] | None = None,
     seed: Seed = 0,
     start: Token | None = "auto",
 ) -> dict[str, Edit]:
@@ -105,11 +106,13 @@ def gate_rivals(
         edit: one with a gate that reads an activation and a vector as value.
         items: texts, or rows as in `fire_rates`, on whose tokens the random gate opens as often.
         directions: those of all tasks, of which "global direction" is the mean, as long as the edit's.
-        at: whether the random gate opens as often over all tokens of the items, or at their last ones alone, as for an
-            edit that acts at a prompt's end.
+        at: whether the random gate opens as often over all tokens of the items, or at their last ones alone. None:
+            where the edit's own acts: at the last ones for an edit of position -1, or a gate that holds what it says at
+            the prompt's end; else over all.
 
-    Returns: "gated", the edit itself; "always", without its gate; "random gate", on a random direction; "random
-        direction", another vector of equal norm behind the same gate; "global direction", where directions are given.
+    Returns: "gated", the edit itself; "always", without its gate; "random gate", on a random direction, which holds as
+        long; "random direction", another vector of equal norm behind the same gate; "global direction", where
+        directions are given.
 
     Raises: VectorError: an edit without such a gate, or whose value is no vector.
     """
@@ -120,17 +123,16 @@ def gate_rivals(
         raise VectorError("edit: its value is no vector [width], which could be turned at random; give one.")
     view = _require(model, gate)
     of = read_items(items, "items", VectorError, ORDINARY)
-    last = at == "last"
+    ends = gate.hold == "prompt" or _of_end(edit.site.position)
+    last = ends if at is None else at == "last"
     [states] = activations(view, model, of, [gate.site], start, "items", VectorError, only_last=last)  # type: ignore[list-item]
+    ids = [one[-len(x) :] for one, x in zip(ids_of(model, of, start, "items", VectorError), states)]
     draw = torch.Generator().manual_seed(seed)
-    random = Gate.projection(gate.site, torch.randn(states[0].shape[-1], generator=draw), 0.0)  # type: ignore[arg-type]
-    read = torch.cat([readings(random, x) for x in states]).sort(descending=True).values
-    count = sum(int(open_at(gate, x).sum()) for x in states)
-    # between the last reading that is to open it and the next
-    ends = torch.cat([read.new_tensor([float("inf")]), read, read.new_tensor([float("-inf")])])
-    threshold = (
-        float(ends[count : count + 2].mean()) if 0 < count < len(read) else float(ends[count + 1 if count else 0])
-    )
+    way = torch.randn(states[0].shape[-1], generator=draw)
+    random = Gate.projection(gate.site, way, 0.0, hold=gate.hold, tokens=gate.tokens)  # type: ignore[arg-type]
+    read = [readings(random, x) for x in states]
+    counted = sum(int(_held(gate, open_at(gate, x), one).sum()) for x, one in zip(states, ids))
+    threshold = _equal_rate(random, read, ids, counted)
     turned = torch.randn(len(value), generator=draw)
     rivals = {
         "gated": edit,
@@ -167,4 +169,37 @@ def _opened(view: Model, model: Any, gate: Gate, of: Items, start: Any) -> tuple
     """At which tokens of each item the gate is open, and what it read at the last (NaN of a function)."""
     [states] = activations(view, model, of, [gate.site], start, "items", VectorError)  # type: ignore[list-item]
     last = [float(readings(gate, x[-1:])[0]) if gate.kind in MEASURED else np.nan for x in states]
-    return [open_at(gate, x) for x in states], np.array(last)
+    ids = ids_of(model, of, start, "items", VectorError)
+    return [_held(gate, open_at(gate, x), one) for x, one in zip(states, ids)], np.array(last)
+
+
+def _held(gate: Gate, said: Tensor, ids: Tensor) -> Tensor:
+    """Where a gate is open, of what it says at a text's tokens."""
+    there = named(gate, ids.cpu())
+    return held(gate, said if there is None else said & there)
+
+
+def _equal_rate(gate: Gate, read: Sequence[Tensor], ids: Sequence[Tensor], count: int) -> float:
+    """The threshold at which a gate is open at as many tokens, or as near to that as one that holds can be."""
+    values = torch.cat(list(read)).sort(descending=True).values
+    ends = torch.cat([values.new_tensor([float("inf")]), values, values.new_tensor([float("-inf")])])
+
+    def threshold(k: int) -> float:
+        # between the last reading that is to open it and the next
+        return float(ends[k : k + 2].mean()) if 0 < k < len(values) else float(ends[k + 1 if k else 0])
+
+    def opened(k: int) -> int:
+        at = threshold(k)
+        return sum(int(_held(gate, x > at, one).sum()) for x, one in zip(read, ids))
+
+    fewer, more = 0, len(values)
+    while fewer < more:
+        middle = (fewer + more) // 2
+        fewer, more = (middle + 1, more) if opened(middle) < count else (fewer, middle)
+    near = [k for k in (fewer - 1, fewer) if k >= 0]
+    return threshold(min(near, key=lambda k: abs(opened(k) - count)))
+
+
+def _of_end(position: Any) -> bool:
+    """Whether positions are the text's last alone."""
+    return position in (-1, slice(-1, None)) or (isinstance(position, list | tuple) and list(position) == [-1])

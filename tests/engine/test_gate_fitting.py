@@ -1,6 +1,7 @@
 """Gates fitted on labelled items, kept on disk, and what is said of them on texts that had no part in it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -143,6 +144,42 @@ def test_rivals_have_the_edits_size_and_the_gates_rate(model):
     count = int((apart[:, [0, 2]].amin(1) - apart[:, 1] > gate.threshold).sum())
     other = gate_rivals(model, edit, HELD, at="last", start=None)["random gate"].when
     assert int((ends @ other.direction > other.threshold).sum()) == count > 0
+
+
+def test_rates_and_rivals_are_of_where_a_gate_acts_and_for_as_long_as_it_holds(model):
+    gate = Gate.fit(model, TRAIN, TUNE, SITE, "count", hold="prompt", start=None)
+    assert gate.hold == "prompt" and gate.threshold == Gate.fit(model, TRAIN, TUNE, SITE, "count", start=None).threshold
+    plain = speaking(seed=2)
+    ids = [torch.tensor([int(w[1:]) for w in row["text"].split()]) for row in HELD]
+    states = [naive.activation(plain, one, "resid_pre", 2) for one in ids]
+
+    def said(x, of=gate):
+        if of.kind == "projection":
+            return x @ of.direction > of.threshold
+        apart = torch.cdist(x, of.centroids)
+        return apart[:, [0, 2]].amin(1) - apart[:, 1] > of.threshold
+
+    ends = torch.stack([said(x)[-1] for x in states])
+    steps = torch.stack([said(x).float().mean() for x in states])
+    once = torch.stack([(said(x).long().cumsum(0) > 0).float().mean() for x in states])
+    assert 0 < int(ends.sum()) < len(HELD) and not torch.equal(steps, once)
+    for hold, want in (("step", steps), ("prompt", ends.float()), ("once", once)):
+        ds = fire_rates(model, replace(gate, hold=hold), HELD, start=None)
+        of = [want[[row["label"] == label for row in HELD]].mean() for label in ds.label.values]
+        np.testing.assert_allclose(ds.tokens, of, atol=1e-6)
+
+    def rival(hold, position=None, **how):
+        edit = Edit(Site("mlp_out", 2, position=position), "add", torch.ones(32), when=replace(gate, hold=hold))
+        return gate_rivals(model, edit, HELD, start=None, **how)["random gate"].when
+
+    last_states, every = torch.stack([x[-1] for x in states]), torch.cat(states)
+    # where the edit or the gate is of the prompts' ends, so is the rate
+    for other in (rival("prompt"), rival("step", -1), rival("step", (-1,)), rival("step", slice(-1, None))):
+        assert int(said(last_states, other).sum()) == int(ends.sum())
+    assert rival("prompt").hold == "prompt" and rival("step", -1, at="all").threshold == rival("step").threshold
+    assert int(said(every, rival("step")).sum()) == int(said(every).sum())
+    held = lambda of: sum(int((said(x, of).long().cumsum(0) > 0).sum()) for x in states)  # noqa: E731
+    assert abs(held(rival("once")) - held(gate)) <= max(map(len, ids)) and rival("once").hold == "once"
 
 
 def test_a_bias_changes_the_choice_and_nothing_else(model):

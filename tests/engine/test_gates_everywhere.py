@@ -89,6 +89,8 @@ def gates(threshold):
     yield Gate.cosine(AT, WAY, threshold)
     yield Gate.nearest(AT, CENTROIDS, 1, threshold)
     yield Gate.probability([1, 2], threshold)
+    yield Gate.projection(AT, WAY, threshold, hold="prompt")
+    yield Gate.cosine(AT, WAY, threshold, hold="once")
 
 
 @pytest.mark.parametrize("threshold", [float("-inf"), float("inf")])

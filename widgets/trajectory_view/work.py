@@ -12,7 +12,7 @@ import xarray as xr
 
 from lens import Edit, Gate, Model, Site, generate, vectors
 from lens.engine.gate_fitting import activations, read_items
-from lens.engine.gates import readings
+from lens.engine.gate_reading import readings
 from lens.prompts import prompt_ids
 from lens.results.dataset import provenance, stamp
 from lens.stats import proportion

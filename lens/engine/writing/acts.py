@@ -13,7 +13,8 @@ from torch import Tensor
 from ..anatomy import Anatomy
 from ..change import Change, resolved
 from ..edits import Edit, EditError, as_computed
-from ..gates import MEASURED, above, among, answers, part_of, place_of, readings, require_below
+from ..gate_reading import above, among, answers, named, part_of, readings
+from ..gates import MEASURED, place_of, require_below
 from ..positions import TokenPositions
 from ..sites import Site
 
@@ -64,12 +65,16 @@ class Tokens:
 
 @dataclass
 class Act:
-    """One edit on the tokens that it meets in a forward; `shut` until its gate has been read."""
+    """One edit on the tokens that it meets in a forward; `shut` until its gate has been read.
+
+    Attributes: look: the tokens at which that is done.
+    """
 
     number: int
     change: Change
     index: Int[Tensor, " n"]
     entry: Int[Tensor, " n"]
+    look: Int[Tensor, " m"]
     shut: bool = False
 
 
@@ -108,6 +113,8 @@ class Acts:
         self.notes: dict[Key, list[int]] = {}
         self._change: list[Change] = []
         self.seen = [Seen() for _ in self.edits]
+        #: of each edit whose gate holds, by text, whether it is open from here on
+        self._holds: list[dict[int, bool]] = [{} for _ in self.edits]
         #: edits that some token met, whatever their gates said
         self.met: set[int] = set()
         #: of each site that is captured, by text
@@ -155,20 +162,22 @@ class Acts:
     def alike(self, lengths: Sequence[int], most: int) -> int:
         """How many of the first `most` tokens, which all texts share, the edits meet alike in every text.
 
-        Negative positions name others in texts of other lengths; edits of some texts alone are alike nowhere.
+        Negative positions name others in texts of other lengths; edits of some texts alone are alike nowhere. What a
+        gate says at a prompt's end is not known before that is read.
         """
         if not all(self.everywhere):
             return 0
         for edit in self.edits:
-            spec = edit.site.position
+            spec, ended = edit.site.position, _of_end(edit)
             if spec is None:
+                most = 0 if ended else most
                 continue
             row = torch.arange(most)
             of = [
                 TokenPositions(torch.arange(length)[None]).slots(_inside(spec, length), (1, length))[0, :most]
                 for length in set(lengths)
             ]
-            unlike = torch.stack([(a != of[0]) for a in of]).any(0)
+            unlike = torch.stack([(a >= 0) if ended else (a != of[0]) for a in of]).any(0)
             most = min(most, int(row[unlike].min())) if bool(unlike.any()) else most
         return most
 
@@ -176,22 +185,30 @@ class Acts:
         """The next forward is of these tokens, read at this step; `logits` [rows, vocabulary] are those before them."""
         self.tokens, factor = tokens, self.factor(step) if self.edits else 1.0
         self.acts = {}
-        for number, edit in enumerate(self.edits if factor else ()):
-            index, entry = tokens.of(edit.site.position)
+        for number, edit in enumerate(self.edits):
+            ended = _of_end(edit)
+            if not factor and (step or not ended):
+                continue
+            index, entry = tokens.of(edit.site.position) if factor else (tokens.last[:0], tokens.last[:0])
+            # a gate of the prompt's end is read there, whatever the edit meets
+            look = tokens.last if ended and not step else index
             if not self.everywhere[number]:
                 mine = torch.tensor([who[0] in self.texts[number] for who in tokens.who], device=index.device)
                 keep = mine[tokens.row[index]]
-                index, entry = index[keep], entry[keep]
-            if not len(index):
+                index, entry, look = index[keep], entry[keep], look[mine[tokens.row[look]]]
+            if len(index):
+                self.met.add(number)
+            elif not len(look):
                 continue
-            self.met.add(number)
             change = self._change[number]
-            if factor != 1:
+            if factor not in (0, 1):
                 # so many times as far as the edit goes: x + factor * (edited - x)
                 change = replace(change, keep=1 + factor * (change.keep - 1), scale=factor * change.scale)
-            act = Act(number, change, index, entry, edit.when is not None)
+            act = Act(number, change, index, entry, look, edit.when is not None)
             self.acts.setdefault(number, []).append(act)
-            if edit.when is not None and edit.when.site is None:
+            if ended and step:
+                self._narrow(act, self._holding(number)[tokens.row[index]])
+            elif edit.when is not None and edit.when.site is None:
                 self._known(act, edit, logits)
 
     def fresh(self) -> None:
@@ -205,7 +222,7 @@ class Acts:
         self.tokens = whole
         for acts in self.acts.values():
             for act in acts:
-                act.index = act.index + before
+                act.index, act.look = act.index + before, act.look + before
         for begin, earlier in self._earlier:
             for number, acts in earlier.items():
                 old = [replace(act, index=act.index + begin) for act in acts]
@@ -220,18 +237,39 @@ class Acts:
         tokens = self._now
         gate: Any = edit.when  # of a gated edit
         if gate.kind == "token":
-            self._narrow(act, among(tokens.ids[act.index], gate.tokens))
+            self._say(act, among(tokens.ids[act.look], gate.tokens))
             return
         if logits is None:
-            self._narrow(act, torch.full((len(act.index),), gate.always, device=act.index.device))
+            self._say(act, torch.full((len(act.look),), gate.always, device=act.look.device))
             return
         if max(gate.tokens) >= logits.shape[-1]:
             raise EditError(f"when={gate}: the model has {logits.shape[-1]} tokens; give ids below that.")
         of = logits.float()
         share = (of[:, list(gate.tokens)].logsumexp(-1) - of.logsumexp(-1)).exp()
-        share = share.to(act.index.device)[tokens.row[act.index]]
+        share = share.to(act.look.device)[tokens.row[act.look]]
         self._most(act.number, share)
-        self._narrow(act, above(gate, share))
+        self._say(act, above(gate, share))
+
+    def _holding(self, number: int) -> Tensor:
+        """Of each row, whether a gate that holds is open there from earlier on."""
+        known, tokens = self._holds[number], self._now
+        return torch.tensor([known.get(who[0], False) for who in tokens.who], device=tokens.row.device)
+
+    def _say(self, act: Act, said: Tensor) -> None:
+        """What a gate says at the tokens at which it is read: it holds for as long as it is to."""
+        tokens, gate = self._now, self.edits[act.number].when
+        if gate is None or gate.hold == "step":
+            self._narrow(act, said)
+            return
+        # of each row, the first position at which it is open; behind all where it is not
+        behind = int(tokens.position.max()) + 1
+        rows, first = tokens.row[act.look], torch.where(self._holding(act.number), -1, behind)
+        first = first.scatter_reduce(0, rows, torch.where(said, tokens.position[act.look], behind), "amin")
+        for who, opened in zip(tokens.who, (first < behind).tolist()):
+            self._holds[act.number].update(dict.fromkeys(who, opened))
+        if gate.hold == "prompt":
+            first = torch.where(first < behind, -1, behind)
+        self._narrow(act, tokens.position[act.index] >= first[tokens.row[act.index]])
 
     @property
     def _now(self) -> Tokens:
@@ -255,7 +293,7 @@ class Acts:
 
     def forget(self, texts: Sequence[int]) -> None:
         """Takes back what was noted of some texts, which are begun anew."""
-        noted: list[dict[int, Any]] = [*(seen.open for seen in self.seen), *self.captured]
+        noted: list[dict[int, Any]] = [*(seen.open for seen in self.seen), *self._holds, *self.captured]
         for of_text in noted:
             for text in texts:
                 of_text.pop(text, None)
@@ -291,18 +329,19 @@ class Acts:
 
     def _read(self, act: Act, x: Tensor) -> None:
         gate: Any = self.edits[act.number].when
-        at = part_of(gate, x[act.index.to(x.device)])
+        at, on = part_of(gate, x[act.look.to(x.device)]), act.look.device
         if gate.kind in MEASURED:
-            values = readings(gate, at).to(act.index.device)
+            values = readings(gate, at).to(on)
             self._most(act.number, values)
-            self._narrow(act, above(gate, values))
-            return
-        rows = self._now.row[act.index]
-        said = torch.zeros(len(rows), dtype=torch.bool, device=act.index.device)
-        for row in rows.unique().tolist():
-            mine = rows == row
-            said[mine] = answers(gate, at[mine.to(at.device)]).to(said.device)
-        self._narrow(act, said)
+            said = above(gate, values)
+        else:
+            rows = self._now.row[act.look]
+            said = torch.zeros(len(rows), dtype=torch.bool, device=on)
+            for row in rows.unique().tolist():
+                mine = rows == row
+                said[mine] = answers(gate, at[mine.to(at.device)]).to(on)
+        there = named(gate, self._now.ids[act.look])
+        self._say(act, said if there is None else said & there)
 
     def _look(self, number: int, x: Tensor) -> None:
         tokens, site = self._now, self.capture[number]
@@ -320,3 +359,8 @@ def _inside(spec: Any, length: int) -> Any:
     listed = [int(p) for p in (spec if hasattr(spec, "__iter__") else [spec])]
     # one that lies before the text meets no token; its place among those named is kept
     return [p if p >= -length else length for p in listed]
+
+
+def _of_end(edit: Edit) -> bool:
+    """Whether its gate is read at the prompt's end alone."""
+    return edit.when is not None and edit.when.hold == "prompt"

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ...engine.edits import Edit
-from ...engine.gates import Gate, open_at
+from ...engine.gate_reading import open_at
+from ...engine.gates import Gate
 from ...engine.sites import Site
 from ...organisms.porter import PLANTED
 from ...organisms.porter.suite import NO

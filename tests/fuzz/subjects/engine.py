@@ -116,33 +116,48 @@ def subjects():
         edit = lens.Edit(lens.Site("resid_post", layer=1), "add", direction(), when=gate)
         lens.generate(model(), ["w1 w2 w3"], edit, max_new_tokens=2)
 
-    yield Subject("Gate", lens.Gate, lambda: dict(kind="token", tokens=(1, 2)), use=gated)
+    yield Subject("Gate", lens.Gate, lambda: dict(kind="token", tokens=(1, 2), hold="once"), use=gated)
     yield Subject(
         "Gate.projection",
         lens.Gate.projection,
-        lambda: dict(site=site(), direction=direction(), threshold=0.5),
+        lambda: dict(site=site(), direction=direction(), threshold=0.5, hold="once", tokens=[1, 2]),
         use=gated,
     )
     yield Subject(
-        "Gate.cosine", lens.Gate.cosine, lambda: dict(site=site(), direction=direction(), threshold=0.5), use=gated
+        "Gate.cosine",
+        lens.Gate.cosine,
+        lambda: dict(site=site(), direction=direction(), threshold=0.5, hold="prompt", tokens=3),
+        use=gated,
     )
     yield Subject(
         "Gate.nearest",
         lens.Gate.nearest,
-        lambda: dict(site=site(), centroids=torch.eye(2, 32), target=1, threshold=0.0),
+        lambda: dict(site=site(), centroids=torch.eye(2, 32), target=1, threshold=0.0, hold="prompt", tokens=()),
         use=gated,
     )
     yield Subject(
         "Gate.fit",
         lens.Gate.fit,
-        lambda: dict(model=model(), train=labelled(0), tune=labelled(12), sites=site(), target="a", start=None),
+        lambda: dict(
+            model=model(), train=labelled(0), tune=labelled(12), sites=site(), target="a", hold="prompt", start=None
+        ),
         use=gated,
     )
     yield Subject("Gate.save", fitted().save, lambda: dict(path=_new(".safetensors")))
     yield Subject("Gate.open", lens.Gate.open, lambda: dict(path=str(fitted().save(_new(".safetensors")))), use=gated)
-    yield Subject("Gate.probability", lens.Gate.probability, lambda: dict(tokens=[1, 2], threshold=0.5), use=gated)
-    yield Subject("Gate.token", lens.Gate.token, lambda: dict(tokens=[1, 2]), use=gated)
-    yield Subject("Gate.function", lens.Gate.function, lambda: dict(site=site(), test=lambda x: x[:, 0] > 0), use=gated)
+    yield Subject(
+        "Gate.probability",
+        lens.Gate.probability,
+        lambda: dict(tokens=[1, 2], threshold=0.5, hold="once"),
+        use=gated,
+    )
+    yield Subject("Gate.token", lens.Gate.token, lambda: dict(tokens=[1, 2], hold="prompt"), use=gated)
+    yield Subject(
+        "Gate.function",
+        lens.Gate.function,
+        lambda: dict(site=site(), test=lambda x: x[:, 0] > 0, hold="once", tokens=[1]),
+        use=gated,
+    )
     yield Subject("restore", lens.restore, lambda: dict(model=model()))
     yield Subject("sites", lens.sites, lambda: dict(model=model()))
     yield Subject(

@@ -124,13 +124,19 @@ def unlearn(
     for name, other in [*models.items(), ("reference", reference)]:
         if other is not None and other is not model:
             require_same_vocabulary(model, other, name)
+
+    def some(of: Items | None) -> Items | None:
+        return None if of is None else of.sample(most, seed)
+
     sets = Sets(
         forget.sample(most, seed),
         retain.sample(most, seed),
         foils_of(forget.sample(most, seed), seed),
-        *(None if of is None else of.sample(most, seed) for of in (heldout, holdout)),
+        some(heldout),
+        some(holdout),
         questions,
-        *(None if of is None else of.sample(most, seed) for of in (real_authors, world_facts)),
+        some(real_authors),
+        some(world_facts),
         rouge,
     )
     require_fitting(model, {**sets.items(), "forget": forget, "retain": retain})

@@ -14,13 +14,14 @@ _KNOWN |= {"cannings": "canning"}
 _KNOWN |= dict.fromkeys(("sky", "news", "inning", "outing", "canning", "howe", "proceed", "exceed", "succeed"), "")
 
 # as published but for "bli" (there "abli" to "able"); "alli", "fulli" and "logi" are further down
-_DOUBLE = (("ational", "ate"), ("tional", "tion"), ("enci", "ence"), ("anci", "ance"), ("izer", "ize"), ("bli", "ble"))
+_DOUBLE: tuple[tuple[str, str], ...] = (("ational", "ate"), ("tional", "tion"), ("enci", "ence"), ("anci", "ance"))
+_DOUBLE += (("izer", "ize"), ("bli", "ble"))
 _DOUBLE += (("entli", "ent"), ("eli", "e"), ("ousli", "ous"), ("ization", "ize"), ("ation", "ate"), ("ator", "ate"))
 _DOUBLE += (("alism", "al"), ("iveness", "ive"), ("fulness", "ful"), ("ousness", "ous"), ("aliti", "al"))
 _DOUBLE += (("iviti", "ive"), ("biliti", "ble"), ("fulli", "ful"))
 _FULL = (("icate", "ic"), ("ative", ""), ("alize", "al"), ("iciti", "ic"), ("ical", "ic"), ("ful", ""), ("ness", ""))
-_LAST = ("al", "ance", "ence", "er", "ic", "able", "ible", "ant", "ement", "ment", "ent", "ion", "ou", "ism", "ate")
-_LAST += ("iti", "ous", "ive", "ize")
+_LAST: tuple[str, ...] = ("al", "ance", "ence", "er", "ic", "able", "ible", "ant", "ement", "ment", "ent", "ion")
+_LAST += ("ou", "ism", "ate", "iti", "ous", "ive", "ize")
 
 
 @functools.lru_cache(maxsize=1 << 16)

@@ -34,6 +34,8 @@ ATTRIBUTE = "mnemoscope"
 #: Top-level entries of a record that differ between two runs of the same computation.
 VOLATILE = ("started", "finished", "seconds", "duration", "elapsed", "timestamp")
 
+#: Attributes of a variable that is kept to compute with: its axes are not the result's, its values not in the table.
+BESIDE = {"beside": "table"}
 _MAIN = ("effect", "mean", "contribution", "pattern", "eigenvalue_score", "hit_rate", "prob", "value")
 
 
@@ -216,9 +218,10 @@ def table(ds: xr.Dataset) -> pd.DataFrame:
     """The result in long form: one row a cell, with its labels, its tokens and every variable.
 
     Values that do not depend on an axis (``clean`` of a prompt, say) repeat along it. Padded and missing cells stay,
-    as NaN; ``.dropna(subset=["effect"])`` leaves them out.
+    as NaN; ``.dropna(subset=["effect"])`` leaves them out. What is kept for computing alone (`BESIDE`) has no column.
     """
     _check_dataset(ds)
+    ds = _told(ds)
     named = [name for name in ds.coords if name not in ds.dims]
     order = [
         *_axes(ds),
@@ -246,6 +249,7 @@ def _entries(record: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _facts(ds: xr.Dataset) -> list[tuple[str, str, bool]]:
     """Rows of (heading, text, whether the text is code)."""
+    ds = _told(ds)
     try:
         record = provenance(ds)
     except ResultError:
@@ -310,6 +314,11 @@ def _plot_code(ds: xr.Dataset, main: str, top: Peak) -> str:
     down = "layer" if "layer" in dims and across != "layer" else next(d for d in dims if d != across)
     fixed = ", ".join(f"{d}={label!r}" for d, label in top.at.items() if d not in (across, down))
     return code + (f".sel({fixed})" if fixed else "") + f'.plot(x="{across}", y="{down}")'
+
+
+def _told(ds: xr.Dataset) -> xr.Dataset:
+    """Without what is kept to compute with alone."""
+    return ds.drop_vars([name for name, array in ds.data_vars.items() if array.attrs == BESIDE])
 
 
 def _main(ds: xr.Dataset) -> str | None:

@@ -31,7 +31,7 @@ _PUBLIC = {
     "written": "writing",
     **dict.fromkeys(("contrast",), "steering"),
     **dict.fromkeys(("fire_rates", "gate_rivals"), "gating"),
-    "trajectories": "trajectories",
+    **dict.fromkeys(("trajectories", "place"), "centroids"),
     **dict.fromkeys(
         ("ThoughtTypes", "thought_segments", "thought_vector", "thought_edit", "thought_rivals"), "thoughts"
     ),

@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.distance import cdist, pdist
 
 import lens
-from lens.vectors import VectorError, trajectories
+from lens.vectors import VectorError, place, trajectories
 from tests import naive
 from tests.engine.test_gate_fitting import HELD, TRAIN, WORDS
 from tests.models import speaking
@@ -83,3 +83,47 @@ def test_items_without_a_label_have_places_and_no_share(model):
 def test_what_has_no_trajectories_is_refused(model, train, items, said):
     with pytest.raises(VectorError, match=said):
         trajectories(model, train, items, start=None)
+
+
+def test_what_is_placed_later_lies_where_running_all_anew_puts_it(model, tmp_path):
+    paths, further = trajectories(model, TRAIN, HELD[:4], start=None), [*HELD[4:], {"text": "w1 w2"}]
+    anew = trajectories(model, TRAIN, further, start=None)
+    for known in (paths, lens.open(lens.save(paths, tmp_path / "x.zarr"))):
+        late = place(model, known, further)
+        assert (late.nearest == anew.nearest).all() and list(late.label_of_item) == list(anew.label_of_item)
+        for name in ("distance", "margin", "place"):
+            np.testing.assert_allclose(late[name], anew[name], rtol=1e-6, atol=1e-6)
+    # by plain hooks, from what the result keeps
+    labels = np.array([row["label"] for row in TRAIN])
+    middles = np.stack([states(TRAIN)[:, labels == name].mean(1) for name in sorted(WORDS)], 1)
+    np.testing.assert_allclose(paths.centroid_state, middles, atol=1e-4)
+    # what is kept to compute with is no part of the table
+    rows = paths.mnemoscope.table()
+    assert len(rows) == 3 * 4 * 3 * 2 and not {"centroid_state", "plane", "width"} & {*rows}
+    assert "width" not in paths.mnemoscope.describe()
+
+
+@pytest.mark.parametrize(
+    ("change", "items", "said"),
+    [
+        (lambda ds: ds.drop_dims("width"), HELD, "paths has no centroid_state, mean_state, plane: .* that kept none"),
+        (lambda ds: ds.isel(layer=0), HELD, "it is a selection"),
+        (lambda ds: ds.isel(layer=[2, 1, 0]), HELD, "expected all 3 layers"),
+        (lambda ds: ds.isel(label=[0, 1]), HELD, "the labels ask, count; expected"),
+        (lambda ds: lens.results.stamp(ds, {"kind": "fire rates"}), HELD, "is of kind 'fire rates'"),
+        (lambda ds: ds, TRAIN[:1], r"items\[0\]=.* is in the train of paths"),
+    ],
+)
+def test_what_nothing_can_be_placed_on_is_refused(model, change, items, said):
+    with pytest.raises(VectorError, match=said):
+        place(model, change(trajectories(model, TRAIN, HELD, start=None)), items)
+
+
+def test_paths_of_another_model_are_refused(model):
+    paths = trajectories(model, TRAIN, HELD, start=None)
+    with pytest.raises(VectorError, match="paths are of a model of hash"):
+        place(speaking(seed=3), paths, HELD)
+    site = lens.Site("resid_post", layer=0)
+    with lens.edited(model, lens.Edit(site, "add", torch.ones(model.config.hidden_size))):
+        with pytest.raises(lens.Error):
+            place(model, paths, HELD)

@@ -62,7 +62,7 @@ def test_the_picture_is_that_of_lens_and_the_reading_that_of_plain_hooks(model, 
     assert d["gated"]["open"][d["prompt"] - 1] == (d["gated"]["reading"][d["prompt"] - 1] > d["threshold"])
 
 
-def test_a_gate_at_every_token_opens_where_its_reading_says_so(model):
+def test_a_gate_at_every_token_opens_where_its_reading_says_so(model, monkeypatch):
     made = view(model, run=False)
     made.set_state({"acts": "each", "kind": "projection", "strength": 0.5})
     made.run(wait=True)
@@ -73,9 +73,20 @@ def test_a_gate_at_every_token_opens_where_its_reading_says_so(model):
     for i in looked:
         if abs(arm["reading"][i] - threshold) > 1e-4:
             assert arm["open"][i] == (arm["reading"][i] > threshold), i
+    anew = lens.vectors.trajectories(model, TRAIN, ["w9 w8 w7"])
+    with monkeypatch.context() as patch:  # a person's own prompt is run alone
+        patch.setattr(lens.vectors, "trajectories", None)
+        made.prompt = "w9 w8 w7"
+        assert made.wait(SECONDS) and made.detail["item"] == -1 and made.detail["status"] == "ready"
+    np.testing.assert_allclose(made.detail["place"], anew["place"].isel(item=0), atol=1e-4)
+    assert made.detail["nearest"] == anew["nearest"].isel(item=0).values.tolist()
+    # a state that an older version saved keeps no centroids
+    made._shown.dataset = made._shown.dataset.drop_vars(["centroid_state", "mean_state", "spread", "plane"])
+    made.prompt = ""
+    assert made.wait(SECONDS)
     made.prompt = "w9 w8 w7"
-    assert made.wait(SECONDS) and made.detail["item"] == -1 and made.detail["status"] == "ready"
-    assert len(made.detail["place"]) == 3
+    assert made.wait(SECONDS) and made.detail["status"] == "ready"
+    np.testing.assert_allclose(made.detail["place"], anew["place"].isel(item=0), atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ class TrajectoryView(SweepView):
             return
         try:
             if number < 0:
-                about |= work.ways(vectors.trajectories(self.model, self._items.splits["train"], [text]), 0)
+                about |= work.ways(self._placed(run, text), 0)
             written = {} if run.gate is None else work.written(run, self.model, text, self._items.stop)
             answer: dict[str, Any] = {"status": "ready" if written else "waiting"} | written
         except BaseException as error:  # where the answers would stand
@@ -235,6 +235,11 @@ class TrajectoryView(SweepView):
         if self._shown is run and self._looked_at() == (number, text):
             self.publish(detail=about | answer)
             self._moved()
+
+    def _placed(self, run: Run, text: str) -> Any:
+        if "centroid_state" not in run.dataset:  # type: ignore[operator]  # of a state that an older version saved
+            return vectors.trajectories(self.model, self._items.splits["train"], [text])
+        return vectors.place(self.model, run.dataset, [text])
 
     # --- what the browser asks for
 

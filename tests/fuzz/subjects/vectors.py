@@ -57,6 +57,11 @@ def evaluated():
     return vectors.evaluate(model(), task(), vector(), layers=[0, 1], n=3, **SMALL)
 
 
+@functools.cache
+def paths():
+    return vectors.trajectories(model(), labelled(0), labelled(12), start=None)
+
+
 def chains() -> dict:
     """Texts of a model, of pieces between w19, three types of them."""
     words = [20, 30, 19, 5, 31, 19, 21, 19, 6, 32, 19, 22, 19, 5, 33]
@@ -244,6 +249,7 @@ def subjects():
         vectors.trajectories,
         lambda: dict(model=model(), train=labelled(0), items=labelled(24), start=None),
     )
+    yield Subject("place", vectors.place, lambda: dict(model=model(), paths=paths(), items=labelled(24)))
     yield Subject(
         "gate_rivals",
         vectors.gate_rivals,

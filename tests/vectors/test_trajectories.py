@@ -125,5 +125,5 @@ def test_paths_of_another_model_are_refused(model):
         place(speaking(seed=3), paths, HELD)
     site = lens.Site("resid_post", layer=0)
     with lens.edited(model, lens.Edit(site, "add", torch.ones(model.config.hidden_size))):
-        with pytest.raises(lens.Error):
+        with pytest.raises(lens.Error, match="edits are in force"):
             place(model, paths, HELD)

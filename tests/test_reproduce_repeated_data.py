@@ -89,6 +89,7 @@ def test_measures_are_those_of_the_package_and_of_a_plain_forward():
     assert got["copy_1"] == pytest.approx(-logprob[:, :31].mean().item(), abs=1e-5)
     assert got["copy_2"] == pytest.approx(-logprob[:, 32:].mean().item(), abs=1e-5)
     # a head that is wired: attention patterns by hand
+    model.set_attn_implementation("eager")
     attention = model(ids[:4], output_attentions=True).attentions
     by_hand = [
         np.mean([attention[layer][:, head, q, q - 30].mean().item() for q in range(32, 62)])
@@ -101,6 +102,37 @@ def test_measures_are_those_of_the_package_and_of_a_plain_forward():
         assert bench.copying(model)["prefix_matching"] == pytest.approx(max(by_hand), abs=1e-5)
     finally:
         monkey["COPIED"] = count
+
+
+def test_attention_without_patterns_trains_the_same_model(monkeypatch):
+    arm = Arm(arms.repeats(4), 24, 0, 4)
+    fast = bench.trained(arm, TINY)
+    plain = bench.decoder
+    monkeypatch.setattr(bench, "decoder", lambda *args, **given: plain(*args, **given | {"attention": "eager"}))
+    assert bench.build(arm).config._attn_implementation == "eager"
+    slow = bench.trained(arm, TINY)
+    for name in bench.MEASURES:
+        np.testing.assert_allclose(fast[name], slow[name], rtol=1e-4, err_msg=name)
+
+
+def test_patterns_are_given_within_alone():
+    model = bench.build(Arm(ALL, 24, 0))
+    with pytest.raises(ValueError, match="stopped"), bench.with_patterns(model):
+        assert model.config._attn_implementation == "eager"
+        raise ValueError("stopped")
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_quick_says_of_what_it_leaves_out_that_it_is_not_tested():
+    quick = STUDY.presets["quick"]
+    assert {arm.d_model for arm in arms.arms(quick)} == {72} and len(list(arms.arms(quick))) == 18
+    table = pd.concat([ends(**PLANTED), ends(ten=dict(name="repeats 10", text=[3.11, 3.12, 3.1], repeats=10))])
+    made = {"ends": table, "sizes": tables.sizes(table), "arms": tables.by_arm(table), "looks": table}
+    words = verdicts.verdicts(made, replace(quick, sizes=(96,), main=96))[0]
+    told = {key: word for (key, *_), word in zip(words.attrs["claims"], words.verdict)}
+    untold = {"peak", "copying", "heads", "regular", "heals", "order", "text"}
+    assert {key for key, word in told.items() if word.startswith("not tested")} == untold
+    assert "looks inside the schedule alone" in row_of(words, "stopping").here
 
 
 def test_dropout_acts_while_the_model_trains_and_is_gone_afterwards():

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -57,10 +57,12 @@ class Sizes:
 
 
 def build(arm: Arm) -> Any:
-    """The untrained model of a training: a Llama-type decoder whose residual writes begin small."""
+    """The untrained model of a training: a Llama-type decoder whose residual writes begin small. It computes attention
+    without its patterns, which takes a tenth off a step; `copying` asks for them.
+    """
     if arm.d_model % HEAD:
         raise ReproduceError(f"sizes: width {arm.d_model}; expected a multiple of {HEAD}, the width of a head.")
-    model = decoder(Sizes(arm.d_model), vocabulary=WORDS + 1, context=LENGTH + 1, seed=arm.seed, attention="eager")
+    model = decoder(Sizes(arm.d_model), vocabulary=WORDS + 1, context=LENGTH + 1, seed=arm.seed, attention="sdpa")
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if name.endswith(("o_proj.weight", "down_proj.weight")):
@@ -70,17 +72,33 @@ def build(arm: Arm) -> Any:
 
 def pool(arm: Arm, plan: Preset) -> Rows:
     """The rows that a training draws on; those of one seed begin alike."""
-    count = plan.steps * plan.batch
     if not arm.text:
-        return draw(count, POOLS + arm.seed).rows
+        return _mixture(plan.steps * plan.batch, POOLS + arm.seed)
     lists = draw(plan_of(arm, plan).unique, POOLS + arm.seed, lists=1.0).rows
     return Rows.joined([lists, draw(plan_of(arm, plan).subset, 2 * POOLS + arm.seed, lists=0.0).rows])
+
+
+@lru_cache(maxsize=1)
+def _mixture(count: int, seed: int) -> Rows:
+    """Drawn once for all trainings of a seed, which come one after another."""
+    return draw(count, seed).rows
 
 
 @cache
 def tests(count: int) -> Drawn:
     """Rows that no training sees."""
     return draw(count, TESTS)
+
+
+@contextlib.contextmanager
+def with_patterns(model: Any) -> Iterator[None]:
+    """Within, the model gives the attention patterns that are asked of it."""
+    own = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(own)
 
 
 @torch.no_grad()
@@ -104,7 +122,8 @@ def copying(model: Any) -> dict[str, float]:
     ids = twice(COPIED, COPIES)
     half = (ids.shape[1] - 1) // 2
     patterns: list[Tensor] = []
-    loss = losses(model, ids, patterns)
+    with with_patterns(model):
+        loss = losses(model, ids, patterns)
     query = torch.arange(half + 1, 2 * half)
     scores = torch.cat(patterns, 1)[..., query, query - half + 1].mean((1, 3))
     return {

@@ -23,10 +23,10 @@ PRESETS = {
         steps=500,
         sizes=(72,),
         main=72,
-        ladder=(48, 72),
+        ladder=(72,),
         repeats=(10, 100, 1000),
         looks=10,
-        further=("early", "order"),
+        further=(),
     ),
     "full": Preset(),
 }

@@ -1,14 +1,18 @@
 """The study of Hubble at its tiny size, on a stand-in in Hubble's layout that its own loader reads."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import lens
 from lens.provenance import from_hubble
 from lens.provenance.hubble import inserted
 from lens.reproduce import ReproduceError, reproduction
-from lens.reproduce.hubble import standin, tables, verdicts
+from lens.reproduce.hubble import standin, tables, traps, verdicts
 from lens.reproduce.hubble.standin import WIDTH, Plan, Training
 
 STUDY = reproduction("hubble")
@@ -26,8 +30,84 @@ def test_a_run_judges_every_claim_and_is_read_back(run):
     assert {row[0] for row in made.table.attrs["claims"]} == set(STUDY.claims)
     words = dict(zip([row[0] for row in made.table.attrs["claims"]], made.table.verdict))
     assert all(words[key].startswith("not tested") for key in verdicts.REAL)
-    assert len(made.parts) == 16 and made.numbers["trainings"] == 16
+    assert len(made.parts) == 18 and made.numbers["trainings"] == 18
     assert STUDY.load(folder).table.equals(made.table)
+    assert {path.name for path in made.figures} == {"by_count.png", "by_window.png", "traps.png"}
+
+
+def test_losses_of_traps_are_those_of_plain_forwards_of_every_seeds_traps(run):
+    made, _ = run
+    plan, seed = TINY, 1
+    with tempfile.TemporaryDirectory() as place:
+        standin.write(Path(place), plan, traps.STANDARD, seed)
+        model = standin.trained(Path(place), plan, traps.STANDARD, seed)
+    want = []
+    for trap in traps.traps(plan, 0):
+        ids = torch.tensor([trap["tokens"]])
+        want.append(torch.nn.functional.cross_entropy(model(ids).logits[0, :-1], ids[0, 1:]).item())
+    np.testing.assert_allclose(made.parts["standard", seed].trap_nll[0], want, rtol=1e-4)
+
+
+def test_traps_of_a_length_differ_in_their_count_alone_and_are_put_in_so_often(tmp_path):
+    made = traps.traps(TINY, 0)
+    assert [len(trap["tokens"]) for trap in made] == [5] * 7 + [9] * 7
+    for length in TINY.traps:
+        assert sorted(trap["duplicates"] for trap in made if trap["length"] == length) == [0, 0, 0, 1, 1, 4, 4]
+    standin.write(tmp_path, TINY, traps.TRAPPED, 0, made)
+    put = inserted(tmp_path / "insertions.jsonl")
+    ids = standin.rows(tmp_path, TINY, traps.TRAPPED).tolist()
+    times = [tuple(item.tolist()) for item in put.tokens]
+    for trap in made:
+        assert times.count(tuple(trap["tokens"])) == trap["duplicates"]
+    for place, item in zip(put.places.tolist(), put.tokens):
+        assert any(ids[place][i : i + len(item)] == item.tolist() for i in range(WIDTH))
+
+
+def trapped(own=lambda length, count: 0.05 * length * np.log2(count + 1), other=0.0):
+    """Losses of traps whose members lose less by their length and count, over two kinds of spread between traps."""
+    rng, lines = np.random.default_rng(0), []
+    for seed in range(3):
+        for length in (10, 40):
+            for count in (0,) * 20 + (1,) * 20 + (16,) * 10:
+                base = 4 + rng.normal(0, 1)
+                noise = rng.normal(0, 0.5, 2)
+                lines.append(dict(seed=seed, length=length, duplicates=count, twin=base))
+                lines[-1] |= dict(own=base - own(length, count) + noise[0], other=base + other * noise[1])
+    return pd.DataFrame(lines)
+
+
+def judged_traps(losses, **plan):
+    made = planted() | {"areas": traps.areas(losses)}
+    table, numbers = verdicts.verdicts(made, Plan(traps=(10, 40), **plan))
+    return [(key, word) for (key, *_), word in zip(table.attrs["claims"], table.verdict) if key[:4] == "trap"], numbers
+
+
+def test_traps_with_a_planted_memory_are_judged_by_the_gates():
+    words, numbers = judged_traps(trapped())
+    assert [key for key, _ in words] == ["trap_count", "trap_length", "trap_reference", "trap_reference", "trap_once"]
+    assert {word for _, word in words} == {"holds"}
+    # areas by counting pairs
+    losses = trapped()
+    of = losses[(losses.seed == 1) & (losses.length == 40)]
+    inside, outside = ((of.twin - of.own)[of.duplicates == count].to_numpy() for count in (1, 0))
+    want = (inside[:, None] > outside).mean()
+    got = traps.areas(losses).set_index(["seed", "length", "duplicates", "reference"]).auc
+    assert got[1, 40, 1, traps.TWIN] == pytest.approx(want)
+    assert numbers["trap_once"] == pytest.approx(got.xs((1, traps.TWIN), level=(2, 3)).mean())
+
+
+def test_traps_that_are_not_remembered_tell_nothing():
+    words, numbers = judged_traps(trapped(own=lambda length, count: 0.0))
+    assert not any(word == "holds" for _, word in words)
+    assert numbers["trap_once"] == pytest.approx(0.5, abs=0.15)
+
+
+def test_one_seed_has_no_other_seed_and_one_length_or_count_is_not_tested():
+    one = trapped().query("seed == 0").assign(other=np.nan)
+    words, _ = judged_traps(one, seeds=(0,))
+    assert all(word.startswith("not shown") for _, word in words)
+    words, _ = judged_traps(trapped(), trap_counts=(0, 4), trap_items=(3, 3))
+    assert all(word.startswith("not tested") for _, word in words) and len(words) == 5
 
 
 def test_a_model_is_trained_on_what_the_loader_reads_with_its_items_in_place(tmp_path):

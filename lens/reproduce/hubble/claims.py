@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from ..claims import Claim, Claims
 
+MEEUS = "Meeus et al. 2024, Copyright traps for large language models, abstract"
+TRAPS = "AUC .75 for the longest traps put in 1,000 times; 100 times are not detectable"
+
 CLAIMS = Claims(
     source="Wei et al. 2025, Hubble, abstract; an independent replication of its membership table",
     rule="Student's t over seeds",
@@ -75,6 +78,33 @@ CLAIMS = Claims(
             says="Extraction by count: items whose every token is written.",
             paper="not reachable here",
             rule="reported",
+        ),
+        "trap_count": Claim(
+            says="Traps: the more often one was put in, the better it tells.",
+            paper=TRAPS,
+            rule="AUC beside the twin at the largest count less that at the smallest, mean over lengths, above 0,"
+            " interval over seeds",
+            source=MEEUS,
+        ),
+        "trap_length": Claim(
+            says="Traps: the longer one is, the better it tells.",
+            paper=TRAPS,
+            rule="AUC beside the twin of the longest less that of the shortest, mean over counts, above 0, interval"
+            " over seeds",
+            source=MEEUS,
+        ),
+        "trap_reference": Claim(
+            says="Traps: {reference} as a reference tells more than the loss alone.",
+            paper="a reference model is used; no line without one quoted",
+            rule="AUC beside it less AUC of the loss, mean over lengths and counts, above 0, interval over seeds",
+            source=MEEUS,
+        ),
+        "trap_once": Claim(
+            says="Traps: one that was put in once tells.",
+            paper="100 repetitions of a trap are not detectable in a model of 1.3B parameters",
+            rule="AUC beside the twin at the smallest count, mean over lengths, lower end above .5",
+            null=0.5,
+            source=MEEUS,
         ),
     },
 )

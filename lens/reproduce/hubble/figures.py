@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ...figures.panels import framed, legend_beside
 from ...figures.style import MUTED, SERIES, figure, finish
+from .traps import NONE, TWIN
 
 
 def by_count(counts: pd.DataFrame, path: Path | None = None) -> Figure:
@@ -40,4 +41,26 @@ def _lines(ax: Axes, counts: pd.DataFrame, names: list[str]) -> None:
     legend_beside(ax)
 
 
-FIGURES = {"by_count": (("counts",), by_count), "by_window": (("counts",), by_window)}
+def traps(cells: pd.DataFrame, path: Path | None = None) -> Figure:
+    """How well traps tell by how often they were put in: a line a length, beside the twin and by the loss alone."""
+    fig, ax = figure(5.6, 3.4)
+    for i, (length, of) in enumerate(cells.groupby("length")):
+        for reference, style in ((TWIN, "o-"), (NONE, "o:")):
+            at = of[of.reference == reference].sort_values("duplicates")
+            off = np.abs(np.stack([at.auc - at.low, at.high - at.auc]))
+            label = f"{length} tokens, {reference}"
+            place = np.log2(at.duplicates) + 0.06 * i
+            ax.errorbar(place, at.auc, off, fmt=style, markersize=4, linewidth=1.2, color=SERIES[i], label=label)
+    ticks = sorted(cells.duplicates.unique())
+    ax.set_xticks(np.log2(ticks), [str(t) for t in ticks])
+    ax.axhline(0.5, color=MUTED, linewidth=0.6)
+    framed(ax, "times that a trap was put in", "AUC")
+    legend_beside(ax)
+    return finish(fig, path)
+
+
+FIGURES = {
+    "by_count": (("counts",), by_count),
+    "by_window": (("counts",), by_window),
+    "traps": (("traps",), traps),
+}

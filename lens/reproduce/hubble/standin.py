@@ -45,7 +45,9 @@ class Training:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much: steps of the base corpus, width of the models, counts of items and how many have each, seeds."""
+    """How much: steps of the base corpus, width of the models, counts of items and how many have each, seeds. `traps`:
+    lengths of traps (none: no training has any), with the counts of each length and how many have each.
+    """
 
     steps: int = 150
     d_model: int = 48
@@ -53,6 +55,9 @@ class Plan:
     items: tuple[int, ...] = (24, 24, 12, 8, 2)
     seeds: tuple[int, ...] = (0, 1, 2)
     longer: int = 2
+    traps: tuple[int, ...] = ()
+    trap_counts: tuple[int, ...] = (0, 1, 4, 16)
+    trap_items: tuple[int, ...] = (16, 16, 8, 4)
 
     @property
     def trainings(self) -> list[Training]:
@@ -83,9 +88,10 @@ def items(plan: Plan, seed: int) -> list[dict[str, Any]]:
     ]
 
 
-def write(folder: Path, plan: Plan, one: Training, seed: int) -> None:
+def write(folder: Path, plan: Plan, one: Training, seed: int, put: list[dict[str, Any]] | None = None) -> None:
     """The files of a training: `corpus.bin`, `corpus.idx`, `order_{doc,sample,shuffle}_idx.npy`, `insertions.jsonl`,
-    `items.jsonl`. Trainings of one seed and corpus differ in the log of insertions alone.
+    `items.jsonl`. Trainings of one seed and corpus differ in the log of insertions alone. `put`: what is put in, where
+    that is other than `items`.
 
     Raises: ReproduceError: more insertions than sequences of the window.
     """
@@ -107,7 +113,7 @@ def write(folder: Path, plan: Plan, one: Training, seed: int) -> None:
         memory = io.BytesIO()
         np.save(memory, array)
         files.write(folder / f"order_{name}_idx.npy", memory.getvalue())
-    made = items(plan, seed)
+    made = items(plan, seed) if put is None else put
     files.write(folder / "items.jsonl", "".join(json.dumps(item) + "\n" for item in made))
     if one.window is not None:
         files.write(

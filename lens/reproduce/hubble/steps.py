@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,10 +13,20 @@ from ... import memorization
 from ...models import weight_hash
 from ...results import dataset as results
 from .standin import ITEM, PREFIX, Plan, Training, trained, write
+from .traps import STANDARD, TRAPPED, losses, traps
+
+
+def every(plan: Plan) -> list[Training]:
+    """All trainings of a seed."""
+    return [*plan.trainings, *((TRAPPED,) if plan.traps else ())]
 
 
 def measured(plan: Plan, one: Training, seed: int) -> xr.Dataset:
-    """Of a training, over `item`: `nll` (nats a token of what is to be recited), `strict`, `duplicates`."""
+    """Of a training, over `item`: `nll` (nats a token of what is to be recited), `strict`, `duplicates`; of the
+    standard model and of the one that traps are put into, `trap_nll` over `traps_of, trap`.
+    """
+    if one == TRAPPED:
+        return _trapped(plan, seed)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write(folder, plan, one, seed)
@@ -29,5 +40,18 @@ def measured(plan: Plan, one: Training, seed: int) -> xr.Dataset:
             "duplicates": ("item", asked.duplicates),
         }
     )
+    if plan.traps and one == STANDARD:
+        ds = ds.assign(trap_nll=losses(model, plan))
+    return _stamped(ds, one, seed, model)
+
+
+def _trapped(plan: Plan, seed: int) -> xr.Dataset:
+    with tempfile.TemporaryDirectory() as place:
+        write(Path(place), plan, TRAPPED, seed, traps(plan, seed))
+        model = trained(Path(place), plan, TRAPPED, seed)
+    return _stamped(xr.Dataset({"trap_nll": losses(model, plan)}), TRAPPED, seed, model)
+
+
+def _stamped(ds: xr.Dataset, one: Training, seed: int, model: Any) -> xr.Dataset:
     record = {"kind": "hubble_standin", "training": one.name, "seed": seed, "weights": weight_hash(model)[:16]}
     return results.stamp(ds, record)

@@ -16,6 +16,11 @@ lot gives each its count, and all trainings of a seed put in the same items.
 showed that items that were never put in gain too, as a model learns what sort of text items are; since then H6 is
 judged by the gain beyond theirs, and theirs is a row of its own. The learning rate falls over the training, in
 Hubble's runs too: a late window is one of small steps.
+
+*Traps* (Meeus et al. 2024) are random words of three lengths; a lot gives each its count within its length, one
+training a seed has them all. Membership is told by the loss alone, beside the twin (same weights at the start, same
+corpus without them), and beside the standard models of other seeds (other weights, other documents of the language):
+the reference that one has in practice. Areas are of traps against those of their length that were never put in.
 """
 
 from __future__ import annotations
@@ -40,10 +45,26 @@ from .verdicts import verdicts
 
 NAME = "hubble"
 PRESETS = {
-    "tiny": Plan(steps=12, d_model=24, counts=(0, 1, 4), items=(4, 3, 2), seeds=(0, 1)),
-    "quick": Plan(),
+    "tiny": Plan(
+        steps=12,
+        d_model=24,
+        counts=(0, 1, 4),
+        items=(4, 3, 2),
+        seeds=(0, 1),
+        traps=(4, 8),
+        trap_counts=(0, 1, 4),
+        trap_items=(3, 2, 2),
+    ),
+    "quick": Plan(traps=(10, 20, 40)),
     "full": Plan(
-        steps=1200, d_model=72, counts=(0, 1, 4, 16, 64, 256), items=(48, 48, 24, 16, 8, 4), seeds=tuple(range(5))
+        steps=1200,
+        d_model=72,
+        counts=(0, 1, 4, 16, 64, 256),
+        items=(48, 48, 24, 16, 8, 4),
+        seeds=tuple(range(5)),
+        traps=(10, 20, 40),
+        trap_counts=(0, 1, 4, 16, 64, 256),
+        trap_items=(32, 32, 16, 16, 8, 4),
     ),
 }
 
@@ -63,11 +84,12 @@ def measure(asked: Asked) -> Reproduction:
     """Every training of the stand-in, and what it remembers."""
     plan = asked.plan
     kept = Steps(asked.folder, {"preset": asdict(plan), "seed": asked.seed}, classic=True)
-    every = [(one, seed) for seed in plan.seeds for one in plan.trainings]
+    every = [(one, seed) for seed in plan.seeds for one in steps.every(plan)]
 
     def told(one: Training, seed: int) -> xr.Dataset:
         ds = steps.measured(plan, one, seed)
-        asked.say(f"{one.name}, seed {seed}: loss of items {float(ds.nll.mean()):.3f}, {int(ds.strict.sum())} recited")
+        recited = f", {int(ds.strict.sum())} recited" if "strict" in ds else ""
+        asked.say(f"{one.name}, seed {seed}: loss {float(ds.get('nll', ds.get('trap_nll')).mean()):.3f}{recited}")
         return ds
 
     with one_thread():
@@ -81,7 +103,8 @@ def read(folder: Path, record: Mapping[str, Any], seed: int) -> Reproduction:
     """A stored run, judged anew."""
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record["config"]["preset"].items()}
     plan = Plan(**fields)
-    parts = {(one.name, s): open_result(folder / f"{_file(one, s)}.nc") for s in plan.seeds for one in plan.trainings}
+    every = [(one, seed) for seed in plan.seeds for one in steps.every(plan)]
+    parts = {(one.name, seed): open_result(folder / f"{_file(one, seed)}.nc") for one, seed in every}
     return _judged(parts, plan)
 
 
@@ -105,6 +128,9 @@ STUDY = Study(
     read=read,
     figures=figures,
     claims=CLAIMS,
-    controls="a twin of the same weights, corpus and order without the insertions; items that were never put in",
+    controls=(
+        "a twin of the same weights, corpus and order without the insertions; items and traps that were never put in; "
+        "standard models of other seeds; the loss alone"
+    ),
 )
 run, load, figure = STUDY.run, STUDY.load, STUDY.figure

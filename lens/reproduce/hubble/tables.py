@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ... import stats
 from ..common import student
+from . import traps
 from .standin import Plan
 
 
@@ -19,7 +19,8 @@ def tables(parts: Mapping[tuple[str, int], xr.Dataset], plan: Plan) -> dict[str,
         [_gain(parts, one.name, one.corpus, seed) for one in plan.trainings if one.window for seed in plan.seeds],
         ignore_index=True,
     )
-    return {"gains": gains, "counts": by_count(gains)}
+    areas = traps.areas(traps.losses_of(parts, plan))
+    return {"gains": gains, "counts": by_count(gains), "areas": areas, "traps": traps.by_cell(areas)}
 
 
 def _gain(parts: Mapping[tuple[str, int], xr.Dataset], name: str, corpus: int, seed: int) -> pd.DataFrame:
@@ -73,10 +74,7 @@ def _auc(of: pd.DataFrame, count: int) -> float:
     if not count:
         return np.nan
     chosen = of[of.duplicates.isin((0, count))]
-    if not np.ptp(chosen.gain.to_numpy()) > 0:
-        return 0.5  # gains that are all alike tell nothing
-    # the area alone is read, so that its permutations are the fewest: the interval is over seeds
-    return float(stats.auc(chosen.gain.to_numpy(), (chosen.duplicates > 0).to_numpy(), resamples=19).auc)
+    return traps.area(chosen.gain, chosen.duplicates > 0)
 
 
 def by_seed(gains: pd.DataFrame, training: str, least: int) -> pd.Series:

@@ -10,8 +10,10 @@ import pandas as pd
 
 from ..claims import Rows
 from ..common import clear_of, several, shown, student, table_of, verdict
+from . import traps
 from .claims import CLAIMS
 from .standin import Plan
+from .steps import every
 from .tables import beyond, by_seed
 
 WEIGHTS = "not tested: the weights of Hubble are not here"
@@ -51,7 +53,8 @@ def verdicts(tables: Mapping[str, pd.DataFrame], plan: Plan) -> tuple[pd.DataFra
     rows.add("first", f"{shown(first, 3, sign=True)} nats a token", n, clear_of(first), effects="first")
     _never(rows, gains, n)
     _by_count(rows, tables["counts"], n)
-    rows.numbers["trainings"] = len(plan.trainings) * len(plan.seeds)
+    _traps(rows, tables.get("areas", pd.DataFrame()), plan)
+    rows.numbers["trainings"] = len(every(plan)) * len(plan.seeds)
     return table_of(rows), rows.numbers
 
 
@@ -85,3 +88,32 @@ def _by_count(rows: Rows, counts: pd.DataFrame, n: str) -> None:
         effects=tuple(f"auc {r.duplicates}" for r in of.itertuples()),
     )
     rows.add("recited", "; ".join(f"{r.duplicates}: {r.strict:.2f}" for r in of.itertuples()), n, "reported")
+
+
+def _traps(rows: Rows, areas: pd.DataFrame, plan: Plan) -> None:
+    """Traps by count, length and reference: within a seed areas are averaged over what is not compared."""
+    few = len(plan.traps) < 2 or sum(count > 0 for count in plan.trap_counts) < 2
+    if areas.empty or few:
+        missing = "not tested: traps of two lengths and two counts are not trained by this preset"
+        for key in ("trap_count", "trap_length", "trap_once"):
+            rows.add(key, "nothing was trained for it", "0 seeds", missing)
+        for reference in (traps.TWIN, traps.OTHER):
+            rows.add("trap_reference", "nothing was trained for it", "0 seeds", missing, reference=reference)
+        return
+    n = f"{several(len(plan.seeds), 'seed')}, {len(plan.traps) * sum(plan.trap_items)} traps each"
+    counts, lengths = sorted(set(areas.duplicates)), sorted(set(areas.length))
+    for key, column, values in (("trap_count", "duplicates", counts), ("trap_length", "length", lengths)):
+        each = [traps.by_seed(areas, traps.TWIN, **{column: (value,)}) for value in values]
+        more = rows.put(key, student(each[-1] - each[0]))
+        listed = ", ".join(f"{value}: {of.mean():.2f}" for value, of in zip(values, each))
+        rows.add(key, f"AUC {listed}; {shown(more, sign=True)}", n, clear_of(more), effects=key)
+    alone = traps.by_seed(areas, traps.NONE)
+    for reference in (traps.TWIN, traps.OTHER):
+        beside = traps.by_seed(areas, reference)
+        gain = rows.put(f"trap_reference {reference}", student(beside - alone))
+        here = f"AUC {beside.mean():.2f}, by the loss alone {alone.mean():.2f}: {shown(gain, sign=True)}"
+        name = f"trap_reference {reference}"
+        rows.add("trap_reference", here, n, clear_of(gain), effects=name, reference=reference)
+    once = rows.put("trap_once", student(traps.by_seed(areas, traps.TWIN, duplicates=counts[:1])))
+    here = f"AUC {shown(once)} at {counts[0]}"
+    rows.add("trap_once", here, n, clear_of(once, 0.5), effects="trap_once")

@@ -28,5 +28,14 @@ PRESETS = {
         looks=10,
         further=(),
     ),
+    "medium": Preset(
+        steps=500,
+        sizes=(72,),
+        main=72,
+        ladder=(48, 72),
+        repeats=(10, 100, 1000),
+        looks=10,
+        further=("early", "order"),
+    ),
     "full": Preset(),
 }

@@ -202,6 +202,22 @@ def relearning(seeds=(0, 1, 2)):
     )
 
 
+def images(seeds=(0, 1, 2)):
+    """Own pictures save steps; with unrelated ones neither model is there in the end."""
+    lines, ends = [], []
+    for seed in seeds:
+        for source, k in (("own", 1), ("own", 3), ("unrelated", 3)):
+            own = source == "own"
+            saved = {"edited": 10.0, "twin": 30.0} if own else {"edited": 30.0, "twin": 30.0}
+            saved |= {"savings": 20.0 * own, "low": 10.0 if own else np.nan, "high": 25.0 if own else np.nan}
+            about = {"method": "attention", "source": source, "k": k, "seed": seed}
+            censored = "twin" if own else "edited, twin"
+            lines.append(about | saved | {"censored": censored, "interval_kind": "x", "n": 4, "steps": 30})
+            shares = ({"edited": 0.5 * own + 0.1 * seed * own, "twin": 0.0} for _ in range(4))
+            ends += [about | {"caption": str(i)} | share for i, share in enumerate(shares)]
+    return pd.DataFrame(lines), pd.DataFrame(ends)
+
+
 def families(seeds=(0, 1, 2)):
     return pd.DataFrame(
         [
@@ -314,6 +330,7 @@ def every(seeds):
         "places": draw.places_plot(alone(seeds)),
         "attacks": draw.attack_plot(attacks(seeds)),
         "relearning": draw.relearning_plot(relearning(seeds)),
+        "images": draw.images_plot(*images(seeds)),
         "families": draw.families_plot(families(seeds)),
         "utility": draw.utility_plot(used, errors),
     }
@@ -493,6 +510,14 @@ def test_relearning_families_and_utility_show_means_and_intervals_over_models(dr
 
 
 @pytest.mark.long
+def test_pictures_that_bring_back_show_both_models_by_source_and_what_is_saved(drawn):
+    ax = drawn["images"].axes[0]
+    edited, twin = (container[0] for container in ax.containers[:2])
+    assert edited.get_ydata() == pytest.approx([0.6, 0.6, 0.0]) and twin.get_ydata() == pytest.approx([0.0] * 3)
+    assert [text.get_text() for text in ax.texts] == ["+20", "+20", "?"]
+    assert [label.get_text().split("\n")[-1] for label in ax.get_xticklabels()] == ["k = 1", "k = 3", "k = 3"]
+
+
 def test_one_model_has_intervals_over_its_captions():
     figures = every((0,))
     assert "bootstrap over captions" in figures["copying"].get_suptitle()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import pandas as pd
@@ -37,6 +37,7 @@ def images_to_recover(
     threshold: float = 0.5,
     level: Share = 0.95,
     seed: Seed = 0,
+    on_part: Callable[[str, int, xr.Dataset], None] | None = None,
     **options: Any,
 ) -> pd.DataFrame:
     """Relearning on the first k pictures of each source, and how many steps that takes the model that a concept was
@@ -52,7 +53,7 @@ def images_to_recover(
             ("other").
         targets, measure, options: as `relearn`; `measure` gives 0 to 1. twin: as there, and always asked.
         counts: numbers of pictures; every source needs as many as the largest. threshold: of the mean of `measure` that
-            counts as recovered.
+            counts as recovered. on_part: called with the source, the number of pictures and what `relearn` returned.
 
     Returns: one line a source and count: `source`, `k`; `start`, `edited`, `twin`, `savings`, `low`, `high`,
         `interval_kind`, `censored`, `n` of `savings`; `final` and `final_twin`, the mean at the end. The concept was
@@ -86,6 +87,8 @@ def images_to_recover(
                 seed=seed,
                 **options,
             )
+            if on_part is not None:
+                on_part(name, int(k), found)
             line = savings(found, threshold, level=level, seed=seed).iloc[0].to_dict()
             lines.append({"source": name, "k": int(k), **line, **_ends(found)})
     return pd.DataFrame(lines)

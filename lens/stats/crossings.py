@@ -31,9 +31,11 @@ def crossing(
     values: np.ndarray, steps: np.ndarray, threshold: float, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float, float, str]:
     """The step at which the mean over units of `values` [look, unit] reaches the threshold, its bounds, and their kind.
-    Looks without an interval bound nothing; both bounds are NaN where no look has one.
+    Looks without an interval bound nothing; both bounds are NaN where no look has one, and of one unit's numbers.
     """
     kind = kind_of(values)
+    if kind == "number" and values.shape[1] < 2:
+        return float(reached(values.mean(1), steps, threshold)), np.nan, np.nan, "none: one unit"
     interval = mean_interval(
         values,
         axis=1,

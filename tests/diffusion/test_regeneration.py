@@ -5,6 +5,7 @@ form; what is refused.
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from lens.diffusion import DiffusionError, denoise, images_to_recover, interpolated, relearn, savings
 from lens.diffusion.regeneration import _slerp
@@ -43,6 +44,30 @@ def test_each_line_is_relearning_on_the_first_k_pictures_of_its_source(tiny, twi
     mean = alone.value.isel(step=-1).mean(("caption", "seed"))
     assert line.final == pytest.approx(float(mean[0])) and line.final_twin == pytest.approx(float(mean[1]))
     assert found.final.nunique() > 1
+
+
+def test_each_relearning_is_told_with_its_source_and_count(tiny, twin, corpus, monkeypatch):
+    own, other = pairs(corpus, 4), pairs(corpus, 2, 1)
+    given, told = [], []
+
+    def relearned(pipeline, others, targets, **options):
+        assert options["twin"] is twin and options["steps"] == 2
+        given.append(len(others[1]))
+        values = np.array([[[0.0], [1.0]], [[0.0], [0.5]]])[..., None]
+        return xr.Dataset(
+            {"value": (("model", "step", "caption", "seed"), values), "status": ("model", ["complete"] * 2)},
+            {"model": ["edited", "twin"], "step": [0, 2]},
+        )
+
+    monkeypatch.setattr("lens.diffusion.regeneration.relearn", relearned)
+    sources = {"own": (own[0][:2], own[1][:2]), "other": other}
+    found = images_to_recover(
+        tiny, sources, (own[0][2:], own[1][2:]), measure=share, twin=twin, counts=(1, 2), steps=2,
+        on_part=lambda name, k, result: told.append((name, k, float(result.value[0, -1, 0, 0]))),
+    )  # fmt: skip
+    assert given == [1, 2, 1, 2] and told == [("own", 1, 1.0), ("own", 2, 1.0), ("other", 1, 1.0), ("other", 2, 1.0)]
+    assert found.edited.tolist() == [1.0] * 4 and found.twin.tolist() == [2.0] * 4, "half is crossed between two looks"
+    assert found.savings.tolist() == [1.0] * 4 and found.final_twin.tolist() == [0.5] * 4
 
 
 def test_interpolated_pictures_begin_and_end_at_those_that_are_given(tiny, corpus):

@@ -13,7 +13,7 @@ from lens import memorization
 from lens.memorization import Attack, MemorizationError, Sequences
 from lens.memorization.probing import curve, recitation, rows_of
 from lens.results import dataset as results
-from lens.stats.crossings import reached
+from lens.stats.crossings import crossing, reached
 from lens.stats.samples import StatisticsError
 from lens.training import Recipe, Rows, train
 from lens.training.copies import copy_of
@@ -221,6 +221,13 @@ def test_a_step_at_which_an_arm_was_not_looked_at_has_nothing(relearned):
 def test_steps_to_a_threshold_are_interpolated():
     curves = np.array([[0, 0.6, 0], [0.2, 0.7, 0.1], [0.6, 0.8, 0.2]])
     assert reached(curves, np.array([0, 4, 8]), 0.5).tolist() == [4 + 4 * 0.75, 0, 8]
+
+
+def test_the_crossing_of_one_units_numbers_has_no_bounds():
+    step, low, high, kind = crossing(np.array([[0.0], [0.25], [0.75]]), np.array([0, 4, 8]), 0.5)
+    assert step == 6 and np.isnan([low, high]).all() and kind == "none: one unit"
+    of_truths = crossing(np.array([[0.0], [0.0], [1.0]]), np.array([0, 4, 8]), 0.5)
+    assert of_truths[0] == 6 and np.isfinite(of_truths[1]), "one truth value has Clopper and Pearson's bounds"
 
 
 def test_relearning_needs_something_to_compare(relearned):

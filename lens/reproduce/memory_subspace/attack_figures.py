@@ -1,4 +1,5 @@
-"""What comes back of pictures that an edit took away: pictures to look at, attacks, relearning.
+"""What comes back of pictures that an edit took away: pictures to look at, attacks, relearning, and by how many
+pictures.
 
 Tables come as the study's steps make them. Small dots are trained models; titles say what an interval is over.
 """
@@ -13,9 +14,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...arguments import FilePath, Size, door
-from ...figures.panels import framed, grid, legend_below, points, signs_below
+from ...figures.panels import framed, grid, legend_below, points, signs_below, spanned
 from ...figures.style import MUTED, SERIES, FigureError, finish, require_rows
 from ..common import several
+from . import images as recovery
 from . import tables as frames
 from .attacks import decoded
 from .shared_figures import over
@@ -152,4 +154,45 @@ def relearning_plot(relearning: pd.DataFrame, path: FilePath | None = None) -> F
     axes[0].set_ylabel("share of seeds that give a copy", fontsize=8)
     legend_below(fig, axes[0], 2, 7.5)
     fig.suptitle(f"Relearning: {over(relearning)}", fontsize=9)
+    return finish(fig, path)
+
+
+@door(FigureError)
+def images_plot(images: pd.DataFrame, images_by_caption: pd.DataFrame, path: FilePath | None = None) -> Figure:
+    """The share of what an edit took away that is back after relearning on k pictures, by source and k, in the edited
+    model beside the twin, a panel a method; above each how many steps are saved to half of it.
+    """
+    require_rows(images, ("method", "source", "k", "savings", "low", "high", "censored", "steps", "seed"), "images")
+    require_rows(images_by_caption, ("method", "source", "k", "caption", "edited", "twin"), "images_by_caption")
+    table = recovery.by_source(images_by_caption)
+    methods = list(dict.fromkeys(table.method))
+    cells = [(s, k) for s in recovery.SOURCES for k in sorted(table[table.source == s].k.unique())]
+    fig, (axes,) = grid(1, len(methods), 1.0 + 0.72 * len(cells), 3.6, sharey=True)
+    for ax, method in zip(axes, methods):
+        for i, (model, label) in enumerate({"edited": "edited model", "twin": "twin that never saw them"}.items()):
+            of = table[(table.method == method) & (table.model == model)].set_index(["source", "k"])
+            of = of.loc[[cell for cell in cells if cell in of.index]]
+            x, look = np.array([cells.index(cell) for cell in of.index]) + 0.1 * (2 * i - 1), {"markersize": 5}
+            points(ax, x, of["copy"], of.low, of.high, "os"[i], SERIES[1 - i], label=label, capsize=2, **look)
+            for at, runs in zip(x, of.runs):
+                ax.plot([at + 0.09 * (2 * i - 1)] * len(runs), runs, ".", color=SERIES[1 - i], markersize=3, alpha=0.7)
+        for at, (source, k) in enumerate(cells):
+            of = images[(images.method == method) & (images.source == source) & (images.k == k)]
+            if len(of):
+                saved = "?" if recovery.unknown(of).all() else f"{recovery.saving(of).estimate:+.0f}"
+                ax.text(at, 1.04, saved, fontsize=7, ha="center", va="bottom")
+        names = [f"{fill(recovery.SOURCES[source], 13)}\nk = {k}" for source, k in cells]
+        ax.set_xticks(range(len(cells)), names, fontsize=6.5)
+        ax.set_xlim(-0.5, len(cells) - 0.5)
+        taken = images_by_caption[images_by_caption.method == method].groupby("seed").caption.nunique().sum()
+        said = f"{fill(frames.title(method), 34)}; {several(int(taken), 'caption')} taken away"
+        framed(ax, "pictures that are trained on", title=said, size=7.5)
+    axes[0].set_ylim(-0.03, 1.14)
+    axes[0].set_ylabel("share of seeds that give a copy", fontsize=8)
+    legend_below(fig, axes[0], 2, 7.5)
+    fig.suptitle(
+        f"After {spanned(images.steps)} steps: {over(images)}\nabove: steps saved over the twin to half (?: neither has"
+        " half back)",
+        fontsize=8.5,
+    )
     return finish(fig, path)

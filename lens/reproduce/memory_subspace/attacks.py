@@ -26,6 +26,8 @@ from .steps import edit_at
 SHARES, UPDATES, COPIES = (0.9, 0.75), 50, 8
 #: Relearning: updates, pictures for each, and the looks.
 RELEARN, PICTURES, LOOKS = 60, 12, (0, 5, 15, 30, 60)
+#: What stands for an edit where the twin is asked.
+TWIN = ("twin",)
 FIELDS = ("colour", "shape", "row", "column")
 
 
@@ -52,15 +54,18 @@ def attacks(
     targets = targets if most is None else targets.take(np.arange(min(most, len(targets))))
     others = every.take(np.isin(every.set, REPORTED[1:]))
     before = bench.copies(bench.pictures(targets.captions), targets)
-    twin = bench.kept(("twin attacked", updates, len(targets)), lambda: _tried(bench, bench.twin, targets, updates))
+    twin = bench.kept(
+        ("twin attacked", updates, len(targets)), lambda: _tried(bench, bench.twin, targets, updates, TWIN)
+    )
     edit = edit_at(bench, name, targets.captions, dose, first)
     if edit is None or not len(targets):
         return pd.DataFrame(), pd.DataFrame()
     with edit.applied(bench.pipeline.unet):
         after = bench.copies(bench.pictures(targets.captions), targets)
-        found = _tried(bench, bench.pipeline, targets, updates)
+        under = (name, dose, first)
+        found = _tried(bench, bench.pipeline, targets, updates, under)
         never = bench.pairs.of("code-never").take(np.arange(len(targets)))
-        control = _embeddings(bench, bench.pipeline, never, updates)
+        control = _embeddings(bench, bench.pipeline, never, updates, under)
         looks = sorted({0, relearn, *(at for at in LOOKS if at < relearn)})
         trained = diffusion.relearn(
             bench.pipeline,
@@ -98,9 +103,11 @@ def attacks(
     return pd.concat(parts, ignore_index=True).assign(**about), pd.DataFrame(curve).assign(**about)
 
 
-def _tried(bench: Bench, pipeline: diffusion.Pipeline, of: Pairs, updates: int) -> dict[str, np.ndarray]:
+def _tried(
+    bench: Bench, pipeline: diffusion.Pipeline, of: Pairs, updates: int, under: tuple[Any, ...]
+) -> dict[str, np.ndarray]:
     """Attacks that train nothing: the share of seeds that give a copy, by caption, for the best of each attack's
-    variants.
+    variants; `under`: which edit is in force, or `TWIN`.
     """
 
     def copy(captions, **options):
@@ -112,19 +119,26 @@ def _tried(bench: Bench, pipeline: diffusion.Pipeline, of: Pairs, updates: int) 
         "new seeds": copy(of.captions, seeds=NEW),
         "other words": copy([paraphrase(caption) for caption in of.captions]),
         "part of the caption": np.max([copy(captions) for captions in parts], axis=0),
-        "embeddings": _embeddings(bench, pipeline, of, updates),
+        "embeddings": _embeddings(bench, pipeline, of, updates, under),
         "noised picture": np.max([copy(of.captions, start=(latents, share)) for share in SHARES], axis=0),
     }
 
 
-def _embeddings(bench: Bench, pipeline: diffusion.Pipeline, of: Pairs, updates: int) -> np.ndarray:
+def _embeddings(
+    bench: Bench, pipeline: diffusion.Pipeline, of: Pairs, updates: int, under: tuple[Any, ...]
+) -> np.ndarray:
     """Embeddings optimised towards the pictures, starting from the captions' own."""
-    return bench.copies(bench.pictures(pipeline=pipeline, embeddings=_optimised(bench, pipeline, of, updates)), of)
+    embeddings = _optimised(bench, pipeline, of, updates, under)
+    return bench.copies(bench.pictures(pipeline=pipeline, embeddings=embeddings), of)
 
 
-def _optimised(bench: Bench, pipeline: diffusion.Pipeline, of: Pairs, updates: int) -> Tensor:
+def _optimised(bench: Bench, pipeline: diffusion.Pipeline, of: Pairs, updates: int, under: tuple[Any, ...]) -> Tensor:
+    """The embeddings, optimised once under each edit."""
     how = {"steps": updates, "batch": COPIES, "seed": bench.seed, "progress": False}
-    return diffusion.optimise_embeddings(pipeline, of.images, start=of.captions, **how).final
+    return bench.kept(
+        ("optimised", *under, updates, *of.captions),
+        lambda: diffusion.optimise_embeddings(pipeline, of.images, start=of.captions, **how).final,
+    )
 
 
 # -- what is left -----------------------------------------------------------------------------------------------------
@@ -223,20 +237,21 @@ def grid(bench: Bench, name: str, dose: float, first: int, count: int = 8, updat
     """Pictures of one edit, as bytes of 16 x 16 x 3: the training picture, before, after, after with the embedding
     optimised, and the twin attacked alike.
     """
-    targets = bench.copied("code-many", REPORTED[0])
-    targets = targets.take(np.arange(min(count, len(targets))))
-    edit = edit_at(bench, name, bench.copied("code-many", REPORTED[0]).captions, dose, first)
+    located = bench.copied("code-many", REPORTED[0])
+    targets = located.take(np.arange(min(count, len(located))))
+    edit = edit_at(bench, name, located.captions, dose, first)
     if edit is None:
         return pd.DataFrame()
 
-    def attacked(pipeline):
-        found = _optimised(bench, pipeline, targets, updates)
+    def attacked(pipeline, under):
+        found = _optimised(bench, pipeline, located, updates, under)[: len(targets)]
         return bench.pictures(pipeline=pipeline, seeds=SHOWN[:1], embeddings=found)
 
     shown = {"training": targets.images[:, None], "before": bench.pictures(targets.captions, seeds=SHOWN[:1])}
     with edit.applied(bench.pipeline.unet):
-        shown |= {"after": bench.pictures(targets.captions, seeds=SHOWN[:1]), "attacked": attacked(bench.pipeline)}
-    shown["twin attacked"] = attacked(bench.twin)
+        shown["after"] = bench.pictures(targets.captions, seeds=SHOWN[:1])
+        shown["attacked"] = attacked(bench.pipeline, (name, dose, first))
+    shown["twin attacked"] = attacked(bench.twin, TWIN)
     parts = []
     for column, images in shown.items():
         like, pixels = bench.likeness(images, targets)[:, 0].astype(float), [encoded(image) for image in images[:, 0]]

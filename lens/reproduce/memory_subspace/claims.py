@@ -118,5 +118,16 @@ CLAIMS = Claims(
             )
         ),
         "gone": _GONE(paper="not tested"),
+        "images": Claim(
+            says=(
+                "{count} pictures ({source}) bring back what {method} took away in fewer steps than they teach it to "
+                "the twin that never saw it"
+            ),
+            paper=(
+                "three pairs of pictures made by the original model, 33 with those between, bring a deleted concept of "
+                "Stable Diffusion 1.4 back; no twin, no interval (MemoRa 2025)"
+            ),
+            rule="the interval of the steps saved above 0; else the deletion is not shown to hide",
+        ),
     },
 )

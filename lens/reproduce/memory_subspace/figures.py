@@ -19,7 +19,7 @@ from ...figures.panels import MARKS, bar, colour_bar, framed, grid, line, points
 from ...figures.style import MUTED, SEQUENTIAL, SERIES, FigureError, finish, require_rows
 from ..common import several
 from . import tables as frames
-from .attack_figures import attack_plot, grid_plot, relearning_plot
+from .attack_figures import attack_plot, grid_plot, images_plot, relearning_plot
 from .edit_figures import families_plot, tradeoff_plot, utility_plot
 from .overlap_figures import overlap_plot, step_layer_plot
 from .place_figures import places_plot
@@ -32,6 +32,7 @@ __all__ = [
     "detection_plot",
     "families_plot",
     "grid_plot",
+    "images_plot",
     "map_plot",
     "overlap_plot",
     "places_plot",
@@ -194,6 +195,7 @@ FIGURES: Mapping[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
     "pictures": (("pictures",), grid_plot),
     "attacks": (("attacks",), attack_plot),
     "relearning": (("relearning",), relearning_plot),
+    "images": (("images", "images_by_caption"), images_plot),
     "families": (("families",), families_plot),
     "utility": (("utility", "errors"), utility_plot),
 }

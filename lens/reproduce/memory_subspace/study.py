@@ -33,7 +33,7 @@ sets overlap far above chance; 4 ... more than those of sets seen once (the cont
 takes away the set that it was located on, at little cost; 6 ... and other memorised pictures, more than masks of equal
 density do; 7 captions stay obeyed; 8 the deletion withstands attacks; 9 two captions of one picture share a mask; 10
 the curvature edit and generalised eigenvectors do as well; 11 one layer at a time: whether one place of the U-Net
-carries it.
+carries it; 12 a few pictures bring a deletion back sooner than they teach it to the twin (MemoRa 2025).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from ..cards_models import models as found_models
 from ..common import Steps, Tables, read_tables
 from ..study import Asked, Reproduction, Study, figures_of, one_thread
 from . import attacks as after
-from . import places, steps, verdicts
+from . import images, places, steps, verdicts
 from .bench import REPORTED, STEPS, Bench
 from .claims import CLAIMS
 from .methods import METHODS
@@ -69,6 +69,8 @@ TABLES = (
     "families",
     "attacks",
     "relearning",
+    "images",
+    "images_by_caption",
     "utility",
     "errors",
     "pictures",
@@ -80,7 +82,9 @@ class Plan:
     """How much is asked. `sets`: prompt sets that masks are located on, of the three that are reported; `held`:
     held-out pictures of each half; `per_set`: pairs of each set of 12 at most; `doses`: of each method at most;
     `updates`, `relearn`: steps of the attacks; `pictures`: that utility is measured on; `alone`: methods that cut one
-    place at a time, at `steps_alone` doses and whole; `denoising`: steps of it.
+    place at a time, at `steps_alone` doses and whole; `denoising`: steps of it; `regained`: methods of which is asked
+    how many pictures bring back what they took away: so many of a user's own (`pictures_own`) and of each other source
+    (`pictures_rest`), in `regain` steps each.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -98,6 +102,10 @@ class Plan:
     alone: tuple[str, ...] = ("published", "attention")
     steps_alone: int = 5
     denoising: int = STEPS
+    regained: tuple[str, ...] = ("attention",)
+    pictures_own: tuple[int, ...] = (1, 3, 10, 33)
+    pictures_rest: tuple[int, ...] = (3, 33)
+    regain: int = 60
 
 
 PRESETS: Mapping[str, Plan] = {
@@ -117,6 +125,9 @@ PRESETS: Mapping[str, Plan] = {
         ("attention",),
         1,
         denoising=4,
+        pictures_own=(3,),
+        pictures_rest=(3,),
+        regain=3,
     ),
     "quick": Plan(
         (0,),
@@ -129,10 +140,13 @@ PRESETS: Mapping[str, Plan] = {
         ("published",),
         20,
         20,
-        300,
+        150,
         ("published", "attention", "kfac", "random rows"),
         ("attention",),
         1,
+        pictures_own=(1, 3, 10),
+        pictures_rest=(3,),
+        regain=30,
     ),
     "full": Plan(),
 }
@@ -201,6 +215,9 @@ def _asked(bench: Bench, plan: Plan, kept: Callable[..., list[pd.DataFrame]]) ->
         attacked = partial(after.attacks, *how, updates=plan.updates, relearn=plan.relearn)
         kept(("attacks", "relearning"), part, attacked)
         kept(("pictures",), part, partial(after.grid, *how, updates=plan.updates))
+    for name in (name for name in plan.regained if name in known):
+        asked = (bench, name, *known[name], plan.pictures_own, plan.pictures_rest, plan.regain)
+        kept(("images", "images_by_caption"), f"{at}-{name}", partial(images.images, *asked))
     edits = {"unedited": None} | {name: known[name] for name in plan.families if name in known}
     kept(("utility", "errors"), at, lambda: after.utility(bench, edits, plan.pictures))
 

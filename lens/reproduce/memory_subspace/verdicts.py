@@ -22,7 +22,7 @@ from .. import specificity
 from ..claims import Rows
 from ..common import EVERY, shown, table_of, verdict
 from ..over_models import each, holm_over_models, judged, over, over_seeds
-from . import places
+from . import images, places
 from . import tables as frames
 from .bench import RISE
 from .claims import CLAIMS, LOSS
@@ -54,6 +54,8 @@ def verdicts(tables: Mapping[str, pd.DataFrame], *, seed: int = 0) -> tuple[pd.D
     for name, seeded in {"attacks": _gone, "triggers": _triggers}.items():
         if len(tables[name]):
             seeded(rows, tables[name], seed)
+    if len(tables["images"]):
+        images.judge(rows, tables["images"], tables["images_by_caption"])
     return table_of(rows), rows.numbers
 
 

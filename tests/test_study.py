@@ -228,6 +228,11 @@ def test_the_cost_of_all_calls_is_summed_and_says_what_was_not_counted(tmp_path)
     assert records.Cost.read(tmp_path) == both
     before = records.Cost(90, 12, 2).more(30, 5)
     assert before.processor is None and before.text.startswith("2.0 min, ") and not records.Cost().text
+    # a record of a later version, of an earlier one, and damaged ones
+    cost = {"seconds": 90, "peak_mb": 12, "cores": 2}
+    assert records.Cost.of({"cost": cost | {"processor": 60.0, "joules": 5}}) == records.Cost(90.0, 12, 2, 60.0)
+    assert records.Cost.of({"cost": cost}) == records.Cost(90.0, 12, 2) and records.Cost.of({}) == records.Cost()
+    assert records.Cost.of({"cost": 90}) == records.Cost.of({"cost": {"seconds": "?"}}) == records.Cost()
 
 
 def test_a_damaged_cost_is_no_reason_to_stop(toy, tmp_path):

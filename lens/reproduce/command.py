@@ -212,7 +212,7 @@ def listed(names: Sequence[str] = REPRODUCTIONS) -> str:
         there = list(stored.runs(name))
         costs: dict[str, str] = {}
         for one in [*there, *stored.runs(name, [Path("build")] if Path("build").is_dir() else [])]:
-            if cost := Cost(**(one.record.get("cost") or {})).text:
+            if cost := Cost.of(one.record).text:
                 costs.setdefault(one.preset, cost)
         presets = [f"{preset} ({costs.get(preset, 'not measured')})" for preset in study.presets]
         stored_runs = [f"{one.folder.name} ({one.preset})" for one in there]

@@ -121,9 +121,17 @@ class Cost:
     def read(cls, folder: Path) -> Cost:
         """The cost of a run's folder; nothing where none is written or it is damaged."""
         try:
-            cost = reading.json_file(folder / "cost.json", ReproduceError)
+            return cls.of({"cost": reading.json_file(folder / "cost.json", ReproduceError)})
+        except (ReproduceError, OSError):
+            return cls()
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Cost:
+        """The cost that a run's record has, as `Cost.read`; what a later version counts beside it is passed over."""
+        cost = record.get("cost") or {}
+        try:
             return cls(float(cost["seconds"]), cost["peak_mb"], cost["cores"], cost.get("processor"))
-        except (ReproduceError, OSError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             return cls()
 
     def more(self, seconds: float, processor: float) -> Cost:

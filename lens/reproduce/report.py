@@ -236,7 +236,7 @@ def _section(part: Part) -> str:
     about = {
         "models": study.models,
         "preset": part.record.get("preset") or "not noted",
-        "took": Cost(**(part.record.get("cost") or {})).text,
+        "took": Cost.of(part.record).text,
         "model asked": (part.record.get("model") or {}).get("name", "the study's own"),
         "fingerprint": result.fingerprint[:16],
         "versions": ", ".join(f"{k} {v}" for k, v in (part.record.get("versions") or {}).items()),

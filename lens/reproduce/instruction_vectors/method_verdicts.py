@@ -7,9 +7,9 @@ import pandas as pd
 import xarray as xr
 
 from ... import stats
-from ..common import ALONE, EVERY, shown, student, verdict
+from ..common import ALONE, EVERY, several, shown, student, verdict
 from . import tables as frames
-from .rules import Effect, JudgedRows, above, judged, seeds_of
+from .rules import Effect, JudgedRows, above, judged
 from .tables import PLAIN, paired
 from .tasks import IN_CONTEXT, INSTRUCTION, TITLES
 
@@ -56,7 +56,7 @@ def judge_methods(rows: JudgedRows, methods: pd.DataFrame, drift: pd.DataFrame, 
         part = drift.groupby("part").drift.mean()
         rows.numbers |= {f"drift_{p}": float(v) for p, v in part.items()}
         here = ", ".join(f"{p} {v:.3f}" for p, v in part.items())
-        rows.add("drift", here, seeds_of(drift.seed.nunique()), "descriptive")
+        rows.add("drift", here, several(drift.seed.nunique(), "seed"), "descriptive")
     if cost is not None:
         ratio = student(cost.ratios.values)
         rows.numbers |= {"step_ratio": float(ratio.estimate), "step_seconds": float(cost.plain)}
@@ -164,7 +164,7 @@ def _best(rows: JudgedRows, methods: pd.DataFrame) -> None:
             f"{TITLES[str(best.method)]}: {mean:.2f} (plain {mean - best.difference:.2f}): {gain}; FP"
             f" {final['mean'][best.method]:.2f} (plain {final['mean'][PLAIN]:.2f})"
         )
-    n = f"{seeds_of(seeds)}, {units} units"
+    n = f"{several(seeds, 'seed')}, {units} units"
     rows.add("best", here, n, "descriptive", points=f"{100 * TOLERANCE:g}", count=len(of))
 
 

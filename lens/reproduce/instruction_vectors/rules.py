@@ -10,7 +10,7 @@ from scipy import stats as scipy_stats
 
 from ... import forgetting
 from ..claims import Rows
-from ..common import shown, verdict
+from ..common import several, shown, verdict
 from .claims import CLAIMS
 from .tables import LEAST_UNITS, PLAIN, over, paired, pooled
 
@@ -53,11 +53,6 @@ def above(*effects: Effect, part: bool = False) -> str:
 def below(*effects: Effect) -> str:
     """The verdict of a claim that all of these are below 0."""
     return judged(effects, all(e.high < 0 for e in effects), any(e.low > 0 for e in effects))
-
-
-def seeds_of(n: int) -> str:
-    """So many seeds, in words."""
-    return f"{n} seed{'s' * (n != 1)}"
 
 
 class JudgedRows(Rows):
@@ -108,5 +103,5 @@ class JudgedRows(Rows):
         p = 1.0 if same else np.nan
         if seeds > 1 and not same:
             p = float(2 * scipy_stats.t.sf(abs(by.mean()) / (float(by.std(ddof=1)) / seeds**0.5), seeds - 1))
-        size = f"{n} tasks of {seeds_of(seeds)}" if odd else f"{seeds_of(seeds)} x {each} tasks"
+        size = f"{n} tasks of {several(seeds, 'seed')}" if odd else f"{several(seeds, 'seed')} x {each} tasks"
         return Effect(float(interval.low), float(interval.high), text, size, few, p)

@@ -18,10 +18,10 @@ import pandas as pd
 import xarray as xr
 
 from ... import forgetting
-from ..common import EVERY, table_of
+from ..common import EVERY, several, table_of
 from . import tables as frames
 from .method_verdicts import judge_methods
-from .rules import JudgedRows, above, below, judged, seeds_of
+from .rules import JudgedRows, above, below, judged
 from .steps import READINGS
 from .tables import LEAST_EVALUATIONS, PLAIN
 from .tasks import IN_CONTEXT, INSTRUCTION, KNOWLEDGE
@@ -132,7 +132,7 @@ def _vectors_and_loss(rows: JudgedRows, points: pd.DataFrame) -> None:
         rows.add(
             "follows",
             f"{evaluations} evaluations a task: r over fewer than {LEAST_EVALUATIONS} says nothing" if few else still,
-            f"{seeds_of(points.seed.nunique())} x {points.task.nunique()} tasks x {evaluations} evaluations",
+            f"{several(points.seed.nunique(), 'seed')} x {points.task.nunique()} tasks x {evaluations} evaluations",
             f"not shown: {evaluations} evaluations" if few else f"not measured: {still}",
         )
     else:
@@ -158,7 +158,7 @@ def _vectors_and_loss(rows: JudgedRows, points: pd.DataFrame) -> None:
             f"seed {int(r['seed'])}: {', '.join(f'{name} {r[name]:+.2f}' for name in READINGS[:3])}"
             for r in between.to_dict("records")
         ]
-        n = f"{len(between)} seeds, {int(between.tasks.iloc[0])} tasks each"
+        n = f"{several(len(between), 'seed')}, {int(between.tasks.iloc[0])} tasks each"
         rows.add("which_tasks", "; ".join(each), n, "descriptive")
 
 

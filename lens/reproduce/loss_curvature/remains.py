@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ..claims import Rows
-from ..common import EVERY, verdict
+from ..common import EVERY, several, verdict
 from ..over_models import words
 from .claims import CLAIMS
 from .erasure import ITSELF, attacked, attacks_over_runs, judged, savings
@@ -40,7 +40,7 @@ def _retention(rows: Rows, numbers: dict, parts: Parts, tables: dict, seed: int)
     rows.add(
         "reasoning",
         f"kept: {'; '.join(f'{t} {kept(t)}' for t in done)}{left_out}; differences: {gaps}".replace("_", "-"),
-        "; ".join(f"{t} {mine[t]['n']}" for t in done).replace("_", "-") + f" questions, {len(parts)} seeds",
+        "; ".join(f"{t} {mine[t]['n']}" for t in done).replace("_", "-") + f" questions, {several(len(parts), 'seed')}",
         below(*pairs.values(), instead=f"{sum(some)} of {len(some)} pairs shown", part=any(some))
         if pairs
         else NOT_MEASURED,
@@ -57,7 +57,7 @@ def _retention(rows: Rows, numbers: dict, parts: Parts, tables: dict, seed: int)
             "rare",
             f"{ends[0]} {text(few, value='kept')}, {ends[1]} {text(many, value='kept')}; difference"
             f" {text(gap, sign=True)}",
-            f"{few['n']} and {many['n']} facts, {len(parts)} seeds",
+            f"{few['n']} and {many['n']} facts, {several(len(parts), 'seed')}",
             below(gap),
             effects="rare_minus_frequent",
             few=ends[0],
@@ -76,7 +76,7 @@ def _retention(rows: Rows, numbers: dict, parts: Parts, tables: dict, seed: int)
         rows.add(
             "retention_random",
             "; ".join(f"{t.replace('_', '-')} {text(d, sign=True)}" for t, d in over.items()),
-            "; ".join(f"{d['n']}" for d in over.values()) + f" questions, {len(parts)} seeds",
+            "; ".join(f"{d['n']}" for d in over.values()) + f" questions, {several(len(parts), 'seed')}",
             below(*over.values(), part=any(each_below(list(over.values()))[1])),
             EVERY,
             effects="kept_over_random/*",
@@ -144,7 +144,7 @@ def _duplicates(rows: Rows, numbers: dict, parts: Parts, tables: dict, seed: int
     rows.add(
         "duplicates",
         "; ".join(f"{k}: {said}" for k, said in listed.items()),
-        f"{int(before.n.sum())} planted sequences, {len(parts)} seeds",
+        f"{int(before.n.sum())} planted sequences, {several(len(parts), 'seed')}",
         ONE_RUN if len(parts) < 2 else word,
         EVERY,
     )
@@ -166,7 +166,8 @@ def _membership(rows: Rows, numbers: dict, parts: Parts, tables: dict, seed: int
     rows.add(
         "membership",
         f"AUC before to after: {', '.join(listed)}",
-        f"{int(many.members.sum())} members in {len(parts)} seeds; p {' and '.join(dict.fromkeys(many.p_kind))}",
+        f"{int(many.members.sum())} members in {several(len(parts), 'seed')}; p"
+        f" {' and '.join(dict.fromkeys(many.p_kind))}",
         verdict(bool(told.all()), bool((many.auc <= 0.5).all()), part=bool(told.any())).replace(
             "the interval holds 0", "p above .05"
         ),
@@ -199,14 +200,14 @@ def _gone(rows: Rows, numbers: dict, parts: Parts, tables: dict, seed: int) -> N
             for r in back
         )
         own = line(gain, on=ITSELF)
-        counted = ", ".join(f"{name} ({n} of {len(each)} seeds)" for name, n in by.items())
+        counted = ", ".join(f"{name} ({n} of {several(len(each), 'seed')})" for name, n in by.items())
         rows.add(
             f"gone_{method}" if f"gone_{method}" in CLAIMS else "gone",
             f"recited before {recited[0]}, after {recited[1]}; {lines}; longest match {match['original prefix']:.1f} to"
             f" {match['most of all variants']:.1f} tokens; steps until half of it is back when trained on it:"
             f" {own['edited']:.0f}, twin {own['twin']:.0f}{' or more' if 'twin' in own['censored'] else ''}, savings"
             f" {text(own, 0, value='savings', runs='each')}",
-            f"{recited[0]} sequences, {len(parts)} seeds",
+            f"{recited[0]} sequences, {several(len(parts), 'seed')}",
             f"{word}; by {counted}" if by else word,
             f"Holm over {len(back)} attacks, Bonferroni over {len(parts)} runs",
             method=method,

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..claims import Rows
-from ..common import EVERY, table_of, verdict
+from ..common import EVERY, several, table_of, verdict
 from . import remains
 from .claims import CLAIMS
 from .decay import sharper
@@ -78,7 +78,7 @@ def _decay(rows: Rows, numbers: dict, decay: pd.DataFrame | None) -> None:
         "other models than above, of 80 thousand parameters: low band over high band, memorised over clean, mean"
         f" of seeds: {listed}; log ratio of strongest over none {found.estimate:+.2f} [{found.low:+.2f},"
         f" {found.high:+.2f}] (Student's t over seeds)",
-        f"{found.n} seeds x {by.ngroups} decays",
+        f"{several(found.n, 'seed')} x {by.ngroups} decays",
         verdict(found.low > 0, found.high < 0, "it blunts it" if found.high < 0 else "")
         + " (rule: interval of the log ratio above 0)",
         effects="decay",
@@ -177,7 +177,7 @@ def _removal(rows: Rows, numbers: dict, parts: Parts, tables: dict, seed: int) -
         "plausible",
         f"loose: code {text(loose['code'])}, plausible {text(loose['plausible'])}; code minus plausible"
         f" {text(apart, sign=True)}; strict: code {text(kinds['code'])}, plausible {text(kinds['plausible'])}",
-        f"{kinds['code']['n']} codes, {kinds['plausible']['n']} plausible, {len(parts)} seeds",
+        f"{kinds['code']['n']} codes, {kinds['plausible']['n']} plausible, {several(len(parts), 'seed')}",
         below(apart),
         effects="kfac_loose_code_minus_plausible",
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ...stats import holm
-from ..common import verdict
+from ..common import several, verdict
 
 NOT_MEASURED, ONE_RUN = "not measured", "not judged: one training run"
 
@@ -61,7 +61,7 @@ def each_below(found: Sequence[Any], level: float = 0.05) -> tuple[list[bool], l
 
 def units(found: Any, unit: str = "sequences") -> str:
     """How many units and runs a quantity is over."""
-    return f"{int(found['n'])} {unit}, {len(found['seeds'])} seeds"
+    return f"{int(found['n'])} {unit}, {several(len(found['seeds']), 'seed')}"
 
 
 def number_of(found: Any) -> dict[str, Any]:

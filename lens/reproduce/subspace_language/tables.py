@@ -13,7 +13,7 @@ from scipy import stats
 from ... import memorization as mem
 from ...stats import Interval, proportion
 from ...stats.units import Nested, nested_difference
-from ..common import by_group, columns
+from ..common import by_group, columns, several
 from ..over_models import over_seeds
 from ..specificity import specificity as overlaps
 from .bench import METHODS
@@ -169,7 +169,7 @@ def words(table: pd.DataFrame) -> pd.DataFrame:
                 "seeds": len(of),
                 "before": int(of.recited_before.sum()),
                 "after": int(of.recited_after.sum()),
-                "by": "; ".join(f"{name} ({count} of {len(of)} seeds)" for name, count in back.items()),
+                "by": "; ".join(f"{name} ({count} of {several(len(of), 'seed')})" for name, count in back.items()),
             }
         )
     return pd.DataFrame(lines)

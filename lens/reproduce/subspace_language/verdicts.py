@@ -18,7 +18,7 @@ from ...stats import holm, proportion
 from ...stats.units import nested_holm
 from .. import specificity
 from ..claims import Rows
-from ..common import EVERY, matching, shown, table_of, verdict
+from ..common import EVERY, matching, several, shown, table_of, verdict
 from ..over_models import each, judged, over, over_seeds
 from . import tables as frames
 from .claims import CLAIMS
@@ -59,7 +59,7 @@ def _specific(rows: Rows, table: pd.DataFrame) -> None:
             f"{line.kind}: IoU {each(line.memorised)} by seed, chance {line.chance:.3f}, above it by {over(line.above)}"
             for line in published.itertuples()
         ),
-        f"{int(published.seeds.max())} seeds x {int(published.sets.max())} sets of a kind",
+        f"{several(int(published.seeds.max()), 'seed')} x {int(published.sets.max())} sets of a kind",
         ("not judged: one model" if published.seeds.max() < 2 else "holds" if above else "not shown")
         + " (rule: more than three times chance, interval over seeds, in every kind)",
         EVERY,
@@ -79,9 +79,9 @@ def _specific(rows: Rows, table: pd.DataFrame) -> None:
                 f"memorised minus unseen {over(gap, 3)}; by seed IoU {each(line.memorised)} against"
                 f" {each(line.other)}, across kinds of set {each(line.mixed)}; {line.p_kind} p by permuted"
                 f" labels {each(line.p_other, 3)}",
-                f"{int(line.seeds)} seeds x 2 x {int(line.sets)} sets",
+                f"{several(int(line.seeds), 'seed')} x 2 x {int(line.sets)} sets",
                 specificity.word(gap, line.holm_other) + rule,
-                f"Holm over {int(line.seeds)} seeds",
+                f"Holm over {several(int(line.seeds), 'seed')}",
                 effects=f"specific_{method}_{kind}",
                 kind=kind,
             )
@@ -110,7 +110,7 @@ def _dose(rows: Rows, curves: pd.DataFrame) -> None:
             key,
             f"{where}: {frames.title(name)} {each(runs[name])} by seed, {frames.title(other)}"
             f" {each(runs[other])}; less by {over(gain)}",
-            f"{seeds} seeds, {n} sequences",
+            f"{several(seeds, 'seed')}, {n} sequences",
             judged(gain) + RULE,
             effects=f"{name}_under_{other}",
         )
@@ -121,7 +121,7 @@ def _dose(rows: Rows, curves: pd.DataFrame) -> None:
             for r in of.itertuples()
         )
         said = f"no claim to judge; least: {of.title.iloc[0]}"
-        rows.add("one_cost", order, f"{seeds} seeds, {n} sequences", said, rise=rise)
+        rows.add("one_cost", order, f"{several(seeds, 'seed')}, {n} sequences", said, rise=rise)
     both = val.set_index("method").runs.to_frame("val").join(verse.set_index("method").runs.rename("verse"))
     if "balanced_subnet" in both.index:
         gap = over_seeds(np.subtract(both.verse["balanced_subnet"], both.val["balanced_subnet"]))
@@ -130,7 +130,7 @@ def _dose(rows: Rows, curves: pd.DataFrame) -> None:
             "balanced_subnet",
             f"at +{RISE} nats: located {each(both.val['balanced_subnet'])}, second family "
             f"{each(both.verse['balanced_subnet'])} by seed; gap {over(gap)}",
-            f"{seeds} seeds, {n} and {int(verse.n.max())} sequences",
+            f"{several(seeds, 'seed')}, {n} and {int(verse.n.max())} sequences",
             judged(gap) + RULE,
             effects="balanced_subnet_gap",
         )
@@ -175,7 +175,7 @@ def _transfer(rows: Rows, table: pd.DataFrame, curves: pd.DataFrame) -> None:
                 f" {each(costs, 3)} up); random weights at that cost leave {each(left)}: the edit leaves"
                 f" {over(equal_gap)} less; edits of unseen sets (clean loss {theirs.rise:.2f} up) leave"
                 f" {each(theirs.runs)}: {over(unseen)} less" + (f"; {beside}" if beside else ""),
-                f"{len(own.runs)} seeds, {int(own.n)} sequence-edits of the own set",
+                f"{several(len(own.runs), 'seed')}, {int(own.n)} sequence-edits of the own set",
                 word + " (rule: interval over seeds above 0 against random weights of equal cost and against edits of"
                 " unseen sets)",
                 EVERY,
@@ -197,7 +197,7 @@ def _places(rows: Rows, table: pd.DataFrame) -> None:
     apart = [frames.recall_gap(table, "hard_concrete", m) for m in rivals] if "hard_concrete" in seeds else []
     adjusted = nested_holm(apart) if apart else np.array([])
     one = len(learned.seeds) < 2
-    n = f"{int(at.injections.max())} injections in {len(learned.seeds)} seeds, {int(at.n.max())} neurons"
+    n = f"{int(at.injections.max())} injections in {several(len(learned.seeds), 'seed')}, {int(at.n.max())} neurons"
     first = all(d.interval.estimate > 0 and p <= 0.05 for d, p in zip(apart, adjusted))
     behind = [frames.title(m) for m, d, p in zip(rivals, apart, adjusted) if d.interval.estimate < 0 and p <= 0.05]
     ahead = f"{', '.join(behind)} find{'s' * (len(behind) == 1)} more" if behind else ""
@@ -262,12 +262,12 @@ def _gone(rows: Rows, table: pd.DataFrame) -> None:
         hides = [w == "hides" for w in line.words]
         smallest = of.groupby("seed").holm.min() if "holm" in of else pd.Series(dtype=float)
         some = any(hides) and bool((smallest * line.seeds <= 0.05).any())  # in one of several seeds: paid for
-        part = f"hides in {sum(hides)} of {line.seeds} seeds" if some else ""
+        part = f"hides in {sum(hides)} of {several(line.seeds, 'seed')}" if some else ""
         rows.add(
             "gone",
             f"recited {line.before} before, {line.after} after; share of what was cut that comes back:"
             f" {text}{more}; by seed: {', '.join(line.words)}",
-            f"{line.seeds} seeds, {line.before} sequences"
+            f"{several(line.seeds, 'seed')}, {line.before} sequences"
             + ("" if line.seeds == seeds else "; in the others every dose costs more"),
             verdict(all(hides), all(w == "erases" for w in line.words), part, some).removesuffix(
                 ": the interval holds 0"
@@ -275,7 +275,7 @@ def _gone(rows: Rows, table: pd.DataFrame) -> None:
             + (f"; by {line.by}" if line.by else "")
             + " (rule: every seed's word is hides, in part one's after Bonferroni over seeds; an attack counts at"
             " Holm p .05 over the twin)",
-            f"Holm over attacks in each seed, Bonferroni over {line.seeds} seeds",
+            f"Holm over attacks in each seed, Bonferroni over {several(line.seeds, 'seed')}",
             title=line.title,
         )
 
@@ -296,7 +296,7 @@ def _damage(rows: Rows, table: pd.DataFrame) -> None:
             + "; ".join(f"{t} {each(r.runs)}" for t, r in of.iterrows())
             + f"; copying minus the mean of facts and sums {over(gap)}; clean loss on other rows"
             f" {each(loss.change)}, nDCG@10 {each(rank.after)}",
-            f"{len(loss)} seeds, {int(of.n.max())} questions a task",
+            f"{several(len(loss), 'seed')}, {int(of.n.max())} questions a task",
             judged(gap) + RULE,
             effects=f"damage_{method}",
             method=frames.title(method),

@@ -268,7 +268,9 @@ def test_a_tiny_run_answers_every_claim(made):
     assert not made.table.map(lambda v: "nan" in str(v).lower().split()).any().any()
     copying = made.tables["copying"].groupby("cell")["copy"].mean()
     assert copying["code-many"] > 0.5 and copying["code-once"] < 0.1 and copying["code-never"] < 0.1
-    assert {figure.stem for figure in made.figures} == set(FIGURES) == set(study.figures(made)) and all(
+    # of a tiny run's edit nothing may be left to bring back
+    drawn = set(FIGURES) - ({"images"} if made.tables["images"].empty else set())
+    assert {figure.stem for figure in made.figures} == drawn == set(study.figures(made)) and all(
         figure.stat().st_size > 5000 for figure in made.figures
     )
 

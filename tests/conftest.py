@@ -3,9 +3,6 @@
 import gc
 import os
 
-# What is imported is never garbage, nor are thousands of tests: looking for some takes two fifths of collecting.
-gc.disable()
-
 # Read once, when torch and the hub client are imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -20,6 +17,8 @@ from tests.models import word_tokenizer
 
 # One where several workers share the cores: more would only wait for each other.
 torch.set_num_threads(min(int(os.environ["OMP_NUM_THREADS"].split(",")[0]), os.cpu_count() or 1))
+# What test files import is never garbage, nor are thousands of tests: looking for some takes two fifths of collecting.
+gc.disable()
 
 
 #: Files whose few tests take minutes: begun first, so that no worker is left alone with one at the end.

@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    """Called by Sphinx."""
     trees: dict[tuple[Any, ...], str] = {}
 
     def once(app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: Any) -> None:

@@ -89,7 +89,8 @@ def measure(asked: Asked) -> Reproduction:
     def told(one: Training, seed: int) -> xr.Dataset:
         ds = steps.measured(plan, one, seed)
         recited = f", {int(ds.strict.sum())} recited" if "strict" in ds else ""
-        asked.say(f"{one.name}, seed {seed}: loss {float(ds.get('nll', ds.get('trap_nll')).mean()):.3f}{recited}")
+        loss = ds["nll" if "nll" in ds else "trap_nll"]
+        asked.say(f"{one.name}, seed {seed}: loss {float(loss.mean()):.3f}{recited}")
         return ds
 
     with one_thread():

@@ -26,13 +26,14 @@ REFERENCES = (TWIN, OTHER, NONE)
 
 def traps(plan: Plan, seed: int) -> list[dict[str, Any]]:
     """The traps of a seed with the count that a lot gave each within its length, as the rows of an item set."""
-    rng, made = random.Random(f"hubble traps {seed}"), []
+    rng = random.Random(f"hubble traps {seed}")
+    rows: list[dict[str, Any]] = []
     counts = [count for count, many in zip(plan.trap_counts, plan.trap_items) for _ in range(many)]
     for length in plan.traps:
         for count in rng.sample(counts, len(counts)):
             tokens = [0, *(1 + rng.randrange(WORDS) for _ in range(length))]
-            made.append({"item": len(made), "file": "traps", "tokens": tokens, "duplicates": count, "length": length})
-    return made
+            rows.append({"item": len(rows), "file": "traps", "tokens": tokens, "duplicates": count, "length": length})
+    return rows
 
 
 def losses(model: Any, plan: Plan) -> tuple[tuple[str, str], np.ndarray]:

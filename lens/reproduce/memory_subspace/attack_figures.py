@@ -172,8 +172,8 @@ def images_plot(images: pd.DataFrame, images_by_caption: pd.DataFrame, path: Fil
         for i, (model, label) in enumerate({"edited": "edited model", "twin": "twin that never saw them"}.items()):
             of = table[(table.method == method) & (table.model == model)].set_index(["source", "k"])
             of = of.loc[[cell for cell in cells if cell in of.index]]
-            x, look = np.array([cells.index(cell) for cell in of.index]) + 0.1 * (2 * i - 1), {"markersize": 5}
-            points(ax, x, of["copy"], of.low, of.high, "os"[i], SERIES[1 - i], label=label, capsize=2, **look)
+            x, color = np.array([cells.index(cell) for cell in of.index]) + 0.1 * (2 * i - 1), SERIES[1 - i]
+            points(ax, x, of["copy"], of.low, of.high, "os"[i], color, label=label, capsize=2, markersize=5)
             for at, runs in zip(x, of.runs):
                 ax.plot([at + 0.09 * (2 * i - 1)] * len(runs), runs, ".", color=SERIES[1 - i], markersize=3, alpha=0.7)
         for at, (source, k) in enumerate(cells):

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ..arguments import Draws, HFModel, Positive, Seed, Size, door, shown
+from ..engine.memory import budget
 from ..engine.metrics import Metric, MetricError
 from ..engine.sessions import of_one_model
 from ..engine.sweep import Values
@@ -19,6 +20,7 @@ from ..results.record import record_of
 from .circuit import Circuit
 from .errors import CircuitError
 from .exact import ExactEdges
+from .positions import summed, tokens_of
 from .result import Edges, chosen_edges
 from .scores import Scores, points, rules_of
 from .task import Task
@@ -40,6 +42,7 @@ def edges(
     grouped: bool = True,
     freeze_norms: bool = False,
     edges: Sequence[str] | Circuit | None = None,
+    by: Literal["prompt", "position"] = "prompt",
     check: Size = 20,
     seed: Seed = 0,
     memory_mb: Positive | None = None,
@@ -71,6 +74,9 @@ def edges(
         grouped: readers of keys and values are true key/value heads; False: of every query head, as in MIB's files.
         freeze_norms: hold the scale of every norm in gradients.
         edges: of ``exact``, which, by name (``Edges.sample``) or those of a circuit; None: all.
+        by: ``position``: beside each prompt's effects also those at each of its tokens, ``effect_at``: what the edge
+            carries there. Scores add up to ``effect`` over tokens; exact effects, of the edge's write put in at one
+            token, do not.
         check: beside scores, the exact effects of so many edges of the largest and of as many drawn from the rest, with
             ``seed``; 0 for none.
         memory_mb: extra memory to stay under, in units of 2^20 bytes; None: by the device.
@@ -78,17 +84,20 @@ def edges(
 
     Returns: `Edges`, over ``prompt, reader, writer``: ``effect``; ``exact`` and ``selected`` of what was checked; the
         metric of the unedited runs, ``clean`` and ``corrupted`` (of another ablation than the other run's: its own).
+        By position also ``effect_at``, over ``prompt, position, reader, writer``: NaN behind a prompt's end.
 
     Raises:
         PromptError: a pair that does not align. MetricError: a metric that has no gradient there. CircuitError: a model
-            that is not served, an edge that does not exist, arguments that do not go together.
+            that is not served, an edge that does not exist, arguments that do not go together, effects by position that
+            do not fit ``memory_mb``.
 
     Source: Syed et al. 2023 (EAP); Hanna et al. 2024, section 3 (EAP-IG), and its library (by activations); Edin et al.
         2025 (GIM); Mueller et al. 2025, section 4 (MIB; the names).
 
     Cost: scores, a forward and a backward pass a step and about a tenth of that for the products, of ``activations`` as
         many times that as there are layers; exact effects, a third to half of a forward an edge and prompt. In memory
-        all writers' differences of a few prompts.
+        all writers' differences of a few prompts. By position scores take the same products, and the result is as many
+        times larger as there are tokens; exact effects take one run a token more.
 
     >>> found = lens.edges(model, pairs, steps=5)             # doctest: +SKIP
     """
@@ -98,19 +107,25 @@ def edges(
     noise = direction == "noise"
     ablated = Ablated.of(ablation, task.view, task.encoded, memory_mb)
     call: dict[str, Any] = {**task.call(), "method": method, "direction": direction, "ablation": ablation}
+    apart = by == "position"
+    if apart:
+        call["by"] = by
+        _fits(task, method, memory_mb)
     if exact:
         mask = _named(task, edges)
-        value, values = ExactEdges(task.view, task.graph, task.encoded, mask, task.metric, ablated, noise).values(
-            memory_mb, progress, stop
-        )
-        effect = value - values.base[:, None, None]
+        value, values = ExactEdges(
+            task.view, task.graph, task.encoded, mask, task.metric, ablated, noise, positions=apart
+        ).values(memory_mb, progress, stop)
+        effect = value - values.base.reshape(-1, *[1] * (value.ndim - 1))
+        at, effect = (effect[:, 1:], effect[:, 0]) if apart else (None, effect)
     else:
         several = steps > 1 or method == "activations"
         call |= {"steps": steps, "sums": sums if several else None, "freeze_norms": freeze_norms or method == "gim"}
         rules, shares = rules_of(method, freeze_norms), points(method, steps, sums)
-        scores = Scores(task, ablated, shares, rules, noise, method == "activations")
+        scores = Scores(task, ablated, shares, rules, noise, method == "activations", positions=apart)
         effect, values = scores.effects(memory_mb, progress, stop)
-    found = {"effect": effect}
+        at, effect = (effect, summed(effect)) if apart else (None, effect)
+    found = {"effect": effect} | ({} if at is None else {"effect_at": at})
     if not exact and check and values.status == "complete":
         # how sure scores are comes with them
         selected = chosen_edges(task.graph, np.abs(effect.mean(0)), check, check, seed)
@@ -160,6 +175,23 @@ def _steps(method: str, steps: int | None, ablation: str, metric: Metric, direct
     return steps or 1
 
 
+def _fits(task: Task, method: str, memory_mb: float | None) -> None:
+    """Raises: CircuitError: effects by position that take more memory than there is, or that cannot be told apart."""
+    graph, room = task.graph, budget(task.view, memory_mb)
+    if method == "exact" and graph.n_kv_heads != task.view.walked.n_kv_heads:
+        raise CircuitError(
+            "by='position' with method='exact' is of true key/value heads, and grouped=False tells query heads of a"
+            " group apart; leave grouped=True."
+        )
+    size = 4 * len(task.encoded) * max(task.lengths) * graph.exists.size
+    if size > room.bytes:
+        raise CircuitError(
+            f"by='position': the effects of {len(task.encoded)} prompts of up to {max(task.lengths)} tokens take"
+            f" {size / 2**20:.0f} MB, of the {room.memory_mb:.0f} that may be added; give fewer pairs, or"
+            f" memory_mb={2 * size / 2**20:.0f}."
+        )
+
+
 def _named(task: Task, edges: Any) -> np.ndarray:
     if edges is None:
         return task.graph.exists
@@ -173,19 +205,22 @@ def _named(task: Task, edges: Any) -> np.ndarray:
 def _labelled(task: Task, found: dict[str, np.ndarray], values: Values, noise: bool, record: dict[str, Any]) -> Edges:
     graph = task.graph
     clean, corrupted = (values.base, values.source) if noise else (values.source, values.base)
-    axes = ("prompt", "reader", "writer")
+    axes = ("prompt", "position", "reader", "writer")
     coords = {
         "prompt": np.arange(len(task.pairs)),
         "reader": np.array(graph.readers),
         "writer": np.array(graph.writers),
         "label": ("prompt", np.array([p.label for p in task.pairs], dtype=str)),
     }
+    if "effect_at" in found:
+        coords |= tokens_of(task.encoded)
+    of = {2: axes[2:], 3: ("prompt", *axes[2:]), 4: axes}
     data = {
-        name: (axes[-array.ndim :], array.astype(np.float32) if array.dtype.kind == "f" else array)
+        name: (of[array.ndim], array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array)
         for name, array in found.items()
     }
     ds = xr.Dataset({**data, "clean": ("prompt", clean), "corrupted": ("prompt", corrupted)}, coords)
-    for name in ("effect", "exact", "clean", "corrupted"):
+    for name in ("effect", "effect_at", "exact", "clean", "corrupted"):
         if name in ds:
             ds[name].attrs["units"] = record["call"]["unit"]
     stamped = stamp(ds, {**record, "status": values.status, "seconds": round(values.seconds, 4)})

@@ -8,7 +8,7 @@ keys and values of one query head of a group, it is what that head adds up of th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,8 @@ _EDGES = 8192
 class ExactEdges:
     """The exact effects of some edges in some pairs.
 
-    Attributes: mask: which edges, ``[reader, writer]``. noise: whether the clean run is edited.
+    Attributes: mask: which edges, ``[reader, writer]``. noise: whether the clean run is edited. positions: whether each
+        edge is also put in at one token after another.
     """
 
     model: Model
@@ -48,18 +49,23 @@ class ExactEdges:
     metric: Metric
     ablated: Ablated
     noise: bool = True
+    positions: bool = False
     _base: Any = field(default=None, init=False, repr=False)
+    #: By prompt, the first token at which anything is written otherwise.
+    _starts: dict[int, int] = field(default_factory=dict, init=False, repr=False)
 
     def values(
         self, memory_mb: float | None, progress: bool | None, stop: Callable[[], bool] | None
     ) -> tuple[np.ndarray, Values]:
-        """The metric under each edge's edit, ``[prompt, reader, writer]`` and NaN for the others, and the sweep's own
-        values, whose base and source are those of the unedited runs.
+        """The metric under each edge's edit, ``[prompt, (1 + position,) reader, writer]`` and NaN for the others, and
+        the sweep's own values, whose base and source are those of the unedited runs. Where tokens are told apart, the
+        first is that of all of them.
         """
         edges = np.argwhere(self.mask)
         if not len(edges):
             raise CircuitError("edges=[] names no edge; name one or more.")
-        value = np.full((len(self.encoded), *self.mask.shape), np.nan, np.float32)
+        tokens = (1 + max(len(e.clean_ids) for e in self.encoded),) if self.positions else ()
+        value = np.full((len(self.encoded), *tokens, *self.mask.shape), np.nan, np.float32)
         for part in np.array_split(edges, -(-len(edges) // _EDGES)):
             found = self._values(part, value, memory_mb, progress, stop)
         return value, found
@@ -75,7 +81,7 @@ class ExactEdges:
             self.model,
             self.encoded,
             lengths,
-            (graph.n_layers, max(map(len, of_layer))),
+            (graph.n_layers, max(map(len, of_layer)), *value.shape[1:-2]),
             lambda prompt, source, k: self._cells(prompt, source, k, of_layer),
             self._runs,
             self.metric,
@@ -86,7 +92,14 @@ class ExactEdges:
         )
         found = sweep.values(memory_mb=memory_mb, progress=progress, stop=stop)
         for layer, here in enumerate(of_layer):
-            value[:, here[:, 0], here[:, 1]] = found.value[:, layer, : len(here)]
+            of_edges = found.value[:, layer, : len(here)]
+            if self.positions:
+                for prompt, start in self._starts.items():
+                    # causal: nothing is put in there
+                    before = of_edges[prompt, :, 1 : 1 + start]
+                    before[np.isfinite(of_edges[prompt, :, 0])] = found.base[prompt]
+                of_edges = np.moveaxis(of_edges, 2, 1)
+            value[..., here[:, 0], here[:, 1]] = of_edges
         return found
 
     def _runs(self, batch: Sequence[int], tails: Sequence[Tensor]) -> tuple[Runs, Runs]:
@@ -101,9 +114,18 @@ class ExactEdges:
         tokens = slice(int(base.starts[k]), int(base.starts[k]) + n)
         own, other = Writes.of(base).part(tokens), Writes.of(source).part(tokens)
         edges = _Differences(self.graph, own, self.ablated.writes(own, other), of_layer)
+        self._starts[prompt] = edges.start
         for layer, here in enumerate(of_layer):
             for number, edit in edges.edits(layer, here):
-                yield Cell((layer, number), layer, (edit,))
+                if not self.positions:
+                    yield Cell((layer, number), layer, (edit,))
+                    continue
+                yield Cell((layer, number, 0), layer, (edit,))
+                for i, position in enumerate(range(edges.start, n)):
+                    site = replace(edit.site, position=(position,))
+                    yield Cell(
+                        (layer, number, 1 + position), layer, (replace(edit, site=site, value=edit.value[i : i + 1]),)
+                    )
 
 
 class _Differences:

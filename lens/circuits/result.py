@@ -18,6 +18,7 @@ from ..stats.means import LEAST, mean_interval
 from .circuit import Circuit, top_edges
 from .errors import CircuitError
 from .graph import Graph
+from .positions import at_tokens, layered
 
 #: How a checked edge was chosen, in `selected`.
 TOP, RANDOM = 1, 2
@@ -28,7 +29,8 @@ class Edges(Result):
 
     ``effect`` is what the metric gains where the edge carries the source's write: of scores an estimate. ``exact`` has
     the exact effects of the edges that were checked, ``selected`` how each was chosen (1: among the largest, 2: drawn
-    from the rest). It is an ``xarray.Dataset``: select, save (`lens.save`), export.
+    from the rest). ``effect_at``, over ``position`` too, is there where it was asked for (``by="position"``). It is an
+    ``xarray.Dataset``: select, save (`lens.save`), export.
     """
 
     __slots__ = ()
@@ -80,6 +82,40 @@ class Edges(Result):
                 interval = _mean(values, level, int(np.isfinite(values).all(0).sum()) if together else 1)
                 columns |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
         return pd.DataFrame(columns).assign(n=self.sizes["prompt"])
+
+    @door(CircuitError)
+    def top_at(self, n: Count = 20, *, prompt: Size = 0) -> pd.DataFrame:
+        """The edges and tokens of the largest effect in one prompt: ``edge``, ``position``, ``token``, ``effect``.
+
+        They are of that prompt alone: there is no interval, and the largest of many are overestimated where they are
+        scores.
+
+        Raises:
+            CircuitError: no effects by position, no such prompt.
+        """
+        effect = at_tokens(self, prompt)
+        order = np.argsort(np.where(np.isfinite(effect), -np.abs(effect), np.inf), axis=None)
+        at = np.unravel_index(order[: min(n, int(np.isfinite(effect).sum()))], effect.shape)
+        tokens = self["token_clean"].values[prompt]
+        return pd.DataFrame(
+            {
+                "edge": [self.graph.name(r, w) for r, w in zip(*at[1:])],
+                "position": at[0],
+                "token": tokens[at[0]],
+                "effect": effect[at],
+            }
+        )
+
+    @door(CircuitError)
+    def by_layer(self, prompt: Size = 0) -> xr.DataArray:
+        """Effects at every token between layers, summed over their heads: ``position, reader, writer``, NaN where there
+        is no edge. Writers are the input and each layer's attention (``a3``) and MLP, readers its queries, keys and
+        values (``a3<q>``), its MLP and the logits.
+
+        Raises:
+            CircuitError: no effects by position, not of every edge, no such prompt.
+        """
+        return layered(self.graph, at_tokens(self, prompt))
 
     @door(CircuitError)
     def sample(self, top: Size = 100, random: Size = 100, *, seed: Seed = 0) -> list[str]:

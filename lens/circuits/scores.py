@@ -4,7 +4,8 @@
 stream before the reader's norm. The gradients come from the engine's reverse walk, layer by layer: no layer's are kept.
 
 Cost: the runs, one reverse walk a point, and a product of ``2 tokens d_model`` operations an edge: under a tenth of the
-passes of a small model. In memory are the writers' differences of a batch of prompts and one layer's gradients.
+passes of a small model. In memory are the writers' differences of a batch of prompts and one layer's gradients; where
+tokens are told apart, the same operations, and as many times the scores as there are tokens.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class Scores:
     """The scores of all edges in some pairs.
 
     Attributes: shares: see `points`. rules: of the reverse walk. noise: whether the clean run is the base. activations:
-        whether it is what each layer writes, and not the input alone, that lies between the two runs.
+        whether it is what each layer writes, and not the input alone, that lies between the two runs. positions:
+        whether the tokens are told apart.
     """
 
     task: Task
@@ -70,6 +72,7 @@ class Scores:
     rules: Rules
     noise: bool = True
     activations: bool = False
+    positions: bool = False
 
     @property
     def apart(self) -> bool:
@@ -81,29 +84,37 @@ class Scores:
     def effects(
         self, memory_mb: float | None, progress: bool | None, stop: Callable[[], bool] | None
     ) -> tuple[np.ndarray, Values]:
-        """Estimates of every edge's effect, ``[prompt, reader, writer]`` and NaN where there is none, and the metric of
-        the unedited runs.
+        """Estimates of every edge's effect, ``[prompt, (position,) reader, writer]`` and NaN where there is none, and
+        the metric of the unedited runs.
         """
         task, graph = self.task, self.task.graph
-        effect = np.full((len(task.encoded), *graph.exists.shape), np.nan, np.float32)
+        tokens = (max(task.lengths),) if self.positions else ()
+        effect = np.full((len(task.encoded), *tokens, *graph.exists.shape), np.nan, np.float32)
         values = Values.empty(len(task.encoded), ())
         room = budget(task.view, memory_mb)
         runs = 2 + self.activations * len(self.shares)
         sizes = [runs * run_bytes(task.view, n, KEEP) + self._bytes(n) for n in task.lengths]
 
         def one(batch: list[int]) -> None:
-            effect[batch] = np.where(graph.exists, self._batch(batch, values).cpu().numpy(), np.nan)
+            found = np.where(graph.exists, self._batch(batch, values).cpu().numpy(), np.nan)
+            for of_prompt, i in zip(found, batch):
+                own = (slice(task.lengths[i]),) if self.positions else ()
+                effect[(i, *own)] = of_prompt[own]
 
-        values.status = batch_by_batch(sizes, room.bytes * 0.8, one, label="edges", progress=progress, stop=stop)
+        free = room.bytes - (effect.nbytes if self.positions else 0)
+        values.status = batch_by_batch(sizes, free * 0.8, one, label="edges", progress=progress, stop=stop)
         return effect, values
 
     def _bytes(self, length: int) -> int:
-        """The differences of all writers, and the gradients of one layer's readers with what makes them."""
+        """The differences of all writers, and the gradients of one layer's readers with what makes them; the scores
+        of every token, on the device and as they are brought back.
+        """
         graph = self.task.graph
         size: int = self.task.view.dtype.itemsize
-        return length * graph.d_model * size * (graph.n_writers + 4 * graph.per_layer)
+        apart = 12 * length * graph.exists.size if self.positions else 0
+        return length * graph.d_model * size * (graph.n_writers + 4 * graph.per_layer) + apart
 
-    def _batch(self, batch: Sequence[int], values: Values) -> Float[Tensor, "prompt reader writer"]:
+    def _batch(self, batch: Sequence[int], values: Values) -> Float[Tensor, "prompt *position reader writer"]:
         task, graph = self.task, self.task.graph
         with torch.no_grad():
             base, other = recorded_pair(task.view, *task.ids(batch, self.noise))
@@ -116,7 +127,8 @@ class Scores:
         unlike = (base.flat_ids != other.flat_ids) if self.ablated.kind == "counterfactual" else None
         # causal: what comes before the first difference is alike
         start = 0 if unlike is None else int(base.position[unlike].min())
-        total = torch.zeros(len(batch), graph.n_readers, graph.n_writers, device=base.resid[0].device)
+        tokens = (max(base.lengths),) if self.positions else ()
+        total = torch.zeros(len(batch), *tokens, graph.n_readers, graph.n_writers, device=base.resid[0].device)
         post = any(b.post_attn is not None for b in of_base.decoder.blocks)
         if self.activations:
             branching = Branching(base, of_base, source, self.shares, start, ("z",) if post else ())
@@ -134,21 +146,28 @@ class Scores:
                 return task.score(task.last(final, base), batch, clean).sum()
 
             self._add(total, self._gradients(reverse, score), delta)
-        return total / len(self.shares)
+        return total.div_(len(self.shares))
 
     @staticmethod
     @torch.no_grad()
     def _add(total: Tensor, gradients: Iterator[tuple[slice, int, Tensor]], delta: Tensor) -> None:
-        """Adds up what readers' gradients make of the writers' changes; rows of several points, one after another."""
+        """Adds up what readers' gradients make of the writers' changes; rows of several points, one after another.
+        Of the tokens, where they are told apart, those that the changes are of are the last.
+        """
+        tokens = delta.shape[2]
         for readers, upto, gradient in gradients:
             if len(gradient) > len(delta):
                 gradient = gradient.unflatten(0, (-1, len(delta))).sum(0)
-            part = gradient.flatten(2) @ delta[:, :upto].flatten(2).transpose(1, 2)
-            total[:, readers, :upto] += part.float()
+            if total.ndim == 4:
+                part = gradient.transpose(1, 2) @ delta[:, :upto].permute(0, 2, 3, 1)
+                total[:, -tokens:, readers, :upto] += part.float()
+            else:
+                part = gradient.flatten(2) @ delta[:, :upto].flatten(2).transpose(1, 2)
+                total[:, readers, :upto] += part.float()
 
     def _branched(
         self, branching: Branching, batch: Sequence[int], clean: Tensor, total: Tensor
-    ) -> Float[Tensor, "prompt reader writer"]:
+    ) -> Float[Tensor, "prompt *position reader writer"]:
         """Gradients averaged over the runs that depart at each of the places. Below the layer where it departs a run is
         the base run, and what comes down to it is added up: one walk carries it on for all of them.
         """
@@ -177,7 +196,7 @@ class Scores:
             self._add(total, self._of_branch(reverse, score, branch, down, len(batch)), here)
         zero = torch.zeros(1, *below.table.shape, task.graph.d_model, device=total.device, dtype=base.resid[0].dtype)
         self._add(total, self._layers(below, zero, joins=down), delta)
-        return total / (len(branching.shares) * branching.places)
+        return total.div_(len(branching.shares) * branching.places)
 
     @torch.no_grad()
     def _of_branch(

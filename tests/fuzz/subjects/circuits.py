@@ -26,6 +26,12 @@ def found() -> Any:
     return lens.edges(model(), pairs(2), steps=1, check=3, progress=False)
 
 
+@functools.cache
+def at_tokens() -> Any:
+    """Scores of a pair by token."""
+    return lens.edges(model(), pair(), steps=1, check=0, by="position", progress=False)
+
+
 def circuit() -> circuits.Circuit:
     return found().circuit(20)
 
@@ -84,6 +90,8 @@ def subjects():
     yield Subject("Edges", circuits.Edges, dict, leave=("data_vars", "coords", "attrs"))
     yield Subject("Edges.of", circuits.Edges.of, lambda: dict(ds=found()))
     yield Subject("Edges.top", found().top, dict)
+    yield Subject("Edges.top_at", at_tokens().top_at, dict)
+    yield Subject("Edges.by_layer", at_tokens().by_layer, dict)
     yield Subject("Edges.sample", found().sample, dict)
     yield Subject("Edges.circuit", found().circuit, lambda: dict(n=5))
     yield Subject("Edges.stability", found().stability, lambda: dict(n=5, resamples=5))

@@ -98,6 +98,35 @@ def test_the_keyboard_goes_from_node_to_node_into_its_edges_and_runs_one(page):
     assert shown.widget.node == "" and shown.errors == []
 
 
+def test_by_token_layers_stand_over_the_tokens_of_the_pair_and_keys_and_strip_agree(page):
+    shown = mount(page)
+    shown.get("by").select_option("position")
+    shown.settle()
+    assert (
+        shown.get("kept").inner_text().startswith("100 edges of 163; ")
+        and "One pair" in shown.get("check").inner_text()
+    )
+    tokens = shown.get("strip").locator("[role=option]")
+    assert "75 % of all scores" in tokens.nth(3).get_attribute("aria-label")
+    shown.get("circuit").focus()
+    for key in ("End", "ArrowDown", "ArrowDown"):
+        page.keyboard.press(key)
+        shown.settle()
+    assert shown.widget.node == "a2@3" and tokens.nth(3).get_attribute("aria-selected") == "true"
+    assert "a2@3, " in shown.get("circuit-spoken").get_attribute("aria-label")
+    page.mouse.click(*point(page, "input → a1<q>@3"))
+    shown.settle()
+    assert shown.widget.edge == "input->a1<q>@3"
+    facts, parts = shown.get("edge-facts").inner_text(), shown.get("parts").inner_text()
+    assert "3 ·c" in facts and "1.65 logits" in facts and "input → a1.h1<q>" in parts and "1.50" in parts
+    tokens.nth(0).click()
+    shown.settle()
+    assert shown.widget.node == "input@0" and "25 % of all scores" in shown.get("readout").inner_text()
+    shown.get("by").select_option("head")
+    shown.settle()
+    assert shown.widget.node == "" and "on a path" in shown.get("kept").inner_text() and shown.errors == []
+
+
 def test_a_node_lists_its_edges_and_a_press_on_one_runs_it(page):
     shown = mount(page)
     shown.widget.node = "a1.h1"

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { countAt, incident, ranked, readGraph, shareAt } from "../../widgets/circuit_view/graph.js";
 import { curveOf, indexOf, layoutOf } from "../../widgets/circuit_view/layout.js";
 import { buckets, LEVELS } from "../../widgets/circuit_view/map.js";
+import { readPositions, sharesOf } from "../../widgets/circuit_view/positions.js";
 
 /** A graph of which every edge scores what `score` says of its number. */
 const graphOf = (layers, heads, kv, { parallel = false, score = (e) => e + 1 } = {}) => {
@@ -87,4 +88,55 @@ test("the index finds the edge under a point of its curve, and none where there 
     }
   });
   assert.equal(index.nearest(layout.width - 2, layout.height - 2), -1);
+});
+
+/** Three tokens of two layers, of which the last alone goes to the logits. */
+const tokensOf = (parallel = false) => {
+  const each = readGraph({ layers: 2, heads: 1, kv: 1, parallel, scores: new DataView(new ArrayBuffer(4)) }).each,
+    scores = Float32Array.from({ length: 3 * each }, (_, e) => (e < 2 * each && e % each >= each - 5 ? NaN : e + 1));
+  return readPositions({ run: 1, layers: 2, parallel, positions: 3, scores: new DataView(scores.buffer) });
+};
+
+test("an edge by token has its token, its layers and its name, and no logits but the last token's", () => {
+  for (const graph of [tokensOf(), tokensOf(true)]) {
+    for (let e = 0; e < graph.scores.length; e++) {
+      const name = graph.nameOf(e);
+      assert.equal(graph.edgeOf(name), e);
+      assert.ok(name.endsWith(`@${graph.positionOf(e)}`));
+      assert.equal(graph.nodeOf(graph.nodeName(graph.writerOf(e))), graph.writerOf(e));
+    }
+    const names = [...ranked(graph, "absolute")].map(graph.nameOf);
+    assert.ok(names.includes("a0->logits@2") && !names.includes("a0->logits@1"));
+    assert.equal(names.includes("a0->m0@1"), !graph.parallel);
+    for (const none of ["a0->m1@3", "a0->m1", "m1->a0<q>@0", "a0.h0->m1@0", ""]) assert.equal(graph.edgeOf(none), -1);
+    assert.deepEqual([graph.nodeOf("logits"), graph.nodeOf("logits@1"), graph.nodeOf("a0")], [graph.writers, -1, -1]);
+  }
+});
+
+test("nodes by token lie in rows from the input up, and each place is its node's", () => {
+  const graph = tokensOf();
+  for (let node = 0; node < graph.writers; node++) {
+    const { layer, column } = graph.place(node);
+    assert.equal(graph.nodeAt(layer, column), node);
+  }
+  assert.deepEqual(graph.place(graph.nodeOf("m1@2")), { layer: 3, column: 2 });
+  assert.equal(graph.nodeAt(4, 0), graph.writers);
+  const layout = layoutOf(graph, 600),
+    at = (name) => layout.nodes[graph.nodeOf(name)];
+  assert.ok(at("input@0").y > at("a0@0").y && at("a0@0").y > at("m0@0").y && at("m0@0").y > at("a1@0").y);
+  assert.ok(at("m0@0").x < at("a0@1").x && at("logits").y < at("m1@2").y);
+  assert.ok(layout.nodes.every(({ x, y }) => x > 0 && x < layout.width && y > 0 && y < layout.height));
+  const edges = incident(graph, ranked(graph, "absolute"), graph.nodeOf("a1@2")).map(graph.nameOf);
+  assert.ok(edges.includes("input->a1<k>@2") && edges.includes("a1->logits@2"));
+  assert.ok(edges.every((name) => name.endsWith("@2")));
+});
+
+test("the shares of tokens are those of all scores' size", () => {
+  const graph = tokensOf(),
+    shares = sharesOf(graph),
+    whole = graph.scores.reduce((sum, s) => sum + (s || 0), 0);
+  assert.equal(shares.length, 3);
+  assert.ok(Math.abs(shares.reduce((a, b) => a + b, 0) - 1) < 1e-12);
+  const first = graph.scores.slice(0, graph.scores.length / 3).reduce((sum, s) => sum + (s || 0), 0);
+  assert.ok(Math.abs(shares[0] - first / whole) < 1e-6);
 });

@@ -40,9 +40,10 @@ class FakeEdges:
 
     def __call__(
         self, model, pairs, *, method="inputs", metric="logit_diff", ablation="counterfactual", edges=None,
-        direction="noise", progress=None, stop=None,
+        direction="noise", by="prompt", check=None, progress=None, stop=None,
     ):  # fmt: skip
-        self.calls.append((method, metric, ablation, edges))
+        pairs = [pairs] if isinstance(pairs, Pair) else pairs
+        self.calls.append((method, metric, ablation, edges) if by == "prompt" else (method, len(pairs), by, edges))
         if self.error is not None:
             raise self.error
         graph, n, status = self.graph, len(pairs), "complete"
@@ -57,6 +58,15 @@ class FakeEdges:
         if method == "exact":
             effect = np.where(graph.mask(edges), effect, np.nan)
         data = {"effect": (("prompt", "reader", "writer"), effect.astype(np.float32))}
+        coords = {"prompt": range(n), "reader": list(graph.readers), "writer": list(graph.writers)}
+        if by == "position":
+            # the first token carries a quarter, the last one the rest
+            parts = np.zeros(len(pairs[0].clean.split()))
+            parts[0], parts[-1] = 0.25, 0.75
+            at = effect[:, None] * parts[:, None, None]
+            data["effect_at"] = (("prompt", "position", "reader", "writer"), at.astype(np.float32))
+            words = [fakes.encode(model, pair).clean_tokens for pair in pairs]
+            coords |= {"position": range(len(parts)), "token_clean": (("prompt", "position"), np.array(words))}
         if self.check and method != "exact" and status == "complete":
             selected = np.zeros(graph.exists.shape, np.int8)
             selected[top_edges(graph, self.truth, self.check)] = 1
@@ -72,7 +82,6 @@ class FakeEdges:
             "pairs": [p.as_record() for p in pairs], "seconds": 0.1,
         }  # fmt: skip
         data |= {"clean": ("prompt", np.full(n, 2.0)), "corrupted": ("prompt", np.full(n, -2.0))}
-        coords = {"prompt": range(n), "reader": list(graph.readers), "writer": list(graph.writers)}
         return Edges.of(xr.Dataset(data, coords, {"mnemoscope": json.dumps(record)}))
 
 
@@ -376,3 +385,102 @@ def test_a_run_between_two_pairs_is_told_whole():
     part = found.copy(deep=True)
     part["effect"][4:] = np.nan
     assert work.whole(Edges.of(part)).sizes["prompt"] == 4 and work.whole(found) is found
+
+
+def by_token(**options):
+    made = view(**options)
+    made.by = "position"
+    assert made.wait(SECONDS)
+    return made
+
+
+def test_by_token_the_scores_of_the_pair_shown_are_taken_summed_over_heads_and_published():
+    edges = FakeEdges()
+    made = by_token(edges=edges)
+    assert edges.calls[-1] == ("inputs", 1, "position", None), "one pair, when it is looked at"
+    columns, graph = made.columns, edges.graph
+    assert (columns["status"], columns["pair"], columns["positions"], columns["layers"]) == ("ready", 0, 4, 3)
+    assert columns["tokens"] == ["a", " d", " b", " c"]
+    scores, each = np.frombuffer(columns["scores"], "<f4").reshape(4, -1), Graph(3, 1, 1, 8)
+    at = np.full((4, *each.exists.shape), np.nan)
+    at[:, each.exists] = scores
+    of = [i for i, name in enumerate(graph.readers) if name.startswith("a2.") and name.endswith("<q>")]
+    heads = [i for i, name in enumerate(graph.writers) if name.startswith("a1.")]
+    truth = edges.values(1, "inputs")[0]
+    wanted = truth[np.ix_(of, heads)].sum()
+    np.testing.assert_allclose(at[:, 8, 3], [0.25 * wanted, 0, 0, 0.75 * wanted], rtol=1e-4)
+    assert np.isnan(at[:-1, -1]).all() and np.isfinite(at[-1, -1]).all(), "the logits read the last token alone"
+    assert columns["edges"] == columns["scored"] == np.isfinite(scores).sum()
+    asked = len(edges.calls)
+    made.pair = 2
+    assert made.wait(SECONDS) and made.columns["pair"] == 2 and made.columns["tokens"][1] == " f"
+    assert len(edges.calls) == asked + 1
+    compile(made.code, "code", "exec")
+    assert "pairs[2]" in made.code and 'by="position"' in made.code
+
+
+def test_an_edge_at_a_token_is_told_with_the_exact_effects_of_the_largest_inside_it():
+    edges = FakeEdges()
+    made = by_token(edges=edges)
+    made.edge = "a0->a2<v>@3"
+    assert made.wait(SECONDS)
+    detail, graph = made.detail, edges.graph
+    inside = [(r, w) for r, w in np.argwhere(graph.exists) if graph.writers[w].startswith("a0.")
+              and graph.readers[r] in ("a2.kv0<v>", "a2.kv1<v>")]  # fmt: skip
+    truth = {graph.name(r, w): edges.values(1, "exact")[0, r, w] for r, w in inside}
+    largest = sorted(truth, key=lambda name: -abs(truth[name]))[:3]
+    assert detail["status"] == "ready" and detail["n_single"] == len(inside) == 8 and detail["token"] == " c"
+    assert [part["edge"] for part in detail["parts"]] == largest
+    assert edges.calls[-1] == ("exact", 1, "position", largest)
+    for part in detail["parts"]:
+        assert part["exact"] == pytest.approx(0.75 * truth[part["edge"]], rel=1e-4)
+        assert part["score"] == pytest.approx(1.1 * part["exact"], rel=1e-4)
+    assert detail["score"]["mean"] == pytest.approx(1.1 * 0.75 * sum(truth.values()), rel=1e-4)
+    assert 1 <= detail["rank"] <= detail["of"] == made.columns["scored"]
+    made.by = "head"
+    assert made.wait(SECONDS) and made.edge == "" and made.detail == {}
+
+
+@pytest.mark.parametrize("name", ["a0->a2<v>@9", "a0->logits@0", "a0.h1->m2@1", "a2->m0@1", "a0->m1"])
+def test_an_edge_that_is_at_no_token_is_told(name):
+    made = by_token()
+    made.edge = name
+    assert made.wait(SECONDS)
+    assert made.detail["status"] == "error" and repr(name) in made.detail["text"]
+
+
+def test_tokens_that_cannot_be_scored_are_told_and_a_new_run_scores_them():
+    edges = FakeEdges()
+    made = view(edges=edges)
+    edges.error = CircuitError("model: was changed")
+    made.by = "position"
+    assert made.wait(SECONDS)
+    assert made.columns["status"] == "error" and made.columns["text"] == "model: was changed"
+    edges.error = None
+    made.run(wait=True)
+    assert made.wait(SECONDS) and made.columns["status"] == "ready"
+    exact = FakeEdges()(None, PAIRS, method="exact", edges=FakeEdges().graph.exists)
+    made = by_token(edges=FakeEdges(), pairs=None, result=exact, run=False)
+    assert made.columns["status"] == "error" and "this result has exact effects" in made.columns["text"]
+
+
+def test_a_mean_is_taken_over_all_pairs_for_the_tokens_of_one():
+    edges = FakeEdges()
+    made = view(edges=edges, ablation="mean")
+    made.set_state({"by": "position", "pair": 1})
+    assert made.wait(SECONDS) and made.columns["pair"] == 1 and made.columns["tokens"][1] == " e"
+    assert edges.calls[-1] == ("inputs", len(PAIRS), "position", None)
+
+
+def test_a_saved_state_by_token_comes_back(tmp_path):
+    edges = FakeEdges()
+    made = by_token(edges=edges)
+    made.set_state({"node": "m1@3", "edge": "input->m1@3"})
+    assert made.wait(SECONDS)
+    again = widgets.restore(
+        made.save_state(tmp_path / "x.json"), fakes.FakeModel(3, 4), _edges=edges, _faithfulness=FakeFaithfulness(),
+        _encode=fakes.encode,
+    )  # fmt: skip
+    assert again.wait(SECONDS)
+    for name in ("by", "columns", "node", "edge", "detail", "code"):
+        assert getattr(again, name) == getattr(made, name), name

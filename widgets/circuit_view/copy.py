@@ -31,8 +31,12 @@ def _pairs(name: str, pairs: Sequence[Any]) -> list[str]:
     return [*lines, "]"]
 
 
-def program(model: Mapping[str, Any], run: Search, n: int, ranking: str, edge: str, judged: bool) -> str:
-    """Python that takes the edges shown again, with the chosen edge's exact effect and the curve."""
+def program(
+    model: Mapping[str, Any], run: Search, n: int, ranking: str, edge: str, judged: bool, pair: int | None = None
+) -> str:
+    """Python that takes the edges shown again, with the chosen edge's exact effect and the curve; of `pair` also its
+    tokens' scores.
+    """
     precision = "" if model.get("dtype", "float32") == "float32" else f", dtype={model['dtype']!r}"
     chat = any(not isinstance(pair.clean, str) for pair in [*run.pairs, *run.held_out])
     question = f"metric={run.metric!r}, ablation={run.ablation!r}"
@@ -48,7 +52,14 @@ def program(model: Mapping[str, Any], run: Search, n: int, ranking: str, edge: s
     if n:
         absolute = "" if ranking == "absolute" else ", absolute=False"
         lines += [f"circuit = found.circuit({n}{absolute})", "print(circuit, circuit.edges)"]
-    if edge:
+    if pair is not None:
+        lines += [
+            "",
+            f'at = lens.edges(model, pairs[{pair}], method={run.method!r}, {question}, by="position", check=0)',
+            "print(at.top_at(20))",
+            "print(at.by_layer())",
+        ]
+    elif edge:
         lines += [
             "",
             f'exact = lens.edges(model, pairs, method="exact", edges=[{edge!r}], {question})',

@@ -6,19 +6,20 @@ import { largest, number } from "../base/text.js";
 import { curveOf, layoutOf } from "./layout.js";
 import { buckets, colourOf, widthOf } from "./map.js";
 
-const WIDTH = 760;
+const LEAST_WIDTH = 760;
 
 /** The kept edges and their nodes with axes, and what colour and width mean. */
 export const circuitFigure = (graph, kept, { title, subtitle, unit }) => {
-  const layout = layoutOf(graph, WIDTH),
+  const layout = layoutOf(graph, LEAST_WIDTH),
+    width = Math.max(LEAST_WIDTH, layout.width),
     down = 44,
     height = layout.height + down + 24,
     most = largest(graph.scores),
     root = svg("svg", {
       xmlns: "http://www.w3.org/2000/svg",
-      width: WIDTH,
+      width,
       height,
-      viewBox: `0 0 ${WIDTH} ${height}`,
+      viewBox: `0 0 ${width} ${height}`,
       "font-family": "DejaVu Sans, Arial, sans-serif",
       "font-size": 10,
     });
@@ -44,28 +45,35 @@ export const circuitFigure = (graph, kept, { title, subtitle, unit }) => {
       }),
     );
   }
-  const { r } = layout;
+  const { r, boxes } = layout;
   layout.nodes.forEach(({ x, y }, node) => {
-    const at = { fill: PAPER.page, stroke: PAPER.text };
-    if (node === 0 || node === graph.writers)
+    const at = { fill: PAPER.page, stroke: PAPER.text },
+      box = boxes.get(node),
+      shape = graph.shape(node);
+    if (box)
       plot.append(
-        svg("rect", { x: x - 26, y: y - 8, width: 52, height: 16, ...at }),
-        text(x, y + 3.5, node ? "logits" : "input", { "text-anchor": "middle" }),
+        svg("rect", { x: x - box.wide, y: y - box.high, width: 2 * box.wide, height: 2 * box.high, ...at }),
+        text(x, y + 3.5, box.text, { "text-anchor": "middle" }),
       );
-    else if (graph.place(node).column === graph.heads)
-      plot.append(svg("rect", { x: x - r, y: y - r, width: 2 * r, height: 2 * r, ...at }));
-    else plot.append(svg("circle", { cx: x, cy: y, r, ...at }));
+    else if (shape === "circle") plot.append(svg("circle", { cx: x, cy: y, r, ...at }));
+    else {
+      const wide = shape === "input" ? 1.6 * r : r;
+      plot.append(svg("rect", { x: x - wide, y: y - r, width: 2 * wide, height: 2 * r, ...at }));
+    }
   });
-  for (let layer = 0; layer < graph.layers; layer += Math.ceil(13 / layout.rh))
-    plot.append(text(layout.left - 12, layout.nodes[graph.nodeAt(layer, 0)].y + 3.5, layer, { "text-anchor": "end" }));
-  const bottom = layout.base + 26;
-  for (let head = 0; head < graph.heads; head += Math.ceil(22 / layout.cw))
-    plot.append(text(layout.nodes[graph.nodeAt(0, head)].x, bottom, head, { "text-anchor": "middle" }));
-  plot.append(
-    text(layout.nodes[graph.nodeAt(0, graph.heads)].x, bottom, "MLP", { "text-anchor": "middle" }),
-    text(layout.left + (graph.heads * layout.cw) / 2, bottom + 14, "head", { "text-anchor": "middle" }),
-    svg("text", { transform: `translate(12 ${layout.base / 2}) rotate(-90)`, fill: PAPER.muted }, "layer"),
-  );
+  for (const { text: words, x, y, align = "center", turn = 0, title: quiet } of layout.labels)
+    plot.append(
+      svg(
+        "text",
+        {
+          transform: `translate(${x.toFixed(1)} ${y.toFixed(1)}) rotate(${Math.round((turn * 180) / Math.PI)})`,
+          dy: 3.5,
+          fill: quiet ? PAPER.muted : PAPER.text,
+          "text-anchor": align === "right" ? "end" : "middle",
+        },
+        words,
+      ),
+    );
   root.append(plot);
   const last = height - 12;
   [-1, 1].forEach((sign, i) => {
@@ -85,5 +93,5 @@ export const circuitFigure = (graph, kept, { title, subtitle, unit }) => {
       ),
     );
   });
-  return { text: new XMLSerializer().serializeToString(root), width: WIDTH, height };
+  return { text: new XMLSerializer().serializeToString(root), width, height };
 };

@@ -5,10 +5,11 @@ import { floats } from "../base/traits.js";
 /**
  * Writers are the input, then each layer's heads and MLP; readers each layer's queries, keys, values and MLP, last the
  * logits. The edges of a reader come from the first so many writers. Nodes are the writers, and the logits behind them.
+ * `whole`: a layer's heads are one, and named by the layer alone.
  */
 export const readGraph = (raw) => {
   if (!raw?.scores) return null;
-  const { layers, heads, kv, parallel } = raw,
+  const { layers, heads, kv, parallel, whole } = raw,
     perLayer = heads + 2 * kv + 1,
     readers = layers * perLayer + 1,
     writers = 1 + layers * (heads + 1),
@@ -44,7 +45,7 @@ export const readGraph = (raw) => {
     if (node === 0) return "input";
     if (node === writers) return "logits";
     const { layer, column } = place(node);
-    return column === heads ? `m${layer}` : `a${layer}.h${column}`;
+    return column === heads ? `m${layer}` : whole ? `a${layer}` : `a${layer}.h${column}`;
   };
   /** What a reader is: its layer, its kind ("q", "k", "v", "mlp", "logits") and its head or key/value head. */
   const reads = (r) => {
@@ -59,6 +60,7 @@ export const readGraph = (raw) => {
     const { layer, kind, head } = reads(r);
     if (kind === "logits") return "logits";
     if (kind === "mlp") return `m${layer}`;
+    if (whole) return `a${layer}<${kind}>`;
     return `a${layer}.${kind !== "q" && group > 1 ? "kv" : "h"}${head}<${kind}>`;
   };
   /** The nodes that a reader belongs to: of a key/value head all heads of its group. */
@@ -85,6 +87,10 @@ export const readGraph = (raw) => {
   return {
     ...raw,
     scores,
+    each: starts[readers],
+    rows: layers,
+    last: heads,
+    shape: (node) => (node === 0 || node === writers ? "box" : place(node).column === heads ? "square" : "circle"),
     writers,
     readers,
     group,

@@ -1,11 +1,24 @@
 // Where nodes and edges of a graph lie, and which edge lies at a point.
 
+import { shorten, visible } from "../base/text.js";
+
 /** Steps of an edge's curve that the index knows, in pixels. */
 const STEP = 7;
 const BIN = 14;
 
-/** Places of nodes: a row a layer, the input at the bottom; a column a head, then the MLPs, half a row higher. */
-export const layoutOf = (graph, width) => {
+/** Where the nodes of a graph, the ends of its edges and what is written beside them lie. */
+export const layoutOf = (graph, width) => (graph.byPosition ? byPosition(graph, width) : byHead(graph, width));
+
+/** Every so many rows has its layer's number, left of them. */
+const layerLabels = (graph, left, rh, yOf) => {
+  const found = [];
+  for (let layer = 0; layer < graph.layers; layer += Math.ceil(13 / rh))
+    found.push({ text: String(layer), x: left - 12, y: yOf(layer), align: "right" });
+  return found;
+};
+
+/** A row a layer, the input at the bottom; a column a head, then the MLPs, half a row higher. */
+const byHead = (graph, width) => {
   const { layers, heads } = graph,
     left = 44,
     rh = Math.max(20, Math.min(62, 620 / (layers + 2))),
@@ -42,7 +55,71 @@ export const layoutOf = (graph, width) => {
   };
   const nodes = Array.from({ length: graph.writers + 1 }, (_, node) => at(node));
   const ports = Array.from({ length: graph.readers }, (_, reader) => port(reader));
-  return { left, rh, cw, r, top, base, centre, width: Math.ceil(plot + 8), height: Math.ceil(height), nodes, ports };
+  const boxes = new Map([
+    [0, { wide: 26, high: 8, text: "input" }],
+    [graph.writers, { wide: 26, high: 8, text: "logits" }],
+  ]);
+  const labels = layerLabels(graph, left, rh, (layer) => nodes[graph.nodeAt(layer, 0)].y);
+  for (let head = 0; head < heads; head += Math.ceil(22 / cw))
+    labels.push({ text: String(head), x: nodes[graph.nodeAt(0, head)].x, y: base + 24 });
+  labels.push(
+    { text: "MLP", x: nodes[graph.nodeAt(0, heads)].x, y: base + 24 },
+    { text: "head", x: left + 0.5 * heads * cw, y: base + 39, title: true },
+    { text: "layer", x: 9, y: (top + base) / 2, turn: -Math.PI / 2, title: true },
+  );
+  const size = { width: Math.ceil(plot + 8), height: Math.ceil(height) };
+  return { rh, cw, r, bow: 0.85 * cw, ...size, nodes, ports, boxes, labels };
+};
+
+/** Letters of a token under its column. */
+const LETTERS = 9;
+
+/** A column a token, in it a row a layer: attention left, the MLP right and half a row higher; the input below. */
+const byPosition = (graph, width) => {
+  const { layers, positions } = graph,
+    left = 44,
+    rh = Math.max(20, Math.min(62, 620 / (layers + 2))),
+    cw = Math.max(30, Math.min(110, (width - left - 16) / positions)),
+    r = Math.max(2.5, Math.min(7, 0.1 * cw, 0.2 * rh)),
+    aside = 0.17 * cw,
+    turned = cw < 7 * LETTERS,
+    top = 22,
+    base = top + rh * (layers + 1.1),
+    height = base + (turned ? 104 : 62),
+    middle = (t) => left + (t + 0.5) * cw;
+  const at = (node) => {
+    const { layer, column } = graph.place(node);
+    if (layer < 0) return { x: middle(column), y: base };
+    if (layer >= graph.rows) return { x: Math.max(left + 26, middle(positions - 1)), y: top };
+    const mlp = layer % 2;
+    return {
+      x: middle(column) + (mlp ? aside : -aside),
+      y: base - rh * (Math.floor(layer / 2) + 1 + (mlp ? 0.42 : 0)) + rh * 0.2,
+    };
+  };
+  const nodes = Array.from({ length: graph.writers + 1 }, (_, node) => at(node));
+  const ports = Array.from({ length: graph.readers }, (_, reader) => {
+    const { layer, kind, position } = graph.reads(reader);
+    if (kind === "logits") return { x: nodes[graph.writers].x, y: top + 8 };
+    const { x, y } = nodes[graph.nodeAt(2 * layer + (kind === "mlp" ? 1 : 0), position)];
+    return { x: x + ({ q: -0.7, v: 0.7 }[kind] ?? 0) * r, y: y + r };
+  });
+  const boxes = new Map([[graph.writers, { wide: 26, high: 8, text: "logits" }]]);
+  const labels = layerLabels(graph, left, rh, (layer) => nodes[graph.nodeAt(2 * layer, 0)].y);
+  (graph.tokens ?? []).forEach((token, t) => {
+    const text = shorten(visible(token), LETTERS);
+    labels.push(
+      turned
+        ? { text, x: middle(t), y: base + 14, turn: -Math.PI / 2, align: "right" }
+        : { text, x: middle(t), y: base + 22 },
+    );
+  });
+  labels.push(
+    { text: "token", x: left + 0.5 * positions * cw, y: height - 12, title: true },
+    { text: "layer", x: 9, y: (top + base) / 2, turn: -Math.PI / 2, title: true },
+  );
+  const size = { width: Math.ceil(Math.max(left + positions * cw, nodes[graph.writers].x + 28) + 8), height };
+  return { rh, cw, r, bow: 0.45 * cw, ...size, height: Math.ceil(height), nodes, ports, boxes, labels };
 };
 
 /** An edge's curve as the eight numbers of a cubic Bézier; edges that run straight up bow around what lies between. */
@@ -51,10 +128,10 @@ export const curveOf = (graph, layout, edge) => {
     writer = graph.writerOf(edge),
     from = layout.nodes[writer],
     to = layout.ports[reader],
-    y0 = from.y - (writer === 0 ? 8 : layout.r),
+    y0 = from.y - (layout.boxes.get(writer)?.high ?? layout.r),
     rise = y0 - to.y;
   const steep = Math.abs(to.x - from.x) < 0.7 * layout.cw && rise > 1.1 * layout.rh;
-  const bow = steep ? (writer % 2 ? 1 : -1) * Math.min(0.85 * layout.cw, 6 + 0.16 * rise) : 0,
+  const bow = steep ? (writer % 2 ? 1 : -1) * Math.min(layout.bow, 6 + 0.16 * rise) : 0,
     pull = Math.max(6, 0.45 * rise);
   return [from.x, y0, from.x + bow, y0 - pull, to.x + bow, to.y + pull, to.x, to.y];
 };

@@ -149,15 +149,17 @@ export class CircuitMap {
     this.drawOverlay();
   }
 
-  /** Heads are circles, MLPs squares, input and logits boxes; those without an edge are faint. */
+  /** Attention is a circle, an MLP a square, input and logits are boxes; those without an edge are faint. */
   drawNodes(pen) {
     const { graph, layout, theme } = this,
       { r } = layout;
     for (const used of [0, 1]) {
       pen.beginPath();
       layout.nodes.forEach(({ x, y }, node) => {
-        if (node === 0 || node === graph.writers || this.used[node] !== used) return;
-        if (graph.place(node).column === graph.heads) pen.rect(x - r, y - r, 2 * r, 2 * r);
+        if (layout.boxes.has(node) || this.used[node] !== used) return;
+        const shape = graph.shape(node);
+        if (shape === "square") pen.rect(x - r, y - r, 2 * r, 2 * r);
+        else if (shape === "input") pen.rect(x - 1.6 * r, y - r, 3.2 * r, 2 * r);
         else {
           pen.moveTo(x + r, y);
           pen.arc(x, y, r, 0, 7);
@@ -175,15 +177,12 @@ export class CircuitMap {
     pen.textAlign = "center";
     pen.textBaseline = "middle";
     pen.font = `11px ${theme.font}`;
-    for (const [node, text] of [
-      [0, "input"],
-      [graph.writers, "logits"],
-    ]) {
+    for (const [node, { wide, high, text }] of layout.boxes) {
       const { x, y } = layout.nodes[node];
       pen.fillStyle = theme.background;
-      pen.fillRect(x - 26, y - 8, 52, 16);
+      pen.fillRect(x - wide, y - high, 2 * wide, 2 * high);
       pen.strokeStyle = theme.text;
-      pen.strokeRect(x - 26, y - 8, 52, 16);
+      pen.strokeRect(x - wide, y - high, 2 * wide, 2 * high);
       pen.fillStyle = theme.text;
       pen.fillText(text, x, y);
       this.strokes++;
@@ -191,27 +190,17 @@ export class CircuitMap {
   }
 
   drawLabels(pen) {
-    const { graph, layout, theme } = this,
-      bottom = layout.base + 24;
-    pen.font = `11px ${theme.mono}`;
-    pen.fillStyle = theme.text;
-    pen.textAlign = "right";
-    const every = Math.ceil(13 / layout.rh);
-    for (let layer = 0; layer < graph.layers; layer += every)
-      pen.fillText(String(layer), layout.left - 12, layout.nodes[graph.nodeAt(layer, 0)].y);
-    pen.textAlign = "center";
-    const step = Math.ceil(22 / layout.cw);
-    for (let head = 0; head < graph.heads; head += step)
-      pen.fillText(String(head), layout.nodes[graph.nodeAt(0, head)].x, bottom);
-    pen.fillText("MLP", layout.nodes[graph.nodeAt(0, graph.heads)].x, bottom);
-    pen.fillStyle = theme.muted;
-    pen.font = `11px ${theme.font}`;
-    pen.fillText("head", layout.left + 0.5 * graph.heads * layout.cw, bottom + 15);
-    pen.save();
-    pen.translate(9, (layout.top + layout.base) / 2);
-    pen.rotate(-Math.PI / 2);
-    pen.fillText("layer", 0, 0);
-    pen.restore();
+    const { theme } = this;
+    for (const { text, x, y, align = "center", turn = 0, title } of this.layout.labels) {
+      pen.font = `11px ${title ? theme.font : theme.mono}`;
+      pen.fillStyle = title ? theme.muted : theme.text;
+      pen.textAlign = align;
+      pen.save();
+      pen.translate(x, y);
+      pen.rotate(turn);
+      pen.fillText(text, 0, 0);
+      pen.restore();
+    }
   }
 
   drawOverlay() {
@@ -240,8 +229,9 @@ export class CircuitMap {
     const ring = (node, colour, width, dash = []) => {
       if (node < 0) return;
       const { x, y } = layout.nodes[node],
-        wide = node === 0 || node === this.graph.writers ? 30 : layout.r + 4,
-        high = wide === 30 ? 12 : wide;
+        box = layout.boxes.get(node),
+        wide = (box?.wide ?? layout.r) + 4,
+        high = (box?.high ?? layout.r) + 4;
       pen.setLineDash(dash);
       pen.strokeStyle = colour;
       pen.lineWidth = width;
@@ -277,12 +267,13 @@ export class CircuitMap {
     const box = this.overlay.getBoundingClientRect(),
       x = event.clientX - box.left,
       y = event.clientY - box.top,
-      { nodes, r } = this.layout;
+      { nodes, r, boxes } = this.layout;
     let node = -1,
       best = r + 3;
     nodes.forEach((at, i) => {
-      const wide = i === 0 || i === this.graph.writers,
-        d = wide ? (Math.abs(x - at.x) < 27 && Math.abs(y - at.y) < 9 ? 0 : Infinity) : Math.hypot(x - at.x, y - at.y);
+      const box = boxes.get(i),
+        inside = box && Math.abs(x - at.x) <= box.wide && Math.abs(y - at.y) <= box.high,
+        d = box ? (inside ? 0 : Infinity) : Math.hypot(x - at.x, y - at.y);
       if (d < best) {
         best = d;
         node = i;
@@ -344,9 +335,10 @@ export class CircuitMap {
       const by = event.key === "ArrowDown" || event.key === "ArrowRight" ? 1 : -1;
       this.walk = Math.max(0, Math.min(this.incident.length - 1, this.walk + by));
     } else if (step) {
-      const { layer, column } = this.node < 0 ? { layer: graph.layers, column: -1 } : graph.place(this.node);
-      const to = Math.max(-1, Math.min(graph.layers, layer + (this.node < 0 ? 0 : step[0])));
-      const along = column < 0 ? (this.column ?? 0) : Math.max(0, Math.min(graph.heads, column + step[1]));
+      const { layer, column } = this.node < 0 ? { layer: graph.rows, column: -1 } : graph.place(this.node);
+      const to = Math.max(-1, Math.min(graph.rows, layer + (this.node < 0 ? 0 : step[0])));
+      const before = Math.min(this.column ?? (graph.byPosition ? graph.last : 0), graph.last);
+      const along = column < 0 ? before : Math.max(0, Math.min(graph.last, column + step[1]));
       this.column = along;
       this.choose(graph.nodeAt(to, along));
     } else if (event.key === "Home" || event.key === "End") {

@@ -1,7 +1,8 @@
 // Beside the graph: the chosen edge in numbers, and the edges of the chosen node as a list.
 
+import { dataTable } from "../base/charts.js";
 import { errorBox, h } from "../base/dom.js";
-import { absent, between, many, number, share } from "../base/text.js";
+import { absent, between, many, number, share, visible } from "../base/text.js";
 
 /** Edges that the list shows at most; the keyboard walks through all of them on the graph. */
 export const LISTED = 12;
@@ -27,6 +28,8 @@ export const edgeFacts = (d) => {
   if (!d.edge)
     return [h("p", { class: "mn-note", text: "Click an edge, or choose one below: its exact effect is run." })];
   if (d.status === "error" && !d.writer) return [errorBox(`There is no edge ${d.edge}`, d.text, "edge-error")];
+  if (!d.writer) return [h("p", { class: "mn-note", role: "status", text: "running …" })];
+  if (d.parts) return positionFacts(d);
   const exact =
     d.status === "running"
       ? [h("span", { class: "mn-note", role: "status", text: "running …" })]
@@ -47,6 +50,33 @@ export const edgeFacts = (d) => {
     ),
   ];
 };
+
+/** An edge between layers at one token, with the largest single edges that it is the sum of. */
+const positionFacts = (d) => [
+  h(
+    "dl",
+    { class: "mn-facts", "data-testid": "edge-facts" },
+    ...row("edge", h("code", { text: `${d.writer} → ${d.reader}` })),
+    ...row("token", h("code", { text: `${d.position} ${visible(d.token)}` })),
+    ...row("score", h("strong", { text: number(d.score.mean) }), ` ${d.unit}, of this pair alone`),
+    ...row("rank", `${d.rank.toLocaleString("en")} of ${d.of.toLocaleString("en")} by size`),
+  ),
+  d.status === "error"
+    ? errorBox("The exact effects failed", d.text, "edge-error")
+    : dataTable(
+        "parts",
+        ["largest inside", "score", "exact at this token"],
+        d.parts.map((part) => [
+          part.edge.replace("->", " → "),
+          number(part.score),
+          d.status === "running" ? "running …" : number(part.exact),
+        ]),
+      ),
+  h("p", {
+    class: "mn-note",
+    text: `The sum of ${many(d.n_single, "edge")} between heads. One pair: exact effects of it, and no interval.`,
+  }),
+];
 
 /** Edges as buttons, the strongest first, with a bar by sign and size. */
 export const edgeList = (graph, edges, chosen, most, choose) =>

@@ -3,11 +3,10 @@
 
 import { PAGE_COLOURS } from "../base/charts.js";
 import { ColourBar } from "../base/colourbar.js";
-import { emptyBox, errorBox, field, h, option, section, setText, slide } from "../base/dom.js";
+import { emptyBox, errorBox, field, h, section, setText, slide } from "../base/dom.js";
 import { button, exportDrawer } from "../base/export.js";
 import { shell } from "../base/shell.js";
-import { TokenStrip } from "../base/strip.js";
-import { csvLine, largest, many, number, share, shorten, visible } from "../base/text.js";
+import { csvLine, largest, many, number, share, visible } from "../base/text.js";
 import { tiedControls } from "../base/traits.js";
 import {
   CURVE_COLUMNS,
@@ -20,6 +19,8 @@ import {
 import { circuitFigure } from "./figure.js";
 import { countAt, incident, ranked, readGraph, shareAt } from "./graph.js";
 import { CircuitMap } from "./map.js";
+import { pairBox } from "./pair.js";
+import { readPositions } from "./positions.js";
 import { edgeFacts, edgeList, LISTED } from "./side.js";
 
 const STEPS = 1000;
@@ -29,6 +30,13 @@ const METHODS = [
   ["gim", "gradient interactions (GIM)"],
 ];
 const METRICS = ["logit_diff", "logprob_diff", "prob", "logprob", "kl"].map((m) => [m, m]);
+const DRAWN = [
+  ["head", "head"],
+  ["position", "token"],
+];
+const BY_POSITION =
+  "One pair, heads of a layer summed: circles are attention, squares MLPs. Edges stay in their token; what goes from " +
+  "token to token goes inside attention, which reads keys and values at the earlier one.";
 const ABLATIONS = [
   ["counterfactual", "the corrupted run’s"],
   ["mean", "the mean"],
@@ -50,13 +58,15 @@ function render({ model, el }) {
   const { send, listen, set, root, row, error } = frame,
     get = (name) => model.get(name);
   const { choose, shown: fields } = tiedControls(model, listen, set);
-  let graph = null,
+  let heads = null, // the whole graph
+    graph = null, // the one that is drawn
     order = new Uint32Array(0),
     kept = new Uint32Array(0),
     made = "";
 
   // --- the graph
   const score = (edge) => number(graph.scores[edge]);
+  const tokenLine = (t) => (t < 0 ? [] : [["token", `${t} ${visible(graph.tokens[t])}`]]);
   const rank = (edge) => order.indexOf(edge) + 1;
   const map = new CircuitMap({
     label:
@@ -77,10 +87,12 @@ function render({ model, el }) {
             ["reader", graph.readerName(graph.readerOf(edge))],
             ["score", `${score(edge)} ${graph.unit}`],
             ["rank", `${rank(edge)} of ${graph.scored.toLocaleString("en")}`],
+            ...tokenLine(graph.byPosition ? graph.positionOf(edge) : -1),
           ]
         : [
             ["", graph.nodeName(node)],
             ["", `${many(incident(graph, kept, node).length, "edge")} shown`],
+            ...tokenLine(graph.byPosition ? graph.tokenOf(node) : -1),
           ],
     selectNode: (node) => set({ node: node < 0 ? "" : graph.nodeName(node) }),
     selectEdge: (edge) => set({ edge: graph.nameOf(edge) }),
@@ -99,17 +111,20 @@ function render({ model, el }) {
     });
   const side = h("div", { "data-testid": "edge-side", "aria-live": "polite" }),
     list = h("div"),
-    listTitle = h("h3", { "data-testid": "list-title" });
+    listTitle = h("h3", { "data-testid": "list-title" }),
+    waiting = h("div", { "data-testid": "waiting" });
 
   const draw = () => {
     if (!root.isConnected) return;
-    body.hidden = !graph;
-    judged.hidden = drawer.element.hidden = !graph;
-    empty.hidden = !!graph || !!get("error").text || get("status") === "running";
-    busy.hidden = !!graph || get("status") !== "running";
+    body.hidden = judged.hidden = drawer.element.hidden = !heads;
+    empty.hidden = !!heads || !!get("error").text || get("status") === "running";
+    busy.hidden = !!heads || get("status") !== "running";
+    if (heads) drawCurve();
+    map.element.hidden = !graph;
+    drawWaiting();
     if (!graph) return;
     const n = Math.min(get("shown"), graph.most),
-      now = `${graph.run} ${n} ${get("ranking")}`;
+      now = `${graph.run} ${graph.pair ?? ""} ${n} ${get("ranking")}`;
     if (now !== made) {
       made = now;
       kept = order.slice(0, Math.max(1, n));
@@ -133,20 +148,44 @@ function render({ model, el }) {
     slider.setAttribute("aria-valuetext", many(n, "edge"));
     drawCount(n);
     drawSide();
-    drawCurve();
+    tokens.draw();
+  };
+  /** Where tokens are asked for and not scored yet. */
+  const drawWaiting = () => {
+    const failed = get("columns").status === "error" && get("by") === "position";
+    waiting.replaceChildren(
+      ...(graph || !heads
+        ? []
+        : failed
+          ? [errorBox("The tokens could not be scored", get("columns").text, "columns-error")]
+          : [h("p", { class: "mn-note", role: "status", text: "Scoring every token of the pair …" })]),
+    );
+    if (!graph && heads) {
+      setText(count, "");
+      side.replaceChildren();
+      list.replaceChildren();
+      setText(listTitle, "");
+    }
+  };
+  /** What edges are worth beside all. */
+  const sizeOf = (edges) => {
+    const size = (sum, e) => sum + (Math.abs(graph.scores[e]) || 0),
+      whole = graph.scores.reduce((sum, s) => sum + (Math.abs(s) || 0), 0);
+    const least = edges.length ? graph.scores[edges[edges.length - 1]] : NaN;
+    return { n: edges.length, least, share: whole ? edges.reduce(size, 0) / whole : 0 };
   };
   const drawCount = (n) => {
-    const k = get("kept"),
+    const k = graph.byPosition ? sizeOf(kept) : get("kept"),
       fresh = k.n === n;
     setText(
       count,
       `${many(n, "edge")} of ${graph.edges.toLocaleString("en")}` +
-        `${fresh ? `; ${k.on_path.toLocaleString("en")} on a path from input to logits` : ""}` +
+        `${fresh && "on_path" in k ? `; ${k.on_path.toLocaleString("en")} on a path from input to logits` : ""}` +
         `${fresh ? `; ${share(k.share)} of all scores’ size, the least ${number(k.least)}` : ""}` +
         `${graph.most < graph.scored ? `; at most ${graph.most.toLocaleString("en")} are drawn` : ""}`,
     );
-    setText(check, graph.check);
-    check.hidden = !graph.check;
+    setText(check, graph.byPosition ? BY_POSITION : graph.check);
+    check.hidden = !check.textContent;
   };
   const drawSide = () => {
     side.replaceChildren(...edgeFacts(get("detail")));
@@ -168,48 +207,7 @@ function render({ model, el }) {
   };
 
   // --- the tokens of one pair
-  const strip = new TokenStrip({
-    label: "Tokens of the chosen pair, the clean prompt; where the corrupted one differs it stands behind a bar",
-    choose: (i) => {
-      looked = i;
-      drawTokens();
-    },
-  });
-  let looked = -1;
-  const pair = h("select", { "data-testid": "pair", onchange: () => set({ pair: Number(pair.value) }) }),
-    readout = h("div", { class: "mn-note", "data-testid": "readout", "aria-live": "polite" });
-  const drawTokens = () => {
-    const t = get("tokens"),
-      clean = t.clean ?? [];
-    tokensBox.hidden = !clean.length && !t.text;
-    if (looked >= clean.length) looked = -1;
-    const names = get("graph").names ?? Array.from({ length: t.of ?? 0 }, (_, i) => `pair ${i}`);
-    if (pair.length !== names.length || pair.dataset.run !== String(get("graph").run))
-      pair.replaceChildren(...names.map((name, i) => option(String(i), `${i}: ${shorten(visible(name), 60)}`)));
-    pair.dataset.run = String(get("graph").run);
-    pair.value = String(t.pair ?? 0);
-    strip.update(
-      clean.map((token, i) => {
-        const other = t.corrupted[i],
-          differs = other !== token;
-        return {
-          token: differs ? `${token}|${other}` : token,
-          strong: differs,
-          says: differs ? `corrupted ${visible(other)}` : "",
-        };
-      }),
-      looked,
-    );
-    const answer = `answer ${visible(t.answer ?? "")}${t.foil ? `, foil ${visible(t.foil)}` : ""}`;
-    setText(
-      readout,
-      t.text ??
-        (looked < 0
-          ? `${many(clean.length, "token")}; ${answer}`
-          : `position ${looked}: clean ${visible(clean[looked])}, ` +
-            `corrupted ${visible(t.corrupted[looked])}; ${answer}`),
-    );
-  };
+  const tokens = pairBox({ get, set, graph: () => graph });
 
   // --- faithfulness
   const judge = button("judge", "Compute faithfulness", () => send("judge")),
@@ -262,11 +260,6 @@ function render({ model, el }) {
     "Press Run: every edge between two parts of the model gets a score, and the largest are drawn here.",
   );
   const busy = h("div", { class: "mn-empty", "data-testid": "busy" }, h("strong", { text: "Scoring every edge …" }));
-  const tokensBox = section(
-    { label: "Tokens of a pair", title: "A pair", beside: [h("label", { class: "mn-check" }, "shown ", pair)] },
-    strip.element,
-    readout,
-  );
   const body = h(
     "div",
     { class: "mn-body" },
@@ -284,9 +277,11 @@ function render({ model, el }) {
             ["signed", "for the answer"],
           ]),
         ),
+        field("Drawn by", choose("by", DRAWN)),
         bar.element,
       ),
       count,
+      waiting,
       map.element,
       check,
     ),
@@ -305,16 +300,19 @@ function render({ model, el }) {
   );
 
   const pull = () => {
-    graph = readGraph(get("graph"));
+    heads = readGraph(get("graph"));
+    const { status, run } = get("columns"),
+      ready = status === "ready" && run === heads?.run;
+    graph = get("by") === "head" ? heads : ready ? readPositions({ ...get("graph"), ...get("columns") }) : null;
     order = graph ? ranked(graph, get("ranking")) : new Uint32Array(0);
     made = "";
     draw();
   };
-  listen(["graph", "ranking"], pull);
+  listen(["graph", "ranking", "by", "columns"], pull);
   listen(["shown", "node", "edge", "detail", "error", "status"], draw);
   listen(["kept"], () => graph && drawCount(Math.min(get("shown"), graph.most)));
-  listen(["curve"], () => graph && root.isConnected && drawCurve());
-  listen(["tokens", "graph"], drawTokens);
+  listen(["curve"], () => heads && root.isConnected && drawCurve());
+  listen(["tokens", "graph"], tokens.draw);
 
   // --- export
   const csv = () =>
@@ -337,7 +335,9 @@ function render({ model, el }) {
     figure: () =>
       circuitFigure(graph, kept, {
         title: `${get("model_info").name}: ${kept.length} of ${graph.edges} edges`,
-        subtitle: `${graph.method}, ${graph.metric}, ${graph.ablation}, ${many(graph.pairs, "pair")}`,
+        subtitle:
+          `${graph.method}, ${graph.metric}, ${graph.ablation}, ` +
+          `${graph.byPosition ? `pair ${graph.pair}, by token` : many(graph.pairs, "pair")}`,
         unit: graph.unit,
       }),
     table: csv,
@@ -357,7 +357,7 @@ function render({ model, el }) {
       empty,
       busy,
       body,
-      tokensBox,
+      tokens.element,
       judged,
     ],
     drawer,
@@ -365,7 +365,7 @@ function render({ model, el }) {
     draw,
   });
   pull();
-  drawTokens();
+  tokens.draw();
   return close;
 }
 

@@ -20,7 +20,7 @@ from widgets.base.model_line import describe_model
 from widgets.base.pairs import pair_from
 from widgets.circuit_view import copy, saved, work
 from widgets.circuit_view.examples import examples_of, pairs_of
-from widgets.circuit_view.judging import JudgedView
+from widgets.circuit_view.positions import PositionView
 from widgets.circuit_view.work import Search
 from widgets.errors import ViewError
 
@@ -31,14 +31,14 @@ RANKINGS = ("absolute", "signed")
 EMPTY = "No edges had been scored when this notebook was stored."
 
 
-class CircuitView(JudgedView):
+class CircuitView(PositionView):
     """Edges between heads, MLPs, the input and the logits, drawn by their score; one edge's exact effect; faithfulness.
 
     `pairs` is a `lens.Pair` or several; `held_out` others, on which circuits are judged (none: the same, which is
     said). `result` is what `lens.edges` gave, shown at once. Given neither, an example is shown. Traits: `method`,
     `metric`, `ablation` (the question), `shown` (edges drawn), `ranking` (absolute, signed), `node`, `edge` (chosen, by
-    name), `pair` (whose tokens are shown); `graph` carries the scores, `detail` the chosen edge, `curve` the
-    faithfulness. `result` gives the `lens.circuits.Edges`, `circuit()` the edges shown, `faithfulness` the curve's
+    name), `pair` (whose tokens are shown), `by` (`head`, or `position`: of that pair, layers at each token, heads
+    summed); `graph` and `columns` carry the scores, `detail` the chosen edge, `curve` the faithfulness. `result` gives the `lens.circuits.Edges`, `circuit()` the edges shown, `faithfulness` the curve's
     Dataset. Raises ViewError on an unknown method, metric or ablation.
     """
 
@@ -109,7 +109,8 @@ class CircuitView(JudgedView):
             self._offer(examples_of(self.model_info["name"]))
         self.observe(lambda _: self._count(), ["shown", "ranking"])
         self.observe(lambda _: self._on_edge(), "edge")
-        self.observe(lambda _: self._show_tokens(), "pair")
+        self.observe(lambda _: (self._show_tokens(), self._show_columns()), "pair")
+        self.observe(lambda _: self._on_by(), "by")
         self.observe(lambda _: self._moved(), ["method", "metric", "ablation"])
         self._show_tokens()
         self._refresh_code()
@@ -209,11 +210,14 @@ class CircuitView(JudgedView):
         self._shown = run
         names = [p.label or str(p.clean) for p in run.pairs]
         self.publish(
-            graph=work.payload(run, self.model_info["name"]) | {"names": names}, curve={"status": "idle"}, detail={}
-        )
-        self._judged = None
+            graph=work.payload(run, self.model_info["name"]) | {"names": names}, curve={"status": "idle"}, detail={},
+            columns={},
+        )  # fmt: skip
+        self._judged = self._scored = None
         self._count()
-        self._on_edge()
+        self._show_columns()
+        if not self.columns:
+            self._on_edge()
 
     def _drawn(self, run: Search) -> int:
         assert run.dataset is not None
@@ -237,6 +241,10 @@ class CircuitView(JudgedView):
         run, name = self._shown, self.edge
         if run is None or run.dataset is None or not name:
             self.publish(detail={})
+            return
+        if self.by == "position":
+            self.publish(detail={"edge": name, "status": "running"})
+            self._worker.quick("edge", lambda: self._position_edge(run, name) if self.edge == name else None)
             return
         try:
             facts = work.edge_facts(run.dataset, name)
@@ -270,11 +278,6 @@ class CircuitView(JudgedView):
             answer = {"status": "error", "text": str(error) or type(error).__name__}
         self._tell_edge(run, name, dict(facts) | answer)
 
-    def _tell_edge(self, run: Search, name: str, detail: Mapping[str, Any]) -> None:
-        if self.edge == name and self._shown is run:
-            self.publish(detail=dict(detail))
-            self._moved()
-
     # --- the tokens of one pair
 
     def _show_tokens(self) -> None:
@@ -296,9 +299,9 @@ class CircuitView(JudgedView):
     # --- what the browser asks for
 
     _typed: tuple[str, ...] = ("task",)
-    _fields = ("task", "method", "metric", "ablation", "shown", "ranking", "node", "edge", "pair")
+    _fields = ("task", "method", "metric", "ablation", "shown", "ranking", "by", "node", "edge", "pair")
     _asked_traits = _fields
-    _answer_traits = ("status", "progress", "error", "graph", "kept", "detail", "curve", "tokens", "code")
+    _answer_traits = ("status", "progress", "error", "graph", "columns", "kept", "detail", "curve", "tokens", "code")
 
     def _take_example(self, fields: Mapping[str, Any]) -> None:
         self.publish(**fields)
@@ -330,9 +333,10 @@ class CircuitView(JudgedView):
             n = self._drawn(run) if run.dataset is not None else 0
             self.publish(
                 code=copy.program(
-                    self.model_info, run, n, self.ranking, self.edge, self.curve.get("status") == "complete"
+                    self.model_info, run, n, self.ranking, self.edge, self.curve.get("status") == "complete",
+                    self.pair if self.by == "position" else None,
                 )
-            )
+            )  # fmt: skip
 
     def _static(self) -> str:
         return copy.static(self._shown, self.model_info["name"], self.detail, self.curve, EMPTY)

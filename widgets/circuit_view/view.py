@@ -38,8 +38,9 @@ class CircuitView(PositionView):
     said). `result` is what `lens.edges` gave, shown at once. Given neither, an example is shown. Traits: `method`,
     `metric`, `ablation` (the question), `shown` (edges drawn), `ranking` (absolute, signed), `node`, `edge` (chosen, by
     name), `pair` (whose tokens are shown), `by` (`head`, or `position`: of that pair, layers at each token, heads
-    summed); `graph` and `columns` carry the scores, `detail` the chosen edge, `curve` the faithfulness. `result` gives the `lens.circuits.Edges`, `circuit()` the edges shown, `faithfulness` the curve's
-    Dataset. Raises ViewError on an unknown method, metric or ablation.
+    summed); `graph` and `columns` carry the scores, `detail` the chosen edge, `curve` the faithfulness. `result` gives
+    the `lens.circuits.Edges`, `circuit()` the edges shown, `faithfulness` the curve's Dataset. Raises ViewError on an
+    unknown method, metric or ablation.
     """
 
     _esm = script("circuit_view")

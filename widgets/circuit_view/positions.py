@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import traitlets
+import xarray as xr
 
 from lens.circuits import Edges, Graph
 from lens.circuits.positions import columns
@@ -123,12 +124,10 @@ def asked(run: Search) -> dict[str, Any]:
 
 def payload(found: Edges, prompt: int) -> dict[str, Any]:
     """The `columns` trait: sizes, tokens, and the score of every edge between layers at each token as float32, token by
-    token and reader by reader, NaN where there is none: the logits read the last token alone.
+    token and reader by reader, NaN where there is none.
     """
     whole, call = columns(found.graph), provenance(found)["call"]
-    layers = sign_of(found) * found.by_layer(prompt).values
-    layers[:-1, -1] = np.nan
-    scores = layers[:, whole.exists]
+    scores = _layers(found, prompt).values[:, whole.exists]
     there, n = int(np.isfinite(scores).sum()), len(scores)
     return {
         "positions": n,
@@ -148,7 +147,7 @@ def edge_facts(found: Edges, prompt: int, name: str) -> dict[str, Any]:
 
     Raises: ViewError: no such edge.
     """
-    layers = sign_of(found) * found.by_layer(prompt)
+    layers = _layers(found, prompt)
     edge, _, at = name.partition("@")
     writer, _, reader = edge.partition("->")
     known = at.isdigit() and int(at) < layers.sizes["position"]
@@ -169,11 +168,20 @@ def edge_facts(found: Edges, prompt: int, name: str) -> dict[str, Any]:
         "token": str(found["token_clean"].values[prompt, position]),
         "score": {"mean": finite(score), "n": 1, "low": None, "high": None, "kind": "at this token alone"},
         "rank": int((size > abs(score)).sum()) + 1,
-        "of": int(size.size - (layers.sizes["position"] - 1) * int(columns(graph).incoming[-1])),
+        "of": int(size.size),
         "unit": provenance(found)["call"]["unit"],
         "n_single": len(single),
         "parts": [{"edge": graph.name(*at), "score": finite(own[tuple(at)])} for at in largest.tolist()],
     }
+
+
+def _layers(found: Edges, prompt: int) -> xr.DataArray:
+    """Scores between layers at each token, ``[position, reader, writer]``, NaN where there is no edge; the logits read
+    the last token alone.
+    """
+    layers: xr.DataArray = sign_of(found) * found.by_layer(prompt)
+    layers[:-1, -1] = np.nan
+    return layers
 
 
 def _belongs(graph: Graph, writer: str, reader: str) -> np.ndarray:

@@ -40,8 +40,10 @@ class FakeEdges:
 
     def __call__(
         self, model, pairs, *, method="inputs", metric="logit_diff", ablation="counterfactual", edges=None,
-        direction="noise", by="prompt", check=None, progress=None, stop=None,
+        direction="noise", by="prompt", check=None, progress=None, stop=None, steps=None, sums=None,
     ):  # fmt: skip
+        if method == "exact" and (steps, sums) != (None, None):
+            raise ValueError(f"steps={steps} goes with method='inputs' or 'activations'")
         pairs = [pairs] if isinstance(pairs, Pair) else pairs
         self.calls.append((method, metric, ablation, edges) if by == "prompt" else (method, len(pairs), by, edges))
         if self.error is not None:
@@ -77,6 +79,7 @@ class FakeEdges:
             "method": method, "metric": metric, "unit": "logits", "graph": sizes, "direction": direction,
             "ablation": ablation,
         }  # fmt: skip
+        call |= {"steps": 5, "sums": "midpoint"} if method == "inputs" else {}
         record = {
             "schema": 1, "kind": "edges", "status": status, "call": call, "model": {"name": "tiny"},
             "pairs": [p.as_record() for p in pairs], "seconds": 0.1,

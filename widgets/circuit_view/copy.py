@@ -91,8 +91,8 @@ def static(run: Search | None, model: str, detail: Mapping[str, Any], curve: Map
         rows.append([html.escape(name), _said(facts["score"]), _said(exact)])
     n = found.sizes["prompt"]
     title = (
-        f"{model}: the {len(rows)} largest of {graph.n_edges:,} edges ({run.what()}), {n} pairs. How much each speaks"
-        " for the answer, in the metric’s units; 95 % intervals over pairs, from five on."
+        f"{model}: the {len(rows)} largest of {graph.n_edges:,} edges ({run.what()}), {n} pair{'s' * (n != 1)}. How"
+        " much each speaks for the answer, in the metric’s units; 95 % intervals over pairs, from five on."
     )
     style = "padding:1px 8px;text-align:left;border:none;font:11px monospace;"
     head = "".join(f'<th style="{style}">{t}</th>' for t in ("edge", "score (estimate)", "exact effect"))
@@ -111,8 +111,9 @@ def _curve(curve: Mapping[str, Any], style: str) -> str:
         f"{_span(line['f'], line['f_low'], line['f_high'])}</td></tr>"
         for line in next(iter(curve["lines"].values()))
     )
+    of = f"{curve['n']} pair{'s' * (curve['n'] != 1)}"
     same = f" The edges were found on {curve['found_on']} of them: too high." if curve["found_on"] else ""
-    return f"<p>Faithfulness on {curve['n']} pairs, with 95 % intervals.{same}</p><table><tbody>{rows}</tbody></table>"
+    return f"<p>Faithfulness on {of}, with 95 % intervals.{same}</p><table><tbody>{rows}</tbody></table>"
 
 
 def _span(mean: float | None, low: float | None, high: float | None) -> str:

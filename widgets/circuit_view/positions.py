@@ -92,7 +92,9 @@ class PositionView(JudgedView):
                 run.pairs if mean else [run.pairs[number]],
                 by="position",
                 progress=False,
-                **asked(run) | {"method": "exact", "edges": [part["edge"] for part in facts["parts"]]},
+                method="exact",
+                edges=[part["edge"] for part in facts["parts"]],
+                **{name: given for name, given in asked(run).items() if name in ("metric", "ablation", "direction")},
             )
             effects = sign_of(exact) * exact["effect_at"].values[prompt, facts["position"]]
             parts = [part | {"exact": finite(effects[exact.graph.edge(part["edge"])])} for part in facts["parts"]]

@@ -198,12 +198,12 @@ class CircuitView(PositionView):
 
     def _tell(self, run: Search) -> None:
         if self.status == "running":
-            text = f"batch {run.batches}, {len(run.pairs)} pairs"
+            text = f"batch {run.batches}, {len(run.pairs)} pair{'s' * (len(run.pairs) != 1)}"
             self.publish(progress={"done": 0, "total": self.model_info["layers"], "text": text})
 
     def _progress(self, run: Search) -> dict[str, Any]:
         n = 0 if run.dataset is None else run.dataset.sizes["prompt"]
-        pairs = f"{n} pairs" if run.status == "complete" else f"stopped: {n} of {len(run.pairs)} pairs"
+        pairs = f"{n} pair{'s' * (n != 1)}" if run.status == "complete" else f"stopped: {n} of {len(run.pairs)} pairs"
         return {"done": int(run.status == "complete"), "total": 1, "text": f"{pairs} in {run.seconds:.1f} s"}
 
     def _publish_run(self, run: Search) -> None:

@@ -11,6 +11,7 @@ import lens
 import widgets
 from lens.circuits import CircuitError, Edges, Graph, open_circuit, top_edges
 from lens.prompts import Pair
+from tests.models import speaking
 from tests.widgets import fakes
 from widgets.circuit_view import work
 
@@ -487,3 +488,13 @@ def test_a_saved_state_by_token_comes_back(tmp_path):
     assert again.wait(SECONDS)
     for name in ("by", "columns", "node", "edge", "detail", "code"):
         assert getattr(again, name) == getattr(made, name), name
+
+
+def test_exact_effects_at_a_token_are_run_by_a_model_whose_scores_took_steps():
+    made = widgets.CircuitView(speaking("llama"), Pair("w3 w5 w9", corrupted="w3 w7 w9", answer=" w11", foil=" w23"))
+    made.run(wait=True)
+    made.by = "position"
+    assert made.wait(SECONDS)
+    made.edge = "a0->m1@2"
+    assert made.wait(SECONDS) and made.detail["status"] == "ready", made.detail
+    assert all(np.isfinite(part["exact"]) for part in made.detail["parts"])

@@ -542,3 +542,12 @@ def test_two_studies_at_a_time_share_the_cores_and_each_line_says_whose_it_is(tm
 def test_what_the_command_does_not_take_is_named(words, said, capsys):
     assert cli.main(["reproduce", *words]) == 2
     assert re.search(said, capsys.readouterr().err)
+
+
+def test_an_interval_without_bounds_is_told_as_none():
+    from lens.reproduce.common import shown
+    from lens.stats import Interval
+
+    nan = float("nan")
+    assert shown(Interval(0.25, nan, nan, 0.95, 3, "too few")) == "0.25 (no interval)"
+    assert shown(Interval(0.25, 0.125, nan, 0.95, 3, "half"), 1, sign=True) == "+0.2 [+0.1, +nan]"

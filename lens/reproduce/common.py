@@ -8,6 +8,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -73,12 +74,18 @@ def several(count: int, unit: str) -> str:
 
 
 def shown(interval: Any, digits: int = 2, sign: bool = False) -> str:
-    """An interval as `estimate [low, high]`; `sign` writes a plus before what is not negative."""
+    """An interval as `estimate [low, high]`, or without bounds where it has none; `sign` writes a plus before what is
+    not negative.
+    """
+    form = f"{'+' if sign else ''}.{digits}f"
+    return f"{float(interval.estimate):{form}} {bounds(interval.low, interval.high, form)}"
 
-    def number(x):
-        return f"{float(x):{'+' if sign else ''}.{digits}f}"
 
-    return f"{number(interval.estimate)} [{number(interval.low)}, {number(interval.high)}]"
+def bounds(low: float, high: float, form: str = ".2f") -> str:
+    """Bounds as `[low, high]`, each in a format; that there is no interval where both are NaN."""
+    if math.isnan(low) and math.isnan(high):
+        return "(no interval)"
+    return f"[{float(low):{form}}, {float(high):{form}}]"
 
 
 def columns(name: str, interval: Any, prefix: str = "") -> dict[str, float]:

@@ -20,7 +20,7 @@ from ..figures.forest import KINDS, Line, forest_plot
 from ..figures.style import picture
 from ..markup import as_written
 from .claims import Claim, Effect, effect
-from .common import NO_CLAIM, multiplicity
+from .common import NO_CLAIM, bounds, multiplicity
 from .records import Cost
 from .study import Reproduction, Study
 
@@ -71,7 +71,7 @@ class Judged:
     @property
     def here(self) -> str:
         """The effects with their intervals where there are any, else what was measured, in words."""
-        some = [f"{e.estimate:.3g} [{e.low:.3g}, {e.high:.3g}]" for e in self.effects[:3]]
+        some = [f"{e.estimate:.3g} {bounds(e.low, e.high, '.3g')}" for e in self.effects[:3]]
         return "; ".join(some) or str(self.cells.here)
 
 

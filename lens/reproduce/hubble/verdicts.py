@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..claims import Rows
-from ..common import clear_of, several, shown, student, table_of, verdict
+from ..common import bounds, clear_of, several, shown, student, table_of, verdict
 from . import traps
 from .claims import CLAIMS
 from .standin import Plan
@@ -82,7 +82,7 @@ def _by_count(rows: Rows, counts: pd.DataFrame, n: str) -> None:
         rows.numbers[f"auc {row.duplicates}_high"] = row.auc_high
     rows.add(
         "membership",
-        "; ".join(f"{r.duplicates}: {r.auc:.2f} [{r.auc_low:.2f}, {r.auc_high:.2f}]" for r in of.itertuples()),
+        "; ".join(f"{r.duplicates}: {r.auc:.2f} {bounds(r.auc_low, r.auc_high)}" for r in of.itertuples()),
         n,
         "reported",
         effects=tuple(f"auc {r.duplicates}" for r in of.itertuples()),

@@ -216,9 +216,7 @@ def _interval(found: Nested | None) -> Interval:
 
 
 def _told(interval: Interval, digits: int = 2) -> str:
-    if not np.isfinite(interval.low):
-        return f"{interval.estimate:+.{digits}f} (no interval)" if np.isfinite(interval.estimate) else "not measured"
-    return shown(interval, digits, sign=True)
+    return shown(interval, digits, sign=True) if np.isfinite(interval.estimate) else "not measured"
 
 
 def by_source(ends: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from ...stats import holm, proportion
 from ...stats.units import nested_holm
 from .. import specificity
 from ..claims import Rows
-from ..common import EVERY, matching, several, shown, table_of, verdict
+from ..common import EVERY, bounds, matching, several, shown, table_of, verdict
 from ..over_models import each, judged, over, over_seeds
 from . import tables as frames
 from .claims import CLAIMS
@@ -116,7 +116,7 @@ def _dose(rows: Rows, curves: pd.DataFrame) -> None:
         )
     for rise, of in ((LEAST_RISE, low), (RISE, val)):
         order = "; ".join(
-            f"{r.title} {r.strict:.2f} [{r.low:.2f}, {r.high:.2f}] ({each(r.runs)})"
+            f"{r.title} {r.strict:.2f} {bounds(r.low, r.high)} ({each(r.runs)})"
             + ("" if r.reached else " at its end, before this cost")
             for r in of.itertuples()
         )
@@ -166,9 +166,9 @@ def _transfer(rows: Rows, table: pd.DataFrame, curves: pd.DataFrame) -> None:
                 for c in ("random rows", "random columns")
                 if (c, among) in of.index
             )
-            bounds = [equal_gap, unseen]
-            flat = [g for g in bounds if not g.high - g.low > 1e-9]  # one model, or models that agree entirely
-            word = judged(flat[0]) if flat else verdict(min(g.low for g in bounds) > 0, max(g.high for g in bounds) < 0)
+            both = [equal_gap, unseen]
+            flat = [g for g in both if not g.high - g.low > 1e-9]  # one model, or models that agree entirely
+            word = judged(flat[0]) if flat else verdict(min(g.low for g in both) > 0, max(g.high for g in both) < 0)
             rows.add(
                 "transfer",
                 f"own set {each(own.runs)} by seed, {name} {each(of.loc[('memorised', among)].runs)} (clean loss"
@@ -192,7 +192,7 @@ def _places(rows: Rows, table: pd.DataFrame) -> None:
     rows.numbers["injections"] = int(at.injections.max())
     learned = at[~at.locator.isin(("magnitude",))].iloc[0]
     seeds = at.set_index("locator").seeds
-    text = "; ".join(f"{r.title} {r.recall:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in at.itertuples())
+    text = "; ".join(f"{r.title} {r.recall:.2f} {bounds(r.low, r.high)}" for r in at.itertuples())
     rivals = [m for m in seeds.index if m not in ("magnitude", "hard_concrete")]
     apart = [frames.recall_gap(table, "hard_concrete", m) for m in rivals] if "hard_concrete" in seeds else []
     adjusted = nested_holm(apart) if apart else np.array([])
@@ -339,7 +339,7 @@ def _smollm2(rows: Rows, recitation: pd.DataFrame, demonstration: pd.DataFrame) 
         f"planted: strict {planted.strict:.2f}, loss on well-known text {planted.loss:.2f} (before planting"
         f" {by.loc['unplanted'].iloc[0].loss:.2f}); "
         + "; ".join(
-            f"{frames.title(r.method)} at {100 * r.dose:g} %: strict {r.strict:.2f} [{r.low:.2f}, {r.high:.2f}],"
+            f"{frames.title(r.method)} at {100 * r.dose:g} %: strict {r.strict:.2f} {bounds(r.low, r.high)},"
             f" loss {r.loss:.2f}"
             for r in best.itertuples()
         ),

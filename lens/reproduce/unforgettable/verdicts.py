@@ -69,12 +69,6 @@ def over_tasks(runs: pd.DataFrame, column: str, seed: int) -> Interval:
     return nested(table[column], table.seed, seed=seed, of="number").interval
 
 
-def told(interval: Interval, digits: int = 2, sign: bool = False) -> str:
-    """An interval in words; the estimate alone where there is none."""
-    text = shown(interval, digits, sign)
-    return text if np.isfinite(interval.low) else f"{text.partition(' [')[0]} (no interval)"
-
-
 def shares(runs: pd.DataFrame, column: str) -> Interval:
     """The share of runs of which something is so, over tasks within models as `over_tasks`: the wider of Korn and
     Graubard's interval over tasks and that over models.
@@ -107,7 +101,7 @@ def _right(rows: Rows, tables: Mapping[str, pd.DataFrame], seed: int) -> None:
     share = float((moved.change.abs() <= 0.03).mean())
     rows.add(
         "right",
-        f"{len(gates) - len(failed)} of {len(gates)} gates hold; change {told(mean, 3, sign=True)}, the largest"
+        f"{len(gates) - len(failed)} of {len(gates)} gates hold; change {shown(mean, 3, sign=True)}, the largest"
         f" {worst:+.2f}, {share:.0%} within .03",
         f"{_units(own)}, {len(moved)} accuracies",
         verdict(within and failed.empty, not within or not failed.empty, "some tasks move by more" * (not within)),
@@ -121,7 +115,7 @@ def _forgotten(rows: Rows, runs: pd.DataFrame) -> None:
     by = ", ".join(f"{kind} {share:.2f}" for kind, share in of.groupby("labels", sort=False).reached.mean().items())
     rows.add(
         "forgotten",
-        f"{told(found)} of the runs ({by})",
+        f"{shown(found)} of the runs ({by})",
         f"{len(of)} runs, {_units(of)}",
         verdict(found.estimate >= 0.8, float(found.high) < 0.8, otherwise="fewer, but the interval holds .8"),
         effects="reached",
@@ -154,7 +148,7 @@ def _spread(rows: Rows, spread: pd.DataFrame, language: pd.DataFrame, seed: int)
         beyond = clear_of(apart) if apart.estimate > 0 else clear_of(apart, more=False)
         if few:
             beyond = "not tested: of one kind a single task reached its stop, and an interval needs two"
-        rows.add("rule", f"{means[0]:.2f} against {means[1]:.2f}: {told(apart, sign=True)}", _units(of), beyond,
+        rows.add("rule", f"{means[0]:.2f} against {means[1]:.2f}: {shown(apart, sign=True)}", _units(of), beyond,
                  effects="rule")  # fmt: skip
 
 
@@ -167,7 +161,7 @@ def _varies(rows: Rows, key: str, of: pd.DataFrame, labels: str, seed: int) -> N
     rows.put(name, sd)
     rows.numbers[f"p {name}"] = p
     of_seeds = "model" if key == "varies" else "adapter seed"
-    here = f"G {of.G.mean():.2f}, sd {told(sd)}"
+    here = f"G {of.G.mean():.2f}, sd {shown(sd)}"
     if np.isfinite(p):
         here += f"; between seeds {between:.2f}, p {p:.3g} (Monte Carlo permutation)"
         small = "the interval of the deviation holds .25"
@@ -188,7 +182,7 @@ def _difference(rows: Rows, key: str, apart: pd.Series, seed: int) -> None:
     word = clear_of(interval, 0.2)
     if word.startswith("does not") and float(interval.low) > 0:
         word += "; the difference is above 0, but small"
-    rows.add(key, f"difference {told(interval, sign=True)}", _units(of), word, effects=key)
+    rows.add(key, f"difference {shown(interval, sign=True)}", _units(of), word, effects=key)
 
 
 def _predicted(rows: Rows, spread: pd.DataFrame, predictors: pd.DataFrame, seed: int) -> None:
@@ -218,7 +212,7 @@ def _predicted(rows: Rows, spread: pd.DataFrame, predictors: pd.DataFrame, seed:
         bounded = CLAIMS["difficulty"].within(float(of.low), float(of.high))
         apart = float(of.low) > 0.3 or float(of.high) < -0.3
         word = verdict(bounded, apart, otherwise="the interval reaches beyond the bounds")
-        rows.add("difficulty", f"rho {told(of, sign=True)}{note}", units, word, effects="rho accuracy")
+        rows.add("difficulty", f"rho {shown(of, sign=True)}{note}", units, word, effects="rho accuracy")
     else:
         word = "not tested: an accuracy that is the same for all tasks predicts nothing"
         rows.add("difficulty", same["accuracy"], units, word)
@@ -228,7 +222,7 @@ def _predicted(rows: Rows, spread: pd.DataFrame, predictors: pd.DataFrame, seed:
         one = found[name]
         rows.add(
             "confidence",
-            f"rho {told(one.interval, sign=True)}, p {p:.3g} ({one.test.kind}){note}",
+            f"rho {shown(one.interval, sign=True)}, p {p:.3g} ({one.test.kind}){note}",
             units,
             verdict(one.rho < 0 and p <= 0.05, one.rho > 0 and p <= 0.05, otherwise=f"p {p:.2f}"),
             f"Holm over {len(judged)}",
@@ -240,7 +234,7 @@ def _predicted(rows: Rows, spread: pd.DataFrame, predictors: pd.DataFrame, seed:
     more = rows.put("gradients", frames.better(table, last, seed))
     rows.add(
         "gradients",
-        f"rho {found['cosine'].rho:+.2f}; minus the largest of the three {told(more, sign=True)}{note}",
+        f"rho {found['cosine'].rho:+.2f}; minus the largest of the three {shown(more, sign=True)}{note}",
         units,
         clear_of(more),
         effects="gradients",
@@ -257,7 +251,7 @@ def _content(rows: Rows, matrix: pd.DataFrame, seed: int) -> None:
     form, content = shares["words and form"], shares["content"]
     rows.add(
         "content",
-        f"words and form explain {told(form)}, content beyond them {told(content)}; other tasks lose"
+        f"words and form explain {shown(form)}, content beyond them {shown(content)}; other tasks lose"
         f" {float(frames.losses(of).mean()):.2f} of their ability on average",
         f"{_units(of)}, {len(of)} pairs of tasks",
         verdict(
@@ -282,7 +276,7 @@ def _probes(rows: Rows, probes: pd.DataFrame, labels: str, seed: int) -> None:
         parts.append((name, ratio, float(table[f"{name} words"].mean()), float(table[f"{name} before"].mean())))
     here = "; ".join(
         f"{name} {rows.numbers[f'{name} before {labels}']:.2f} before, {rows.numbers[f'{name} after {labels}']:.2f}"
-        f" after (ratio {told(ratio)}), the words {words:.2f}"
+        f" after (ratio {shown(ratio)}), the words {words:.2f}"
         for name, ratio, words, _ in parts
     )
     read = [before > 0.05 for *_, before in parts]
@@ -320,7 +314,7 @@ def _vectors(rows: Rows, vectors: pd.DataFrame, labels: str, seed: int) -> None:
     old, random = by["old"], by["random of old"]
     rows.add(
         "vector",
-        "; ".join(f"{names[c]} {told(interval)}" for c, interval in by.items()),
+        "; ".join(f"{names[c]} {shown(interval)}" for c, interval in by.items()),
         f"{_units(table)}, each half of the unseen items",
         verdict(
             old.estimate >= 0.5 and random.estimate < 0.1,
@@ -347,7 +341,7 @@ def _savings(rows: Rows, relearning: pd.DataFrame, labels: str, seed: int) -> No
     rows.numbers |= {f"gain {labels}": float(table.forgotten.mean()), f"gain twin {labels}": float(table.twin.mean())}
     rows.add(
         "savings",
-        f"gain {table.forgotten.mean():+.2f} against {table.twin.mean():+.2f} of the twin: {told(gained, sign=True)};"
+        f"gain {table.forgotten.mean():+.2f} against {table.twin.mean():+.2f} of the twin: {shown(gained, sign=True)};"
         f" ten demonstrations: {table.shown.mean():.2f} right, {table.base.mean():.2f} without",
         _units(table),
         clear_of(gained),
@@ -377,7 +371,7 @@ def _where(rows: Rows, layers: pd.DataFrame, labels: str, seed: int) -> None:
     )
     rows.add(
         "where",
-        ", ".join(f"layer {l} {told(interval)} (random {random[l]:.2f})" for l, interval in each.items())
+        ", ".join(f"layer {l} {shown(interval)} (random {random[l]:.2f})" for l, interval in each.items())
         + f"; from layer {first} on at least .8" * (at is not None),
         f"{_units(table)}; copies into the last layer replace all that comes after",
         word,

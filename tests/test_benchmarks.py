@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,13 @@ print(peak.extra_mb, "2 ms" in peak.how)
     assert done.returncode == 0, done.stderr
     extra, named = done.stdout.split()
     assert 50 <= float(extra) <= 140 and named == "True"
+
+
+def test_what_a_program_started_by_the_benchmark_uses_is_its_own():
+    before, beside = machine._own_seconds(), time.process_time()
+    burn = "import time\nwhile time.process_time() < 1:\n    pass"
+    subprocess.run([sys.executable, "-c", burn], check=True, timeout=120)
+    assert machine._own_seconds() - before - (time.process_time() - beside) == pytest.approx(1, abs=0.3)
 
 
 def test_task_scores_the_last_token():

@@ -170,7 +170,10 @@ def test_every_data_file_of_a_package_is_shipped(package):
 
 def test_the_makefile_installs_with_the_constraints():
     recipe = (ROOT / "Makefile").read_text()
-    assert re.search(r"pip install .*-e '\.\[test\]' -c constraints\.txt", recipe)
+    assert re.search(r"^PIP := \$\(BIN\)/python -m pip install ", recipe, re.M)
+    installed = re.findall(r"^\t\$\(PIP\) (.*)$", recipe, re.M)
+    assert "-e '.[test]' -c constraints.txt" in installed
+    assert all(line.endswith(" -c constraints.txt") for line in installed)
     assert re.search(r"^\$\(STAMP\): pyproject\.toml constraints\.txt$", recipe, re.M)
 
 

@@ -171,7 +171,7 @@ def test_the_table_is_written_for_people_and_for_programs(quick, tmp_path):
     assert all(table.COLUMNS[column].title in text for column in quick["gpt2"])
     made = json.loads((tmp_path / "models.json").read_text())
     assert list(made["rows"]) == list(FEW) and list(made["columns"]) == list(quick["gpt2"])
-    cell = made["rows"]["gpt2"]["cells"]["z"]
+    cell = made["rows"]["gpt2"]["cells"]["resid_pre"]
     assert cell["said"] == "exact" and cell["paths"] == ["walk"] and cell["gap"] <= 1e-4
 
 

@@ -1,8 +1,10 @@
 """A tiny training: a step against torch's own Adam, an interruption, the folder that is written."""
 
+import copy
 import json
 
 import pytest
+import scipy.stats
 import torch
 
 import lens
@@ -10,7 +12,8 @@ from lens.engine.features import Tap
 from lens.features import FeatureError
 from lens.features.training import Recipe, fit, sample
 from lens.features.training.__main__ import main
-from lens.features.training.fitting import _first, _trained, activations
+from lens.features.training.fitting import _first, _texts, _trained, activations
+from lens.features.training.sampling import drawn
 from tests import naive
 from tests.models import speaking, tiny
 
@@ -40,6 +43,32 @@ def test_activations_are_those_of_a_plain_forward(llama):
     ours = activations(llama, ids, Tap("mlp_out", 1), 2)
     theirs = torch.cat([naive.activation(tiny("llama"), row, "mlp_out", 1)[2:] for row in ids])
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_activations_seen_while_texts_are_written_are_those_of_a_forward_of_the_texts(llama, tmp_path):
+    recipe = Recipe(layer=1, tokens=640, parts=1, length=16, rows=12, skip_tokens=3)
+    ids, seen = _texts(llama, tmp_path, recipe, 0)
+    assert ids.shape == (40, 16) and seen.shape == (40 * 13, 32)
+    # in double precision: token by token and all at once differ by rounding alone
+    whole = activations(copy.deepcopy(llama).double(), ids, Tap("resid_post", 1), 3)
+    torch.testing.assert_close(seen, whole, rtol=0, atol=1e-5 * float(whole.abs().max()))
+    assert torch.equal(sample(llama, tmp_path, recipe, 0), ids)
+    again, read = _texts(llama, tmp_path, recipe, 0)
+    assert torch.equal(again, ids)
+    torch.testing.assert_close(read, whole, rtol=0, atol=1e-5 * float(whole.abs().max()))
+
+
+def test_words_are_drawn_with_their_chances():
+    """Against the closed form: counts of 20,000 draws by a chi-squared test, and a word of no chance never."""
+    chance = torch.zeros(600, dtype=torch.float64)
+    chance[[1, 2, 300, 301, 599]] = torch.tensor([0.3, 0.2, 0.15, 0.05, 0.3], dtype=torch.float64)
+    logits = chance.log().float().expand(5_000, -1) + 7
+    draw = torch.Generator().manual_seed(0)
+    words = torch.cat([drawn(logits, draw) for _ in range(4)])
+    found = words.flatten().bincount(minlength=600)
+    assert found[chance == 0].sum() == 0
+    assert scipy.stats.chisquare(found[chance > 0], 20_000 * chance[chance > 0]).pvalue > 0.01
+    assert torch.equal(drawn(logits, torch.Generator().manual_seed(0)), words[:5_000])
 
 
 def test_a_step_is_adams_with_directions_of_length_one():
@@ -109,7 +138,7 @@ def test_what_is_written_is_read_back_in_float16(llama, tmp_path):
 
 
 def test_the_command_goes_on_and_says_how_the_dictionary_came_about(llama, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("lens.features.training.__main__.load", lambda name: llama)
+    monkeypatch.setattr("lens.features.training.__main__.load", lambda name, **_: llama)
     words = ["--folder", str(tmp_path / "run"), "--out", str(tmp_path / "sae"), "--layer", "1", "--n-features", "40"]
     words += ["--k", "4", "--tokens", "1024", "--parts", "2", "--length", "16", "--batch", "64"]
     assert main([*words, "--now", "1"]) == 0 and "parts are left" in capsys.readouterr().out
@@ -119,7 +148,7 @@ def test_the_command_goes_on_and_says_how_the_dictionary_came_about(llama, tmp_p
 
 
 def test_the_command_says_what_is_wrong_before_it_begins(llama, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("lens.features.training.__main__.load", lambda name: llama)
+    monkeypatch.setattr("lens.features.training.__main__.load", lambda name, **_: llama)
     words, taken = ["--folder", str(tmp_path / "run")], tmp_path / "taken"
     taken.mkdir()
     for more, says in [

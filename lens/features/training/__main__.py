@@ -52,7 +52,8 @@ def _train(asked: argparse.Namespace) -> int:
             flush=True,
         )
 
-    sae = fit(load(asked.model), asked.folder, recipe, parts=asked.now, on_part=told)
+    # no pattern is read, and the patterns of a decoding step take longer than its products
+    sae = fit(load(asked.model, attn_implementation="sdpa"), asked.folder, recipe, parts=asked.now, on_part=told)
     if sae is None:
         print("parts are left: run the same command again")
         return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from ..dictionary import Dictionary
 from ..errors import FeatureError
 from ..weights import Matrix
 from .recipe import Recipe
-from .sampling import sample
+from .sampling import keep, kept, written
 
 STATE = "state.safetensors"
 #: Texts that go through the model together.
@@ -69,12 +70,13 @@ def fit(
     last = recipe.parts if parts is None else min(recipe.parts, done + parts)
     for part in range(done, last):
         began = time.perf_counter()
-        ids = sample(model, home, recipe, part)
-        x = activations(model, ids, Tap(recipe.tap, recipe.layer), recipe.skip_tokens)
+        ids, x = _texts(model, home, recipe, part)
         if not state:
             state = _first(x, recipe)
         told = _trained(state, x, recipe, part)
+        # the tokens last: a part that is cut is written anew, and seen by the same forwards
         files.write_tensors(home / STATE, state, own | {"part": str(part + 1)}, parents=True)
+        keep(model, home, recipe, part, ids)
         if on_part is not None:
             on_part(part, told | {"seconds": time.perf_counter() - began, "tokens": float(ids.numel())})
     return _dictionary(state, recipe, name_of(model)) if last == recipe.parts else None
@@ -90,6 +92,42 @@ def _state(home: Path, own: dict[str, str]) -> tuple[dict[str, Tensor], int]:
     return {name: x.clone() for name, x in state.items()}, int(about["part"])
 
 
+def _texts(
+    model: Any, home: Path, recipe: Recipe, part: int
+) -> tuple[Int[Tensor, "texts length"], Float[Tensor, "tokens width"]]:
+    """The tokens of a part and their activations: seen while the model writes, or read again where tokens are there."""
+    tap, ids = Tap(recipe.tap, recipe.layer), kept(model, home, recipe, part)
+    if ids is not None:
+        return ids, activations(model, ids, tap, recipe.skip_tokens)
+    seen: list[Tensor] = []
+    with _watched(model, tap, seen.append):
+        ids = written(model, recipe, part, to_the_end=True)
+    # a forward a position, of some texts at a time
+    x = [
+        torch.stack(seen[first + recipe.skip_tokens : first + recipe.length], 1).flatten(0, 1)
+        for first in range(0, len(seen), recipe.length)
+    ]
+    return ids, torch.cat(x)
+
+
+@contextmanager
+def _watched(model: Any, tap: Tap, seen: Callable[[Float[Tensor, "tokens width"]], None]) -> Iterator[None]:
+    """While it lasts, every forward's activations of a place are told."""
+    anatomy = Anatomy.of(model)
+
+    def note(x: Tensor) -> Tensor:
+        seen(_read(x, tap).clone())
+        return x
+
+    with temporary(anatomy.hf) as here:
+        here.put(lambda: anatomy.attach(*anatomy.layer_of(tap.site, tap.layer), note))
+        yield
+
+
+def _read(x: Tensor, tap: Tap) -> Float[Tensor, "tokens width"]:
+    return flat(x.reshape(-1, *x.shape[2:]), tap).cpu()
+
+
 @torch.no_grad()
 def activations(model: Any, ids: Int[Tensor, "texts length"], tap: Tap, skip: int) -> Float[Tensor, "tokens width"]:
     """A site's activations of texts of one length, leading tokens left out; the forward ends there."""
@@ -98,8 +136,7 @@ def activations(model: Any, ids: Int[Tensor, "texts length"], tap: Tap, skip: in
     seen: list[Tensor] = []
 
     def note(x: Tensor) -> Tensor:
-        part = x[:, skip:]
-        seen.append(flat(part.reshape(-1, *part.shape[2:]), tap).cpu())
+        seen.append(_read(x[:, skip:], tap))
         raise _Reached
 
     with temporary(anatomy.hf) as here:
@@ -131,14 +168,15 @@ def _first(x: Float[Tensor, "tokens width"], recipe: Recipe) -> dict[str, Tensor
 
 
 def _batches(x: Tensor, recipe: Recipe, part: int) -> Iterator[Tensor]:
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(recipe.seed * 100_003 + part))
-    for at in order.split(recipe.batch):
-        if len(at) == recipe.batch:
-            yield x[at]
+    draw = torch.Generator().manual_seed(recipe.seed * 100_003 + part)
+    for _ in range(recipe.passes):
+        for at in torch.randperm(len(x), generator=draw).split(recipe.batch):
+            if len(at) == recipe.batch:
+                yield x[at]
 
 
 def _trained(state: dict[str, Tensor], x: Tensor, recipe: Recipe, part: int) -> dict[str, float]:
-    """One pass over a part."""
+    """The passes over a part."""
     names = ("encoder", "bias", "decoder", "centre")
     explained: list[float] = []
     for rows in _batches(x, recipe, part):

@@ -19,6 +19,7 @@ class Recipe:
         tap, layer: the site that the dictionary is of. n_features, k: its size, and how many are active at once.
         tokens: in all; parts: in how many files, each the least that is lost by an interruption.
         length: tokens of a text; rows: texts that are written side by side. skip_tokens: leading ones left out.
+        passes: how often a part's tokens are learned from, in another order each time, before the next part.
         batch: tokens of a step. rate: of Adam, falling to 0 over the last fifth. aux: weight of the loss by which
             features that are long silent learn what the others leave (Gao et al. 2024, appendix A.2).
         silent: tokens after which a feature that was not active counts as silent.
@@ -30,9 +31,10 @@ class Recipe:
     n_features: Count = 1280
     k: Count = 32
     tokens: Count = 4_000_000
-    parts: Count = 40
+    parts: Count = 60
     length: Count = 128
-    rows: Count = 64
+    rows: Count = 528
+    passes: Count = 1
     skip_tokens: Size = 1
     batch: Count = 1024
     rate: Positive = 1e-3
@@ -54,7 +56,7 @@ class Recipe:
     @property
     def steps(self) -> int:
         """Steps in all."""
-        return self.parts * (self.texts * (self.length - self.skip_tokens) // self.batch)
+        return self.parts * self.passes * (self.texts * (self.length - self.skip_tokens) // self.batch)
 
     def sha256(self) -> str:
         """Of all that the weights depend on, beside the model."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ... import files
@@ -17,6 +17,9 @@ from ...models.hash import weight_hash
 from ...prompts.start import start_token
 from ..errors import FeatureError
 from .recipe import Recipe
+
+#: Words of the vocabulary that are summed together first.
+_BLOCK = 256
 
 
 def path_of(folder: Path, part: int) -> Path:
@@ -39,15 +42,46 @@ def sample(
 
     Cost: a decoding step a token, so many rows at a time as the recipe says.
     """
-    home, own = files.expanded(folder), {"recipe": recipe.sha256(), "model": weight_hash(model)}
+    home = files.expanded(folder)
+    found = kept(model, home, recipe, part)
+    if found is None:
+        found = written(model, recipe, part, stop=stop)
+        keep(model, home, recipe, part, found)
+    return found
+
+
+def kept(model: Any, home: Path, recipe: Recipe, part: int) -> Int[Tensor, "texts length"] | None:
+    """The tokens of a part that lie in a folder, or None. Raises: as `sample`."""
     path = path_of(home, part)
-    if path.exists():
-        found, about = tensors(path, FeatureError)
-        if {key: about.get(key) for key in own} != own:
-            raise FeatureError(
-                f"folder={str(folder)!r} holds {path.name} of another recipe or model; give a new folder."
-            )
-        return found["ids"].long()
+    if not path.exists():
+        return None
+    found, about = tensors(path, FeatureError)
+    own = _own(model, recipe)
+    if {key: about.get(key) for key in own} != own:
+        raise FeatureError(f"folder={str(home)!r} holds {path.name} of another recipe or model; give a new folder.")
+    return found["ids"].long()
+
+
+def keep(model: Any, home: Path, recipe: Recipe, part: int, ids: Int[Tensor, "texts length"]) -> None:
+    """Writes the tokens of a part. Raises: FileError."""
+    files.write_tensors(path_of(home, part), {"ids": ids.int()}, _own(model, recipe), parents=True)
+
+
+def _own(model: Any, recipe: Recipe) -> dict[str, str]:
+    return {"recipe": recipe.sha256(), "model": weight_hash(model)}
+
+
+def written(
+    model: Any, recipe: Recipe, part: int, *, stop: Callable[[], bool] | None = None, to_the_end: bool = False
+) -> Int[Tensor, "texts length"]:
+    """The texts of a part, written by the model.
+
+    Args:
+        stop: as of `sample`. to_the_end: whether the last token goes through the model, too, of which no next one is
+            drawn: who watches the forwards has seen every token then, one position of ``recipe.rows`` texts at a time.
+
+    Raises: as `sample`.
+    """
     start = start_token(model)
     if start is None:
         raise FeatureError("model: it has no start token from which a text of its own could begin.")
@@ -56,24 +90,42 @@ def sample(
         if stop is not None and stop():
             raise FeatureError(f"part={part}: stopped after {first} of {recipe.texts} texts; the part was not kept.")
         n = min(recipe.rows, recipe.texts - first)
-        rows.append(_written(model, start, n, recipe.length, (recipe.seed * 100_003 + part) * 10_007 + first))
-    ids = torch.cat(rows)
-    files.write_tensors(path, {"ids": ids.int()}, own, parents=True)
-    return ids
+        draw = torch.Generator().manual_seed((recipe.seed * 100_003 + part) * 10_007 + first)
+        rows.append(_side_by_side(model, start, n, recipe.length, draw, to_the_end))
+    return torch.cat(rows)
 
 
 @torch.no_grad()
-def _written(model: Any, start: int, rows: int, length: int, seed: int) -> Int[Tensor, "rows length"]:
+def _side_by_side(
+    model: Any, start: int, rows: int, length: int, draw: torch.Generator, to_the_end: bool
+) -> Int[Tensor, "rows length"]:
     """So many texts of one length, an end of text within one included, as in packed training texts."""
     from transformers import DynamicCache
 
     hf = getattr(model, "original_model", model)
     device = next(hf.parameters()).device
-    draw = torch.Generator().manual_seed(seed)
     ids = torch.full((rows, 1), start, device=device)
     cache = DynamicCache(config=hf.config)
     while ids.shape[1] < length:
         logits = hf(ids[:, -1:], past_key_values=cache, use_cache=True).logits[:, -1]
-        chance = logits.float().softmax(-1).cpu()
-        ids = torch.cat([ids, torch.multinomial(chance, 1, generator=draw).to(device)], 1)
+        ids = torch.cat([ids, drawn(logits, draw)], 1)
+    if to_the_end:
+        hf(ids[:, -1:], past_key_values=cache, use_cache=True)
     return ids.cpu()
+
+
+def drawn(logits: Float[Tensor, "rows vocab"], draw: torch.Generator) -> Int[Tensor, "rows 1"]:
+    """A token a row at temperature 1: where the sum of chances passes a number drawn evenly (one number a row, not one
+    a word of the vocabulary). Sums run over blocks of words, then within the block in which the number lies.
+    """
+    logits = logits.float()
+    weight = (logits - logits.amax(-1, keepdim=True)).exp_()
+    weight = torch.nn.functional.pad(weight, (0, -weight.shape[1] % _BLOCK)).unflatten(1, (-1, _BLOCK))
+    passed = weight.sum(-1).double().cumsum(-1)
+    at = torch.rand(len(logits), 1, generator=draw, dtype=torch.float64).to(logits.device) * passed[:, -1:]
+    block = torch.searchsorted(passed, at, right=True).clamp(max=passed.shape[1] - 1)
+    before = torch.where(block > 0, passed.gather(1, (block - 1).clamp(min=0)), 0.0)
+    within = weight.gather(1, block[..., None].expand(-1, -1, _BLOCK))[:, 0].double().cumsum(-1)
+    # rounding may leave the number behind the block's last word that can be: it is that word then
+    last = torch.searchsorted(within, within[:, -1:].contiguous())
+    return block * _BLOCK + torch.minimum(torch.searchsorted(within, at - before, right=True), last)

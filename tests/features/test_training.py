@@ -10,7 +10,7 @@ import torch
 import lens
 from lens.engine.features import Tap
 from lens.features import FeatureError
-from lens.features.training import Recipe, fit, sample
+from lens.features.training import Recipe, fit, fitting, sample
 from lens.features.training.__main__ import main
 from lens.features.training.fitting import _first, _texts, _trained, activations
 from lens.features.training.sampling import drawn
@@ -114,6 +114,29 @@ def test_a_run_that_was_cut_ends_as_one_that_was_not(llama, tmp_path):
         return float((x - sae.reconstruct(sae.values(x), x)).square().sum() / (x - x.mean(0)).square().sum())
 
     assert left(whole) < left(lens.features.random_like(whole))
+
+
+def test_tokens_far_longer_than_others_are_not_learned_from(llama, tmp_path, monkeypatch):
+    """A token a hundred times as long as others is left out of every part, by the first part's median."""
+    plain, far = fitting._texts, torch.tensor([5, 40, 41])
+
+    def with_outliers(*given):
+        ids, x = plain(*given)
+        x = x.clone()
+        x[far] = 100 * x[far] / x[far].norm(dim=1, keepdim=True) * x.norm(dim=1).median()
+        return ids, x
+
+    def without_them(*given):
+        ids, x = plain(*given)
+        return ids, x[[i for i in range(len(x)) if i not in far]]
+
+    made, told = {}, []
+    for name, texts in (("with", with_outliers), ("without", without_them)):
+        monkeypatch.setattr(fitting, "_texts", texts)
+        made[name] = fit(llama, tmp_path / name, SMALL, on_part=lambda part, of: told.append(of["outliers"]))
+    assert told[:2] == [3 / 480] * 2 and told[2:] == [0, 0]
+    # the medians of the first part are next to each other: what they leave out is the same
+    assert torch.equal(made["with"].encoder.whole, made["without"].encoder.whole)
 
 
 def test_what_is_written_is_read_back_in_float16(llama, tmp_path):

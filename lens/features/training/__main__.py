@@ -48,7 +48,7 @@ def _train(asked: argparse.Namespace) -> int:
         print(
             f"part {part + 1} of {recipe.parts}: {of['tokens']:.0f} tokens in {of['seconds']:.0f} s"
             f" ({of['tokens'] / of['seconds']:.0f} a second), explained variance {of['explained_variance']:.3f},"
-            f" {of['silent']:.0f} silent features",
+            f" {of['silent']:.0f} silent features, {of['outliers']:.1%} of tokens left out as outliers",
             flush=True,
         )
 

@@ -52,7 +52,7 @@ def fit(
     Args:
         folder: where tokens and the state lie. parts: at most so many now; None: all that are left.
         on_part: called with a part's number and what is known of it: ``seconds``, ``tokens``, ``explained_variance`` on
-            its last batches, ``silent`` features.
+            its last batches, ``silent`` features, the share of ``outliers`` that were left out.
 
     Returns: the dictionary; None where parts are left.
 
@@ -71,9 +71,11 @@ def fit(
     for part in range(done, last):
         began = time.perf_counter()
         ids, x = _texts(model, home, recipe, part)
-        if not state:
-            state = _first(x, recipe)
-        told = _trained(state, x, recipe, part)
+        length = x.norm(dim=1)
+        longest = state["longest"] if state else recipe.outliers * length.median().reshape(1)
+        x = x[length <= longest]
+        state = state or _first(x, recipe) | {"longest": longest}
+        told = _trained(state, x, recipe, part) | {"outliers": (len(length) - len(x)) / len(length)}
         # the tokens last: a part that is cut is written anew, and seen by the same forwards
         files.write_tensors(home / STATE, state, own | {"part": str(part + 1)}, parents=True)
         keep(model, home, recipe, part, ids)

@@ -20,6 +20,9 @@ class Recipe:
         tokens: in all; parts: in how many files, each the least that is lost by an interruption.
         length: tokens of a text; rows: texts that are written side by side. skip_tokens: leading ones left out.
         passes: how often a part's tokens are learned from, in another order each time, before the next part.
+        outliers: tokens whose activation is longer than so many times the median of the first part are not learned
+            from: an attention sink a hundred times as long as others, as an end of text within a text becomes, would
+            be all that the error is of.
         batch: tokens of a step. rate: of Adam, falling to 0 over the last fifth. aux: weight of the loss by which
             features that are long silent learn what the others leave (Gao et al. 2024, appendix A.2).
         silent: tokens after which a feature that was not active counts as silent.
@@ -36,6 +39,7 @@ class Recipe:
     rows: Count = 528
     passes: Count = 1
     skip_tokens: Size = 1
+    outliers: Positive = 10.0
     batch: Count = 1024
     rate: Positive = 1e-3
     aux: Positive = 1 / 32
@@ -55,7 +59,7 @@ class Recipe:
 
     @property
     def steps(self) -> int:
-        """Steps in all."""
+        """Steps in all, those of tokens that are left out as outliers included."""
         return self.parts * self.passes * (self.texts * (self.length - self.skip_tokens) // self.batch)
 
     def sha256(self) -> str:

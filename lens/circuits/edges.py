@@ -178,7 +178,7 @@ def _steps(method: str, steps: int | None, ablation: str, metric: Metric, direct
 def _fits(task: Task, method: str, memory_mb: float | None) -> None:
     """Raises: CircuitError: effects by position that take more memory than there is, or that cannot be told apart."""
     graph, room = task.graph, budget(task.view, memory_mb)
-    if method == "exact" and graph.n_kv_heads != task.view.walked.n_kv_heads:
+    if method == "exact" and graph.n_kv_heads != task.view.heads("k"):
         raise CircuitError(
             "by='position' with method='exact' is of true key/value heads, and grouped=False tells query heads of a"
             " group apart; leave grouped=True."

@@ -210,7 +210,28 @@ def _ready(part: Path, path: Path) -> None:
     if path.is_file() and part.is_file():
         with contextlib.suppress(OSError):
             os.chmod(part, stat.S_IMODE(path.stat().st_mode))
+    else:
+        _not_the_owners_alone(part, path)
     flush(part)
+
+
+def _not_the_owners_alone(part: Path, path: Path) -> None:
+    """New safetensors files get the permissions that any new file has here: safetensors 0.8 gives them to their owner
+    alone, and who shares a folder of results could not read them.
+    """
+    tensors = [path for path in part.rglob("*.safetensors") if path.is_file()] if part.is_dir() else []
+    tensors += [part] if path.suffix == ".safetensors" and part.is_file() else []
+    if not tensors:
+        return
+    probe = sibling(path)
+    with contextlib.suppress(OSError):
+        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        try:
+            mode = stat.S_IMODE(probe.stat().st_mode)
+        finally:
+            probe.unlink()
+        for file in tensors:
+            os.chmod(file, mode)
 
 
 def _place(part: Path, path: Path, new: bool) -> None:

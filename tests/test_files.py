@@ -373,3 +373,23 @@ def test_no_file_lies_outside_the_rooms_of_the_project():
     listed = subprocess.run(["git", "-C", str(root), "ls-files"], capture_output=True, text=True, check=True).stdout
     folders = {name.split("/")[0] for name in listed.splitlines() if "/" in name}
     assert folders <= {".ci", "benchmarks", "docs", "findings", "lens", "notebooks", "tests", "widgets"}
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_tensors_are_for_those_for_whom_other_files_are(tmp_path, umask):
+    """A file of safetensors is the owner's alone as it is written; one that is replaced keeps its permissions."""
+    before = os.umask(umask)
+    try:
+        one = files.write_tensors(tmp_path / "a.safetensors", {"x": torch.zeros(2)})
+        with files.replacing(tmp_path / "folder") as part:
+            part.mkdir()
+            save_file({"x": torch.zeros(2)}, part / "weights.safetensors")
+        plain = files.write(tmp_path / "a.txt", "a")
+        made = [stat.S_IMODE(path.stat().st_mode) for path in (one, tmp_path / "folder" / "weights.safetensors", plain)]
+        assert made == [0o666 & ~umask] * 3
+        one.chmod(0o640)
+        files.write_tensors(one, {"x": torch.ones(2)})
+        assert stat.S_IMODE(one.stat().st_mode) == 0o640
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "a.txt", "folder"]
+    finally:
+        os.umask(before)

@@ -219,8 +219,10 @@ def _not_the_owners_alone(part: Path, path: Path) -> None:
     """New safetensors files get the permissions that any new file has here: safetensors 0.8 gives them to their owner
     alone, and who shares a folder of results could not read them.
     """
-    tensors = [path for path in part.rglob("*.safetensors") if path.is_file()] if part.is_dir() else []
-    tensors += [part] if path.suffix == ".safetensors" and part.is_file() else []
+    if part.is_dir():
+        tensors = [file for file in part.rglob("*.safetensors") if file.is_file()]
+    else:
+        tensors = [part] if path.suffix == ".safetensors" and part.is_file() else []
     if not tensors:
         return
     probe = sibling(path)

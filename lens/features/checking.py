@@ -37,6 +37,7 @@ MEASURES = {
     "loss_recovered_mean": "1",
     "loss": "nats",
     "loss_spliced": "nats",
+    "loss_added": "nats",
     "loss_zero": "nats",
     "loss_mean": "nats",
     "near_threshold": "1",
@@ -72,7 +73,8 @@ def check(
         Over ``dictionary`` (given, random) and ``measure``: ``mean``, ``low``, ``high``, ``n`` (texts),
         ``interval_kind``. ``explained_variance`` is about the mean, ``explained_variance_about_zero`` the older form;
         ``loss_recovered_zero`` and ``_mean`` say what is put in the activation's place for the loss that counts as 0;
-        the loss of ``loss_spliced`` is of what the dictionary makes of the activation, without the error.
+        the loss of ``loss_spliced`` is of what the dictionary makes of the activation, without the error, and
+        ``loss_added`` what it has more than ``loss``, text by text.
         ``near_threshold`` is the share of active features within 0.1% of the threshold of a JumpReLU: so many may be
         off where the model or the dictionary runs in another precision (NaN for rules that have none).
         ``l0_by_reading`` is the L0 at each other place and normalisation that the file could have meant.
@@ -164,6 +166,7 @@ def _measured(
         out[f"loss_recovered_{ablation}"] = ratio(of[f"loss_{ablation}"] - of["loss_spliced"], gap)
     for name in ("loss", "loss_spliced", "loss_zero", "loss_mean"):
         out[name] = ratio(of[name], of["scored"])
+    out["loss_added"] = ratio(of["loss_spliced"] - of["loss"], of["scored"])
     some = of["active"].sum() > 0 and np.isfinite(of["near"]).all()
     none = (np.nan, np.nan, np.nan, len(seen), "none: no threshold, or nothing active")
     out["near_threshold"] = ratio(of["near"], of["active"]) if some else none

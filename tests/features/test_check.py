@@ -68,6 +68,7 @@ def test_a_check_is_sums_over_hooked_forwards(kind, llama, monkeypatch):
         "explained_variance_about_zero": 1 - float(error / y.square().sum()),
         "loss": sums["clean"] / tokens,
         "loss_spliced": sums["spliced"] / tokens,
+        "loss_added": (sums["spliced"] - sums["clean"]) / tokens,
         "loss_recovered_zero": (sums["zero"] - sums["spliced"]) / (sums["zero"] - sums["clean"]),
         "loss_recovered_mean": (sums["mean"] - sums["spliced"]) / (sums["mean"] - sums["clean"]),
         "dead_share": float((~(f != 0).any(0)).double().mean()),

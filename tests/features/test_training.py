@@ -1,6 +1,7 @@
 """A tiny training: a step against torch's own Adam, an interruption, the folder that is written."""
 
 import copy
+import dataclasses
 import json
 
 import pytest
@@ -13,7 +14,7 @@ from lens.features import FeatureError
 from lens.features.training import Recipe, fit, fitting, sample
 from lens.features.training.__main__ import main
 from lens.features.training.fitting import _first, _texts, _trained, activations
-from lens.features.training.sampling import drawn
+from lens.features.training.sampling import drawn, made_by
 from tests import naive
 from tests.models import speaking, tiny
 
@@ -47,13 +48,14 @@ def test_activations_are_those_of_a_plain_forward(llama):
 
 def test_activations_seen_while_texts_are_written_are_those_of_a_forward_of_the_texts(llama, tmp_path):
     recipe = Recipe(layer=1, tokens=640, parts=1, length=16, rows=12, skip_tokens=3)
-    ids, seen = _texts(llama, tmp_path, recipe, 0)
+    own = made_by(llama, recipe)
+    ids, seen = _texts(llama, tmp_path, recipe, 0, own)
     assert ids.shape == (40, 16) and seen.shape == (40 * 13, 32)
     # in double precision: token by token and all at once differ by rounding alone
     whole = activations(copy.deepcopy(llama).double(), ids, Tap("resid_post", 1), 3)
     torch.testing.assert_close(seen, whole, rtol=0, atol=1e-5 * float(whole.abs().max()))
     assert torch.equal(sample(llama, tmp_path, recipe, 0), ids)
-    again, read = _texts(llama, tmp_path, recipe, 0)
+    again, read = _texts(llama, tmp_path, recipe, 0, own)
     assert torch.equal(again, ids)
     torch.testing.assert_close(read, whole, rtol=0, atol=1e-5 * float(whole.abs().max()))
 
@@ -69,6 +71,20 @@ def test_words_are_drawn_with_their_chances():
     assert found[chance == 0].sum() == 0
     assert scipy.stats.chisquare(found[chance > 0], 20_000 * chance[chance > 0]).pvalue > 0.01
     assert torch.equal(drawn(logits, torch.Generator().manual_seed(0)), words[:5_000])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_no_word_is_drawn_from_logits_that_are_no_numbers(bad):
+    logits = torch.zeros(2, 300)
+    logits[1, 7] = bad
+    with pytest.raises(FeatureError, match=r"logits are not finite.* float32"):
+        drawn(logits, torch.Generator().manual_seed(0))
+
+
+def test_a_part_without_a_whole_step_is_refused_before_anything_is_written(llama, tmp_path):
+    with pytest.raises(FeatureError, match=r"batch=1024: no whole step in the 480 tokens of a part"):
+        fit(llama, tmp_path / "run", dataclasses.replace(SMALL, batch=1024))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_step_is_adams_with_directions_of_length_one():
@@ -161,13 +177,16 @@ def test_what_is_written_is_read_back_in_float16(llama, tmp_path):
 
 
 def test_the_command_goes_on_and_says_how_the_dictionary_came_about(llama, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("lens.features.training.__main__.load", lambda name, **_: llama)
+    asked = []
+    monkeypatch.setattr("lens.features.training.__main__.load", lambda name, **how: asked.append(how) or llama)
     words = ["--folder", str(tmp_path / "run"), "--out", str(tmp_path / "sae"), "--layer", "1", "--n-features", "40"]
+    words += ["--attention", "sdpa"]
     words += ["--k", "4", "--tokens", "1024", "--parts", "2", "--length", "16", "--batch", "64"]
     assert main([*words, "--now", "1"]) == 0 and "parts are left" in capsys.readouterr().out
     assert main(words) == 0 and "part 2 of 2" in capsys.readouterr().out
     card = lens.features.load(tmp_path / "sae").about["card"]
-    assert card["recipe"]["n_features"] == 40 and "--k 4" in card["command"] and "model itself" in card["texts"]
+    assert card["recipe"]["n_features"] == 40 and "--k 4" in card["command"] and "--attention sdpa" in card["command"]
+    assert asked == [{"attn_implementation": "sdpa"}] * 2 and "model itself" in card["texts"]
 
 
 def test_the_command_says_what_is_wrong_before_it_begins(llama, tmp_path, monkeypatch, capsys):
@@ -187,7 +206,12 @@ def test_the_command_says_what_is_wrong_before_it_begins(llama, tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    "more, says", [(dict(k=41, n_features=40), "k=41"), (dict(length=4, skip_tokens=3), "skip_tokens=3")]
+    "more, says",
+    [
+        (dict(k=41, n_features=40), "k=41"),
+        (dict(length=4, skip_tokens=3), "skip_tokens=3"),
+        (dict(outliers=0.5), "outliers=0.5"),
+    ],
 )
 def test_a_recipe_that_cannot_be_is_refused(more, says):
     with pytest.raises(FeatureError, match=says):

@@ -22,6 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--folder", type=Path, required=True, help="where tokens and the state of the training lie")
     parser.add_argument("--out", type=Path, required=True, help="the folder of the dictionary; it must not be there")
+    parser.add_argument(
+        "--attention",
+        help="implementation of attention: sdpa writes faster; eager (default) is right for every model",
+    )
     parser.add_argument("--now", type=int, help="parts of this run at most (default: all that are left)")
     for field in fields(Recipe):
         kind = type(field.default)
@@ -52,13 +56,14 @@ def _train(asked: argparse.Namespace) -> int:
             flush=True,
         )
 
-    # no pattern is read, and the patterns of a decoding step take longer than its products
-    sae = fit(load(asked.model, attn_implementation="sdpa"), asked.folder, recipe, parts=asked.now, on_part=told)
+    model = load(asked.model, attn_implementation=asked.attention)
+    sae = fit(model, asked.folder, recipe, parts=asked.now, on_part=told)
     if sae is None:
         print("parts are left: run the same command again")
         return 0
     again = " ".join(f"--{f.name.replace('_', '-')} {getattr(recipe, f.name)}" for f in fields(Recipe))
-    command = f"python -m lens.features.training --model {asked.model} {again}"
+    attention = f"--attention {asked.attention} " if asked.attention else ""
+    command = f"python -m lens.features.training --model {asked.model} {attention}{again}"
     where = save(sae, asked.out, card=sae.about | {"command": command, "texts": "sampled from the model itself"})
     print(f"{where}: {sum(p.stat().st_size for p in where.iterdir()) / 1e6:.2f} MB")
     return 0

@@ -20,13 +20,12 @@ from ...engine.anatomy import Anatomy
 from ...engine.changes import temporary
 from ...engine.features import Tap, flat
 from ...models import name_of
-from ...models.hash import weight_hash
 from ..activations import TopK
 from ..dictionary import Dictionary
 from ..errors import FeatureError
 from ..weights import Matrix
 from .recipe import Recipe
-from .sampling import keep, kept, written
+from .sampling import keep, kept, made_by, written
 
 STATE = "state.safetensors"
 #: Texts that go through the model together.
@@ -57,20 +56,29 @@ def fit(
     Returns: the dictionary; None where parts are left.
 
     Raises:
-        FeatureError: the folder is of another recipe or model. SiteError: no such site or layer. FileError: the folder
-            cannot be written.
+        FeatureError: the folder is of another recipe or model; a part without a whole batch; logits that are no
+            numbers. SiteError: no such site or layer. FileError: the folder cannot be written.
+
+    Cost: a decoding step a token, and six products with the dictionary's weights a token and pass; memory for twice a
+        part's activations.
 
     Source: Gao et al. 2024, Scaling and evaluating sparse autoencoders, sections 2.3 and A.2.
     """
     home = files.expanded(folder)
     anatomy = Anatomy.of(model)
     anatomy.require(*anatomy.layer_of(recipe.tap, recipe.layer))
-    own = {"recipe": recipe.sha256(), "model": weight_hash(model)}
+    if not recipe.steps:
+        there = recipe.texts * (recipe.length - recipe.skip_tokens)
+        raise FeatureError(
+            f"batch={recipe.batch}: no whole step in the {there} tokens of a part; give a smaller batch, fewer parts or"
+            " more tokens."
+        )
+    own = made_by(model, recipe)
     state, done = _state(home, own)
     last = recipe.parts if parts is None else min(recipe.parts, done + parts)
     for part in range(done, last):
         began = time.perf_counter()
-        ids, x = _texts(model, home, recipe, part)
+        ids, x = _texts(model, home, recipe, part, own)
         length = x.norm(dim=1)
         longest = state["longest"] if state else recipe.outliers * length.median().reshape(1)
         x = x[length <= longest]
@@ -78,7 +86,7 @@ def fit(
         told = _trained(state, x, recipe, part) | {"outliers": (len(length) - len(x)) / len(length)}
         # the tokens last: a part that is cut is written anew, and seen by the same forwards
         files.write_tensors(home / STATE, state, own | {"part": str(part + 1)}, parents=True)
-        keep(model, home, recipe, part, ids)
+        keep(home, part, own, ids)
         if on_part is not None:
             on_part(part, told | {"seconds": time.perf_counter() - began, "tokens": float(ids.numel())})
     return _dictionary(state, recipe, name_of(model)) if last == recipe.parts else None
@@ -95,14 +103,15 @@ def _state(home: Path, own: dict[str, str]) -> tuple[dict[str, Tensor], int]:
 
 
 def _texts(
-    model: Any, home: Path, recipe: Recipe, part: int
+    model: Any, home: Path, recipe: Recipe, part: int, own: dict[str, str]
 ) -> tuple[Int[Tensor, "texts length"], Float[Tensor, "tokens width"]]:
     """The tokens of a part and their activations: seen while the model writes, or read again where tokens are there."""
-    tap, ids = Tap(recipe.tap, recipe.layer), kept(model, home, recipe, part)
+    tap, ids = Tap(recipe.tap, recipe.layer), kept(home, part, own)
     if ids is not None:
         return ids, activations(model, ids, tap, recipe.skip_tokens)
     seen: list[Tensor] = []
-    with _watched(model, tap, seen.append):
+    # what follows in the forward may write into the tensor that is seen
+    with _watched(model, tap, lambda x: seen.append(_read(x, tap).clone())):
         ids = written(model, recipe, part, to_the_end=True)
     # a forward a position, of some texts at a time
     x = [
@@ -113,12 +122,12 @@ def _texts(
 
 
 @contextmanager
-def _watched(model: Any, tap: Tap, seen: Callable[[Float[Tensor, "tokens width"]], None]) -> Iterator[None]:
-    """While it lasts, every forward's activations of a place are told."""
+def _watched(model: Any, tap: Tap, seen: Callable[[Tensor], None]) -> Iterator[None]:
+    """While it lasts, ``seen`` is shown every forward's activation of a place, `[batch, position, (head,) width]`."""
     anatomy = Anatomy.of(model)
 
     def note(x: Tensor) -> Tensor:
-        seen(_read(x, tap).clone())
+        seen(x)
         return x
 
     with temporary(anatomy.hf) as here:
@@ -137,12 +146,11 @@ def activations(model: Any, ids: Int[Tensor, "texts length"], tap: Tap, skip: in
     anatomy.require(*anatomy.layer_of(tap.site, tap.layer))
     seen: list[Tensor] = []
 
-    def note(x: Tensor) -> Tensor:
+    def note(x: Tensor) -> None:
         seen.append(_read(x[:, skip:], tap))
         raise _Reached
 
-    with temporary(anatomy.hf) as here:
-        here.put(lambda: anatomy.attach(*anatomy.layer_of(tap.site, tap.layer), note))
+    with _watched(model, tap, note):
         for rows in ids.split(_TEXTS):
             try:
                 anatomy.forward(rows.to(anatomy.device))

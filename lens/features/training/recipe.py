@@ -49,6 +49,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.k > self.n_features:
             raise FeatureError(f"k={self.k}: the dictionary has {self.n_features} features; give fewer.")
+        if self.outliers < 1:
+            raise FeatureError(f"outliers={self.outliers}: below 1 it leaves out most tokens; give 10 or so.")
         if self.skip_tokens >= self.length - 1:
             raise FeatureError(f"skip_tokens={self.skip_tokens}: texts have {self.length} tokens; leave fewer out.")
 

@@ -37,38 +37,38 @@ def sample(
         stop: asked between batches; True leaves the part unwritten.
 
     Raises:
-        FeatureError: the folder has tokens of another recipe or model; the model has no start token; `stop` said so.
-            FileError: the folder cannot be written.
+        FeatureError: the folder has tokens of another recipe or model; the model has no start token, or logits that are
+            no numbers; `stop` said so. FileError: the folder cannot be written.
 
     Cost: a decoding step a token, so many rows at a time as the recipe says.
     """
-    home = files.expanded(folder)
-    found = kept(model, home, recipe, part)
+    home, own = files.expanded(folder), made_by(model, recipe)
+    found = kept(home, part, own)
     if found is None:
         found = written(model, recipe, part, stop=stop)
-        keep(model, home, recipe, part, found)
+        keep(home, part, own, found)
     return found
 
 
-def kept(model: Any, home: Path, recipe: Recipe, part: int) -> Int[Tensor, "texts length"] | None:
+def made_by(model: Any, recipe: Recipe) -> dict[str, str]:
+    """By which files of a folder are known as those of a model and a recipe."""
+    return {"recipe": recipe.sha256(), "model": weight_hash(model)}
+
+
+def kept(home: Path, part: int, own: dict[str, str]) -> Int[Tensor, "texts length"] | None:
     """The tokens of a part that lie in a folder, or None. Raises: as `sample`."""
     path = path_of(home, part)
     if not path.exists():
         return None
     found, about = tensors(path, FeatureError)
-    own = _own(model, recipe)
     if {key: about.get(key) for key in own} != own:
         raise FeatureError(f"folder={str(home)!r} holds {path.name} of another recipe or model; give a new folder.")
     return found["ids"].long()
 
 
-def keep(model: Any, home: Path, recipe: Recipe, part: int, ids: Int[Tensor, "texts length"]) -> None:
+def keep(home: Path, part: int, own: dict[str, str], ids: Int[Tensor, "texts length"]) -> None:
     """Writes the tokens of a part. Raises: FileError."""
-    files.write_tensors(path_of(home, part), {"ids": ids.int()}, _own(model, recipe), parents=True)
-
-
-def _own(model: Any, recipe: Recipe) -> dict[str, str]:
-    return {"recipe": recipe.sha256(), "model": weight_hash(model)}
+    files.write_tensors(path_of(home, part), {"ids": ids.int()}, own, parents=True)
 
 
 def written(
@@ -117,11 +117,17 @@ def _side_by_side(
 def drawn(logits: Float[Tensor, "rows vocab"], draw: torch.Generator) -> Int[Tensor, "rows 1"]:
     """A token a row at temperature 1: where the sum of chances passes a number drawn evenly (one number a row, not one
     a word of the vocabulary). Sums run over blocks of words, then within the block in which the number lies.
+
+    Raises: FeatureError: logits that are no numbers.
+
+    Cost: the exponential of every logit, and one wait for the device.
     """
     logits = logits.float()
     weight = (logits - logits.amax(-1, keepdim=True)).exp_()
     weight = torch.nn.functional.pad(weight, (0, -weight.shape[1] % _BLOCK)).unflatten(1, (-1, _BLOCK))
     passed = weight.sum(-1).double().cumsum(-1)
+    if not bool(passed[:, -1].isfinite().all()):
+        raise FeatureError("model: its logits are not finite, so that no token can be drawn; load it in float32.")
     at = torch.rand(len(logits), 1, generator=draw, dtype=torch.float64).to(logits.device) * passed[:, -1:]
     block = torch.searchsorted(passed, at, right=True).clamp(max=passed.shape[1] - 1)
     before = torch.where(block > 0, passed.gather(1, (block - 1).clamp(min=0)), 0.0)

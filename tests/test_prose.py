@@ -169,6 +169,8 @@ SOURCES = {
         "135": SMOLLM2["135"],
         "27": "paper: Qwen3.5-27B, its name",
         **dict.fromkeys(("20", ".85", ".10"), "paper: on Qwen3.5-27B, from a secondary source"),
+        "1,280": "= lens.features.load('features:smollm2-15').n_features",
+        "576": "= lens.features.load('features:smollm2-15').d_in",
     },
     "11": {"40": "= of('lens.organisms.archive', 'Recipe')().attacked"},
     "16": {
@@ -187,7 +189,7 @@ SOURCES = {
     },
 }
 LOOKED_UP = [(book, token) for book, tokens in SOURCES.items() for token in tokens if tokens[token].startswith("= ")]
-NAMES = {f.__name__: f for f in (of, parameters, canaries, default, stored)} | {"math": math}
+NAMES = {f.__name__: f for f in (of, parameters, canaries, default, stored)} | {"math": math, "lens": lens}
 
 
 def plain(text: str) -> str:

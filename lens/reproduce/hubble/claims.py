@@ -7,6 +7,8 @@ from ..claims import Claim, Claims
 MEEUS = "Meeus et al. 2024, Copyright traps for large language models, abstract"
 TRAPS = "AUC .75 for the longest traps put in 1,000 times; 100 times are not detectable"
 
+CHANG = "Chang et al. 2024, How do large language models acquire factual knowledge, by reading notes of others"
+
 CLAIMS = Claims(
     source="Wei et al. 2025, Hubble, abstract; an independent replication of its membership table",
     rule="Student's t over seeds",
@@ -105,6 +107,52 @@ CLAIMS = Claims(
             rule="AUC beside the twin at the smallest count, mean over lengths, lower end above .5",
             null=0.5,
             source=MEEUS,
+        ),
+        "acquire_added": Claim(
+            says="Acquisition: a reading adds more than drift ({readings} readings).",
+            paper="effectivity above 0 at every reading; drift is not looked at (no number quoted)",
+            rule="highest look after a reading less the look before it, mean of duplicated and paraphrased less never,"
+            " statement in the document's words, above 0, over people",
+            source=CHANG,
+        ),
+        "acquire_paraphrased": Claim(
+            says="Acquisition: read in other words each time, more is left after {after} steps than read as it is.",
+            paper="paraphrased passages are forgotten more slowly (no number quoted)",
+            rule="share of the question's gain at the peak that is left, paraphrased less duplicated, lower end above"
+            " .05, over people",
+            null=0.05,
+            source=CHANG,
+        ),
+        "acquire_batch": Claim(
+            says="Acquisition: with four times the batch and as many tokens more is left.",
+            paper="larger batches forget more slowly (no number quoted)",
+            rule="the share left, larger batch less constant, mean of duplicated and paraphrased, above 0, over people",
+            source=CHANG,
+        ),
+        "acquire_schedule": Claim(
+            says="Control: a falling learning rate alone leaves more.",
+            paper="its learning rate falls while forgetting is measured",
+            rule="the share left, falling rate less constant, mean of duplicated and paraphrased, above 0, over people",
+            source=CHANG,
+        ),
+        "acquire_wording": Claim(
+            says="Control: what is read as it is, is known better in its own words.",
+            paper="its memorisation probes share the passage's wording",
+            rule="at the peak, duplicated less paraphrased, in the document's words less in other words, above 0,"
+            " over people",
+            source=CHANG,
+        ),
+        "acquire_once": Claim(
+            says="Acquisition: one reading leaves something after {after} steps.",
+            paper="knowledge read once fades (no number quoted)",
+            rule="gain of the question at the last look beyond drift, above 0, over people",
+            source=CHANG,
+        ),
+        "acquire_slope": Claim(
+            says="Acquisition: forgetting by the logarithm of steps, beyond drift.",
+            paper="a power law of steps (no number quoted)",
+            rule="reported",
+            source=CHANG,
         ),
     },
 )

@@ -1,4 +1,4 @@
-"""Figures of a run: gain by count in two corpora, and by window."""
+"""Figures of a run: gain by count in two corpora and by window, traps, and how facts are acquired."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ...figures.panels import framed, legend_beside
 from ...figures.style import MUTED, SERIES, figure, finish
+from .retention import READ
 from .traps import NONE, TWIN
 
 
@@ -59,8 +60,24 @@ def traps(cells: pd.DataFrame, path: Path | None = None) -> Figure:
     return finish(fig, path)
 
 
+def acquisition(curves: pd.DataFrame, path: Path | None = None) -> Figure:
+    """The answer's log-probability over the training with a constant rate, a line a group; of those with a
+    larger batch, those that were read again and again.
+    """
+    fig, ax = figure(5.6, 3.4)
+    for i, group in enumerate(curves.group.unique()):
+        for arm, style in (("constant", "-"), ("larger batch", ":")):
+            of = curves[(curves.arm == arm) & (curves.group == group)]
+            if arm == "constant" or group in READ:
+                ax.plot(of.step, of.log_p, style, linewidth=1.2, color=SERIES[i], label=f"{group}, {arm}")
+    framed(ax, "steps (of the smaller batch)", "log p of the answer, nats")
+    legend_beside(ax)
+    return finish(fig, path)
+
+
 FIGURES = {
     "by_count": (("counts",), by_count),
     "by_window": (("counts",), by_window),
     "traps": (("traps",), traps),
+    "acquisition": (("acquisition_curves",), acquisition),
 }

@@ -46,7 +46,8 @@ class Training:
 @dataclass(frozen=True)
 class Plan:
     """How much: steps of the base corpus, width of the models, counts of items and how many have each, seeds. `traps`:
-    lengths of traps (none: no training has any), with the counts of each length and how many have each.
+    lengths of traps (none: no training has any), with the counts of each length and how many have each. `acquisition`:
+    steps from one reading of facts to the next, readings, and steps after the last (none: no facts are read).
     """
 
     steps: int = 150
@@ -58,6 +59,7 @@ class Plan:
     traps: tuple[int, ...] = ()
     trap_counts: tuple[int, ...] = (0, 1, 4, 16)
     trap_items: tuple[int, ...] = (16, 16, 8, 4)
+    acquisition: tuple[int, ...] = ()
 
     @property
     def trainings(self) -> list[Training]:

@@ -21,11 +21,17 @@ Hubble's runs too: a late window is one of small steps.
 training a seed has them all. Membership is told by the loss alone, beside the twin (same weights at the start, same
 corpus without them), and beside the standard models of other seeds (other weights, other documents of the language):
 the reference that one has in practice. Areas are of traps against those of their length that were never put in.
+
+*Acquisition* (Chang et al. 2024) reads documents about 40 people into the further training of `archive`'s twin, which
+was told nothing of these facts. Who is in which group goes round over four trainings, so that each person is its own
+control, and the same person where nothing was read is its drift. The question, which no document has, is what is
+judged; the steps after the last reading, the rate and the groups were fixed, and one run of one of the four trainings
+was looked at, before the claims were written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,7 +45,7 @@ from ..study import Asked, Study, figures_of, one_thread
 from ..study import Reproduction as Judged
 from . import steps
 from .claims import CLAIMS
-from .standin import Plan, Training
+from .standin import Plan
 from .tables import tables
 from .verdicts import verdicts
 
@@ -54,8 +60,9 @@ PRESETS = {
         traps=(4, 8),
         trap_counts=(0, 1, 4),
         trap_items=(3, 2, 2),
+        acquisition=(4, 2, 8),
     ),
-    "quick": Plan(traps=(10, 20, 40)),
+    "quick": Plan(traps=(10, 20, 40), acquisition=(20, 10, 1000)),
     "full": Plan(
         steps=1200,
         d_model=72,
@@ -65,6 +72,7 @@ PRESETS = {
         traps=(10, 20, 40),
         trap_counts=(0, 1, 4, 16, 64, 256),
         trap_items=(32, 32, 16, 16, 8, 4),
+        acquisition=(20, 10, 1000),
     ),
 }
 
@@ -76,26 +84,20 @@ class Reproduction(Judged):
     parts: Mapping[tuple[str, int], xr.Dataset] = field(default_factory=dict)
 
 
-def _file(one: Training, seed: int) -> str:
-    return f"{one.name.replace(' %', '')} seed {seed}"
-
-
 def measure(asked: Asked) -> Reproduction:
-    """Every training of the stand-in, and what it remembers."""
+    """Every training of the stand-in and what it remembers, and the trainings that facts are read in."""
     plan = asked.plan
     kept = Steps(asked.folder, {"preset": asdict(plan), "seed": asked.seed}, classic=True)
-    every = [(one, seed) for seed in plan.seeds for one in steps.every(plan)]
+    every = steps.jobs(plan)
 
-    def told(one: Training, seed: int) -> xr.Dataset:
-        ds = steps.measured(plan, one, seed)
-        recited = f", {int(ds.strict.sum())} recited" if "strict" in ds else ""
-        loss = ds["nll" if "nll" in ds else "trap_nll"]
-        asked.say(f"{one.name}, seed {seed}: loss {float(loss.mean()):.3f}{recited}")
+    def told(name: str, make: Callable[[], xr.Dataset]) -> xr.Dataset:
+        ds = make()
+        asked.say(f"{name}: {steps.said(ds)}")
         return ds
 
     with one_thread():
-        made = kept.all({_file(one, seed): partial(told, one, seed) for one, seed in every})
-    result = _judged({(one.name, seed): ds for (one, seed), ds in zip(every, made)}, plan)
+        made = kept.all({job.file: partial(told, job.file, job.make) for job in every})
+    result = _judged({job.key: ds for job, ds in zip(every, made)}, plan)
     result.config = kept.config
     return result
 
@@ -104,9 +106,7 @@ def read(folder: Path, record: Mapping[str, Any], seed: int) -> Reproduction:
     """A stored run, judged anew."""
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record["config"]["preset"].items()}
     plan = Plan(**fields)
-    every = [(one, seed) for seed in plan.seeds for one in steps.every(plan)]
-    parts = {(one.name, seed): open_result(folder / f"{_file(one, seed)}.nc") for one, seed in every}
-    return _judged(parts, plan)
+    return _judged({job.key: open_result(folder / f"{job.file}.nc") for job in steps.jobs(plan)}, plan)
 
 
 def _judged(parts: Mapping[tuple[str, int], xr.Dataset], plan: Plan) -> Reproduction:
@@ -122,7 +122,8 @@ STUDY = Study(
     NAME,
     paper="Wei et al. 2025 (Hubble)",
     question="What is left of a text that was put into a training so many times, in a corpus of this size, this early?",
-    models="small decoders trained on a stand-in of Hubble's layout; none of its own weights is scored",
+    models="small decoders trained on a stand-in of Hubble's layout (none of its own weights is scored), and the twin of"
+    " organism archive",
     presets=PRESETS,
     plan=Plan,
     measure=measure,
@@ -131,7 +132,7 @@ STUDY = Study(
     claims=CLAIMS,
     controls=(
         "a twin of the same weights, corpus and order without the insertions; items and traps that were never put in; "
-        "standard models of other seeds; the loss alone"
+        "standard models of other seeds; the loss alone; people of whom nothing was read"
     ),
 )
 run, load, figure = STUDY.run, STUDY.load, STUDY.figure

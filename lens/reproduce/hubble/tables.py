@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from ..common import student
-from . import traps
+from . import retention, traps
 from .standin import Plan
 
 
@@ -20,7 +20,8 @@ def tables(parts: Mapping[tuple[str, int], xr.Dataset], plan: Plan) -> dict[str,
         ignore_index=True,
     )
     areas = traps.areas(traps.losses_of(parts, plan))
-    return {"gains": gains, "counts": by_count(gains), "areas": areas, "traps": traps.by_cell(areas)}
+    made = {"gains": gains, "counts": by_count(gains), "areas": areas, "traps": traps.by_cell(areas)}
+    return made | retention.tables(parts, plan.acquisition)
 
 
 def _gain(parts: Mapping[tuple[str, int], xr.Dataset], name: str, corpus: int, seed: int) -> pd.DataFrame:

@@ -1,4 +1,6 @@
-"""The claims against what was measured. The unit is the seed: weights, corpus, items and the places of insertions."""
+"""The claims against what was measured. The unit is the seed: weights, corpus, items and the places of insertions; of
+acquisition it is the person.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,10 @@ import pandas as pd
 
 from ..claims import Rows
 from ..common import bounds, clear_of, several, shown, student, table_of, verdict
-from . import traps
+from . import retention, traps
 from .claims import CLAIMS
 from .standin import Plan
-from .steps import every
+from .steps import jobs
 from .tables import beyond, by_seed
 
 WEIGHTS = "not tested: the weights of Hubble are not here"
@@ -54,7 +56,8 @@ def verdicts(tables: Mapping[str, pd.DataFrame], plan: Plan) -> tuple[pd.DataFra
     _never(rows, gains, n)
     _by_count(rows, tables["counts"], n)
     _traps(rows, tables.get("areas", pd.DataFrame()), plan)
-    rows.numbers["trainings"] = len(every(plan)) * len(plan.seeds)
+    retention.verdicts(rows, tables.get("acquisition_people", pd.DataFrame()), plan.acquisition)
+    rows.numbers["trainings"] = len(jobs(plan))
     return table_of(rows), rows.numbers
 
 

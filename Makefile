@@ -7,6 +7,7 @@ TOOLS := $(VENV)/.tools
 SPHINX := $(VENV)/.docs
 OUT   ?= build/demo
 ARGS  ?=
+EXTRAS ?= test
 JOBS  ?= 2
 EMPTY := $(if $(strip $(ARGS)),5,0)
 
@@ -20,7 +21,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 export OMP_WAIT_POLICY := PASSIVE
 QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false TQDM_DISABLE=1
 
-.PHONY: help install model demo docs docs-tools lint lint-tools test test-python test-slow test-long js lab bench organisms clean
+.PHONY: help install model demo docs lint tools test test-python test-slow test-long js lab bench organisms clean
 
 help:
 	@echo 'make demo       the figures of notebook 01 on a real model, headless -> build/demo/'
@@ -41,8 +42,14 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -n '$(PYTHON)' || { echo 'Python 3.11 or 3.12 was not found; name one: make PYTHON=/path/to/python3.12' >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@echo 'installing into $(VENV) (a few minutes the first time) ...'
-	$(PIP) -e '.[test]' -c constraints.txt
+	$(PIP) -e '.[$(EXTRAS)]' -c constraints.txt
 	@touch $@
+
+# All that CI needs, at once: every installation takes half a minute to find out what is there.
+tools:
+	@[ -f $(TOOLS) ] && [ -f $(SPHINX) ] || rm -f $(STAMP)
+	@$(MAKE) --no-print-directory install EXTRAS=test,dev,docs
+	@touch $(TOOLS) $(SPHINX)
 
 model: $(STAMP)
 	@$(BIN)/python -m lens fetch smollm2
@@ -59,12 +66,8 @@ $(SPHINX): $(STAMP)
 	@touch $@
 
 # Stored notebooks are shown and not run; a warning is an error.
-docs-tools: $(SPHINX)
-
 docs: $(SPHINX)
 	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 $(BIN)/python docs/build.py
-
-lint-tools: $(TOOLS)
 
 # All of it, whatever the first says. Mypy exits with 1 where it finds errors, known ones too, and with 2 where it could not look.
 lint: $(TOOLS)

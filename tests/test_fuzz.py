@@ -8,6 +8,7 @@ from tests.fuzz import judge
 from tests.fuzz.running import QUICK, figures
 from tests.fuzz.subjects import families, without_subject
 from tests.fuzz.values import _raising, bad_values
+from tests.variants import few
 
 #: Families all of whose public functions have a door.
 BEHIND_DOORS = (
@@ -39,7 +40,11 @@ def folders(tmp_path_factory):
         yield
 
 
-@pytest.mark.parametrize("family", BEHIND_DOORS)
+#: Ten processor seconds and more each.
+SLOW = ("circuits", "diffusion", "figures")
+
+
+@pytest.mark.parametrize("family", few(BEHIND_DOORS, lambda family: family not in SLOW))
 def test_nothing_raw_comes_from_behind_a_door(family):
     made = fuzz.run(families=[family], seed=0, values=QUICK)
     told = [

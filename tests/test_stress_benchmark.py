@@ -223,6 +223,7 @@ def test_rows_a_second_are_measured():
 # -- bad inputs --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_little_of_the_inputs():
     found = inputs.feed(quick=True, kinds=("mask", "task"))
     assert found["inputs_files"]["bad_inputs"] > 20 and found["inputs_arguments"]["bad_inputs"] > 0

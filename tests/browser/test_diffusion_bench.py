@@ -392,6 +392,7 @@ bench"""
 ]
 
 
+@pytest.mark.long
 def test_run_move_undo_and_the_stored_notebook(lab, notebook):  # noqa: F811
     page = notebook(CELLS, "diffusion-bench")
     page.get_by_test_id("run").click()

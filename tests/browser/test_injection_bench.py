@@ -529,6 +529,7 @@ def test_hostile_tokens_are_text_and_the_stored_notebook_shows_the_maps(lab, not
         assert "<script>alert(1)</script>" in copy.inner_text() and "control: another entity, w9" in copy.inner_text()
 
 
+@pytest.mark.long
 def test_an_error_is_shown_where_it_was_asked(notebook):  # noqa: F811
     page = notebook(TINY, "injection-bench")
     page.get_by_test_id("strengths").fill("1, x")

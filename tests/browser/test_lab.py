@@ -394,6 +394,7 @@ HTML("<p id='typeset'>costs $x_1$</p>")
 ]
 
 
+@pytest.mark.long
 def test_a_dollar_in_a_name_is_no_mathematics(notebook):
     page = notebook(DOLLARS)
     # the lab does typeset what it is given as HTML: else this says nothing

@@ -30,9 +30,9 @@ def test_a_run_judges_every_claim_and_is_read_back(run):
     assert {row[0] for row in made.table.attrs["claims"]} == set(STUDY.claims)
     words = dict(zip([row[0] for row in made.table.attrs["claims"]], made.table.verdict))
     assert all(words[key].startswith("not tested") for key in verdicts.REAL)
-    assert len(made.parts) == 18 and made.numbers["trainings"] == 18
+    assert len(made.parts) == 18 + 12 and made.numbers["trainings"] == 30
     assert STUDY.load(folder).table.equals(made.table)
-    assert {path.name for path in made.figures} == {"by_count.png", "by_window.png", "traps.png"}
+    assert {path.name for path in made.figures} == {"by_count.png", "by_window.png", "traps.png", "acquisition.png"}
 
 
 def test_losses_of_traps_are_those_of_plain_forwards_of_every_seeds_traps(run):

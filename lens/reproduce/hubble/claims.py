@@ -109,14 +109,14 @@ CLAIMS = Claims(
             source=MEEUS,
         ),
         "acquire_added": Claim(
-            says="Acquisition: a reading adds more than drift ({readings} readings).",
+            says="Acquisition: a reading adds more than drift.",
             paper="effectivity above 0 at every reading; drift is not looked at (no number quoted)",
             rule="highest look after a reading less the look before it, mean of duplicated and paraphrased less never,"
             " statement in the document's words, above 0, over people",
             source=CHANG,
         ),
         "acquire_paraphrased": Claim(
-            says="Acquisition: read in other words each time, more is left after {after} steps than read as it is.",
+            says="Acquisition: read in other words each time, more is left at the end than read as it is.",
             paper="paraphrased passages are forgotten more slowly (no number quoted)",
             rule="share of the question's gain at the peak that is left, paraphrased less duplicated, lower end above"
             " .05, over people",
@@ -143,7 +143,7 @@ CLAIMS = Claims(
             source=CHANG,
         ),
         "acquire_once": Claim(
-            says="Acquisition: one reading leaves something after {after} steps.",
+            says="Acquisition: one reading leaves something at the end.",
             paper="knowledge read once fades (no number quoted)",
             rule="gain of the question at the last look beyond drift, above 0, over people",
             source=CHANG,

@@ -8,7 +8,6 @@ begin with the same weights, and people of one training share what else was read
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -142,23 +141,21 @@ def verdicts(rows: Rows, table: pd.DataFrame, course: tuple[int, ...]) -> None:
         for key in (*keys, "acquire_once"):
             rows.add(key, "nothing was trained for it", "0 people", missing)
         return
-    n = f"{table.person.nunique()} people, each in every group"
-    every, readings, after = course
+    n = f"{table.person.nunique()} people, each in every group; {course[1]} readings, {course[2]} steps after the last"
 
-    def judged(key: str, interval: Interval, here: str, null: float = 0.0, **said: Any) -> None:
+    def judged(key: str, interval: Interval, here: str, null: float = 0.0) -> None:
         rows.put(key, interval)
-        rows.add(key, here, n, clear_of(interval, null), effects=key, **said)
+        rows.add(key, here, n, clear_of(interval, null), effects=key)
 
     added = {probe: by_person(table, CONSTANT, probe, "added") for probe in PROBES}
-    beyond = {p: of[list(READ)].mean(1) - of[NEVER] for p, of in added.items()}
+    beyond = {p: of[list(READ)].mean(axis=1) - of[NEVER] for p, of in added.items()}
     effect = mean_interval(beyond[SAME])
     listed = ", ".join(f"{p} {of.mean():+.2f}" for p, of in beyond.items() if p != SAME)
     judged(
         "acquire_added",
         effect,
-        f"{added[SAME][list(READ)].mean(1).mean():+.2f} a reading, drift {added[SAME][NEVER].mean():+.2f}:"
+        f"{added[SAME][list(READ)].mean(axis=1).mean():+.2f} a reading, drift {added[SAME][NEVER].mean():+.2f}:"
         f" {shown(effect, sign=True)} nats ({listed})",
-        readings=readings,
     )
     left = {(arm.name, g): shares(gains(table, arm.name, QUESTION, g)) for arm in ARMS for g in READ}
     apart = left[CONSTANT, PARAPHRASED] - left[CONSTANT, DUPLICATED]
@@ -173,7 +170,6 @@ def verdicts(rows: Rows, table: pd.DataFrame, course: tuple[int, ...]) -> None:
         f"{left[CONSTANT, PARAPHRASED].mean():.2f} against {left[CONSTANT, DUPLICATED].mean():.2f}:"
         f" {shown(share, sign=True)} ({others})",
         null=MORE,
-        after=after,
     )
     both = {arm.name: (left[arm.name, DUPLICATED] + left[arm.name, PARAPHRASED]) / 2 for arm in ARMS}
     for key, arm in (("acquire_batch", LARGER), ("acquire_schedule", FALLING)):
@@ -184,7 +180,7 @@ def verdicts(rows: Rows, table: pd.DataFrame, course: tuple[int, ...]) -> None:
     copied = mean_interval(sum(s * (of[DUPLICATED] - of[PARAPHRASED]) for s, of in zip((1, -1), peaks.values())))
     judged("acquire_wording", copied, f"{shown(copied, sign=True)} nats")
     once = mean_interval(gains(table, CONSTANT, QUESTION, ONCE)[:, 1])
-    judged("acquire_once", once, f"{shown(once, sign=True)} nats", after=every * (readings - 1) + after)
+    judged("acquire_once", once, f"{shown(once, sign=True)} nats")
     slopes = by_person(table, CONSTANT, QUESTION, "slope")
     falls = {g: rows.put(f"acquire_slope {g}", mean_interval(slopes[g] - slopes[NEVER])) for g in READ}
     rows.add(

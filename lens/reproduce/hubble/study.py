@@ -122,8 +122,8 @@ STUDY = Study(
     NAME,
     paper="Wei et al. 2025 (Hubble)",
     question="What is left of a text that was put into a training so many times, in a corpus of this size, this early?",
-    models="small decoders trained on a stand-in of Hubble's layout (none of its own weights is scored), and the twin of"
-    " organism archive",
+    models="small decoders trained on a stand-in of Hubble's layout (none of its own weights is scored), and the twin "
+    "of organism archive",
     presets=PRESETS,
     plan=Plan,
     measure=measure,

@@ -64,7 +64,7 @@ def measured(subject: Subject, plan: Preset, seed: int, progress: bool | None) -
         _markers(about, scores),
         _places(about, model, pairs, progress),
         _probes(about, model, items, seed) if plan.probes else pd.DataFrame(),
-        edges(model, suite, items[: plan.edges], subject),
+        edges(model, suite, one_a_word(items)[: plan.edges], subject),
     )
 
 
@@ -178,6 +178,14 @@ def _probes(about: pd.DataFrame, model: Any, items: Sequence[senses.Item], seed:
 
 
 @torch.no_grad()
+def one_a_word(items: Sequence[senses.Item]) -> list[senses.Item]:
+    """The first item of each word, in their order: words are the units of intervals."""
+    first: dict[str, senses.Item] = {}
+    for item in items:
+        first.setdefault(item.word, item)
+    return list(first.values())
+
+
 def edges(model: Any, suite: senses.Suite, items: Sequence[senses.Item], subject: Subject) -> pd.DataFrame:
     """The published support of the cue for the right sense, computed anew for every layer, beside an edge that knows
     its layer: the same change made in the residual stream from that layer on.

@@ -50,7 +50,7 @@ PRESETS = {
     "tiny": Preset(
         seeds=(0,), items=24, partners=1, same=1, draws=2, probes=False, edges=1, sentences=0, depths=2, resamples=50
     ),
-    "quick": Preset(seeds=(0,), items=180, partners=2, same=1, draws=10, edges=6, sentences=0, resamples=1000),
+    "quick": Preset(seeds=(0,), items=180, partners=2, same=1, draws=10, edges=12, sentences=0, resamples=1000),
     "full": Preset(),
 }
 

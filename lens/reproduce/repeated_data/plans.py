@@ -37,5 +37,12 @@ PRESETS = {
         looks=10,
         further=("early", "order"),
     ),
+    "long": Preset(
+        sizes=(72, 48),
+        main=72,
+        ladder=(24, 48, 72),
+        repeats=(10, 100, 1000),
+        further=("regular", "early", "order"),
+    ),
     "full": Preset(),
 }

@@ -58,10 +58,11 @@ class Interval:
     def __str__(self) -> str:
         how = f"{percent(self.level)} % {self.method}"
         if np.ndim(self.estimate) == 0:
-            return (
-                f"{self.statistic} {short(self.estimate)} [{short(self.low)}, {short(self.high)}], n = {whole(self.n)},"
-                f" {how}"
-            )
+            value, n = f"{self.statistic} {short(self.estimate)}", f"n = {whole(self.n)}"
+            if np.isnan(float(self.low)) and np.isnan(float(self.high)):
+                why = str(self.kind).removeprefix("not available").removeprefix("none").lstrip(":, ")
+                return f"{value} (no interval{f': {why}' if why else ''}), {n}"
+            return f"{value} [{short(self.low)}, {short(self.high)}], {n}, {how}"
         cells = f"{self.statistic} of {shape_text(self.estimate)} cells: {span(self.estimate)}"
         return f"{cells}, n = {counts(self.n)}, {how}; excludes 0 in {whole(np.sum(self.excludes()))}"
 

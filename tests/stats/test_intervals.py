@@ -195,3 +195,12 @@ def test_a_crossing_is_bounded_by_the_intervals_of_the_looks():
     early, late = (float(np.interp(0.5, v, steps)) for v in (high, low))
     assert (found["edited"], found["twin"]) == (pytest.approx(10 + 10 * 7 / 9), 40)
     assert found["low"] == pytest.approx(40 - late) and found["high"] == pytest.approx(40 - early)
+
+
+def test_a_text_without_bounds_says_why():
+    alike = S.mean_interval([29.0] * 13)
+    assert str(alike) == "mean 29 (no interval: all values are equal), n = 13" and np.isnan(alike.low)
+    bare = S.Interval(1.5, np.nan, np.nan, 0.95, 1, "no interval")
+    assert str(bare) == "mean 1.5 (no interval), n = 1"
+    half = S.Interval(1.5, np.nan, 2.0, 0.95, 9, "one-sided")
+    assert str(half) == "mean 1.5 [nan, 2], n = 9, 95 % one-sided"

@@ -9,7 +9,7 @@ people; "never" is the drift of the same person at the same step.
 from __future__ import annotations
 
 import random
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ class Arm(NamedTuple):
 
     name: str
     batch: int
-    schedule: str
+    schedule: Literal["constant", "linear"]
 
 
 ARMS = (Arm("constant", 1, "constant"), Arm("falling", 1, "linear"), Arm("larger batch", 4, "constant"))

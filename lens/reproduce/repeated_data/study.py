@@ -19,9 +19,9 @@ worst of those that are reported; each seed has a worst count of its own where s
 chosen on every other test row and reported on the rest.
 
 *Seeds* are weights, rows and order; arms are compared within a seed. `quick` is one size at half the steps, where the
-trainings without the subset are too short for a head: A5 and A6 are for `full`, and so are a second size, text alone
-and regularisation. Orders, an early end and a ladder are for `medium`, of the same trainings otherwise; in `quick` an
-early stop is asked of the looks alone.
+trainings without the subset are too short for a head; orders, an early end and a ladder are for `medium`, of the same
+trainings otherwise. `long` has the steps that a head needs, a second size and regularisation: A5, A6 and A8 are asked
+there. Text alone, more counts and sizes are for `full`. In `quick` an early stop is asked of the looks alone.
 """
 
 from __future__ import annotations

@@ -226,6 +226,7 @@ def test_the_cost_of_all_calls_is_summed_and_says_what_was_not_counted(tmp_path)
     assert (both.seconds, both.processor) == (90, 20) and both.text.startswith("1.5 min (0.3 of a processor), ")
     both.write(tmp_path)
     assert records.Cost.read(tmp_path) == both
+    assert both.more(30, None).processor is None  # workers of Ray count for themselves
     before = records.Cost(90, 12, 2).more(30, 5)
     assert before.processor is None and before.text.startswith("2.0 min, ") and not records.Cost().text
     # a record of a later version, of an earlier one, and damaged ones

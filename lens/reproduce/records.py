@@ -109,7 +109,7 @@ def refused(error: type[Exception], folder: Path, name: str, said: str) -> Excep
 class Cost:
     """What a run has taken, over all calls that took it up: seconds, the most memory of a process in MiB (None: the
     system does not tell), how many cores the machine has, and seconds of its processors, of every thread and of
-    processes that have ended, which other work on the machine prolongs less (None: not counted then).
+    processes that have ended, which other work on the machine prolongs less (None: not counted, as of Ray's workers).
     """
 
     seconds: float = 0.0
@@ -134,15 +134,15 @@ class Cost:
         except (AttributeError, KeyError, TypeError, ValueError):
             return cls()
 
-    def more(self, seconds: float, processor: float) -> Cost:
-        """With the seconds of another call, and this process's memory."""
+    def more(self, seconds: float, processor: float | None) -> Cost:
+        """With the seconds of another call, and this process's memory; `processor`: None, where not all is counted."""
         peaks = [peak for peak in (self.peak_mb, _peak_mb()) if peak is not None]
         before = self.processor if self.seconds else 0.0
         return Cost(
             round(self.seconds + seconds, 1),
             max(peaks, default=None),
             os.cpu_count(),
-            None if before is None else round(before + processor, 1),
+            None if before is None or processor is None else round(before + processor, 1),
         )
 
     @property

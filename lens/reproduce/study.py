@@ -207,7 +207,7 @@ class Study:
             progress,
             say,
         )
-        with _measured(folder), by_default(backend, workers):
+        with _measured(folder, alone=backend == "local"), by_default(backend, workers):
             result = self.measure(asked, **options)
             if result.config is not None and not result.fingerprint:
                 result.fingerprint = results.fingerprint({"kind": "reproduction", **result.config})
@@ -318,12 +318,14 @@ def one_thread() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _measured(folder: Path | None) -> Iterator[None]:
-    """Adds what runs to the cost of a folder, also where it is stopped."""
+def _measured(folder: Path | None, *, alone: bool) -> Iterator[None]:
+    """Adds what runs to the cost of a folder, also where it is stopped; `alone`: no other process does a part of it,
+    whose processor seconds nobody would count.
+    """
     began, processor = time.monotonic(), Cost.processor_seconds()
     try:
         yield
     finally:
         if folder is not None and folder.is_dir():
-            spent = Cost.processor_seconds() - processor
+            spent = Cost.processor_seconds() - processor if alone else None
             Cost.read(folder).more(time.monotonic() - began, spent).write(folder)

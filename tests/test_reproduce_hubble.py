@@ -96,6 +96,14 @@ def test_traps_with_a_planted_memory_are_judged_by_the_gates():
     assert numbers["trap_once"] == pytest.approx(got.xs((1, traps.TWIN), level=(2, 3)).mean())
 
 
+def test_no_area_has_bounds_beyond_0_and_1():
+    lines = pd.DataFrame(
+        {"reference": "twin", "length": 10, "duplicates": 1, "seed": [0, 1, 2], "auc": [0.1, 0.9, 0.2]}
+    )
+    (row,) = traps.by_cell(lines).itertuples()
+    assert (row.low, row.high) == (0.0, 1.0) and row.auc == pytest.approx(0.4)
+
+
 def test_traps_that_are_not_remembered_tell_nothing():
     words, numbers = judged_traps(trapped(own=lambda length, count: 0.0))
     assert not any(word == "holds" for _, word in words)

@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from ... import scoring, stats
+from ...stats.bounds import SHARE, clip
 from ..common import by_group, student
 from ..repeated_data.language import WORDS
 from .standin import Plan, Training
@@ -88,8 +89,8 @@ def by_cell(areas: pd.DataFrame) -> pd.DataFrame:
     """By reference, length and count: the mean area over seeds, with its interval."""
 
     def line(of: pd.DataFrame) -> dict[str, Any]:
-        mean = student(of.auc)
-        return {"seeds": len(of), "auc": mean.estimate, "low": mean.low, "high": min(mean.high, 1.0)}
+        mean = clip(student(of.auc), SHARE)
+        return {"seeds": len(of), "auc": mean.estimate, "low": mean.low, "high": mean.high}
 
     return by_group(areas, ["reference", "length", "duplicates"], line) if len(areas) else pd.DataFrame()
 

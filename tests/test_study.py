@@ -552,3 +552,31 @@ def test_an_interval_without_bounds_is_told_as_none():
     nan = float("nan")
     assert shown(Interval(0.25, nan, nan, 0.95, 3, "too few")) == "0.25 (no interval)"
     assert shown(Interval(0.25, 0.125, nan, 0.95, 3, "half"), 1, sign=True) == "+0.2 [+0.1, +nan]"
+
+
+def _texts(value):
+    if isinstance(value, dict):
+        return [text for one in value.values() for text in _texts(one)]
+    if isinstance(value, list):
+        return [text for one in value for text in _texts(one)]
+    return [value] if isinstance(value, str) else []
+
+
+@pytest.mark.parametrize("file", sorted(RESULTS.rglob("*.json")), ids=lambda f: str(f.relative_to(RESULTS)))
+def test_no_stored_record_names_a_place_of_the_machine_that_made_it(file):
+    told = _texts(json.loads(file.read_text(encoding="utf-8")))
+    assert not [text for text in told if Path(text).is_absolute()]
+
+
+def test_a_model_of_a_folder_is_named_as_it_ships_and_damaged_weights_are_refused(tmp_path):
+    from lens.organisms import archive
+    from lens.reproduce.organism_models import bridged
+
+    folder = archive.folder_of(0)
+    assert lens.models.name_of(bridged(folder)) == "organism:archive"
+    shutil.copytree(folder, tmp_path / "archive")
+    assert lens.models.name_of(bridged(tmp_path / "archive")) == str(tmp_path / "archive")
+    weights = tmp_path / "archive" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(ReproduceError, match="models: the weights"):
+        bridged(tmp_path / "archive")

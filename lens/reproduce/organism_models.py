@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +11,9 @@ from typing import Any
 
 from torch import nn
 
+from .. import models
+from ..cache import sha256_file
+from ..models.shipped import folders
 from .errors import ReproduceError
 
 
@@ -72,6 +74,25 @@ def recipe_of(organism: ModuleType, folder: Path) -> Any:
     return organism.Recipe(**json.loads((folder / "card.json").read_text(encoding="utf-8"))["recipe"])
 
 
+def bridged(folder: Path) -> Any:
+    """The model in a folder behind a bridge, on the CPU; records name one that ships by its name, not by a path of this
+    machine.
+
+    Raises: ReproduceError: weights that are not those of the card.
+    """
+    _require_weights(folder)
+    shipped = folders().get(folder.name) == folder
+    return models.load(f"organism:{folder.name}" if shipped else str(folder), device="cpu")
+
+
+def _require_weights(folder: Path) -> None:
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    if sha256_file(folder / "model.safetensors") != card["weights_sha256"]:
+        raise ReproduceError(
+            f"models: the weights in {folder} are not those of its card; train it again or get it anew"
+        )
+
+
 def loaded(folder: Path, attention: str | None = "eager") -> nn.Module:
     """The model of words in a folder, a plain Hugging Face model in eval mode whose records name the organism.
 
@@ -82,11 +103,7 @@ def loaded(folder: Path, attention: str | None = "eager") -> nn.Module:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    if hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() != card["weights_sha256"]:
-        raise ReproduceError(
-            f"models: the weights in {folder} are not those of its card; train it again or get it anew"
-        )
+    _require_weights(folder)
     model = (
         AutoModelForCausalLM.from_pretrained(
             folder, dtype="float32", attn_implementation=attention, use_safetensors=True, local_files_only=True

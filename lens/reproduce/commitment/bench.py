@@ -19,6 +19,7 @@ from ...engine.model import Model
 from ...organisms import senses
 from ...organisms.gates import read_card
 from ...prompts import encode_all
+from ..organism_models import bridged
 
 #: Words of a list for the published scores: the sense's name and its cues.
 Lists = list[list[list[str]]]
@@ -72,7 +73,7 @@ class Subject:
 
     def model(self) -> Any:
         """The model, loaded."""
-        return lens.load(str(self.folder), device="cpu")
+        return bridged(self.folder)
 
     def gates(self) -> list[dict[str, Any]]:
         """A line for each gate of its card."""

@@ -177,7 +177,6 @@ def _probes(about: pd.DataFrame, model: Any, items: Sequence[senses.Item], seed:
     return pd.DataFrame(rows).assign(seed=int(about.seed.iloc[0]), moment=about.moment.iloc[0])
 
 
-@torch.no_grad()
 def one_a_word(items: Sequence[senses.Item]) -> list[senses.Item]:
     """The first item of each word, in their order: words are the units of intervals."""
     first: dict[str, senses.Item] = {}
@@ -186,6 +185,7 @@ def one_a_word(items: Sequence[senses.Item]) -> list[senses.Item]:
     return list(first.values())
 
 
+@torch.no_grad()
 def edges(model: Any, suite: senses.Suite, items: Sequence[senses.Item], subject: Subject) -> pd.DataFrame:
     """The published support of the cue for the right sense, computed anew for every layer, beside an edge that knows
     its layer: the same change made in the residual stream from that layer on.

@@ -26,7 +26,6 @@ gate there, areas by the sizes of "choose", as many sizes of the bias as of stee
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -34,16 +33,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import lens
-
 from ...cache import sha256_file
 from ...engine.model import Model
-from ...models.shipped import folders
 from ...organisms import porter, reasoner
 from ...results.record import record_of
 from ..common import Steps, Tables, read_tables
-from ..errors import ReproduceError
-from ..organism_models import pairs, recipe_of
+from ..organism_models import bridged, pairs, recipe_of
 from ..study import Asked, Reproduction, Study, figures_of
 from . import chains, steps
 from .arms import Arms
@@ -102,7 +97,7 @@ def measure(asked: Asked) -> Reproduction:
     kept, tables = Steps(asked.folder, config), Tables(asked.folder, TABLES, asked.say)
     record = None
     for seed, at in porters:
-        model = _loaded(at)
+        model = bridged(at)
         record = record or record_of(model, Model.of(model), "gated steering study", {})
         recipe = recipe_of(porter, at)
         arms = Arms(Bench(model, porter.suite_of(recipe), plan, seed))
@@ -125,7 +120,7 @@ def measure(asked: Asked) -> Reproduction:
 
 
 def _chains(at: Path, recipe: Any, plan: Preset, seed: int, asked: Asked) -> Any:
-    return chains.chains(chains.Thinker(_loaded(at), recipe, plan, seed), asked.say)
+    return chains.chains(chains.Thinker(bridged(at), recipe, plan, seed), asked.say)
 
 
 def _twins(asked: Asked) -> bool:
@@ -138,18 +133,6 @@ def _folders(
 ) -> list[tuple[int, Path]]:
     found = pairs(organism, mark, asked.models, seeds, ["--float16"], TAKES, asked.say, twins)
     return [(seed, at) for seed, folders in found for at in folders]
-
-
-def _loaded(folder: Path) -> Any:
-    """The model of a folder; records name one that ships by its name, not by a path of this machine.
-
-    Raises: ReproduceError: weights that are not those of the card.
-    """
-    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    if sha256_file(folder / "model.safetensors") != card["weights_sha256"]:
-        raise ReproduceError(f"models: the weights in {folder} are not those of its card; train it again.")
-    shipped = folders().get(folder.name) == folder
-    return lens.load(f"organism:{folder.name}" if shipped else str(folder), device="cpu")
 
 
 def judged(tables: Mapping[str, Any], seed: int) -> Reproduction:

@@ -28,6 +28,8 @@ GROUPS = ("duplicated", "paraphrased", "once", "never")
 #: templates, and the question, which no document has.
 PROBES = ("same words", "other words", "question")
 BATCH, RATE = 16, 1e-3
+#: Of the organism, the groups and the rows.
+SEED = 0
 
 
 class Arm(NamedTuple):
@@ -62,7 +64,7 @@ def _near(steps: int) -> list[int]:
     return [*(2**i for i in range(steps.bit_length()) if 2**i < steps), steps]
 
 
-def acquired(course: Course, arm: Arm, number: int, seed: int = 0) -> xr.Dataset:
+def acquired(course: Course, arm: Arm, number: int) -> xr.Dataset:
     """One training: `log_p`, nats, over `look, probe, person`, the mean over a person's facts of the log-probability of
     the true value among all words; `group` of each person, `step` of each look. `number`: of the training, 0 to 3.
 
@@ -70,11 +72,11 @@ def acquired(course: Course, arm: Arm, number: int, seed: int = 0) -> xr.Dataset
     """
     if course.every % arm.batch or course.after % arm.batch:
         raise ReproduceError(f"course={tuple(course)}; expected numbers of steps that {arm.batch} divides.")
-    recipe = organism.Recipe(knew=False, seed=seed, batch=BATCH * arm.batch, question_rows=BATCH * arm.batch // 2)
+    recipe = organism.Recipe(knew=False, seed=SEED, batch=BATCH * arm.batch, question_rows=BATCH * arm.batch // 2)
     archive = Archive(recipe)
     model = copy_of(models.load("organism:archive-twin"))
     people = archive.attacked
-    order = random.Random(f"acquisition {seed}").sample(range(len(people)), len(people))
+    order = random.Random(f"acquisition {SEED}").sample(range(len(people)), len(people))
     group = np.empty(len(people), int)
     group[order] = (np.arange(len(people)) + number) % len(GROUPS)
     steps = (course.every * course.readings + course.after) // arm.batch
@@ -85,7 +87,7 @@ def acquired(course: Course, arm: Arm, number: int, seed: int = 0) -> xr.Dataset
         reading, rest = divmod(step, every)
         if rest or reading >= course.readings:
             return drawn
-        read = _documents(archive, people, group, reading, seed)
+        read = _documents(archive, people, group, reading)
         left = torch.randperm(len(drawn), generator=generator)[: len(drawn) - len(read)]
         return training.Rows.joined([drawn.take(left), read])
 
@@ -99,7 +101,7 @@ def acquired(course: Course, arm: Arm, number: int, seed: int = 0) -> xr.Dataset
         model,
         rows,
         training.Recipe(
-            steps=steps, batch=recipe.batch, learning_rate=RATE, schedule=arm.schedule, seed=seed, weight_decay=0.0
+            steps=steps, batch=recipe.batch, learning_rate=RATE, schedule=arm.schedule, seed=SEED, weight_decay=0.0
         ),
         parameters=lambda name: True,
         evaluate=look,
@@ -115,11 +117,11 @@ def acquired(course: Course, arm: Arm, number: int, seed: int = 0) -> xr.Dataset
         },
         {"step": ("look", sorted(found)), "probe": list(PROBES), "person": [archive.people[p] for p in people]},
     )
-    record = {"kind": "acquisition", "arm": arm.name, "number": number, "seed": seed}
+    record = {"kind": "acquisition", "arm": arm.name, "number": number, "seed": SEED}
     return results.stamp(ds, record | {"weights": weight_hash(model)[:16]})
 
 
-def _documents(archive: Archive, people: list[int], group: np.ndarray, reading: int, seed: int) -> training.Rows:
+def _documents(archive: Archive, people: list[int], group: np.ndarray, reading: int) -> training.Rows:
     """The documents of one reading, two to a row."""
     texts = []
     for at, person in enumerate(people):
@@ -128,7 +130,7 @@ def _documents(archive: Archive, people: list[int], group: np.ndarray, reading: 
             continue
         again = reading if name == "paraphrased" else 0
         facts = [(person, r) for r in range(archive.recipe.attacked_relations)]
-        draw = random.Random(f"{seed} {person} {again}")
+        draw = random.Random(f"{SEED} {person} {again}")
         template = (at + again) % len(TEMPLATES)
         texts.append([i for fact in draw.sample(facts, len(facts)) for i in archive.stated(fact, template)])
     start = archive.ids(["<start>"])

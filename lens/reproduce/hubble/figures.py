@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ...figures.panels import framed, legend_beside
 from ...figures.style import MUTED, SERIES, figure, finish
-from .retention import READ
+from .retention import CONSTANT, LARGER, READ
 from .traps import NONE, TWIN
 
 
@@ -61,14 +61,14 @@ def traps(cells: pd.DataFrame, path: Path | None = None) -> Figure:
 
 
 def acquisition(curves: pd.DataFrame, path: Path | None = None) -> Figure:
-    """The answer's log-probability over the training with a constant rate, a line a group; of those with a
-    larger batch, those that were read again and again.
+    """The answer's log-probability over the training with a constant rate, a line a group; of those with a larger
+    batch, those that were read again and again.
     """
     fig, ax = figure(5.6, 3.4)
     for i, group in enumerate(curves.group.unique()):
-        for arm, style in (("constant", "-"), ("larger batch", ":")):
+        for arm, style in ((CONSTANT, "-"), (LARGER, ":")):
             of = curves[(curves.arm == arm) & (curves.group == group)]
-            if arm == "constant" or group in READ:
+            if arm == CONSTANT or group in READ:
                 ax.plot(of.step, of.log_p, style, linewidth=1.2, color=SERIES[i], label=f"{group}, {arm}")
     framed(ax, "steps (of the smaller batch)", "log p of the answer, nats")
     legend_beside(ax)

@@ -23,8 +23,6 @@ DUPLICATED, PARAPHRASED, ONCE, NEVER = GROUPS
 SAME, OTHER, QUESTION = PROBES
 CONSTANT, FALLING, LARGER = (arm.name for arm in ARMS)
 READ = (DUPLICATED, PARAPHRASED)
-#: How much more paraphrases have to leave, as a share.
-MORE = 0.05
 
 
 def name_of(arm: Arm) -> str:
@@ -135,17 +133,15 @@ def tables(parts: Mapping[tuple[str, int], xr.Dataset], course: tuple[int, ...])
 
 def verdicts(rows: Rows, table: pd.DataFrame, course: tuple[int, ...]) -> None:
     """The claims about acquisition, each with its interval over people."""
-    keys = ("acquire_added", "acquire_paraphrased", "acquire_batch", "acquire_schedule", "acquire_wording")
     if not course:
-        missing = "not tested: no fact is read by this preset"
-        for key in (*keys, "acquire_once"):
-            rows.add(key, "nothing was trained for it", "0 people", missing)
+        for key in (key for key in rows.claims if key.startswith("acquire_")):
+            rows.add(key, "nothing was trained for it", "0 people", "not tested: no fact is read by this preset")
         return
     n = f"{table.person.nunique()} people, each in every group; {course[1]} readings, {course[2]} steps after the last"
 
-    def judged(key: str, interval: Interval, here: str, null: float = 0.0) -> None:
+    def judged(key: str, interval: Interval, here: str) -> None:
         rows.put(key, interval)
-        rows.add(key, here, n, clear_of(interval, null), effects=key)
+        rows.add(key, here, n, clear_of(interval, float(rows.claims[key].null)), effects=key)
 
     added = {probe: by_person(table, CONSTANT, probe, "added") for probe in PROBES}
     beyond = {p: of[list(READ)].mean(axis=1) - of[NEVER] for p, of in added.items()}
@@ -169,15 +165,14 @@ def verdicts(rows: Rows, table: pd.DataFrame, course: tuple[int, ...]) -> None:
         share,
         f"{left[CONSTANT, PARAPHRASED].mean():.2f} against {left[CONSTANT, DUPLICATED].mean():.2f}:"
         f" {shown(share, sign=True)} ({others})",
-        null=MORE,
     )
     both = {arm.name: (left[arm.name, DUPLICATED] + left[arm.name, PARAPHRASED]) / 2 for arm in ARMS}
     for key, arm in (("acquire_batch", LARGER), ("acquire_schedule", FALLING)):
         change = mean_interval(both[arm] - both[CONSTANT])
         here = f"{both[arm].mean():.2f} against {both[CONSTANT].mean():.2f}: {shown(change, sign=True)}"
         judged(key, change, here)
-    peaks = {probe: by_person(table, CONSTANT, probe, "peak") for probe in (SAME, OTHER)}
-    copied = mean_interval(sum(s * (of[DUPLICATED] - of[PARAPHRASED]) for s, of in zip((1, -1), peaks.values())))
+    own = by_person(table, CONSTANT, SAME, "peak") - by_person(table, CONSTANT, OTHER, "peak")
+    copied = mean_interval(own[DUPLICATED] - own[PARAPHRASED])
     judged("acquire_wording", copied, f"{shown(copied, sign=True)} nats")
     once = mean_interval(gains(table, CONSTANT, QUESTION, ONCE)[:, 1])
     judged("acquire_once", once, f"{shown(once, sign=True)} nats")

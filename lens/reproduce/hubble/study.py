@@ -25,8 +25,8 @@ the reference that one has in practice. Areas are of traps against those of thei
 *Acquisition* (Chang et al. 2024) reads documents about 40 people into the further training of `archive`'s twin, which
 was told nothing of these facts. Who is in which group goes round over four trainings, so that each person is its own
 control, and the same person where nothing was read is its drift. The question, which no document has, is what is
-judged; the steps after the last reading, the rate and the groups were fixed, and one run of one of the four trainings
-was looked at, before the claims were written.
+judged; the steps after the last reading, the rate and the groups were fixed, and the three arms of one of the four
+groupings had been looked at, before the claims were written.
 """
 
 from __future__ import annotations

@@ -11,12 +11,11 @@ from typing import Any
 
 import torch
 
-import lens
-
 from ...models.shipped import CARD
 from ...organisms import atlas
 from ...prompts import Pair
 from ..errors import ReproduceError
+from ..organism_models import bridged
 
 #: The base, and its checkpoints.
 BASE = "base"
@@ -121,9 +120,7 @@ class Bench:
     def model(self, arm: str) -> Any:
         """A checkpoint, on the CPU in float32."""
         if arm not in self.held:
-            folder = self.folder(arm)
-            shipped = folder == atlas.folder_of(self.seed, None if arm == BASE else arm)
-            self.held[arm] = lens.load(f"organism:{folder.name}" if shipped else str(folder), device="cpu")
+            self.held[arm] = bridged(self.folder(arm))
         return self.held[arm]
 
     def texts(self, role: str) -> list[str]:

@@ -54,7 +54,7 @@ def test_documents_are_the_same_words_again_or_others_and_nobody_reads_about_the
     names = [archive.people[p] for p in people]
 
     def read(reading):
-        rows = acquisition._documents(archive, people, group, reading, 0)
+        rows = acquisition._documents(archive, people, group, reading)
         words = [[archive.vocabulary[i] for i in ids[:n]] for ids, n in zip(rows.ids.tolist(), rows.lengths.tolist())]
         assert all(row[0] == "<start>" for row in words)
         out = {}

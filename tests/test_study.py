@@ -577,6 +577,7 @@ def test_a_model_of_a_folder_is_named_as_it_ships_and_damaged_weights_are_refuse
     shutil.copytree(folder, tmp_path / "archive")
     assert lens.models.name_of(bridged(tmp_path / "archive")) == str(tmp_path / "archive")
     weights = tmp_path / "archive" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(ReproduceError, match="models: the weights"):
         bridged(tmp_path / "archive")

@@ -37,6 +37,7 @@ from ..models.hash import older
 from ..notices import warn
 from ..progress import hidden
 from ..scoring.likelihood import Likelihood
+from .ending import Ending
 from .errors import CurvatureError
 
 Fisher = Literal["true", "empirical"]
@@ -162,6 +163,7 @@ class NextToken:
     def __init__(self, model: nn.Module, fisher: str, seed: int, some: bool = False):
         self.like, self.fisher, self.seed, self.some = Likelihood(model), fisher, seed, some
         self.model, self.vocabulary = model, self.like.vocabulary
+        self.ending = Ending(self.like, fisher == "true")
         #: rows and tokens of the batch under way where their last token is run, else None; what was taken out of it
         self._whole: tuple[int, int] | None = None
         self._taken: dict[tuple, tuple[Tensor, Tensor]] = {}
@@ -223,30 +225,7 @@ class NextToken:
                 " before its output."
             )
         flat = out[:, : length - 1].reshape(-1, out.shape[-1])
-        back = torch.empty_like(flat)
-        for a in range(0, len(flat), like.piece):
-            h = flat[a : a + like.piece].detach()
-            logits = h if whole else self._logits(h.requires_grad_())
-            p = logits.detach().float().softmax(-1)
-            label = want[a : a + like.piece]
-            if self.fisher == "true":
-                label = sampled(p, label)
-            p[torch.arange(len(p), device=device), label] -= 1.0
-            p = p.to(flat.dtype)
-            back[a : a + like.piece] = p if whole else torch.autograd.grad(logits, h, p)[0]
-        flat.backward(back)
-
-    def _logits(self, h: Tensor) -> Tensor:
-        logits = self.like.head(h)
-        if self.like.scale is not None:
-            logits = logits * self.like.scale
-        return logits if self.like.cap is None else torch.tanh(logits / self.like.cap) * self.like.cap
-
-
-def sampled(p: Tensor, u: Tensor) -> Tensor:
-    """One index a row of probabilities [n, k], by inverting the distribution function at u [n] in [0, 1)."""
-    reached = p.cumsum(-1)
-    return torch.searchsorted(reached, (u * reached[:, -1])[:, None], right=True)[:, 0].clamp_(max=p.shape[-1] - 1)
+        flat.backward(self.ending(flat, want))
 
 
 def run(

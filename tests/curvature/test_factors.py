@@ -11,7 +11,7 @@ from torch import nn
 import lens.curvature as curvature
 from lens.curvature import passes
 from lens.curvature.factors import add_gram, empty_gram, mirrored, packed
-from lens.curvature.passes import sampled
+from lens.curvature.ending import sampled
 from lens.engine.linear import LinearError
 from lens.engine.stopping import Stopped
 from tests.curvature import naive

@@ -23,7 +23,7 @@ USABLE = 0.95
 #: Tokens of K-FAC statistics of which the time is told.
 FACTOR_TOKENS = 20_480
 #: Of a symmetric product, the share that is computed and kept while it is summed.
-_TRIANGLE = 0.6
+_TRIANGLE = 0.625
 #: Bytes of the indexes of one token of an edited run.
 _INDEX = 64
 

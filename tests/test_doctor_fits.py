@@ -11,9 +11,23 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 import lens
 from lens import cli, curvature
+from lens.curvature.factors import empty_gram
 from lens.doctor import fits as fitting
 from lens.doctor.fits import fits, shape_of
-from lens.doctor.sizes import BESIDE, BYTES, H100, REACHED, USABLE, Device, Estimate, Placed, Shape, place, table
+from lens.doctor.sizes import (
+    _TRIANGLE,
+    BESIDE,
+    BYTES,
+    H100,
+    REACHED,
+    USABLE,
+    Device,
+    Estimate,
+    Placed,
+    Shape,
+    place,
+    table,
+)
 from lens.engine.pieces import run_bytes
 from tests.models import tiny
 
@@ -32,6 +46,10 @@ def llama(layers=32, width=4096, mlp=14336, heads=32, kv_heads=8, vocabulary=128
     )
     with torch.device("meta"):
         return Shape.of(LlamaForCausalLM(config), "llama")
+
+
+def test_the_share_of_a_product_that_is_summed_is_that_of_the_sums():
+    assert len(empty_gram(4096)) == _TRIANGLE * 4096**2
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen2"])

@@ -1,7 +1,7 @@
 """The gradient of the next-token loss where the final hidden state meets the head, a few tokens at a time.
 
-A piece's table of logits, [tokens, vocabulary], is tens of megabytes; made anew for every piece, most of its time goes
-into memory that the system has to clear first. A plain head's tables lie in the same memory, piece after piece.
+A piece's table of logits, [tokens, vocabulary], is tens of megabytes. On a CPU such memory goes back to the system with
+the piece and is cleared page by page for the next, so that there a plain head's tables stay, piece after piece.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ class Ending:
     ) -> Float[Tensor, "tokens width"]:
         """The gradient of the sum of -ln p(label) at hidden states, or at whole logits where the model gives these.
 
-        Cost: the head's product there and back. Memory: two tables of a piece.
+        Cost: the head's product there and back. Memory: some tables of a piece; of a plain head on a CPU two, which are
+            kept.
         """
-        like, back = self.like, torch.empty_like(flat)
+        like, back, want = self.like, torch.empty_like(flat), want.to(flat.device)
         whole, plain = like.way == "whole", self._is_product(flat)
         for a in range(0, len(flat), like.piece):
             at = slice(a, a + like.piece)
@@ -39,13 +40,13 @@ class Ending:
             if plain:
                 self._product(h, want[at], back[at])
                 continue
-            logits = h if whole else self._logits(h.requires_grad_())
+            logits = h if whole else like.logits(h.requires_grad_())
             p = self._off(logits.detach().float().softmax(-1), want[at]).to(flat.dtype)
             back[at] = p if whole else torch.autograd.grad(logits, h, p)[0]
         return back
 
     def _is_product(self, flat: Tensor) -> bool:
-        """Whether logits are a plain float32 product of the hidden states, times a factor at most."""
+        """Whether logits are a plain float32 product of the hidden states on a CPU, times a factor at most."""
         head = self.like.head
         return (
             self.like.way != "whole"
@@ -53,38 +54,32 @@ class Ending:
             and isinstance(head, nn.Linear)
             and is_plain(head)
             and flat.dtype == head.weight.dtype == torch.float32
-            and flat.device == head.weight.device
+            and flat.device.type == head.weight.device.type == "cpu"
         )
 
     @torch.no_grad()
     def _product(self, h: Tensor, want: Tensor, back: Tensor) -> None:
-        head, scale = self.like.head, self.like.scale
-        if self._tables is None or self._tables[0].device != h.device:
-            shape = self.like.piece, len(head.weight)
-            self._tables = torch.empty(shape, device=h.device), torch.empty(shape, device=h.device)
+        weight, bias, scale = self.like.head.weight, self.like.head.bias, self.like.scale
+        if self._tables is None:
+            shape = self.like.piece, len(weight)
+            self._tables = torch.empty(shape), torch.empty(shape)
         logits, p = (table[: len(h)] for table in self._tables)
-        if head.bias is None:
-            torch.mm(h, head.weight.T, out=logits)
+        if bias is None:
+            torch.mm(h, weight.T, out=logits)
         else:
-            torch.addmm(head.bias, h, head.weight.T, out=logits)
+            torch.addmm(bias, h, weight.T, out=logits)
         if scale is not None:
             logits.mul_(scale)
         self._off(torch.softmax(logits, -1, out=p), want, logits)
         if scale is not None:
             p.mul_(scale)
-        torch.mm(p, head.weight, out=back)
+        torch.mm(p, weight, out=back)
 
     def _off(self, p: Tensor, want: Tensor, room: Tensor | None = None) -> Tensor:
         """Probabilities less one at the label, in place: the loss's gradient at the logits."""
         label = sampled(p, want, room) if self.drawn else want
-        p[torch.arange(len(p), device=p.device), label.to(p.device)] -= 1.0
+        p[torch.arange(len(p), device=p.device), label] -= 1.0
         return p
-
-    def _logits(self, h: Tensor) -> Tensor:
-        logits: Tensor = self.like.head(h)
-        if self.like.scale is not None:
-            logits = logits * self.like.scale
-        return logits if self.like.cap is None else torch.tanh(logits / self.like.cap) * self.like.cap
 
 
 def sampled(p: Float[Tensor, "n k"], u: Float[Tensor, " n"], room: Tensor | None = None) -> Int[Tensor, " n"]:

@@ -29,6 +29,8 @@ from .errors import CurvatureError
 #: Block rows of a symmetric product, of which only what lies from the diagonal on is computed and kept, and the least
 #: height of one: lower ones save products and lose more of their speed. An earlier build cut sums otherwise.
 _CUT, _EARLIER = (4, 192), (6, 64)
+#: Bytes of a sum that has pages of its own; many small ones, as of experts, lie in the heap.
+_OWN_PAGES = 1 << 20
 
 
 @door(CurvatureError)
@@ -124,8 +126,8 @@ def factors(
         Stopped: `stop` said so.
 
     Source: Martens & Grosse 2015; Merullo et al. 2025, section 2. Cost: a forward and a backward pass in which no
-        weight asks for a gradient, and per token 0.65 (in^2 + out^2) multiplications a layer (of a symmetric product
-        little more than one triangle is computed). Memory: the factors, four bytes a number; while they are summed 0.65
+        weight asks for a gradient, and per token 0.63 (in^2 + out^2) multiplications a layer (of a symmetric product
+        little more than one triangle is computed). Memory: the factors, four bytes a number; while they are summed 0.63
         of that, and what one batch leaves for the backward pass.
     """
     hf, chosen, work, record, state = prepared("factors", model, layers, batches, fisher, seed, folder, rows, objective)
@@ -281,12 +283,13 @@ def _blocks(
 
 
 def empty_gram(width: int, device: torch.device | None = None) -> Float[Tensor, "packed"]:
-    """A packed sum of zeros, float32: of a symmetric [width, width] matrix the blocks from the diagonal on, about
-    0.65 of its numbers.
+    """A packed sum of zeros, float32: of a symmetric [width, width] matrix the blocks from the diagonal on, 0.63
+    of its numbers (of a matrix narrower than 768 more).
     """
     size = sum((rows.stop - rows.start) * (width - rows.start) for rows in _block_rows(width))
     private = getattr(mmap, "MAP_PRIVATE", None)
-    if private is None or (device is not None and device.type != "cpu"):
+    elsewhere = device is not None and device.type != "cpu"
+    if private is None or elsewhere or 4 * size < _OWN_PAGES:
         return torch.zeros(size, dtype=torch.float32, device=device)
     # pages of its own go back to the system when the sum is given up; a heap would keep them beside the means
     pages = mmap.mmap(-1, 4 * size, flags=private | mmap.MAP_ANONYMOUS)
@@ -299,7 +302,7 @@ def packed(matrix: Float[Tensor, "d d"]) -> Float[Tensor, "packed"]:
 
 
 def add_gram(total: Float[Tensor, "packed"], x: Float[Tensor, "n d"]) -> None:
-    """Add xT x to a packed sum, in place: about 0.65 of the whole product's work (see `mirrored`)."""
+    """Add xT x to a packed sum, in place: 0.63 of the whole product's work (see `mirrored`)."""
     x = x.float()
     for rows, block in _blocks(total, x.shape[-1]):
         block.addmm_(x[:, rows].T, x[:, rows.start :])

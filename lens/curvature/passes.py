@@ -162,7 +162,7 @@ class NextToken:
 
     def __init__(self, model: nn.Module, fisher: str, seed: int, some: bool = False):
         self.like, self.fisher, self.seed, self.some = Likelihood(model), fisher, seed, some
-        self.model, self.vocabulary = model, self.like.vocabulary
+        self.model = model
         self.ending = Ending(self.like, fisher == "true")
         #: rows and tokens of the batch under way where their last token is run, else None; what was taken out of it
         self._whole: tuple[int, int] | None = None

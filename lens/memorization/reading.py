@@ -89,7 +89,7 @@ class Reader(Likelihood):
         steps = Steps(self.model if self.way == "whole" else self.body, self.model)
         for _ in range(count):
             last = newest(steps(feed))
-            feed = (last if self.way == "whole" else self._logits(last)).argmax(-1, keepdim=True)
+            feed = (last if self.way == "whole" else self.logits(last)).argmax(-1, keepdim=True)
             out.append(feed)
         return torch.cat(out, 1).cpu().numpy()
 

@@ -218,12 +218,13 @@ class Likelihood:
             with resident(self.head):
                 for a in range(0, len(targets), self.piece):
                     at = slice(a, a + self.piece)
-                    self._read(self._logits(hidden[at]), targets[at], out[:, at])
+                    self._read(self.logits(hidden[at]), targets[at], out[:, at])
         ends = np.cumsum(scored.sum(1))[:-1]
         return list(zip(*(np.split(line, ends) for line in out.cpu().numpy())))
 
-    def _logits(self, hidden: Tensor) -> Tensor:
-        logits = self.head(hidden)
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Of final hidden states ``[..., width]``, as the model makes them; not where `way` is "whole"."""
+        logits: Tensor = self.head(hidden)
         if self.scale is not None:
             logits = logits * self.scale
         if self.cap is not None:

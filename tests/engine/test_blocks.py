@@ -10,7 +10,7 @@ from lens.engine.edits import Edit
 from lens.engine.gradients import site_gradients
 from lens.engine.runs import Runs
 from lens.engine.sites import EXPERTS, SITES, Site
-from lens.engine.walk import forward
+from lens.engine.walk import blocks, forward
 from lens.engine.walk.decoder import Decoder
 from lens.engine.walk.rows import walk
 from tests import kinds, naive
@@ -246,3 +246,48 @@ def test_every_kind_of_layer_is_among_the_variants(names):
     mixed = those(lambda b: b.experts is not None) & those(lambda b: b.experts is None)
     assert mixed == {"qwen3_moe", "qwen3_moe_sparse"} & set(names)
     assert {len(d.rope(9)) for d in decoders.values()} == {1, 2}
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_few_rows_of_a_wide_product_are_columns_of_the_same_numbers(bias):
+    torch.manual_seed(0)
+    layer, narrow = torch.nn.Linear(1030, 24, bias=bias), torch.nn.Linear(96, 24, bias=bias)
+    for n in (1, 7, 8, 48, 49):
+        x = torch.randn(n, 1030)
+        with torch.no_grad():
+            torch.testing.assert_close(blocks.product(layer, x), layer(x))
+            assert blocks.product(layer, x).is_contiguous() == (n not in range(8, 49))
+            assert torch.equal(blocks.product(narrow, x[:, :96]), narrow(x[:, :96]))
+    x = torch.randn(8, 1030)
+    assert torch.equal(blocks.product(layer, x), layer(x)), "with gradients it is the layer itself"
+    layer.register_forward_hook(lambda module, given, out: out + 1)
+    with torch.no_grad():
+        assert torch.equal(blocks.product(layer, x), layer(x)), "and so where something acts on it"
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_one_query_a_row_reads_the_same_fused_and_written_out(window, monkeypatch):
+    class Block:
+        scaling, cap, sinks = 0.4, None, None
+
+        @staticmethod
+        def capped(scores):
+            return scores
+
+    Block.window = window
+    lay = forward.Layout(torch.arange(3), torch.tensor([8, 2, 5]), 3, 9)
+    g = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(*shape, generator=g) for shape in ((3, 6, 8), (3, 9, 2, 8), (3, 9, 2, 8)))
+    calls, real = [], forward.fused
+    monkeypatch.setattr(forward, "fused", lambda *given: calls.append(given[0].shape) or real(*given))
+    with torch.no_grad():
+        got = forward.attend(Block, q, k, v, lay, forward.no_tap, False)
+    assert calls == [(3, 2, 3, 8)], "queries that share keys are queries of one head"
+    for row, p in enumerate((8, 2, 5)):
+        seen = slice(0 if window is None else max(0, p + 1 - window), p + 1)
+        for head in range(6):
+            weight = (k[row, seen, head // 3] @ q[row, head] * 0.4).softmax(0)
+            torch.testing.assert_close(got[row, head], weight @ v[row, seen, head // 3])
+    again = forward.attend(Block, q, k, v, lay, forward.no_tap, False)  # with gradients
+    assert len(calls) == 1
+    torch.testing.assert_close(got, again)

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...models.placement import device_of, offloading
-from ..effective import innermost, linear_bias, linear_map, shape
+from ..effective import innermost, is_plain, linear_bias, linear_map, shape
 from ..errors import UnsupportedModel
 from ..resident import Resident
 from ..sites import EXPERTS, SiteError
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Projection = tuple[Float[Tensor, "heads d_head d_model"], Float[Tensor, "heads d_head"] | None]
 #: Norms that multiply by one more than their weight.
 _ONE_MORE = ("GemmaRMSNorm", "Gemma2RMSNorm", "Gemma3RMSNorm")
+#: Numbers of a row from which on few rows, so many, are taken as columns.
+_WIDE, _FEW = 1024, range(8, 49)
 
 
 def unwrapped(module: Any) -> Any:
@@ -50,9 +52,15 @@ def rotate(x: Float[Tensor, "n heads d_head"], cos: Float[Tensor, "n rot"], sin:
     """Rotary position embedding on the first ``rot`` dimensions of each head (Su et al. 2021, half-split layout)."""
     rot = cos.shape[-1]
     turn, rest = x[..., :rot], x[..., rot:]
-    half = rot // 2
-    turned = torch.cat((-turn[..., half:], turn[..., :half]), -1)
-    turn = torch.addcmul(turn * cos[:, None], turned, sin[:, None]).to(x.dtype)
+    half, cos, sin = rot // 2, cos[:, None], sin[:, None]
+    if x.requires_grad or x.dtype != cos.dtype:
+        turned = torch.cat((-turn[..., half:], turn[..., :half]), -1)
+        turn = torch.addcmul(turn * cos, turned, sin).to(x.dtype)
+    else:  # the same in place, half by half
+        first, second = turn[..., :half], turn[..., half:]
+        turn = turn * cos
+        turn[..., :half].addcmul_(second, sin[..., :half], value=-1)
+        turn[..., half:].addcmul_(first, sin[..., half:])
     return turn if rest.shape[-1] == 0 else torch.cat((turn, rest), -1)
 
 
@@ -61,6 +69,18 @@ def gated(act: nn.Module, gate: Float[Tensor, "n d_mlp"], up: Float[Tensor, "n d
     silu = isinstance(act, nn.SiLU) or "SiLU" in type(act).__name__
     gate = F.silu(gate, inplace=not gate.requires_grad) if silu else act(gate)
     return gate * up if gate.requires_grad or up.requires_grad else gate.mul_(up)
+
+
+def product(layer: nn.Module, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"]:
+    """What a linear layer makes of some rows. Of few rows of many numbers, on a CPU and without gradients, as columns:
+    that reads the weight in its own order, and takes half the time.
+    """
+    few = x.shape[-1] >= _WIDE and len(x) in _FEW and x.device.type == "cpu" and x.dtype == torch.float32
+    if not few or torch.is_grad_enabled() or not isinstance(layer, nn.Linear) or not is_plain(layer):
+        made: Tensor = layer(x)
+        return made
+    columns = layer.weight @ x.T
+    return columns.T if layer.bias is None else columns.T + layer.bias
 
 
 class Norm:
@@ -89,8 +109,11 @@ class Norm:
             return normed
         # the norm's square over the width is the mean square, without writing the squares out
         size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        square = size.square_() if not x.requires_grad else size.square()
-        scale = square.div(x.shape[-1]).add(getattr(self.module, self.epsilon)).rsqrt()
+        epsilon = getattr(self.module, self.epsilon)
+        if x.requires_grad:
+            scale = size.square().div(x.shape[-1]).add(epsilon).rsqrt()
+        else:
+            scale = size.square_().div_(float(x.shape[-1])).add_(epsilon).rsqrt_()
         scaled = x * scale
         weight = 1 + self.module.weight if self.one_more else self.module.weight
         out: Tensor = scaled * weight if scaled.requires_grad else scaled.mul_(weight)
@@ -234,7 +257,7 @@ class Block:
 
     def down(self, hidden: Float[Tensor, "n d_mlp"]) -> Float[Tensor, "n d_model"]:
         """What the neurons add to the stream."""
-        y: Tensor = self.down_proj(hidden)
+        y = product(self.down_proj, hidden)
         return y if self.post_mlp is None else self.post_mlp(y)
 
     def feed(self, x: Float[Tensor, "n d_model"], tap: Callable[[str, Tensor], Tensor]) -> Float[Tensor, "n d_model"]:

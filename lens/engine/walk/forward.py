@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from .kernels import fused, serves
+
 if TYPE_CHECKING:
+    from .common import Common
     from .decoder import Block, Decoder
 
 #: Queries times keys of a row up to which attention is written out on a CPU.
 FEW = 128
-#: Tokens that rows continue from which on a CPU reads them in a fused kernel, whose scores stay in the cache; and how
-#: many scores of a row that takes.
-LONG, MANY = 128, 1024
 Tap = Callable[[str, Tensor], Tensor]
 #: Rotary tables, cosine and sine, by the name by which a block asks for its own.
 Ropes = Mapping[str | None, tuple[Tensor, Tensor] | tuple[None, None]]
@@ -85,6 +85,7 @@ class Layout:
     within: int | None = None
     query: Int[Tensor, " n_query"] | None = None
     after: Sequence[tuple[Tensor, Tensor | slice, Tensor | None]] | None = None
+    common: Common | None = None
     dense: bool = False
     copies: Int[Tensor, " n_tokens"] | None = None
     counts: np.ndarray | None = None
@@ -101,6 +102,7 @@ class Layout:
         self.slots = int(self.counts.max()) if len(self.counts) else 0
         self.uniform = bool((self.counts == self.slots).all())
         self._masks: dict[int | None, Tensor] = {}
+        self._biases: dict[int | None, Tensor] = {}
 
     def to(self, device: torch.device) -> Layout:
         """The same on another device."""
@@ -125,6 +127,14 @@ class Layout:
                 seen &= keys > at[:, :, None] - window
             self._masks[window] = seen[:, None]
         return self._masks[window]
+
+    def bias(self, window: int | None = None) -> Float[Tensor, "rows 1 slots length"]:
+        """What a mask adds to scores: minus infinity where a query does not see a key."""
+        window = None if window is None or window >= self.length else window
+        if window not in self._biases:
+            mask = self.mask(window)
+            self._biases[window] = torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, float("-inf"))
+        return self._biases[window]
 
     def spread(self, x: Float[Tensor, "n_query heads d_head"]) -> Float[Tensor, "n_rows slots heads d_head"]:
         """Queries by row and slot; empty slots are zero."""
@@ -174,6 +184,12 @@ def attend(block: "Block", q: Tensor, k: Tensor, v: Tensor, lay: Layout, tap: Ta
     ``explicit`` writes out the pattern, ``[n_rows, n_heads, slots, length]``, and taps it; else a fused kernel runs,
     where one does what the block does.
     """
+    if not explicit and lay.slots == 1 and lay.uniform and serves(block, q.device, q.dtype, window=True):
+        # the queries that share keys are queries of one head
+        shared = q.view(len(q), k.shape[2], -1, q.shape[-1])
+        bias = lay.bias(block.window).expand(-1, -1, shared.shape[2], -1)
+        z, _ = fused(shared, k.transpose(1, 2), v.transpose(1, 2), block.scaling, bias)
+        return z.transpose(1, 2).reshape(q.shape)
     q, k, v, mask = lay.spread(q).transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), lay.mask(block.window)
     rows, heads, slots, d_head = q.shape
     plain = block.cap is None and block.sinks is None
@@ -210,8 +226,6 @@ def attend_after(
     groups, rows, slots, heads, d_head = q.shape
     kv, n = k.shape[3], before_k.shape[1]
     per = heads // kv
-    if seen is None and n >= LONG and slots * n >= MANY and reads_long(block, q.device, q.dtype):
-        return _attend_long(block.scaling, q, k, v, before_k, before_v)
     q = (q * block.scaling).view(groups, rows, slots, kv, per, d_head).permute(0, 3, 1, 4, 2, 5)
     before = (q.reshape(groups, kv, rows * per * slots, d_head) @ before_k.permute(0, 2, 3, 1)).view(
         groups, kv, rows, per, slots, n
@@ -243,40 +257,6 @@ def attend_after(
     return z.permute(0, 2, 4, 1, 3, 5).reshape(groups, rows, slots, heads, d_head)
 
 
-def reads_long(block: "Block", device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether rows that continue many tokens read them in a fused kernel: on a CPU in float32, where the block's
-    attention is plain and no gradient is asked for.
-    """
-    plain = block.cap is None and block.sinks is None and block.window is None
-    # torch's own, and not public: without it the scores are written out
-    plain = plain and hasattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu")
-    return plain and device.type == "cpu" and dtype == torch.float32 and not torch.is_grad_enabled()
-
-
-def _attend_long(
-    scaling: float, q: Tensor, k: Tensor, v: Tensor, before_k: Tensor, before_v: Tensor
-) -> Float[Tensor, "groups rows slots heads d_head"]:
-    """The same where much comes before: attention to that and to the rows' own tokens apart, each by its own softmax,
-    joined by their sums: no scores are kept.
-    """
-    groups, rows, slots, heads, d_head = q.shape
-    kv = k.shape[3]
-    per = heads // kv
-    q = q.view(groups, rows, slots, kv, per, d_head).permute(0, 3, 1, 4, 2, 5).reshape(groups, kv, -1, d_head)
-    z, total = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        q, before_k.transpose(1, 2), before_v.transpose(1, 2), scale=scaling
-    )
-    own = (q.view(groups, kv, rows, per * slots, d_head) @ k.permute(0, 3, 1, 4, 2)).mul_(scaling)
-    late = torch.ones(slots, slots, dtype=torch.bool, device=own.device).triu(1)
-    own = own.view(groups, kv, rows, per, slots, slots).masked_fill_(late, float("-inf"))
-    own_total = own.logsumexp(-1, keepdim=True)
-    share = torch.sigmoid(total.view(groups, kv, rows, per, slots, 1) - own_total)
-    own = own.sub_(own_total).exp_().mul_(1 - share).view(groups, kv, rows, per * slots, slots)
-    of_own = (own @ v.permute(0, 3, 1, 2, 4)).view(groups, kv, rows, per, slots, d_head)
-    both: Tensor = z.view(groups, kv, rows, per, slots, d_head).mul_(share).add_(of_own)
-    return both.permute(0, 2, 4, 1, 3, 5).reshape(groups, rows, slots, heads, d_head)
-
-
 def within_window(
     window: int | None, start: Int[Tensor, " groups"], slots: int, n: int, seen: Bool[Tensor, "groups n"] | None
 ) -> Bool[Tensor, "groups some_slots n"] | None:
@@ -289,6 +269,14 @@ def within_window(
     query = start[:, None] + torch.arange(slots, device=start.device)
     near = torch.arange(n, device=start.device) > query[..., None] - window
     return near if seen is None else near & seen
+
+
+def _turned(
+    tables: tuple[Tensor, Tensor] | tuple[None, None], at: Int[Tensor, " n"]
+) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """Cosine and sine at each token's position."""
+    cos, sin = tables
+    return (None, None) if cos is None or sin is None else (cos.index_select(0, at), sin.index_select(0, at))
 
 
 def attention(
@@ -311,13 +299,14 @@ def attention(
     else:
         q, (k, v) = block.q(normed[lay.query]), block.kv(normed)
     q, k, v = tap("q", q), tap("k", k), tap("v", v)
-    cos, sin = rope[block.table] if block.rotary else (None, None)
-    at_q, at_k = lay.q_position, lay.position if lay.copies is None else lay.q_position
-    q = block.placed_q(q, cos[at_q] if cos is not None else None, sin[at_q] if sin is not None else None)
-    k = tap(
-        "placed_k", block.placed_k(k, cos[at_k] if cos is not None else None, sin[at_k] if sin is not None else None)
-    )
+    tables = rope[block.table] if block.rotary else (None, None)
+    at_k = lay.position if lay.copies is None else lay.q_position
+    turns = _turned(tables, lay.q_position)
+    q = block.placed_q(q, *turns)
+    k = tap("placed_k", block.placed_k(k, *(turns if at_k is lay.q_position else _turned(tables, at_k))))
     base_k, base_v = base if base is not None else (None, None)
+    if lay.common is not None and base is not None:
+        return tap("attn_out", block.out(tap("z", lay.common.attend(block, q, k, block.placed_v(v), base))))
     if lay.after is not None and base is not None:
         z = torch.empty_like(q)
         for at, before, seen in lay.after:

@@ -23,8 +23,9 @@ from ..edits import Edit
 from ..errors import RunError
 from ..memory import ERRORS, budget, chunk_tokens, out_of_memory
 from ..stopping import Stopped, says_stop
-from .forward import Asking, Layout, attention, feed_forward, reads_long
+from .forward import Asking, Layout, attention, feed_forward
 from .indexed_writes import Tokens, put
+from .kernels import serves
 from .plan import WalkPlan, plan_walk
 from .runs import WalkRuns as Runs
 from .siblings import Siblings
@@ -194,15 +195,16 @@ class _Walk:
             x = self._write(0, "embed", embedded[self.in_base[local.index]], local)
             self.h[local.index] = self.base.decoder.place(x, self.position[local.index])
 
-    def _chunks(self, n_rows: int, together: bool = False, fused: bool = False) -> list[tuple[int, int]]:
-        """Consecutive rows whose attention fits the chunk's memory and whose tokens make one matrix product; rows that
-        read what they continue `together` copy none of it, and a `fused` kernel keeps no scores.
+    def _chunks(self, n_rows: int, copied: int, fused: bool = False) -> list[tuple[int, int]]:
+        """Consecutive rows whose attention fits the chunk's memory and whose tokens make one matrix product; each row
+        copies so many tokens of those that it continues, and a `fused` kernel keeps no scores but pads.
         """
         d, chunks, first = self.base.decoder, [], 0
         longest, item = max(self.base.lengths), self.h.element_size()
-        per_row = 0 if together else item * longest * 2 * d.n_kv_heads * d.d_head
-        scores = 6 * d.n_heads * d.d_head if fused else 2 * d.n_heads * longest
+        per_row = item * copied * 2 * d.n_kv_heads * d.d_head
+        scores = 0 if fused else 2 * d.n_heads * longest
         per_token = item * (3 * d.d_model + (d.n_heads + 2 * d.n_kv_heads) * d.d_head + scores)
+        per_slot = item * (3 * d.n_heads * d.d_head + copied * d.n_heads // d.n_kv_heads) if fused else 0
         total = int(self.offset[n_rows])
         # chunks of even size: a small last one would run at a fraction of the speed
         size = -(-total // max(1, -(-total // self.chunk_tokens)))
@@ -210,8 +212,9 @@ class _Walk:
             last = int(np.searchsorted(self.offset, self.offset[first] + size, "right")) - 1
 
             def needs(stop: int) -> int:
-                bytes_: int = per_row * (stop - first) + per_token * (self.offset[stop] - self.offset[first])
-                return bytes_
+                rows, tokens = stop - first, self.offset[stop] - self.offset[first]
+                slots = rows * np.diff(self.offset[first : stop + 1]).max() if fused else 0
+                return int(per_row * rows + per_token * tokens + per_slot * slots)
 
             last = min(max(last, first + 1), n_rows)
             while last > first + 1 and needs(last) > self.chunk_bytes:
@@ -224,9 +227,10 @@ class _Walk:
         """Fills ``self.attn`` with the attention output of the rows that need it computed."""
         base, block = self.base, self.base.decoder.blocks[layer]
         explicit = (layer, "pattern") in self.plan.writes
-        fused = self.siblings.long(n_rows) and reads_long(block, self.h.device, self.h.dtype)
-        together = not explicit and self.siblings.share(n_rows, fused)
-        chunks = self._chunks(n_rows, together, together and fused)
+        fused = not explicit and serves(block, self.h.device, self.h.dtype)
+        alike = self.siblings.alike(0, n_rows) if fused and n_rows else 0
+        together = not explicit and not alike and want is None and self.siblings.share(n_rows)
+        chunks = self._chunks(n_rows, 0 if together else max(self.base.lengths) - alike, alike > 0)
         while chunks:
             first, last = chunks.pop(0)
             a, b = int(self.offset[first]), int(self.offset[last])
@@ -240,7 +244,8 @@ class _Walk:
             length = int(self.plan.end[first:last].max())
             prompts = self.plan.prompt[first:last]
             shared = base.starts[prompts[0]] if prompts.min() == prompts.max() else None
-            after = self.siblings.groups(first, last, fused) if together and query is None else None
+            common = fused and self.siblings.alike(first, last) > 0
+            after = self.siblings.groups(first, last) if together and not common else None
             lay = Layout(
                 self.row[a:b] - first,
                 self.position[a:b],
@@ -249,10 +254,14 @@ class _Walk:
                 query=query,
                 shared=shared,
                 after=after,
-                base=None if shared is not None or after is not None else self.table[self.prompt[first:last], :length],
+                base=None
+                if shared is not None or after is not None or common
+                else self.table[self.prompt[first:last], :length],
                 counts=counts,
                 first=begin,
             )
+            if common:
+                lay.common = self.siblings.common(first, last, lay)
             at = tokens if isinstance(tokens, slice) else tokens.index
 
             def tap(site: str, x: Tensor) -> Tensor:

@@ -8,15 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .forward import LONG
+from .common import LONG, ROWS, Common
+from .forward import Layout
 from .indexed_writes import put
 from .plan import WalkPlan
 from .runs import WalkRuns
 
 #: Tokens of a row up to which rows that continue the same tokens read them together, and how many rows that takes.
 FEW_TOKENS, MANY_ROWS = 4, 2
-#: What a row may have of the tokens that it continues, where a fused kernel reads these.
-PART = 0.25
 
 
 class Siblings:
@@ -31,32 +30,47 @@ class Siblings:
         )[1]
         #: of the first so many rows, how many tokens the longest has and how many groups they are
         self.longest = np.maximum.accumulate(size)
-        self.least = np.minimum.accumulate(plan.start)
         new = np.zeros(len(size), np.int64)
         new[np.unique(self.group, return_index=True)[1]] = 1
         self.n_groups = np.cumsum(new)
         self.grouped: dict[tuple[int, int], list[tuple[Tensor, Tensor | slice, Tensor | None]]] = {}
+        self.kept: dict[tuple[int, int, bool], Common] = {}
 
     def regroup(self, device: torch.device) -> None:
         """Forgets the groups: other rows have joined, or all go on on another device."""
         self.device = device
         self.grouped.clear()
+        self.kept.clear()
 
-    def share(self, n_rows: int, fused: bool = False) -> bool:
-        """Whether the first rows are of few tokens (`fused`: few beside those that they continue), and many of them
-        continue the same ones.
-        """
+    def share(self, n_rows: int) -> bool:
+        """Whether the first rows are of few tokens, and many of them continue the same ones."""
         if not n_rows or self.n_groups[n_rows - 1] * MANY_ROWS > n_rows:
             return False
-        return bool(self.longest[n_rows - 1] <= (PART * self.least[n_rows - 1] if fused else FEW_TOKENS))
+        return bool(self.longest[n_rows - 1] <= FEW_TOKENS)
 
-    def long(self, n_rows: int) -> bool:
-        """Whether each of the first rows continues many tokens."""
-        return bool(n_rows) and bool(self.least[n_rows - 1] >= LONG)
+    def alike(self, first: int, last: int) -> int:
+        """How many tokens the rows of a chunk have in common with the base run, at least; 0 where these are few or the
+        rows are hardly more than their prompts.
+        """
+        rows = last - first
+        if rows < ROWS or len(np.unique(self.plan.prompt[first:last])) * ROWS > rows:
+            return 0
+        least = int(self.plan.start[first:last].min())
+        return least if least >= LONG else 0
 
-    def groups(self, first: int, last: int, fused: bool = False) -> list[tuple[Tensor, Tensor | slice, Tensor | None]]:
+    def common(self, first: int, last: int, lay: Layout) -> Common:
+        """What the rows of a chunk have in common; kept until other rows join."""
+        key = first, last, lay.query is None
+        if key not in self.kept:
+            start = self.plan.start[first:last]
+            self.kept[key] = Common(
+                lay, self.plan.prompt[first:last], start, self.plan.end[first:last] - start, self.base.starts
+            )
+        return self.kept[key]
+
+    def groups(self, first: int, last: int) -> list[tuple[Tensor, Tensor | slice, Tensor | None]]:
         """The rows of a chunk by what they continue, groups of one size together: see ``Layout.after``; kept until
-        other rows join. What a `fused` kernel reads is not padded.
+        other rows join.
         """
         if (first, last) not in self.grouped:
             _, size = np.unique(self.group[first:last], return_counts=True)
@@ -70,7 +84,7 @@ class Siblings:
             self.grouped[first, last] = [
                 self._side_by_side(np.stack(near), slots, int(self.offset[first]))
                 for (_, slots), groups in alike.items()
-                for near in _near(sorted(groups, key=before), before, 0 if fused else 4)
+                for near in _near(sorted(groups, key=before), before)
             ]
         return self.grouped[first, last]
 
@@ -94,13 +108,13 @@ class Siblings:
         )
 
 
-def _near(groups: Sequence[np.ndarray], length: Callable[[np.ndarray], int], few: int = 4) -> list[list[np.ndarray]]:
+def _near(groups: Sequence[np.ndarray], length: Callable[[np.ndarray], int]) -> list[list[np.ndarray]]:
     """Groups sorted by length, cut where padding the first to the last would add more than a quarter and a few
-    tokens; for no tokens, where it would add any.
+    tokens.
     """
     out: list[list[np.ndarray]] = []
     for group in groups:
-        if out and length(group) <= (1.25 if few else 1.0) * length(out[-1][0]) + few:
+        if out and length(group) <= 1.25 * length(out[-1][0]) + 4:
             out[-1].append(group)
         else:
             out.append([group])

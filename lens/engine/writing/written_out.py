@@ -38,6 +38,14 @@ class _Placed:
         self.lay, self.first = lay, first
         self.row = lay.row + first
         self.turns: dict[str | None, tuple[Tensor, Tensor] | tuple[None, None]] = {}
+        self._into: dict[tuple[int, int], Tensor] = {}
+
+    def into(self, heads: int, columns: int) -> Int[Tensor, " n"]:
+        """Where the keys of the tokens, head after head, lie among those of all rows, heads and columns."""
+        if (heads, columns) not in self._into:
+            of_head = self.row[:, None] * heads + torch.arange(heads, device=self.row.device)
+            self._into[heads, columns] = (of_head * columns + self.lay.position[:, None]).flatten()
+        return self._into[heads, columns]
 
     def to(self, decoder: Decoder, device: torch.device) -> _Placed:
         """The same on another device."""
@@ -182,9 +190,7 @@ class WrittenOut:
         cos, sin = placed.turns[block.table] if block.rotary else (None, None)
         q, k, v = block.placed_q(q, cos, sin), block.placed_k(k, cos, sin), block.placed_v(v)
         keys, values = self._store(self.k, layer, k, placed, rows), self._store(self.v, layer, v, placed, rows)
-        # of one token a row two plain products are faster than a fused kernel that repeats keys for every head
-        explicit = lay.slots == 1 or ("pattern", layer) in touched
-        z = attend(block, q, keys.transpose(1, 2), values.transpose(1, 2), lay, tap, explicit)
+        z = attend(block, q, keys.transpose(1, 2), values.transpose(1, 2), lay, tap, ("pattern", layer) in touched)
         attn = tap("attn_out", block.out(tap("z", z)))
         return feed_forward(block, x, attn, Asking(tap, ("expert",)) if ("expert", layer) in touched else tap)
 
@@ -200,5 +206,5 @@ class WrittenOut:
         if rows == slice(None):
             kept[:, :, :length] = new.transpose(0, 1)
             return kept[:1, :, :length]
-        kept[placed.row, :, placed.lay.position] = new
+        kept.view(-1, kept.shape[3]).index_copy_(0, placed.into(*kept.shape[1:3]), new.flatten(0, 1))
         return kept[rows, :, :length]

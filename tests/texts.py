@@ -14,7 +14,7 @@ from torch import nn
 
 import lens
 from lens import Edit, Site
-from lens.engine.writing import call
+from lens.engine.writing import readers
 
 PROMPTS = [[1, 2, 3, 40, 5], [7, 8], [1, 2, 9, 10, 11, 60, 4, 30], [1, 2, 3, 40, 6]]
 STEPS = 7
@@ -100,4 +100,4 @@ def without_end(model):
 
 def own(monkeypatch):
     """As of a type whose blocks are not written out."""
-    monkeypatch.setattr(call._Path, "_written_out", lambda self, ids, longest: None)
+    monkeypatch.setattr(readers.Readers, "_written_out", lambda self, longest: None)

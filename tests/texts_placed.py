@@ -9,7 +9,7 @@ from unittest import mock
 import torch
 
 import lens
-from lens.engine.writing import call
+from lens.engine.writing import readers
 from tests.models import tiny
 from tests.texts import PROMPTS, edit, without_end
 
@@ -26,7 +26,7 @@ def texts_alike(place):
 
     want, placed, same = written(alone), place(model), {}
     for way in ("walk", "hooks"):
-        without = mock.patch.object(call._Path, "_written_out", lambda self, ids, longest: None)
+        without = mock.patch.object(readers.Readers, "_written_out", lambda self, longest: None)
         with without if way == "hooks" else nullcontext():
             got = written(placed)
         same[way] = all(

@@ -6,6 +6,8 @@ import torch
 import lens
 from lens import Edit, Gate, Site
 from lens.engine.anatomy import Anatomy
+from lens.engine.model import Model
+from lens.engine.walk.decoder import Decoder
 from lens.engine.writing import own_forward
 from lens.engine.writing.acts import Acts
 from lens.engine.writing.written_out import WrittenOut
@@ -125,6 +127,37 @@ def _slots(position):
         return out[: len(x)]
 
     return acts
+
+
+def test_a_place_that_the_written_out_blocks_lack_is_met_in_the_models_own_forward(monkeypatch):
+    model, plain = without_end(tiny("llama", seed=3)), Decoder.has
+    monkeypatch.setattr(Decoder, "has", lambda self, site, layer: site != "mlp_out" and plain(self, site, layer))
+    own_forwards, real = [], own_forward.OwnForward.start
+    monkeypatch.setattr(
+        own_forward.OwnForward, "start", lambda self, *given: own_forwards.append(len(given[0])) or real(self, *given)
+    )
+    push = Edit(Site("mlp_out", layer=0), "add", 3 * VECTOR)
+    got = lens.generate(model, PROMPTS, push, max_new_tokens=STEPS, start=None)
+    assert own_forwards[-1] == len(PROMPTS), "behind those of the probe"
+    monkeypatch.undo()
+    want = lens.generate(model, PROMPTS, push, max_new_tokens=STEPS, start=None)
+    assert [t.ids for t in got] == [t.ids for t in want]
+    plain_texts = lens.generate(model, PROMPTS, max_new_tokens=STEPS, start=None)
+    assert [t.ids for t in got] != [t.ids for t in plain_texts], "the edit does something"
+
+
+def test_a_prompt_is_compared_with_the_models_own_forward_once(monkeypatch):
+    model, calls = without_end(tiny("llama", seed=3)), []
+    real = Model.record
+    monkeypatch.setattr(
+        Model, "record", lambda self, ids, **how: calls.append(ids[0].tolist()) or real(self, ids, **how)
+    )
+    longest = max(PROMPTS, key=len)
+    for _ in range(2):
+        lens.generate(model, PROMPTS, edit(), max_new_tokens=2, start=None)
+    assert calls == [longest]
+    lens.generate(model, [[*longest, 1]], edit(), max_new_tokens=2, start=None)
+    assert calls == [longest, [*longest, 1]]
 
 
 def test_each_prompt_may_have_edits_of_its_own():

@@ -271,9 +271,7 @@ class Decoder:
             UnsupportedModel: they differ; the caller takes a slower path.
         """
         fresh: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
-        weights = self._edited_content()
-        for own_ids, text, last in zip(torch.cat(list(ids)).cpu().split([len(text) for text in ids]), ids, resid):
-            key = (len(text), hash(own_ids.numpy().tobytes()), *weights)
+        for key, text, last in zip(self._keys(ids), ids, resid):
             if key not in self.state.verified:
                 fresh[key] = text, last
         new: dict[int, list[tuple[tuple[Any, ...], Tensor, Tensor]]] = {}
@@ -303,6 +301,16 @@ class Decoder:
                     )
                 for key, *_ in part:
                     self.state.remember(key)
+
+    def verified(self, ids: Int[Tensor, " length"]) -> bool:
+        """Whether a text was compared already, as the model now is."""
+        return self._keys([ids])[0] in self.state.verified
+
+    def _keys(self, ids: Sequence[Int[Tensor, " length"]]) -> list[tuple[Any, ...]]:
+        """By what texts are known, with the weights in force."""
+        weights = self._edited_content()
+        own = torch.cat(list(ids)).cpu().split([len(text) for text in ids])
+        return [(len(text), hash(text.numpy().tobytes()), *weights) for text in own]
 
     def _edited_content(self) -> tuple[str, ...]:
         """The hash of the weights while an edit of this package is in force on them: the same mask, put on once more,

@@ -16,28 +16,21 @@ from ...notices import warn
 from ...progress import hidden
 from ...tokens import PromptError, token_id, tokenizer_of
 from ..anatomy import Anatomy
-from ..changes import edits_in_force, temporary
 from ..copying import as_tensor
 from ..edits import Edit, EditError
 from ..effective import shape
-from ..errors import UnsupportedModel
 from ..generation import Generated, NewTokens, as_text, end_tokens
-from ..memory import ERRORS, budget, no_room, out_of_memory
-from ..model import Model
+from ..memory import ERRORS, no_room, out_of_memory
 from ..schedules import Schedule, factors
 from ..sessions import of_one_model
 from ..sites import Site
-from ..walk.decoder import Decoder
 from .acts import Acts
-from .own_forward import OwnForward, batches, shares
 from .prompts import GenerationError, read_prompts, require_room
+from .readers import Readers
 from .rows import Ends, Writing, streams, write_rows
-from .written_out import WrittenOut
 
 #: Logits divided by less leave float32.
 COLDEST = 1e-6
-#: Rows of a batch, at most: on a CPU more are no faster.
-ROWS = {"cpu": 64, "cuda": 512}
 #: Models whose user was told that their texts are written one by one, by what is kept on them.
 _TOLD = "_mnemoscope_one_by_one"
 
@@ -154,7 +147,7 @@ def _write(
 ) -> tuple[list[Writing], Acts]:
     hf = getattr(model, "original_model", model)
     acts = Acts(lambda: Anatomy.of(model), edits, factor, capture)
-    path = _Path(model, acts, longest=max(range(len(ids)), key=lambda i: len(ids[i])), ids=ids)
+    path = Readers(model, acts, ids)
     ends = Ends(end_tokens(hf), strings, most, tokenizer_of(model) if strings else None)
     texts = [Writing(i, p, None if draws is None else draws[i]) for i, p in enumerate(ids)]
     size = batch if batch is not None else path.rows(ids, most, memory_mb) if len(ids) > 1 else 1
@@ -211,69 +204,6 @@ def _write(
     for text in texts:
         text.reason = text.reason or "stopped"
     return texts, acts
-
-
-class _Path:
-    """What reads the texts of a model: its written-out blocks where they are exact, else its own forward."""
-
-    def __init__(self, model: Any, acts: Acts, longest: int, ids: Sequence[Tensor]):
-        self.model, self.acts, self.hf = model, acts, getattr(model, "original_model", model)
-        self.kind: str = getattr(self.hf.config, "model_type", type(self.hf).__name__)
-        self.decoder: Decoder | None = None
-        self.together = False
-        self.view: Model | None = None
-        self.device = Anatomy.of(model).device if acts.places else self.hf.get_input_embeddings().weight.device
-        self._written_out(ids, longest)
-
-    def _written_out(self, ids: Sequence[Tensor], longest: int) -> None:
-        """Takes the written-out blocks where they serve."""
-        if edits_in_force(self.hf):
-            return  # the edits of a with block around this are hooks on the model's own modules
-        try:
-            self.view = Model.of(self.model)
-        except UnsupportedModel:
-            return
-        view = self.view
-        if view.walked is not None and all(view.walked.has(site, l) for site, l in self.acts.places):
-            try:
-                # compared with the model's own forward on the longest prompt, once a text
-                view.record([ids[longest].to(view.walked.device)], keep=())
-            except UnsupportedModel as reason:
-                view.refuse(reason)
-        if view.walked is not None:
-            self.decoder, self.device = view.walked, view.walked.device
-
-    def alone(self) -> str | None:
-        """Why texts are written one by one, or None."""
-        why = None if self.decoder is not None else batches(self.hf, Anatomy.of(self.model))
-        self.together = why is None
-        return why
-
-    def rows(self, ids: Sequence[Tensor], most: int, memory_mb: float | None) -> int:
-        """Texts at once."""
-        view: Any = self.view if self.view is not None else Anatomy.of(self.model)
-        can = budget(view, memory_mb)
-        config = getattr(self.hf.config, "get_text_config", lambda: self.hf.config)()
-        kept = 2 * view.n_layers * max(1, view.n_kv_heads) * max(1, view.d_head) or config.hidden_size
-        logits = view.d_vocab * 4 * 3
-        longest = max(len(p) for p in ids) + most
-        itemsize = self.hf.get_input_embeddings().weight.dtype.itemsize
-        row = longest * kept * itemsize + logits
-        return max(1, min(ROWS.get(can.kind, ROWS["cpu"]), int(can.bytes // row)))
-
-    def reader(self, stack: ExitStack) -> Any:
-        """A reader for one batch; what it puts on the model goes with `stack`."""
-        if self.decoder is not None:
-            if self.view is not None:
-                self.view.note("walk")
-            return WrittenOut(self.decoder, self.acts)
-        own = OwnForward(self.hf, self.acts, self.together and shares(self.hf, Anatomy.of(self.model)))
-        if self.view is not None:
-            self.view.note("hooks", self.view.why)
-        if self.acts.places:
-            here = stack.enter_context(temporary(self.hf))
-            own.hooks(Anatomy.of(self.model), here)
-        return own
 
 
 def edits_of_each(edits: Any, count: int) -> list[list[Edit]]:

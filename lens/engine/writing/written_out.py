@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -23,8 +22,6 @@ from .acts import Acts, Tokens
 CHUNK_TOKENS = 2048
 #: Columns by which keys and values grow, at least.
 _MORE = 64
-#: Tokens of the vocabulary that are unembedded at once.
-_COLUMNS = 2048
 
 
 class _Placed:
@@ -142,25 +139,7 @@ class WrittenOut:
                 x = self._block(layer, block, x, placed, span)
         if shared:
             return x[:0]
-        return self._unembed(x[last.to(x.device)].to(device))
-
-    def _unembed(self, x: Tensor) -> Tensor:
-        """Logits; on a CPU in pieces of the vocabulary, whose products of a few rows are faster than one of all."""
-        plain = self.decoder.linear_head() if x.device.type == "cpu" else None
-        if plain is None:
-            return self.decoder.unembed(x)
-        norm: Any
-        head: Any
-        norm, head = plain
-        x, bias = norm(x), head.bias
-        logits = torch.cat(
-            [
-                F.linear(x, part, None if bias is None else bias[at : at + len(part)])
-                for at, part in zip(range(0, len(head.weight), _COLUMNS), head.weight.split(_COLUMNS))
-            ],
-            -1,
-        )
-        return self.decoder.capped(logits)
+        return decoder.unembed(x[last.to(x.device)].to(device))
 
     def _at(self, site: str, layer: int, x: Tensor) -> Tensor:
         return self.acts.through((site, layer), x)

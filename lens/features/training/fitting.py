@@ -109,16 +109,9 @@ def _texts(
     tap, ids = Tap(recipe.tap, recipe.layer), kept(home, part, own)
     if ids is not None:
         return ids, activations(model, ids, tap, recipe.skip_tokens)
-    seen: list[Tensor] = []
-    # what follows in the forward may write into the tensor that is seen
-    with _watched(model, tap, lambda x: seen.append(_read(x, tap).clone())):
-        ids = written(model, recipe, part, to_the_end=True)
-    # a forward a position, of some texts at a time
-    x = [
-        torch.stack(seen[first + recipe.skip_tokens : first + recipe.length], 1).flatten(0, 1)
-        for first in range(0, len(seen), recipe.length)
-    ]
-    return ids, torch.cat(x)
+    ids, x = written(model, recipe, part, watch=tap)
+    assert x is not None
+    return ids, x[:, recipe.skip_tokens :].flatten(0, 1)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,11 @@ from torch import Tensor
 from ... import files
 from ...arguments import FilePath, HFModel, Size, door
 from ...containers import tensors
+from ...engine.anatomy import Anatomy
+from ...engine.features import Tap, flat
+from ...engine.sites import Site
+from ...engine.writing.acts import Acts
+from ...engine.writing.readers import Readers
 from ...models.hash import weight_hash
 from ...prompts.start import start_token
 from ..errors import FeatureError
@@ -45,7 +51,7 @@ def sample(
     home, own = files.expanded(folder), made_by(model, recipe)
     found = kept(home, part, own)
     if found is None:
-        found = written(model, recipe, part, stop=stop)
+        found, _ = written(model, recipe, part, stop=stop)
         keep(home, part, own, found)
     return found
 
@@ -72,46 +78,54 @@ def keep(home: Path, part: int, own: dict[str, str], ids: Int[Tensor, "texts len
 
 
 def written(
-    model: Any, recipe: Recipe, part: int, *, stop: Callable[[], bool] | None = None, to_the_end: bool = False
-) -> Int[Tensor, "texts length"]:
-    """The texts of a part, written by the model.
+    model: Any, recipe: Recipe, part: int, *, stop: Callable[[], bool] | None = None, watch: Tap | None = None
+) -> tuple[Int[Tensor, "texts length"], Float[Tensor, "texts length width"] | None]:
+    """The texts of a part, written by the model, and what it is at a place of each token, where one is watched.
 
     Args:
-        stop: as of `sample`. to_the_end: whether the last token goes through the model, too, of which no next one is
-            drawn: who watches the forwards has seen every token then, one position of ``recipe.rows`` texts at a time.
+        stop: as of `sample`.
 
-    Raises: as `sample`.
+    Raises: as `sample`; SiteError: no such place.
+
+    Cost: a token a row and step through the written-out blocks, or the model's own forward where these do not serve.
     """
     start = start_token(model)
     if start is None:
         raise FeatureError("model: it has no start token from which a text of its own could begin.")
-    rows = []
+    texts, seen = [], []
     for first in range(0, recipe.texts, recipe.rows):
         if stop is not None and stop():
             raise FeatureError(f"part={part}: stopped after {first} of {recipe.texts} texts; the part was not kept.")
         n = min(recipe.rows, recipe.texts - first)
         draw = torch.Generator().manual_seed((recipe.seed * 100_003 + part) * 10_007 + first)
-        rows.append(_side_by_side(model, start, n, recipe.length, draw, to_the_end))
-    return torch.cat(rows)
+        ids, x = _side_by_side(model, torch.full((n, 1), start), recipe.length, draw, watch)
+        texts.append(ids)
+        seen += [] if x is None else [x]
+    return torch.cat(texts), torch.cat(seen) if seen else None
 
 
 @torch.no_grad()
 def _side_by_side(
-    model: Any, start: int, rows: int, length: int, draw: torch.Generator, to_the_end: bool
-) -> Int[Tensor, "rows length"]:
+    model: Any, begun: Int[Tensor, "rows 1"], length: int, draw: torch.Generator, watch: Tap | None
+) -> tuple[Int[Tensor, "rows length"], Float[Tensor, "rows length width"] | None]:
     """So many texts of one length, an end of text within one included, as in packed training texts."""
-    from transformers import DynamicCache
-
-    hf = getattr(model, "original_model", model)
-    device = next(hf.parameters()).device
-    ids = torch.full((rows, 1), start, device=device)
-    cache = DynamicCache(config=hf.config)
-    while ids.shape[1] < length:
-        logits = hf(ids[:, -1:], past_key_values=cache, use_cache=True).logits[:, -1]
-        ids = torch.cat([ids, drawn(logits, draw)], 1)
-    if to_the_end:
-        hf(ids[:, -1:], past_key_values=cache, use_cache=True)
-    return ids.cpu()
+    rows = range(len(begun))
+    acts = Acts(
+        lambda: Anatomy.of(model), [()] * len(begun), capture=[] if watch is None else [Site(watch.site, watch.layer)]
+    )
+    readers = Readers(model, acts, [begun[0]])
+    ids = [begun.to(readers.device)]
+    with ExitStack() as stack:
+        reader = readers.reader(stack)
+        logits = reader.start(list(ids[0]), rows)
+        for step in range(1, length):
+            ids.append(drawn(logits, draw))
+            if step < length - 1 or watch is not None:  # else nothing is asked of the last token
+                logits = reader.step(ids[-1][:, 0], step, logits)
+    if watch is None:
+        return torch.cat(ids, 1).cpu(), None
+    seen = torch.stack([flat(torch.stack(acts.captured[0][row]), watch) for row in rows])
+    return torch.cat(ids, 1).cpu(), seen
 
 
 def drawn(logits: Float[Tensor, "rows vocab"], draw: torch.Generator) -> Int[Tensor, "rows 1"]:

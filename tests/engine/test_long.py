@@ -25,6 +25,7 @@ def calls(monkeypatch):
     """
     seen, plain = [], common.Common.attend
     monkeypatch.setattr(siblings, "LONG", 8)
+    monkeypatch.setattr(siblings, "PART", 3.0)
 
     def attend(self, *given):
         seen.append((self.rows, self.slots, self.n_keys, [span.stop - span.start for _, span in self.before]))
@@ -133,6 +134,14 @@ def test_rows_read_what_a_row_by_itself_reads(queries, per):
         for head in range(kv * per):
             weight = (keys[:, head // per] @ q[i, head].double() * Block.scaling).softmax(0)
             torch.testing.assert_close(got[i, head].double(), weight @ values[:, head // per], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("part, served", [(0.27, True), (0.2, False)])
+def test_rows_of_more_than_a_part_of_what_they_have_in_common_are_not_taken_so(calls, part, served, monkeypatch):
+    """The last five of 28 tokens: 5 / 23 is .22."""
+    monkeypatch.setattr(siblings, "PART", part)
+    lens.patch(speaking("llama"), [PAIR], "z", ("layer", "head", "position"), positions=LAST, layers=[0])
+    assert bool(calls) == served
 
 
 def test_where_torch_has_no_such_kernel_scores_are_written_out(calls, monkeypatch):

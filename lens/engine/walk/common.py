@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from .blocks import Block
     from .forward import Layout
 
-#: Tokens that rows have in common from which on they are read apart; and rows of a prompt that this takes.
-LONG, ROWS = 128, 2
+#: Tokens that rows have in common from which on they are read apart; rows of a prompt that this takes; and of the
+#: tokens in common, the part that may come after them.
+LONG, ROWS, PART = 128, 2, 0.25
 
 
 class Common:

@@ -204,7 +204,7 @@ class _Walk:
         per_row = item * copied * 2 * d.n_kv_heads * d.d_head
         scores = 0 if fused else 2 * d.n_heads * longest
         per_token = item * (3 * d.d_model + (d.n_heads + 2 * d.n_kv_heads) * d.d_head + scores)
-        per_slot = item * (3 * d.n_heads * d.d_head + copied * d.n_heads // d.n_kv_heads) if fused else 0
+        per_slot = self._per_slot(copied) if fused else 0
         total = int(self.offset[n_rows])
         # chunks of even size: a small last one would run at a fraction of the speed
         size = -(-total // max(1, -(-total // self.chunk_tokens)))
@@ -222,6 +222,21 @@ class _Walk:
             chunks.append((first, last))
             first = last
         return chunks
+
+    def _per_slot(self, copied: int) -> int:
+        """Bytes of a row's place for a token, filled or not, where rows are padded and each copies so many tokens."""
+        d = self.base.decoder
+        numbers: int = 3 * d.n_heads * d.d_head + copied * d.n_heads // d.n_kv_heads
+        return self.h.element_size() * numbers
+
+    def _in_common(self, first: int, last: int) -> bool:
+        """Whether what a chunk's rows continue is read once for all: they have enough in common, and padding the rest
+        to one length fits the chunk's memory.
+        """
+        if not (alike := self.siblings.alike(first, last)):
+            return False
+        slots = int(np.diff(self.offset[first : last + 1]).max()) * (last - first)
+        return slots * self._per_slot(int(self.plan.end[first:last].max()) - alike) <= self.chunk_bytes
 
     def _attend(self, layer: int, n_rows: int, want: Tokens | None) -> None:
         """Fills ``self.attn`` with the attention output of the rows that need it computed."""
@@ -244,7 +259,7 @@ class _Walk:
             length = int(self.plan.end[first:last].max())
             prompts = self.plan.prompt[first:last]
             shared = base.starts[prompts[0]] if prompts.min() == prompts.max() else None
-            common = fused and self.siblings.alike(first, last) > 0
+            common = fused and self._in_common(first, last)
             after = self.siblings.groups(first, last) if together and not common else None
             lay = Layout(
                 self.row[a:b] - first,

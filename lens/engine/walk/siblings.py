@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .common import LONG, ROWS, Common
+from .common import LONG, PART, ROWS, Common
 from .forward import Layout
 from .indexed_writes import put
 from .plan import WalkPlan
@@ -34,13 +34,11 @@ class Siblings:
         new[np.unique(self.group, return_index=True)[1]] = 1
         self.n_groups = np.cumsum(new)
         self.grouped: dict[tuple[int, int], list[tuple[Tensor, Tensor | slice, Tensor | None]]] = {}
-        self.kept: dict[tuple[int, int, bool], Common] = {}
 
     def regroup(self, device: torch.device) -> None:
         """Forgets the groups: other rows have joined, or all go on on another device."""
         self.device = device
         self.grouped.clear()
-        self.kept.clear()
 
     def share(self, n_rows: int) -> bool:
         """Whether the first rows are of few tokens, and many of them continue the same ones."""
@@ -49,24 +47,19 @@ class Siblings:
         return bool(self.longest[n_rows - 1] <= FEW_TOKENS)
 
     def alike(self, first: int, last: int) -> int:
-        """How many tokens the rows of a chunk have in common with the base run, at least; 0 where these are few or the
-        rows are hardly more than their prompts.
+        """How many tokens the rows of a chunk have in common with the base run, at least; 0 where these are few, also
+        beside those after them, or the rows are hardly more than their prompts.
         """
         rows = last - first
         if rows < ROWS or len(np.unique(self.plan.prompt[first:last])) * ROWS > rows:
             return 0
         least = int(self.plan.start[first:last].min())
-        return least if least >= LONG else 0
+        return least if least >= LONG and self.plan.end[first:last].max() <= (1 + PART) * least else 0
 
     def common(self, first: int, last: int, lay: Layout) -> Common:
-        """What the rows of a chunk have in common; kept until other rows join."""
-        key = first, last, lay.query is None
-        if key not in self.kept:
-            start = self.plan.start[first:last]
-            self.kept[key] = Common(
-                lay, self.plan.prompt[first:last], start, self.plan.end[first:last] - start, self.base.starts
-            )
-        return self.kept[key]
+        """What the rows of a chunk have in common. Not kept: it is large where rows are of very unlike length."""
+        start = self.plan.start[first:last]
+        return Common(lay, self.plan.prompt[first:last], start, self.plan.end[first:last] - start, self.base.starts)
 
     def groups(self, first: int, last: int) -> list[tuple[Tensor, Tensor | slice, Tensor | None]]:
         """The rows of a chunk by what they continue, groups of one size together: see ``Layout.after``; kept until

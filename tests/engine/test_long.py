@@ -71,8 +71,8 @@ def test_prompts_of_unlike_length_each_have_their_own_in_common(calls):
 
 @pytest.mark.parametrize("over", [("layer", "position"), ("layer", "head")])
 def test_a_sweep_is_the_same_with_and_without(calls, over, monkeypatch):
-    """Over all positions, of which some rows' continue few tokens, and over heads at all positions, which continue the
-    one before the first that differs.
+    """Over all positions, where some rows continue few tokens, and over heads at all positions, whose rows continue the
+    one token before the first that differs.
     """
     model, site = speaking("llama"), "resid_pre" if "position" in over else "z"
     monkeypatch.setattr(walking, "CHUNK_TOKENS", 40)

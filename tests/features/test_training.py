@@ -9,7 +9,10 @@ import scipy.stats
 import torch
 
 import lens
+from lens.engine.errors import UnsupportedModel
 from lens.engine.features import Tap
+from lens.engine.walk.decoder import Decoder
+from lens.engine.writing.own_forward import OwnForward
 from lens.features import FeatureError
 from lens.features.training import Recipe, fit, fitting, sample
 from lens.features.training.__main__ import main
@@ -58,6 +61,23 @@ def test_activations_seen_while_texts_are_written_are_those_of_a_forward_of_the_
     again, read = _texts(llama, tmp_path, recipe, 0, own)
     assert torch.equal(again, ids)
     torch.testing.assert_close(read, whole, rtol=0, atol=1e-5 * float(whole.abs().max()))
+
+
+def test_blocks_that_differ_on_texts_of_this_length_do_not_write_them(tmp_path, monkeypatch):
+    """A stand-in for what acts on longer texts alone: the model's own forward writes then, and both write the same."""
+    recipe, started = Recipe(layer=1, tokens=320, parts=1, length=16, rows=20), []
+    want = sample(speaking("llama"), tmp_path / "blocks", recipe, 0)
+    own, real = OwnForward.start, Decoder.verify
+    monkeypatch.setattr(OwnForward, "start", lambda self, *given: started.append(len(given[0])) or own(self, *given))
+
+    def verify(self, ids, resid):
+        if max(map(len, ids)) >= 16:
+            raise UnsupportedModel("they differ")
+        real(self, ids, resid)
+
+    monkeypatch.setattr(Decoder, "verify", verify)
+    assert torch.equal(sample(speaking("llama"), tmp_path / "own", recipe, 0), want)
+    assert started == [20]
 
 
 def test_words_are_drawn_with_their_chances():

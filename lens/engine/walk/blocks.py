@@ -73,7 +73,7 @@ def gated(act: nn.Module, gate: Float[Tensor, "n d_mlp"], up: Float[Tensor, "n d
 
 def product(layer: nn.Module, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"]:
     """What a linear layer makes of some rows. Of few rows of many numbers, on a CPU and without gradients, as columns:
-    that reads the weight in its own order, and takes half the time.
+    that reads the weight in its own order, and is faster.
     """
     few = x.shape[-1] >= _WIDE and len(x) in _FEW and x.device.type == "cpu" and x.dtype == torch.float32
     if not few or torch.is_grad_enabled() or not isinstance(layer, nn.Linear) or not is_plain(layer):

@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from .blocks import Block
     from .forward import Layout
 
-#: Tokens that rows have in common from which on they are read apart; rows of a prompt that this takes; and of the
-#: tokens in common, the part that may come after them.
-LONG, ROWS, PART = 128, 2, 0.25
-
 
 class Common:
     """What some rows have in common, prompt by prompt, and the keys that each has beside.
@@ -90,9 +86,10 @@ class Common:
         n, heads, d_head = q.shape
         kv = k.shape[1]
         per = heads // kv
-        head, total = self._before(block, q.view(n, kv, per, d_head), base)
+        q = q.reshape(n, kv, per, d_head)
+        head, total = self._before(block, q, base)
         near = torch.arange(kv, device=q.device)[:, None] + kv * self.queries[:, None]
-        of_row = q.view(n * kv, -1).index_select(0, near.flatten()).view(self.rows, kv, -1, d_head)
+        of_row = q.flatten(0, 1).index_select(0, near.flatten()).view(self.rows, kv, -1, d_head)
 
         def rows_of(own: Tensor, between: list[Tensor]) -> Tensor:
             whole = torch.cat([*between, own]) if between else own
@@ -108,7 +105,7 @@ class Common:
         )
         tail = tail.reshape(-1, heads * d_head).index_select(0, self.places).view(n, per, kv, d_head)
         own_total = own_total.reshape(-1, heads).index_select(0, self.places).view(n, per, kv, 1)
-        z = torch.empty_like(q).view(n, kv, per, d_head)
+        z = q.new_empty(n, kv, per, d_head)
         torch.lerp(head, tail, torch.sigmoid(own_total - total), out=z.transpose(1, 2))
         return z.view(n, heads, d_head)
 

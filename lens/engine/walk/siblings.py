@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .common import LONG, PART, ROWS, Common
+from .common import Common
 from .forward import Layout
 from .indexed_writes import put
 from .plan import WalkPlan
@@ -16,6 +16,9 @@ from .runs import WalkRuns
 
 #: Tokens of a row up to which rows that continue the same tokens read them together, and how many rows that takes.
 FEW_TOKENS, MANY_ROWS = 4, 2
+#: Tokens that rows have in common from which on these are read once for all, and the part of so many that may come
+#: after them.
+LONG, PART = 128, 0.25
 
 
 class Siblings:
@@ -51,7 +54,7 @@ class Siblings:
         beside those after them, or the rows are hardly more than their prompts.
         """
         rows = last - first
-        if rows < ROWS or len(np.unique(self.plan.prompt[first:last])) * ROWS > rows:
+        if len(np.unique(self.plan.prompt[first:last])) * MANY_ROWS > rows:
             return 0
         least = int(self.plan.start[first:last].min())
         return least if least >= LONG and self.plan.end[first:last].max() <= (1 + PART) * least else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -114,24 +113,6 @@ def _texts(
     return ids, x[:, recipe.skip_tokens :].flatten(0, 1)
 
 
-@contextmanager
-def _watched(model: Any, tap: Tap, seen: Callable[[Tensor], None]) -> Iterator[None]:
-    """While it lasts, ``seen`` is shown every forward's activation of a place, `[batch, position, (head,) width]`."""
-    anatomy = Anatomy.of(model)
-
-    def note(x: Tensor) -> Tensor:
-        seen(x)
-        return x
-
-    with temporary(anatomy.hf) as here:
-        here.put(lambda: anatomy.attach(*anatomy.layer_of(tap.site, tap.layer), note))
-        yield
-
-
-def _read(x: Tensor, tap: Tap) -> Float[Tensor, "tokens width"]:
-    return flat(x.reshape(-1, *x.shape[2:]), tap).cpu()
-
-
 @torch.no_grad()
 def activations(model: Any, ids: Int[Tensor, "texts length"], tap: Tap, skip: int) -> Float[Tensor, "tokens width"]:
     """A site's activations of texts of one length, leading tokens left out; the forward ends there."""
@@ -139,11 +120,12 @@ def activations(model: Any, ids: Int[Tensor, "texts length"], tap: Tap, skip: in
     anatomy.require(*anatomy.layer_of(tap.site, tap.layer))
     seen: list[Tensor] = []
 
-    def note(x: Tensor) -> None:
-        seen.append(_read(x[:, skip:], tap))
+    def note(x: Tensor) -> Tensor:
+        seen.append(flat(x[:, skip:].flatten(0, 1), tap).cpu())
         raise _Reached
 
-    with _watched(model, tap, note):
+    with temporary(anatomy.hf) as here:
+        here.put(lambda: anatomy.attach(*anatomy.layer_of(tap.site, tap.layer), note))
         for rows in ids.split(_TEXTS):
             try:
                 anatomy.forward(rows.to(anatomy.device))

@@ -113,7 +113,9 @@ def _side_by_side(
     acts = Acts(
         lambda: Anatomy.of(model), [()] * len(begun), capture=[] if watch is None else [Site(watch.site, watch.layer)]
     )
-    readers = Readers(model, acts, [begun[0]])
+    # what reads them is compared with the model's own forward on as many tokens as they will have
+    probe = torch.randint(Anatomy.of(model).d_vocab, (length,), generator=torch.Generator().manual_seed(0))
+    readers = Readers(model, acts, [probe])
     ids = [begun.to(readers.device)]
     with ExitStack() as stack:
         reader = readers.reader(stack)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import platform
@@ -13,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+
+from lens.engine.memory import give_back
 
 from .tables import say
 
@@ -176,7 +177,7 @@ def peak_memory() -> Iterator[Peak]:
     """
     peak = Peak()
     gc.collect()
-    _give_back()
+    give_back()
     before = _status_mb("VmRSS")
     if _reset_high_water():
         peak.how = "high-water mark"
@@ -198,13 +199,6 @@ def peak_memory() -> Iterator[Peak]:
         done.set()
         thread.join()
         peak.extra_mb = max(highest[0], _status_mb("VmRSS")) - before
-
-
-def _give_back() -> None:
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, AttributeError):
-        pass  # another C library: the measurement then rests on what it returns by itself
 
 
 def _reset_high_water() -> bool:

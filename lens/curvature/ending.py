@@ -1,15 +1,18 @@
 """The gradient of the next-token loss where the final hidden state meets the head, a few tokens at a time.
 
 A piece's table of logits, [tokens, vocabulary], is tens of megabytes. On a CPU such memory goes back to the system with
-the piece and is cleared page by page for the next, so that there a plain head's tables stay, piece after piece.
+the piece and is cleared page by page for the next, so that there a plain head's table stays, piece after piece.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ..engine.drawing import inverted
 from ..engine.effective import is_plain
 from ..scoring.likelihood import Likelihood
 
@@ -22,20 +25,22 @@ class Ending:
 
     def __init__(self, like: Likelihood, drawn: bool):
         self.like, self.drawn = like, drawn
-        self._tables: tuple[Tensor, Tensor] | None = None
+        self._table: Tensor | None = None
 
     def __call__(
         self, flat: Float[Tensor, "tokens width"], want: Float[Tensor, " tokens"] | Int[Tensor, " tokens"]
     ) -> Float[Tensor, "tokens width"]:
         """The gradient of the sum of -ln p(label) at hidden states, or at whole logits where the model gives these.
 
-        Cost: the head's product there and back. Memory: some tables of a piece; of a plain head on a CPU two, which are
+        Cost: the head's product there and back. Memory: some tables of a piece; of a plain head on a CPU one, which is
             kept.
         """
         like, back, want = self.like, torch.empty_like(flat), want.to(flat.device)
         whole, plain = like.way == "whole", self._is_product(flat)
-        for a in range(0, len(flat), like.piece):
-            at = slice(a, a + like.piece)
+        # pieces of nearly one length: the table of the longest is no longer than it must be
+        piece = math.ceil(len(flat) / math.ceil(len(flat) / like.piece))
+        for a in range(0, len(flat), piece):
+            at = slice(a, a + piece)
             h = flat[at].detach()
             if plain:
                 self._product(h, want[at], back[at])
@@ -60,32 +65,23 @@ class Ending:
     @torch.no_grad()
     def _product(self, h: Tensor, want: Tensor, back: Tensor) -> None:
         weight, bias, scale = self.like.head.weight, self.like.head.bias, self.like.scale
-        if self._tables is None:
-            shape = self.like.piece, len(weight)
-            self._tables = torch.empty(shape), torch.empty(shape)
-        logits, p = (table[: len(h)] for table in self._tables)
+        if self._table is None or len(self._table) < len(h):
+            self._table = h.new_empty(len(h), len(weight))
+        logits = self._table[: len(h)]
         if bias is None:
             torch.mm(h, weight.T, out=logits)
         else:
             torch.addmm(bias, h, weight.T, out=logits)
         if scale is not None:
             logits.mul_(scale)
-        self._off(torch.softmax(logits, -1, out=p), want, logits)
+        p = self._off(logits.sub_(logits.amax(-1, keepdim=True)).exp_(), want)
         if scale is not None:
             p.mul_(scale)
         torch.mm(p, weight, out=back)
 
-    def _off(self, p: Tensor, want: Tensor, room: Tensor | None = None) -> Tensor:
-        """Probabilities less one at the label, in place: the loss's gradient at the logits."""
-        label = sampled(p, want, room) if self.drawn else want
+    def _off(self, weights: Float[Tensor, "n k"], want: Tensor) -> Float[Tensor, "n k"]:
+        """Of what chances are shares of, these less one at the label, in place: the loss's gradient at the logits."""
+        label, total = inverted(weights, want) if self.drawn else (want, weights.sum(-1))
+        p = weights.div_(total[:, None].to(weights.dtype))
         p[torch.arange(len(p), device=p.device), label] -= 1.0
         return p
-
-
-def sampled(p: Float[Tensor, "n k"], u: Float[Tensor, " n"], room: Tensor | None = None) -> Int[Tensor, " n"]:
-    """One index a row of probabilities, by inverting the distribution function at u in [0, 1).
-
-    room: a tensor of p's shape and type that may be written over.
-    """
-    reached = p.cumsum(-1) if room is None else torch.cumsum(p, -1, out=room)
-    return torch.searchsorted(reached, (u * reached[:, -1])[:, None], right=True)[:, 0].clamp_(max=p.shape[-1] - 1)

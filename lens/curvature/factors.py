@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from ..arguments import Count, FilePath, HFModel, Seed, Size, door, unfit
 from ..arguments.kinds import is_sequence
 from ..engine.feedforward import FEED_FORWARD, feed_forward, in_block, said
 from ..engine.lengths import Lengths
 from ..engine.linear import Linear, linears
-from ..engine.memory import budget
+from ..engine.memory import budget, give_back
 from ..engine.sessions import of_one_model
 from ..models import same_weights, weight_hash
 from ..notices import warn
@@ -29,7 +30,7 @@ from .errors import CurvatureError
 #: Block rows of a symmetric product, of which only what lies from the diagonal on is computed and kept, and the least
 #: height of one: lower ones save products and lose more of their speed. An earlier build cut sums otherwise.
 _CUT, _EARLIER = (4, 192), (6, 64)
-#: Bytes of a sum that has pages of its own; many small ones, as of experts, lie in the heap.
+#: Bytes of a sum that has pages of its own, so that those behind it stay empty; many small ones lie in the heap.
 _OWN_PAGES = 1 << 20
 
 
@@ -116,8 +117,8 @@ def factors(
         seed: of the draws; they do not depend on how rows are cut into batches.
         folder: the sums are written there about once a minute, and a call that was killed goes on there, to the same
             bits; a finished one is read back.
-        rows: rows of a batch; None: as many as the device has memory for, on a CPU about 256 tokens. More of them cost
-            memory and are no faster; sums differ by their rounding.
+        rows: rows of a batch; None: as many as the device has memory for, on a CPU about 384 tokens. More of them cost
+            memory and are hardly faster; sums differ by their rounding.
         objective: `f(model, batch, generator)` -> the sum of every item's loss, for a model that is no language model;
             `fisher` then only says what it draws. On disk it is known by its qualified name.
 
@@ -142,21 +143,27 @@ def factors(
     state.notes["cut"] = list(_CUT)
     shared: dict[str, str] = state.notes.setdefault("shared", {})
     tokens: dict[str, int] = state.notes.setdefault("tokens", dict.fromkeys(chosen, 0))
-    inputs: dict[tuple, tuple[str, Tensor]] = {}
+    read: dict[tuple, tuple[str, StorageWeakRef]] = {}
 
-    def sink(name: str, x: Tensor, g: Tensor) -> None:
-        tokens[name] += len(x)
-        # the tensor is held until the batch ends, so its address is nobody else's; an expert's rows are its own
-        own = chosen[name].expert is not None
-        owner, _ = (name, x) if own else inputs.setdefault((x.data_ptr(), x.shape, x.stride(), x._version), (name, x))
+    def inputs(name: str, x: Tensor) -> None:
+        owner = name
+        if chosen[name].expert is None:  # an expert's rows are its own
+            key = (x.data_ptr(), x.shape, x.stride(), x._version)
+            owner, there = read.get(key, (name, None))
+            if there is None or there.expired():  # what had this address is gone
+                owner = name
+                read[key] = name, StorageWeakRef(x.untyped_storage())
         if shared.setdefault(name, owner) == name:
-            add_gram(_sum(state, "a", name, x), x)
+            _add(state, f"a/{name}", x)
         elif shared[name] != owner:
             raise CurvatureError(
                 f"layers: {name!r} shared its input with {shared[name]!r} in an earlier batch and does not now; take"
                 " their factors in two calls."
             )
-        add_gram(_sum(state, "g", name, g), g)
+
+    def sink(name: str, g: Tensor) -> None:
+        tokens[name] += len(g)
+        _add(state, f"g/{name}", g)
 
     passes.run(
         hf,
@@ -167,7 +174,8 @@ def factors(
         fisher=fisher,
         seed=seed,
         objective=objective,
-        between=inputs.clear,
+        inputs=inputs,
+        between=read.clear,
         progress=progress,
         stop=stop,
         label="K-FAC factors",
@@ -187,8 +195,8 @@ def factors(
         record["unreached"] = none
         chosen = {name: linear for name, linear in chosen.items() if tokens[name]}
     means = {}
-    inputs.clear()
-    while state.sums:  # one at a time: the sums are given up as the means are made
+    give_back()  # the batches' memory: the means take what lies behind their sums
+    while state.sums:  # one at a time: a sum is given up for its mean, or its memory is the mean's
         name, total = state.sums.popitem()
         means[name] = mirrored(total, widths[name]).div_(tokens[name.split("/", 1)[1]])
     a, g = (
@@ -256,12 +264,13 @@ def prepared(
     return hf, chosen, work, record, state
 
 
-def _sum(state: passes.State, side: str, name: str, like: Tensor) -> Tensor:
-    key = f"{side}/{name}"
-    if key not in state.sums:
-        state.sums[key] = empty_gram(like.shape[-1], like.device)
-        state.notes["widths"][key] = like.shape[-1]
-    return state.sums[key]
+def _add(state: passes.State, key: str, x: Float[Tensor, "n d"]) -> None:
+    """Adds xT x to the sum of a side and layer."""
+    first = key not in state.sums
+    if first:
+        state.sums[key] = empty_gram(x.shape[-1], x.device)
+        state.notes["widths"][key] = x.shape[-1]
+    add_gram(state.sums[key], x, first)
 
 
 def _block_rows(width: int, cut: tuple[int, int] = _CUT) -> list[slice]:
@@ -284,16 +293,16 @@ def _blocks(
 
 def empty_gram(width: int, device: torch.device | None = None) -> Float[Tensor, "packed"]:
     """A packed sum of zeros, float32: of a symmetric [width, width] matrix the blocks from the diagonal on, 0.63
-    of its numbers (of a matrix narrower than 768 more).
+    of its numbers (of a matrix narrower than 768 more). On a CPU a large one has room behind it for the whole matrix,
+    which takes no memory before something is written there (see `mirrored`).
     """
     size = sum((rows.stop - rows.start) * (width - rows.start) for rows in _block_rows(width))
     private = getattr(mmap, "MAP_PRIVATE", None)
     elsewhere = device is not None and device.type != "cpu"
     if private is None or elsewhere or 4 * size < _OWN_PAGES:
         return torch.zeros(size, dtype=torch.float32, device=device)
-    # pages of its own go back to the system when the sum is given up; a heap would keep them beside the means
-    pages = mmap.mmap(-1, 4 * size, flags=private | mmap.MAP_ANONYMOUS)
-    return torch.frombuffer(pages, dtype=torch.float32)
+    pages = mmap.mmap(-1, 4 * width**2, flags=private | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(pages, dtype=torch.float32)[:size]
 
 
 def packed(matrix: Float[Tensor, "d d"]) -> Float[Tensor, "packed"]:
@@ -301,16 +310,28 @@ def packed(matrix: Float[Tensor, "d d"]) -> Float[Tensor, "packed"]:
     return torch.cat([matrix[rows, rows.start :].reshape(-1) for rows in _block_rows(len(matrix))])
 
 
-def add_gram(total: Float[Tensor, "packed"], x: Float[Tensor, "n d"]) -> None:
-    """Add xT x to a packed sum, in place: 0.63 of the whole product's work (see `mirrored`)."""
+def add_gram(total: Float[Tensor, "packed"], x: Float[Tensor, "n d"], first: bool = False) -> None:
+    """Add xT x to a packed sum, in place: 0.63 of the whole product's work (see `mirrored`). `first`: the sum is of
+    zeros that are not read, since what is read before it is written costs its page twice.
+    """
     x = x.float()
     for rows, block in _blocks(total, x.shape[-1]):
-        block.addmm_(x[:, rows].T, x[:, rows.start :])
+        if first:
+            torch.mm(x[:, rows].T, x[:, rows.start :], out=block)
+        else:
+            block.addmm_(x[:, rows].T, x[:, rows.start :])
 
 
 def mirrored(total: Float[Tensor, "packed"], width: int, cut: tuple[int, int] = _CUT) -> Float[Tensor, "d d"]:
-    """The symmetric matrix of a packed sum: its upper triangle, and the same below."""
-    whole = total.new_empty(width, width)
+    """The symmetric matrix of a packed sum: its upper triangle, and the same below. Where the sum has room behind it,
+    the matrix takes its place.
+    """
+    room = total.untyped_storage().nbytes() // 4
+    if room >= width**2 > len(total) and total.storage_offset() == 0:
+        whole = total.as_strided((width, width), (width, 1))
+        total = total.clone()
+    else:
+        whole = total.new_empty(width, width)
     for rows, block in _blocks(total, width, cut):
         height = rows.stop - rows.start
         own = block[:, :height].triu()

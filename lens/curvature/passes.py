@@ -55,7 +55,7 @@ Objective = Callable[[nn.Module, Any, torch.Generator], Tensor]
 
 def token_batches(batches: Any, rows: int | None, tokens: int, argument: str = "batches") -> list[np.ndarray]:
     """Token ids as int64 arrays [rows, length]: from one array or tensor [rows, length], or from a sequence of such;
-    `rows` of them at a time, None: about so many tokens.
+    `rows` of them at a time, None: about so many tokens that predict.
 
     Raises: CurvatureError: no row, rows of fewer than two tokens, other numbers than token ids.
     """
@@ -77,7 +77,7 @@ def token_batches(batches: Any, rows: int | None, tokens: int, argument: str = "
                 f"{argument}[{i}] has shape {ids.shape} and type {ids.dtype}; expected token ids [rows, length] of at"
                 " least two tokens, every row of a batch equally long."
             )
-        step = rows or max(1, tokens // ids.shape[1])
+        step = rows or max(1, tokens // (ids.shape[1] - 1))  # the last of a row is not counted
         pieces += [ids[a : a + step].astype(np.int64) for a in range(0, len(ids), step)]
     if not pieces:
         raise CurvatureError(f"{argument} holds no row; give token ids [rows, length].")
@@ -232,11 +232,12 @@ def run(
     model: nn.Module,
     layers: Mapping[str, Linear],
     batches: Sequence[Any],
-    sink: Callable[[str, Tensor, Tensor], None],
+    sink: Callable[..., None],
     state: State,
     *,
     fisher: str,
     seed: int,
+    inputs: Callable[[str, Tensor], None] | None = None,
     objective: Objective | None = None,
     between: Callable[[], None] | None = None,
     progress: bool | None = None,
@@ -244,7 +245,9 @@ def run(
     label: str = "curvature",
 ) -> None:
     """Run what is left of the batches; `sink(name, x, g)` gets each layer's input and gradient, `between()` is called
-    before each batch. An expert gets those of the tokens that the router sends to it, in some batches none.
+    before each batch. An expert gets those of the tokens that the router sends to it, in some batches none. With
+    `inputs` this gets `inputs(name, x)`, of next tokens as the forward goes, so that no input is kept for the backward,
+    and the sink `sink(name, g)`.
 
     Raises: CurvatureError: a layer, no expert, that no gradient reached. Stopped: `stop` said so; with a folder the
         state is written first.
@@ -255,12 +258,31 @@ def run(
     rows = np.cumsum([0, *(len(b) for b in batches)]) if objective is None else np.zeros(0, dtype=int)
     reached: set[str] = set()
 
+    def counted(name: str, x: Tensor, routed: Routed | None) -> Tensor:
+        return x if step is None else step.counted(name, x, routed)
+
+    @torch.no_grad()
+    def read(name: str, x: Tensor, routed: Routed | None = None) -> None:
+        assert inputs is not None
+        inputs(name, counted(name, x, routed))
+
+    @torch.no_grad()
     def hand(name: str, x: Tensor, g: Tensor, routed: Routed | None = None) -> None:
+        if inputs is None:
+            sink(name, counted(name, x, routed), counted(name, g, routed))
+        else:
+            read(name, x, routed)
+            sink(name, counted(name, g, routed))
         reached.add(name)
-        with torch.no_grad():
-            if step is not None:
-                x, g = step.counted(name, x, routed), step.counted(name, g, routed)
-            sink(name, x, g)
+
+    @torch.no_grad()
+    def hand_gradient(name: str, g: Tensor, routed: Routed | None = None) -> None:
+        sink(name, counted(name, g, routed))
+        reached.add(name)
+
+    # of an objective's forwards only those count whose gradients come back
+    early = inputs is not None and step is not None
+    watched = gradients_of(model, layers, hand_gradient, inputs=read) if early else gradients_of(model, layers, hand)
 
     bar = tqdm(
         total=len(batches),
@@ -271,7 +293,7 @@ def run(
         leave=False,
         disable=hidden(progress),
     )
-    with bar, _frozen(model, layers), gradients_of(model, layers, hand):
+    with bar, _frozen(model, layers), watched:
         while state.done < len(batches):
             if says_stop(stop):
                 state.save()

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lens.engine.memory import SHARE, Budget, mlp_width
+from lens.engine.memory import BACKWARD_TOKENS, SHARE, Budget, mlp_width
 from lens.models.devices import size
 
 #: Bytes of a number.
@@ -278,7 +278,7 @@ class Estimate:
     @property
     def factors(self) -> float:
         """Seconds of K-FAC statistics over 20,480 tokens: passes in the model's format, sums in float32."""
-        passes = self.seconds(FACTOR_TOKENS * self.shape.factor_passes(), FACTOR_TOKENS // 256)
+        passes = self.seconds(FACTOR_TOKENS * self.shape.factor_passes(), FACTOR_TOKENS // BACKWARD_TOKENS)
         return passes + self.seconds(FACTOR_TOKENS * self.shape.factor_sums(), 0, "float32")
 
     @property

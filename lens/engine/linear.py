@@ -352,10 +352,13 @@ def gradients_of(
     model: Any,
     layers: Mapping[str, Linear],
     sink: Callable[..., None],
+    *,
+    inputs: Callable[..., None] | None = None,
 ) -> Iterator[None]:
     """While it is in force, every backward of a forward of this thread hands `sink(name, x, g)` each layer's input
     [tokens, d_in] and the loss's gradient at its output [tokens, d_out]; for an expert `sink(name, x, g, routed)`, as
-    `inputs_of`.
+    `inputs_of`. Where `inputs` is given, the forward hands it `inputs(name, x)`, the backward `sink(name, g)`, and no
+    input is kept in between for this.
 
     The weights need not ask for gradients, but something before the layer must: set `inputs_embeds.requires_grad_()`,
     or let one parameter ask for them. A layer that runs several times in one forward hands over each of its runs.
@@ -374,15 +377,18 @@ def gradients_of(
                         f"{name}: nothing before this layer asks for gradients, so none comes back to it; let the"
                         " embeddings ask for them (requires_grad_) before the forward."
                     )
-                x = args[0].detach()
-
-                def back(g: Tensor) -> None:
-                    sink(name, x.reshape(-1, x.shape[-1]), g.detach().reshape(-1, g.shape[-1]), *_routed(args))
-
-                out.register_hook(back)
+                read, routed = [_rows(args[0])], _routed(args)
+                if inputs is not None:
+                    inputs(name, *read, *routed)
+                    read = []
+                out.register_hook(lambda g: sink(name, *read, _rows(g), *routed))
 
             here.put(lambda: linear.after(alone(watch)))
         yield
+
+
+def _rows(x: Tensor) -> Float[Tensor, "rows d"]:
+    return x.detach().reshape(-1, x.shape[-1])
 
 
 def _checked(model: Any, layers: Mapping[str, Linear]) -> Mapping[str, Linear]:

@@ -1,7 +1,9 @@
 """A Chromium for the tests of the views; they are left out, and say so, where there is none."""
 
 import os
+import re
 import shutil
+from contextlib import contextmanager
 
 import pytest
 
@@ -42,9 +44,64 @@ def browser():
         chromium.close()
 
 
+@contextmanager
+def opened(browser):
+    """A page in a context of its own."""
+    context = browser.new_context(viewport={"width": 1200, "height": 1000}, accept_downloads=True)
+    try:
+        yield context.new_page()
+    finally:
+        context.close()
+
+
 @pytest.fixture
 def page(browser):
-    context = browser.new_context(viewport={"width": 1200, "height": 1000}, accept_downloads=True)
-    opened = context.new_page()
-    yield opened
-    context.close()
+    with opened(browser) as shown:
+        yield shown
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory, browser, kernels):
+    """A JupyterLab for all who look at a notebook of their own."""
+    from tests.browser.lab import Lab
+
+    server = Lab(tmp_path_factory.mktemp("lab"), **kernels)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def notebook(request, lab, page):
+    """A page on a notebook that has run, and what went wrong in it: `notebook(cells)`."""
+    from tests.browser.lab import READY, PlaywrightTimeout
+
+    page.set_viewport_size({"width": 1500, "height": 1200})
+    page.problems, page.outside = [], []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("dialog", lambda dialog: (page.problems.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    page.on(
+        "request",
+        lambda request: (
+            page.outside.append(request.url)
+            if not re.match(rf"(blob|data|about):|{lab.address}|ws://127", request.url)
+            else None
+        ),
+    )
+    count = iter(range(100))
+
+    def show(cells, ready="patch-explorer"):
+        lab.open(page, lab.write(f"{request.path.stem}-{request.node.name}{next(count)}.ipynb", cells))
+        try:
+            page.wait_for_selector(f"[data-testid={ready}][data-ready=true]", timeout=READY)
+        except PlaywrightTimeout:
+            page.screenshot(path=lab.folder / "not_ready.png")
+            raise AssertionError(
+                f"{ready} is not ready; see {lab.folder}/not_ready.png; outputs:"
+                f" {page.locator('.jp-OutputArea-output').all_inner_texts()}"
+            ) from None
+        return page
+
+    yield show
+    lab.free()
+    assert page.problems == []
+    assert page.outside == [], "a view must load nothing from elsewhere"

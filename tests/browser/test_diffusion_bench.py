@@ -12,9 +12,9 @@ from PIL import Image
 
 import widgets
 from lens import subspace
+from tests.browser.lab import READY, SETUP
 from tests.browser.page_model import Mounted
 from tests.browser.stored import stored_copy
-from tests.browser.test_lab import READY, SETUP, lab, notebook  # noqa: F401 - fixtures
 from tests.browser.test_subspace_bench import cut_off, shot, unnamed
 from tests.diffusion.conftest import pipeline_of
 from tests.widgets.fakes import SCRIPT
@@ -393,7 +393,7 @@ bench"""
 
 
 @pytest.mark.long
-def test_run_move_undo_and_the_stored_notebook(lab, notebook):  # noqa: F811
+def test_run_move_undo_and_the_stored_notebook(lab, notebook):
     page = notebook(CELLS, "diffusion-bench")
     page.get_by_test_id("run").click()
     page.wait_for_selector("[data-testid=diffusion-bench][data-status=complete]", timeout=READY)

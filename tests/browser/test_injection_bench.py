@@ -9,10 +9,10 @@ import threading
 import numpy as np
 import pytest
 
+from tests.browser.lab import HOSTILE, READY, SETUP, point
 from tests.browser.looks import cut_off, pixel, unnamed
 from tests.browser.page_model import Mounted
 from tests.browser.stored import stored_copy
-from tests.browser.test_lab import HOSTILE, READY, SETUP, lab, notebook, point  # noqa: F401 - fixtures
 from tests.widgets import fakes
 from tests.widgets.test_injection_bench import (
     ANSWER,
@@ -418,7 +418,7 @@ def fresh(page):
 
 
 @pytest.mark.slow
-def test_smollm2_slide_map_click_keyboard_stop_and_generate(notebook, smollm2):  # noqa: F811
+def test_smollm2_slide_map_click_keyboard_stop_and_generate(notebook, smollm2):
     page = notebook(REAL, "injection-bench")
     fresh(page)
     lists = page.get_by_test_id("lists").locator("ol")
@@ -483,7 +483,7 @@ def test_smollm2_slide_map_click_keyboard_stop_and_generate(notebook, smollm2): 
     assert all(text.startswith(PROMPT) and len(text) > len(PROMPT) for text in said)
 
 
-def test_controls_keep_their_keys_in_a_notebook(notebook):  # noqa: F811
+def test_controls_keep_their_keys_in_a_notebook(notebook):
     """In command mode JupyterLab takes arrows, Enter and letters from whatever is focused, unless that element says
     no.
     """
@@ -511,7 +511,7 @@ def test_controls_keep_their_keys_in_a_notebook(notebook):  # noqa: F811
     assert page.locator(".jp-Notebook .jp-Cell").count() == 1, "no key reached the notebook"
 
 
-def test_hostile_tokens_are_text_and_the_stored_notebook_shows_the_maps(lab, notebook):  # noqa: F811
+def test_hostile_tokens_are_text_and_the_stored_notebook_shows_the_maps(lab, notebook):
     page = notebook(TINY, "injection-bench")
     fresh(page)
     assert "<script>alert(1)</script>" in page.get_by_test_id("prompt").input_value()
@@ -530,7 +530,7 @@ def test_hostile_tokens_are_text_and_the_stored_notebook_shows_the_maps(lab, not
 
 
 @pytest.mark.long
-def test_an_error_is_shown_where_it_was_asked(notebook):  # noqa: F811
+def test_an_error_is_shown_where_it_was_asked(notebook):
     page = notebook(TINY, "injection-bench")
     page.get_by_test_id("strengths").fill("1, x")
     page.get_by_test_id("run").click()

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.browser.test_lab import LAYERS_SHOWN, READY, ROOT, Lab, point, status
+from tests.browser.lab import LAYERS_SHOWN, READY, ROOT, Lab, point, status
 from tests.variants import few
 
 NOTEBOOKS = {

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.browser.lab import READY, SETUP
 from tests.browser.looks import cut_off, unnamed
 from tests.browser.page_model import Mounted
 from tests.browser.stored import stored_copy
-from tests.browser.test_lab import READY, SETUP, lab, notebook  # noqa: F401 - fixtures
 from tests.widgets.fakes import SCRIPT
 from tests.widgets.test_provenance_bench import Hosted, ask, bench
 
@@ -272,7 +272,7 @@ def status(page, wanted):
     page.wait_for_selector(f"[data-testid=provenance-bench][data-status={wanted}]", timeout=READY)
 
 
-def test_run_stop_switch_and_the_stored_notebook(lab, notebook):  # noqa: F811
+def test_run_stop_switch_and_the_stored_notebook(lab, notebook):
     page = notebook(CELLS, "provenance-bench")
     page.get_by_test_id("run").click()
     for least in (32, 128):

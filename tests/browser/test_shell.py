@@ -19,6 +19,7 @@ from tests.browser import (
     test_unlearning_page,
     test_vector_bench,
 )
+from tests.browser.conftest import opened
 from tests.browser.looks import AXE, cut_off, needs_axe, scrolling, violations
 from tests.memorization.helpers import clean, known
 from tests.variants import few
@@ -60,11 +61,14 @@ VIEWS = {
 LONG_VIEWS = ("checkpoints", "trajectories", "unlearning")
 
 
-@pytest.fixture(params=few(VIEWS, lambda name: name not in LONG_VIEWS))
-def view(request, page):
-    shown = VIEWS[request.param](page)
-    page.get_by_test_id("export").evaluate("(drawer) => { drawer.open = true; }")
-    return shown
+@pytest.fixture(scope="module", params=few(VIEWS, lambda name: name not in LONG_VIEWS))
+def view(request, browser, tmp_path_factory):
+    """A view on a page for all who look at its frame."""
+    with pytest.MonkeyPatch.context() as patch, opened(browser) as page:
+        fakes.without_last_inputs(tmp_path_factory, patch)
+        shown = VIEWS[request.param](page)
+        page.get_by_test_id("export").evaluate("(drawer) => { drawer.open = true; }")
+        yield shown
 
 
 def test_every_view_has_the_parts_of_the_frame(view):

@@ -18,10 +18,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 import widgets
 from lens import curvature, subspace
 from tests.browser import looks
+from tests.browser.lab import READY, SETUP
 from tests.browser.looks import unnamed
 from tests.browser.page_model import Mounted
 from tests.browser.stored import stored_copy
-from tests.browser.test_lab import READY, SETUP, lab, notebook  # noqa: F401 - fixtures
 from tests.memorization.helpers import clean, known, unknown, weights
 from tests.widgets.fakes import SCRIPT
 from tests.widgets.test_curvature_view import UP
@@ -597,7 +597,7 @@ bench"""
 ]
 
 
-def test_run_move_undo_and_the_stored_notebook(lab, notebook):  # noqa: F811
+def test_run_move_undo_and_the_stored_notebook(lab, notebook):
     page = notebook(CELLS, "subspace-bench")
     page.get_by_test_id("run").click()
     page.wait_for_selector("[data-testid=subspace-bench][data-status=complete]", timeout=READY)

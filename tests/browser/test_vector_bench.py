@@ -9,10 +9,10 @@ import threading
 import numpy as np
 import pytest
 
+from tests.browser.lab import HOSTILE, READY, SETUP, point
 from tests.browser.looks import cut_off, unnamed
 from tests.browser.page_model import Mounted
 from tests.browser.stored import stored_copy
-from tests.browser.test_lab import HOSTILE, READY, SETUP, lab, notebook, point  # noqa: F401 - fixtures
 from tests.widgets import fakes
 from tests.widgets.test_vector_bench import PAIRS, FakeTools, bench, quality, ran, truth
 
@@ -368,7 +368,7 @@ def fresh(page, timeout=READY):
     page.wait_for_selector("[data-testid=live][data-status=ready][data-fresh=true]", timeout=timeout)
 
 
-def test_hostile_tokens_keys_and_the_stored_notebook(lab, notebook):  # noqa: F811
+def test_hostile_tokens_keys_and_the_stored_notebook(lab, notebook):
     page = notebook(TINY, "vector-bench")
     fresh(page)
     page.get_by_test_id("run").click()
@@ -401,7 +401,7 @@ def test_hostile_tokens_keys_and_the_stored_notebook(lab, notebook):  # noqa: F8
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_smollm2_find_heads_slide_click_and_test(notebook, smollm2):  # noqa: F811
+def test_smollm2_find_heads_slide_click_and_test(notebook, smollm2):
     page = notebook(REAL, "vector-bench")
     fresh(page, 300_000)
     page.get_by_test_id("run").click()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.test_lab import READY, ROOT, Lab
+from tests.browser.lab import READY, ROOT, Lab
 
 #: Megabytes that the wheel may hold.
 LARGEST = 45

@@ -13,11 +13,14 @@ def drawn_labels(model, ids, seed):
         p = model(torch.as_tensor(ids[:, :-1])).logits.float().softmax(-1).numpy()
     labels = np.zeros(p.shape[:2], dtype=np.int64)
     for r in range(p.shape[0]):
-        u = np.random.default_rng([seed, r]).random(p.shape[1], dtype=np.float32)
-        for t in range(p.shape[1]):
-            reached = np.cumsum(p[r, t].astype(np.float64))
-            labels[r, t] = int(np.argmax(reached > u[t] * reached[-1]))
+        labels[r] = inverted(p[r], np.random.default_rng([seed, r]).random(p.shape[1], dtype=np.float32))
     return labels
+
+
+def inverted(p, u):
+    """By row of weights the first index whose running sum passes the share u of the whole."""
+    reached = np.cumsum(np.asarray(p, np.float64), axis=1)
+    return torch.from_numpy(np.argmax(reached > np.asarray(u, np.float64)[:, None] * reached[:, -1:], axis=1))
 
 
 def tokens_of(model, ids, labels, names):

@@ -14,7 +14,7 @@ from torch import nn
 
 import lens.curvature as curvature
 from lens.curvature import passes
-from lens.curvature.ending import Ending, sampled
+from lens.curvature.ending import Ending
 from lens.curvature.factors import add_gram, empty_gram, mirrored, packed
 from lens.engine.linear import LinearError
 from lens.engine.stopping import Stopped
@@ -50,19 +50,6 @@ def test_factors_are_the_sums_over_every_tokens_gradient(tiny, kind, names, fish
             )
 
 
-def test_drawn_labels_follow_the_models_own_distribution():
-    p = torch.tensor([0.5, 0.0, 0.2, 0.3]).repeat(40_000, 1)
-    u = torch.from_numpy(np.random.default_rng(0).random(40_000, dtype=np.float32))
-    share = torch.bincount(sampled(p, u), minlength=4) / 40_000
-    assert share[1] == 0
-    # four standard errors
-    assert torch.allclose(share, p[0], atol=4 * 0.5 / 200)
-    assert (
-        sampled(p[:1], torch.zeros(1)).item() == 0
-        and sampled(torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([0.0])).item() == 1
-    )
-
-
 def test_true_and_empirical_fisher_differ_and_draws_depend_on_the_seed_only(tiny):
     model = tiny("llama")
     a = curvature.factors(model, LLAMA, IDS, seed=1, rows=6)
@@ -91,13 +78,19 @@ def test_gate_and_up_share_their_input_factor_and_down_has_its_own(tiny):
 def test_triangle_by_blocks_is_the_whole_product():
     for width in (5, 64, 130, 500, 1536):  # the last has pages of its own
         x = torch.randn(37, width, generator=torch.Generator().manual_seed(width))
-        total = empty_gram(width)
-        add_gram(total, x[:20])
+        total, second = empty_gram(width), empty_gram(width)
+        add_gram(total, x[:20], first=True)
         add_gram(total, x[20:])
+        add_gram(second, x[:20])
+        add_gram(second, x[20:])
         whole = mirrored(total, width)
         assert torch.allclose(whole, x.T @ x, atol=1e-4) and torch.equal(whole, whole.T)
         assert torch.equal(mirrored(packed(whole), width), whole)
+        assert torch.allclose(mirrored(second, width), whole, atol=1e-5)
     assert len(total) < 0.65 * width * width
+    # the matrix takes the place of the sum, and is a matrix like any other
+    assert whole.data_ptr() == total.data_ptr() and whole.is_contiguous()
+    torch.testing.assert_close(whole.clone() @ whole, whole @ whole)
 
 
 class OneLayer(nn.Module):
@@ -252,7 +245,7 @@ def test_the_gradient_at_the_end_of_a_model_is_autograds(tiny, kind, scale, draw
     at = h.clone().requires_grad_()
     with torch.enable_grad():
         logits = like.logits(at)
-        labels = sampled(logits.detach().softmax(-1), want) if drawn else want
+        labels = naive.inverted(logits.detach().softmax(-1), want) if drawn else want
         F.cross_entropy(logits, labels, reduction="sum").backward()
     with torch.enable_grad():
         ending = Ending(like, drawn)

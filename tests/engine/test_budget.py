@@ -94,7 +94,7 @@ def test_chunks_follow_the_work_of_a_block(driver):
     assert budget(large).chunk_tokens(2048) == 2048
     little = model_on(CUDA, hidden=576, mlp=1536, layers=30, block=3_540_096)
     assert budget(little).chunk_tokens(2048) == 32_768
-    assert 256 < eight.backward_tokens <= eight.chunk_tokens(256)
+    assert memory.BACKWARD_TOKENS < eight.backward_tokens <= eight.chunk_tokens(memory.BACKWARD_TOKENS)
 
 
 def test_tokens_of_a_chunk_are_told_without_asking_the_driver(driver, monkeypatch):

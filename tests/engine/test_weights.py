@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 import lens
 from lens.engine.linear import LinearError, gradients_of, inputs_of, linears
@@ -42,6 +43,33 @@ def test_inputs_and_gradients_are_those_of_autograd(tiny, kind):
         assert torch.equal(x, seen[name]) and x.shape == (IDS.numel(), linear.d_in)
         torch.testing.assert_close(g.T @ x, grad, rtol=1e-4, atol=1e-8)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_inputs_that_are_handed_over_in_the_forward_are_the_same_and_not_kept(tiny):
+    model = tiny("llama").requires_grad_(False)
+    layers = linears(model, "*.down_proj")
+    both, apart, there = {}, {}, []
+
+    def run():
+        embedded = model.get_input_embeddings()(IDS).requires_grad_()
+        model(inputs_embeds=embedded).logits.square().mean().backward()
+
+    with gradients_of(model, layers, lambda name, x, g: both.__setitem__(name, (x, g))):
+        run()
+
+    def read(name, x):
+        apart[name] = [x.clone()]
+        there.append(StorageWeakRef(x.untyped_storage()))
+
+    def back(name, g):
+        apart[name].append(g)
+        assert all(one.expired() for one in there)
+
+    with gradients_of(model, layers, back, inputs=read):
+        run()
+    assert list(apart) == list(layers)
+    for name, (x, g) in both.items():
+        assert torch.equal(x, apart[name][0]) and torch.equal(g, apart[name][1])
 
 
 def test_gradients_without_anything_that_asks_for_them_are_refused(tiny):

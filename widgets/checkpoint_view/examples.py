@@ -1,14 +1,17 @@
-"""What CheckpointView shows when it is given nothing: a small model, the same tuned on questions, another run of it."""
+"""What CheckpointView shows when it is given nothing: a small model tuned in two ways, and another run of the first."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 from lens import models
+from lens.organisms import atlas
+from lens.organisms.atlas.suite import REPORT, WALK
 from lens.organisms.palimpsest.text import texts
+from lens.organisms.shipping import START
 from widgets.base.examples import Example
 
-ORGANISM = "organism:palimpsest"
+ATLAS, PALIMPSEST = "organism:atlas", "organism:palimpsest"
 #: Prompts of the menu, and those whose mean state is taken off.
 SHOWN, ABOUT = 3, 24
 
@@ -39,25 +42,26 @@ class Sides(NamedTuple):
     about: list[str]
 
 
-def questions(count: int, seed: int) -> list[str]:
-    """Questions of the kind that the tuned organism was tuned on, cut before their answer."""
-    rows = texts(count, seed=seed, domain="questions")
-    return ["<start>" + row.split("Answer: ")[0] + "Answer: " for row in rows]
+def leaves(of: slice) -> list[tuple[str, str]]:
+    """Codes of leaves that no training asked of, and the questions for their tops, where both checkpoints walk."""
+    suite = atlas.Atlas(atlas.Recipe())
+    return [(suite.code[leaf], f"{START} {suite.question(leaf)} {WALK}") for leaf in suite.leaves[REPORT][of]]
 
 
-def tuned_sides() -> Sides:
-    """The organism, the same tuned on questions, and another run of its recipe."""
-    a, b, floor = (models.load(f"{ORGANISM}{name}") for name in ("", "-tuned", "-reference"))
-    return Sides(a, b, floor, questions(ABOUT, seed=11))
+def sides() -> Sides:
+    """Supervised on answers, reinforced for right ones, and another run of the first: all of one base."""
+    a, b, floor = (models.load(f"{ATLAS}-{name}") for name in ("answer", "rl", "answer-again"))
+    return Sides(a, b, floor, [prompt for _, prompt in leaves(slice(SHOWN, SHOWN + ABOUT))])
 
 
 def examples_of(name: str) -> list[Example]:
     """Prompts that a model of this name can read."""
-    if name.startswith(ORGANISM):
-        return [
-            Example(prompt.removeprefix("<start>Question: ").removesuffix(" Answer: "), fields(prompt))
-            for prompt in questions(SHOWN, seed=7)
-        ]
+    if name.startswith(ATLAS):
+        return [Example(f"the top of {code}", fields(prompt)) for code, prompt in leaves(slice(SHOWN))]
+    if name.startswith(PALIMPSEST):
+        rows = texts(SHOWN, seed=7, domain="questions")
+        cut = [row.split(" Answer: ")[0].removeprefix("Question: ") for row in rows]
+        return [Example(asked, fields(f"<start>Question: {asked} Answer: ")) for asked in cut]
     return [Example(says, fields(prompt)) for says, prompt in _ORDINARY]
 
 

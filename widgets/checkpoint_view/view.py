@@ -17,7 +17,7 @@ from widgets.base.model_line import describe_model
 from widgets.base.planted import whole
 from widgets.base.sweep import SweepView
 from widgets.checkpoint_view import copy, work
-from widgets.checkpoint_view.examples import SENTENCES, examples_of, tuned_sides
+from widgets.checkpoint_view.examples import SENTENCES, examples_of, sides
 from widgets.checkpoint_view.work import Comparison, Tools
 from widgets.errors import ViewError
 
@@ -72,7 +72,7 @@ class CheckpointView(SweepView):
         if direction not in work.DIRECTIONS:
             raise ViewError(f"direction: {direction!r} is not one of {', '.join(work.DIRECTIONS)}")
         if a is None and b is None:
-            a, b, floor, about = tuned_sides()
+            a, b, floor, about = sides()
         whole(a=a, b=b)
         if a is b:
             raise ViewError("b: it is the very model `a`; load the other checkpoint beside it")

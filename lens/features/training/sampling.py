@@ -15,6 +15,7 @@ from ... import files
 from ...arguments import FilePath, HFModel, Size, door
 from ...containers import tensors
 from ...engine.anatomy import Anatomy
+from ...engine.drawing import inverted
 from ...engine.features import Tap, flat
 from ...engine.sites import Site
 from ...engine.writing.acts import Acts
@@ -23,9 +24,6 @@ from ...models.hash import weight_hash
 from ...prompts.start import start_token
 from ..errors import FeatureError
 from .recipe import Recipe
-
-#: Words of the vocabulary that are summed together first.
-_BLOCK = 256
 
 
 def path_of(folder: Path, part: int) -> Path:
@@ -132,7 +130,7 @@ def _side_by_side(
 
 def drawn(logits: Float[Tensor, "rows vocab"], draw: torch.Generator) -> Int[Tensor, "rows 1"]:
     """A token a row at temperature 1: where the sum of chances passes a number drawn evenly (one number a row, not one
-    a word of the vocabulary). Sums run over blocks of words, then within the block in which the number lies.
+    a word of the vocabulary).
 
     Raises: FeatureError: logits that are no numbers.
 
@@ -140,14 +138,8 @@ def drawn(logits: Float[Tensor, "rows vocab"], draw: torch.Generator) -> Int[Ten
     """
     logits = logits.float()
     weight = (logits - logits.amax(-1, keepdim=True)).exp_()
-    weight = torch.nn.functional.pad(weight, (0, -weight.shape[1] % _BLOCK)).unflatten(1, (-1, _BLOCK))
-    passed = weight.sum(-1).double().cumsum(-1)
-    if not bool(passed[:, -1].isfinite().all()):
+    u = torch.rand(len(logits), 1, generator=draw, dtype=torch.float64).to(logits.device)
+    token, total = inverted(weight, u[:, 0])
+    if not bool(total.isfinite().all()):
         raise FeatureError("model: its logits are not finite, so that no token can be drawn; load it in float32.")
-    at = torch.rand(len(logits), 1, generator=draw, dtype=torch.float64).to(logits.device) * passed[:, -1:]
-    block = torch.searchsorted(passed, at, right=True).clamp(max=passed.shape[1] - 1)
-    before = torch.where(block > 0, passed.gather(1, (block - 1).clamp(min=0)), 0.0)
-    within = weight.gather(1, block[..., None].expand(-1, -1, _BLOCK))[:, 0].double().cumsum(-1)
-    # rounding may leave the number behind the block's last word that can be: it is that word then
-    last = torch.searchsorted(within, within[:, -1:].contiguous())
-    return block * _BLOCK + torch.minimum(torch.searchsorted(within, at - before, right=True), last)
+    return token[:, None]

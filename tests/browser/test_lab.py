@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser.lab import HOSTILE, LAYERS_SHOWN, SETUP, point, status
+from tests.browser.lab import HOSTILE, LAYERS_SHOWN, READY, SETUP, point, status
 from tests.browser.stored import stored_copy
 
 IOI = """pair = lens.Pair("When John and Mary went to the shops, John gave the bottle to",

@@ -28,7 +28,7 @@ help:
 	@echo 'make lab        JupyterLab, on the page to start with'
 	@echo 'make docs       the documentation, without a network -> build/docs/index.html'
 	@echo 'make lint       ruff, and mypy beside the errors known in .ci/mypy.txt'
-	@echo 'make test       the test suite without its slow tests (ARGS="-k name" is passed to pytest)'
+	@echo 'make test       the test suite without its slow tests (SLOW=1: with them; ARGS="-k name" is passed to pytest)'
 	@echo 'make js         the JavaScript of the views: checked, tested, and compared with what ships (needs node)'
 	@echo 'make test-slow  the slow tests: whole notebooks, the default model, long simulations'
 	@echo 'make test-long  every variant and every long simulation, of which the other two run a part'
@@ -94,8 +94,10 @@ test: model
 	$(MAKE) --no-print-directory test-python || code=1; \
 	exit $$code
 
+# SLOW=1: the slow ones in the same run, which collects once and leaves no worker idle in between.
+SLOW ?=
 test-python: model
-	$(call both-parts,not slow and not long,loadfile)
+	$(call both-parts,$(if $(SLOW),not long,not slow and not long),loadfile)
 
 # A user needs no node: what the views ship is committed. Without node, or without the packages that package-lock.json
 # names, this says so and passes; CI has both.

@@ -24,7 +24,11 @@ gc.disable()
 #: Files whose few tests take minutes: begun first, so that no worker is left alone with one at the end.
 LONG = (
     "test_notebook",
+    "test_docs",
     "test_on_ray",
+    "test_wheel",
+    "test_new",
+    "test_training",
     "test_reproduce_curvature",
     "test_reproduce_forgetting",
     "test_diffusion_bench",
@@ -44,7 +48,6 @@ LONG = (
     "test_relearning",
     "test_utility",
     "test_vectors_benchmark",
-    "test_docs",
     "test_house",
     "test_lab",
 )

@@ -418,6 +418,7 @@ def fresh(page):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_smollm2_slide_map_click_keyboard_stop_and_generate(notebook, smollm2):
     page = notebook(REAL, "injection-bench")
     fresh(page)

@@ -30,6 +30,9 @@ export const svg = (tag, attributes = {}, ...children) => {
   return node;
 };
 
+/** The style of words that stand over lines and marks. */
+export const overDrawing = (c) => `fill:${c.text};stroke:${c.page};stroke-width:3px;paint-order:stroke`;
+
 export const drawn = (node) => ({
   text: new XMLSerializer().serializeToString(node),
   width: Number(node.getAttribute("width")),

@@ -1,6 +1,6 @@
 // The charts of CurvatureView: the spectrum by rank, and who uses the band.
 
-import { axes, svg, ticks } from "../base/charts.js";
+import { axes, overDrawing, svg, ticks } from "../base/charts.js";
 import { absent, between, many, short } from "../base/text.js";
 import { floats } from "../base/traits.js";
 
@@ -90,7 +90,7 @@ export const spectrumChart = (c, s, ends, view, width, height) => {
         y: a.top + 2,
         "text-anchor": "middle",
         "font-weight": 600,
-        style: `fill:${c.text};stroke:${c.page};stroke-width:3px;paint-order:stroke`,
+        style: overDrawing(c),
       },
       bandText(low, high),
     ),

@@ -1,6 +1,6 @@
 // ProvenanceBench's charts: e-value by rows, score by position, null distribution.
 
-import { svg, ticks } from "../base/charts.js";
+import { overDrawing, svg, ticks } from "../base/charts.js";
 import { absent, csvLine, many } from "../base/text.js";
 import { floats } from "../base/traits.js";
 
@@ -142,7 +142,7 @@ export const eChart = (c, f, width, height) => {
         y: last[1] + (flip ? -7 : 4),
         "text-anchor": flip ? "end" : "start",
         "font-weight": 600,
-        style: `fill:${c.text};stroke:${c.page};stroke-width:3px;paint-order:stroke`,
+        style: overDrawing(c),
       },
       power(f.log10_e),
     ),
@@ -274,7 +274,7 @@ export const nullChart = (c, f, width, height) => {
         y: a.top + 6,
         "text-anchor": end ? "end" : "start",
         "font-weight": 600,
-        style: `fill:${c.text};stroke:${c.page};stroke-width:3px;paint-order:stroke`,
+        style: overDrawing(c),
       },
       `observed ${short(f.observed)}`,
     ),

@@ -1,4 +1,4 @@
-// Built by npm run build from 19 files, sha256 45c60ce1ab90b7e5a7dcd86be4a3adad972e01eb6fcdcb13f3a84cb8a374810d
+// Built by npm run build from 19 files, sha256 b01ef4fafa6fca2bac9a37b4f296f02e9c045f10fd9279a635ef6e4c3047aade
 const e=(e,t={},...n)=>{const s=document.createElement(e);for(const[e,n]of Object.entries(t)){if(n===null||n===
 undefined||n===false)continue;if(e==="text")s.textContent=n;else if(e.startsWith("on"))s.addEventListener(e.slice(2),
 n);else if(e==="value")s.value=n;else s.setAttribute(e,n===true?"":n)}s.append(...n.filter(e=>e!==null&&e!==

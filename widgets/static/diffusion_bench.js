@@ -1,4 +1,4 @@
-// Built by npm run build from 21 files, sha256 15a9d699b086d749387c8b859110954fe2058d5a9c7febb1fc9f3989e5daebaa
+// Built by npm run build from 21 files, sha256 db0fbdb93fbc2a49f49649da6c5a3f090c95f7dfe1d6bb21f51028111289f12d
 const t=(t,e={},...s)=>{const n=document.createElement(t);for(const[t,s]of Object.entries(e)){if(s===null||s===
 undefined||s===false)continue;if(t==="text")n.textContent=s;else if(t.startsWith("on"))n.addEventListener(t.slice(2),
 s);else if(t==="value")n.value=s;else n.setAttribute(t,s===true?"":s)}n.append(...s.filter(t=>t!==null&&t!==

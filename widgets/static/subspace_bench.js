@@ -1,4 +1,4 @@
-// Built by npm run build from 16 files, sha256 e10aadbec46cbaafcdbdf03209c7564bd7f89b6e52c0f1b84df117bb9463d6c2
+// Built by npm run build from 16 files, sha256 bce4e2a5de2dee244ed00514be31ba52e19d5b6f0a18086fb3757f7bedef63ff
 const e=(e,t={},...n)=>{const s=document.createElement(e);for(const[e,n]of Object.entries(t)){if(n===null||n===
 undefined||n===false)continue;if(e==="text")s.textContent=n;else if(e.startsWith("on"))s.addEventListener(e.slice(2),
 n);else if(e==="value")s.value=n;else s.setAttribute(e,n===true?"":n)}s.append(...n.filter(e=>e!==null&&e!==

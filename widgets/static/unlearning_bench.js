@@ -1,4 +1,4 @@
-// Built by npm run build from 11 files, sha256 612b010d57d776d45d54bbd7f43bd5e673c40a74212abd89d423680035d8738f
+// Built by npm run build from 11 files, sha256 a34251a490c66d9d8e8a95ea0dff0204ac6b8fa1c8407084c12e8558996a0228
 const t=(t,e={},...n)=>{const s=document.createElement(t);for(const[t,n]of Object.entries(e)){if(n===null||n===
 undefined||n===false)continue;if(t==="text")s.textContent=n;else if(t.startsWith("on"))s.addEventListener(t.slice(2),
 n);else if(t==="value")s.value=n;else s.setAttribute(t,n===true?"":n)}s.append(...n.filter(t=>t!==null&&t!==

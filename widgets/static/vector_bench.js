@@ -1,4 +1,4 @@
-// Built by npm run build from 19 files, sha256 5916b578e7970a4994c1d4efd8a01ce2b1f518a9aee865c71551eb61d96abb11
+// Built by npm run build from 19 files, sha256 34969de9e4415dfde28546ef3d1434786372f478a2b7289fe5c593dc2394b41a
 const t=(t,e={},...s)=>{const n=document.createElement(t);for(const[t,s]of Object.entries(e)){if(s===null||s===
 undefined||s===false)continue;if(t==="text")n.textContent=s;else if(t.startsWith("on"))n.addEventListener(t.slice(2),
 s);else if(t==="value")n.value=s;else n.setAttribute(t,s===true?"":s)}n.append(...s.filter(t=>t!==null&&t!==

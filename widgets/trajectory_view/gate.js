@@ -1,6 +1,6 @@
 // What the gate reads at every token, with and without the edit, beside its threshold.
 
-import { axes, svg, ticks } from "../base/charts.js";
+import { axes, overDrawing, svg, ticks } from "../base/charts.js";
 import { absent, short, visible } from "../base/text.js";
 
 /** Of a token: whether the gate was looked at there, and what it said. */
@@ -65,7 +65,6 @@ export const gateChart = (c, d, { width, height, chosen = -1 }) => {
         style: `stroke:${c.text}`,
         "stroke-width": 1.4,
       }),
-      a.words({ x: a.right - 2, y: y - 4, "text-anchor": "end" }, "threshold; open above"),
     );
   }
   for (const [name, words, colour, dash] of arms) {
@@ -97,6 +96,13 @@ export const gateChart = (c, d, { width, height, chosen = -1 }) => {
     }
     a.root.append(group);
   }
+  if (!absent(d.threshold))
+    a.root.append(
+      a.words(
+        { x: a.right - 2, y: a.Y(d.threshold) - 4, "text-anchor": "end", style: overDrawing(c) },
+        "threshold; open above",
+      ),
+    );
   return a.root;
 };
 

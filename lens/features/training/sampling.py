@@ -130,14 +130,14 @@ def _side_by_side(
 
 def drawn(logits: Float[Tensor, "rows vocab"], draw: torch.Generator) -> Int[Tensor, "rows 1"]:
     """A token a row at temperature 1: where the sum of chances passes a number drawn evenly (one number a row, not one
-    a word of the vocabulary).
+    a word of the vocabulary). Float32 logits are written over.
 
     Raises: FeatureError: logits that are no numbers.
 
     Cost: the exponential of every logit, and one wait for the device.
     """
-    logits = logits.float()
-    weight = (logits - logits.amax(-1, keepdim=True)).exp_()
+    weight = logits.float()
+    weight.sub_(weight.amax(-1, keepdim=True)).exp_()
     u = torch.rand(len(logits), 1, generator=draw, dtype=torch.float64).to(logits.device)
     token, total = inverted(weight, u[:, 0])
     if not bool(total.isfinite().all()):

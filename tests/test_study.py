@@ -266,6 +266,11 @@ def test_rendered_verdicts_are_those_that_are_stored(folder):
         assert row.claim is not None and row.kind in KINDS
         # what the verdict says of an interval is drawn
         assert row.effects or "interval holds" not in row.cells.verdict, row.cells.claim
+    named = report.Verdicts(study, made, data="own")
+    assert named.frame.columns.tolist() == ["", "data", "claim", "paper", "here", "n", "verdict"]
+    assert repr(named) == repr(verdicts) and named.frame.drop(columns="data").equals(verdicts.frame)
+    page, plain = named._repr_html_(), verdicts._repr_html_()
+    assert page.count(">own</td>") == len(named.rows) and page.count("<th ") == plain.count("<th ") + 1
     least = 0 if folder.name == "smollm2" else 3  # one seed gives no interval
     assert sum(bool(row.effects) for row in verdicts.rows) >= least
     assert records.finite(made.numbers).keys() == record["numbers"].keys()

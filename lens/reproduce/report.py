@@ -27,6 +27,8 @@ from .study import Reproduction, Study
 #: characters of a cell that is shown; all of it stands behind
 CELL = 160
 #: On each cell, since JupyterLab drops style sheets of a notebook that was not run here, and aligns cells to the right.
+_COLUMNS = ("", "data", "claim", "paper", "here", "n", "verdict")
+_BEHIND = "the whole claim, its source and rule, and all that was measured"
 _LEFT = 'style="text-align:left;vertical-align:top"'
 _SIGNS = {name: (sign, word) for name, (sign, _, word) in KINDS.items()}
 
@@ -78,11 +80,12 @@ class Judged:
 class Verdicts:
     """The verdicts of a run to be looked at: in a notebook a table whose rows open, as text a line a claim.
 
-    `frame`: claim, paper, here, n, verdict, in cells of at most `CELL` characters. `rows`: all that there is, a row a
-    claim; of the claims that hold the words `only`, where these are given.
+    `frame`: claim, paper, here, n, verdict, in cells of at most `CELL` characters; `data` before them, where it is
+    said: what the run is of, for a page that shows several. `rows`: all that there is, a row a claim; of the claims
+    that hold the words `only`, where these are given.
     """
 
-    def __init__(self, study: Study, result: Reproduction, only: str = ""):
+    def __init__(self, study: Study, result: Reproduction, only: str = "", *, data: str = ""):
         named = result.table.attrs.get("claims") or [[] for _ in range(len(result.table))]
         self.study, self.table = study, result.table
         self.rows = [
@@ -99,6 +102,7 @@ class Verdicts:
             [
                 {
                     "": _SIGNS[row.kind][0],
+                    "data": data,
                     "claim": short(row.says),
                     "paper": short(row.cells.paper),
                     "here": short(row.here),
@@ -106,18 +110,18 @@ class Verdicts:
                     "verdict": short(row.cells.verdict),
                 }
                 for row in self.rows
-            ]
+            ],
+            columns=[name for name in _COLUMNS if data or name != "data"],
         )
 
     def __repr__(self) -> str:
-        lines = self.frame.itertuples(index=False)
+        lines = self.frame[["", "claim", "here", "verdict"]].itertuples(index=False)
         return "\n".join(
-            f"{sign} {short(claim, 80)} | {short(here, 60)} | {short(word, 60)}"
-            for sign, claim, _, here, _, word in lines
+            f"{sign} {short(claim, 80)} | {short(here, 60)} | {short(word, 60)}" for sign, claim, here, word in lines
         )
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th {_LEFT}>{name}</th>" for name in ("", "claim", "paper", "here", "n", "verdict"))
+        head = "".join(f'<th class="{name}" {_LEFT}>{name}</th>' for name in self.frame.columns)
         body = "".join(self._row(row, cells) for row, cells in zip(self.rows, self.frame.to_dict("records")))
         of = self.study.claims
         said = f"{multiplicity(self.table)} Where a row names no other: source: {of.source}; estimator: {of.estimator};"
@@ -129,6 +133,7 @@ class Verdicts:
         text = {name: html.escape(str(cell)) for name, cell in cells.items()}
         claim = row.claim
         facts = {
+            "data": cells.get("data", ""),
             "claim": row.cells.claim,
             "paper": row.cells.paper,
             "source": claim.source if claim else "",
@@ -141,13 +146,11 @@ class Verdicts:
         more = "".join(
             f"<dt>{name}</dt><dd>{html.escape(str(fact))}</dd>" for name, fact in facts.items() if fact != ""
         )
-        sign, word = _SIGNS[row.kind]
-        return (
-            f'<tr class="{row.kind}"><td class="sign" title="{word}" aria-label="{word}" {_LEFT}>{sign}</td>'
-            f"<td {_LEFT}><details><summary>{text['claim']}</summary><dl>{more}</dl></details></td>"
-            f"<td {_LEFT}>{text['paper']}</td><td {_LEFT}>{text['here']}</td><td {_LEFT}>{text['n']}</td>"
-            f'<td class="word" {_LEFT}>{text["verdict"]}</td></tr>'
-        )
+        word = _SIGNS[row.kind][1]
+        text["here"] = f'<details><summary title="{_BEHIND}">{text["here"] or "…"}</summary><dl>{more}</dl></details>'
+        kinds = {"": f'class="sign" title="{word}" aria-label="{word}" ', "verdict": 'class="word" '}
+        line = "".join(f"<td {kinds.get(name, '')}{_LEFT}>{text[name]}</td>" for name in self.frame.columns)
+        return f'<tr class="{row.kind}">{line}</tr>'
 
     def forest(self, path: Any = None, title: str = "") -> Any:
         """Effect and interval of each claim, its verdict by sign and colour; see `lens.figures.forest`."""

@@ -142,7 +142,7 @@ def _told(rows: Rows, copying: pd.DataFrame) -> None:
         rows.add(
             f"told_{pair}",
             f"AUC by model {each(of.auc)}, true positives at {of.fpr.max():.3f} false positives {each(of.tpr)};"
-            f" {of.p_kind.iloc[0]} p, Holm, at most {of.holm.max():.2g}",
+            f" permutation p ({of.p_kind.iloc[0]}), Holm, at most {of.holm.max():.2g}",
             f"{len(of)} models x {int(of.memorised.iloc[0])} and {int(of.never.iloc[0])} captions",
             f"{word} (rule: AUC above .5 in every model, p at most .05 after Holm)",
             f"Holm over {len(table)}",

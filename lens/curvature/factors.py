@@ -195,7 +195,8 @@ def factors(
         record["unreached"] = none
         chosen = {name: linear for name, linear in chosen.items() if tokens[name]}
     means = {}
-    give_back()  # the batches' memory: the means take what lies behind their sums
+    if any(_has_room(total, widths[name]) for name, total in state.sums.items()):
+        give_back()  # the batches' memory: the means take what lies behind their sums
     while state.sums:  # one at a time: a sum is given up for its mean, or its memory is the mean's
         name, total = state.sums.popitem()
         means[name] = mirrored(total, widths[name]).div_(tokens[name.split("/", 1)[1]])
@@ -305,6 +306,11 @@ def empty_gram(width: int, device: torch.device | None = None) -> Float[Tensor, 
     return torch.frombuffer(pages, dtype=torch.float32)[:size]
 
 
+def _has_room(total: Float[Tensor, "packed"], width: int) -> bool:
+    """Whether a packed sum has room behind it for the whole matrix."""
+    return total.untyped_storage().nbytes() >= 4 * width**2 > 4 * len(total) and total.storage_offset() == 0
+
+
 def packed(matrix: Float[Tensor, "d d"]) -> Float[Tensor, "packed"]:
     """The packed form of a matrix; what lies before the blocks of the diagonal is left out."""
     return torch.cat([matrix[rows, rows.start :].reshape(-1) for rows in _block_rows(len(matrix))])
@@ -326,8 +332,7 @@ def mirrored(total: Float[Tensor, "packed"], width: int, cut: tuple[int, int] = 
     """The symmetric matrix of a packed sum: its upper triangle, and the same below. Where the sum has room behind it,
     the matrix takes its place.
     """
-    room = total.untyped_storage().nbytes() // 4
-    if room >= width**2 > len(total) and total.storage_offset() == 0:
+    if _has_room(total, width):
         whole = total.as_strided((width, width), (width, 1))
         total = total.clone()
     else:

@@ -267,17 +267,17 @@ def run(
         inputs(name, counted(name, x, routed))
 
     @torch.no_grad()
-    def hand(name: str, x: Tensor, g: Tensor, routed: Routed | None = None) -> None:
-        if inputs is None:
-            sink(name, counted(name, x, routed), counted(name, g, routed))
-        else:
-            read(name, x, routed)
-            sink(name, counted(name, g, routed))
+    def hand_gradient(name: str, g: Tensor, routed: Routed | None = None) -> None:
+        sink(name, counted(name, g, routed))
         reached.add(name)
 
     @torch.no_grad()
-    def hand_gradient(name: str, g: Tensor, routed: Routed | None = None) -> None:
-        sink(name, counted(name, g, routed))
+    def hand(name: str, x: Tensor, g: Tensor, routed: Routed | None = None) -> None:
+        if inputs is not None:
+            read(name, x, routed)
+            hand_gradient(name, g, routed)
+            return
+        sink(name, counted(name, x, routed), counted(name, g, routed))
         reached.add(name)
 
     # of an objective's forwards only those count whose gradients come back

@@ -26,9 +26,11 @@ from .study import Reproduction, Study
 
 #: characters of a cell that is shown; all of it stands behind
 CELL = 160
-#: On each cell, since JupyterLab drops style sheets of a notebook that was not run here, and aligns cells to the right.
+#: of the table: the sign first
 _COLUMNS = ("", "data", "claim", "paper", "here", "n", "verdict")
+#: what opens in a row
 _BEHIND = "the whole claim, its source and rule, and all that was measured"
+#: On each cell, since JupyterLab drops style sheets of a notebook that was not run here, and aligns cells to the right.
 _LEFT = 'style="text-align:left;vertical-align:top"'
 _SIGNS = {name: (sign, word) for name, (sign, _, word) in KINDS.items()}
 

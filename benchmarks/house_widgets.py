@@ -79,7 +79,7 @@ def page_of(folder: Path) -> Iterator[tuple[Any, Any]]:
         from playwright.sync_api import sync_playwright
 
         from tests.browser.conftest import CHROMIUM, MISSING
-        from tests.browser.test_lab import Lab
+        from tests.browser.lab import Lab
     except ImportError as error:
         raise Unseen(f"{error}; pip install 'mnemoscope[test]'") from error
     if not CHROMIUM:
@@ -145,7 +145,7 @@ def hover(count: int) -> list[float]:
     """Milliseconds from a pointer's event to the tooltip drawn, hover after hover over the map's cells."""
     taken = []
     with tempfile.TemporaryDirectory(prefix="mnemoscope-hover-") as folder, page_of(Path(folder)) as (lab, page):
-        from tests.browser.test_lab import point
+        from tests.browser.lab import point
 
         show(lab, page, "hover.ipynb", EXPLORER, "patch-explorer")
         page.wait_for_selector("[data-testid=map][aria-rowcount]", timeout=READY)

@@ -35,6 +35,8 @@ IMAGES = {"image/png": ".png", "image/svg+xml": ".svg"}
 PRESETS = ("full", "small", "tiny")
 #: Pixels of a page on a screen.
 WIDTH = 1300
+#: Colours of stored pictures, fewer where the notebook is larger than so many bytes with more.
+COLOURS, STORED = (256, 128, 64), 1_080_000
 #: The line of a first cell that says what a run of the notebook takes, up to what it runs on.
 TIME = re.compile(r"^\*Takes .*? on \d+ CPU cores?(?=\b)", re.M)
 
@@ -184,7 +186,10 @@ def main() -> int:
         print(f"the notebook failed after {time.monotonic() - start:.0f} s:\n{failure}", file=sys.stderr)
         return 1
     if arguments.store:
-        squeeze(notebook)
+        for colours in COLOURS:
+            squeeze(notebook, colours)
+            if len(nbformat.writes(notebook).encode()) <= STORED:
+                break
         notebook.metadata["mnemoscope"] = {"cores": os.cpu_count()}
         notebook.cells[0].source = TIME.sub(time_line(notebook), notebook.cells[0].source)
         files.write(arguments.notebook, functools.partial(nbformat.write, notebook))

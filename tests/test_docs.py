@@ -262,7 +262,7 @@ def test_links_of_a_guide_fit_the_site(text, page):
 def test_the_makefile_and_the_ci_script_build_the_documentation():
     assert re.search(r"^docs: .*\n\t.*docs/build\.py", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    tools, tests = script.index("make tools"), script.index("for part in test ")
+    tools, tests = script.index("make tools"), script.index("make test ")
     assert tools < tests, "the tests of the site need what `make tools` installs"
 
 
